@@ -1,0 +1,1 @@
+//! The checkpoint node, and the master's side of it.

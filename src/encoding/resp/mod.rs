@@ -1,0 +1,7 @@
+//! RESP, the Redis serialization protocol, versions 2 and 3: requests in, replies out. Follows the protocol's specification.
+
+mod args;
+mod reply;
+
+pub use args::{Args, Span};
+pub use reply::{Protocol, Reply};

@@ -1,0 +1,204 @@
+//! Numbers that must not be confused, each in a type of its own.
+//!
+//! A key hashes to a [`Slot`]; a fixed range of slots is a partition; a contiguous range of partitions lives on a core.
+//! An edit has an [`Lsn`] in the stream of one core in one [`Epoch`]; both together are a [`Position`].
+
+use std::fmt;
+use std::ops::Range;
+
+/// Number of slots, as in Redis Cluster.
+pub const SLOTS: u16 = 16_384;
+/// Number of databases that `SELECT` can name.
+pub const DATABASES: u8 = 16;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($repr:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $repr);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// Place of an edit in its stream: 1, 2, 3 … without gaps. 0 stands before the first edit.
+    Lsn(u64)
+}
+number! {
+    /// One life of the master. Grows at every start; 0 is before the first.
+    Epoch(u32)
+}
+number! {
+    /// One of the 16,384 hash slots.
+    Slot(u16)
+}
+number! {
+    /// One of the data directory's partitions.
+    PartitionId(u16)
+}
+number! {
+    /// One core of the master in one epoch, counted from 0; not the number of a CPU.
+    CoreId(u16)
+}
+number! {
+    /// A database, 0 to 15.
+    Db(u8)
+}
+
+impl Lsn {
+    /// The lsn that follows this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl Db {
+    /// The database with this number, if there is one.
+    pub const fn new(number: u64) -> Option<Self> {
+        if number < DATABASES as u64 { Some(Self(number as u8)) } else { None }
+    }
+
+    /// Every database.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..DATABASES).map(Self)
+    }
+}
+
+/// Where a partition stands in the log. In one epoch a partition lives on one core, so positions are totally ordered for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The life of the master.
+    pub epoch: Epoch,
+    /// The edit in the stream of the core that held the partition in that life.
+    pub lsn: Lsn,
+}
+
+impl Position {
+    /// Before every edit.
+    pub const START: Self = Self { epoch: Epoch(0), lsn: Lsn(0) };
+
+    /// The position of `lsn` in `epoch`.
+    pub const fn new(epoch: Epoch, lsn: Lsn) -> Self {
+        Self { epoch, lsn }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.lsn)
+    }
+}
+
+/// How the slots are cut into partitions: a power of two, fixed when a data directory is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partitions {
+    bits: u8,
+}
+
+impl Partitions {
+    /// `count` partitions; `None` unless it is a power of two from 1 to 16,384.
+    pub const fn new(count: u16) -> Option<Self> {
+        if count.is_power_of_two() && count <= SLOTS { Some(Self { bits: count.trailing_zeros() as u8 }) } else { None }
+    }
+
+    /// Their number.
+    pub const fn count(self) -> u16 {
+        1 << self.bits
+    }
+
+    /// The number of slots of each.
+    pub const fn slots_each(self) -> u16 {
+        SLOTS >> self.bits
+    }
+
+    /// The partition that a slot belongs to.
+    #[inline]
+    pub const fn of(self, slot: Slot) -> PartitionId {
+        PartitionId(slot.0 >> (14 - self.bits))
+    }
+
+    /// The slots of a partition.
+    pub const fn slots(self, partition: PartitionId) -> Range<u16> {
+        let each = self.slots_each();
+        partition.0 * each..partition.0 * each + each
+    }
+}
+
+/// Which core holds which partition in one epoch: equal contiguous shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    partitions: Partitions,
+    cores: u16,
+}
+
+impl Placement {
+    /// `partitions` spread over `cores`; `None` if there are no cores or more of them than partitions.
+    pub const fn new(partitions: Partitions, cores: u16) -> Option<Self> {
+        if cores == 0 || cores > partitions.count() { None } else { Some(Self { partitions, cores }) }
+    }
+
+    /// How the slots are cut.
+    pub const fn partitions(self) -> Partitions {
+        self.partitions
+    }
+
+    /// Number of cores.
+    pub const fn cores(self) -> u16 {
+        self.cores
+    }
+
+    /// The core that holds a partition.
+    #[inline]
+    pub const fn core_of(self, partition: PartitionId) -> CoreId {
+        CoreId((partition.0 as u32 * self.cores as u32 / self.partitions.count() as u32) as u16)
+    }
+
+    /// The core that holds a slot.
+    #[inline]
+    pub const fn core_of_slot(self, slot: Slot) -> CoreId {
+        self.core_of(self.partitions.of(slot))
+    }
+
+    /// The partitions that a core holds, as numbers.
+    pub const fn partitions_of(self, core: CoreId) -> Range<u16> {
+        let (count, cores) = (self.partitions.count() as u32, self.cores as u32);
+        let first = (core.0 as u32 * count).div_ceil(cores);
+        let end = ((core.0 as u32 + 1) * count).div_ceil(cores);
+        first as u16..end as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_is_on_exactly_the_core_that_lists_it() {
+        for partitions in (0..=14).map(|bits| Partitions::new(1 << bits).unwrap()) {
+            for cores in (1..=partitions.count()).filter(|c| *c <= 70) {
+                let placement = Placement::new(partitions, cores).unwrap();
+                let mut next = 0;
+                for core in 0..cores {
+                    let range = placement.partitions_of(CoreId(core));
+                    assert_eq!(range.start, next);
+                    assert!(!range.is_empty());
+                    assert!(range.clone().all(|p| placement.core_of(PartitionId(p)) == CoreId(core)));
+                    next = range.end;
+                }
+                assert_eq!(next, partitions.count());
+            }
+        }
+    }
+
+    #[test]
+    fn every_slot_is_in_exactly_the_partition_that_lists_it() {
+        let partitions = Partitions::new(256).unwrap();
+        assert!((0..SLOTS).all(|s| partitions.slots(partitions.of(Slot(s))).contains(&s)));
+        assert!(Partitions::new(0).is_none() && Partitions::new(3).is_none() && Partitions::new(1 << 15).is_none());
+    }
+}

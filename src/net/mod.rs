@@ -1,0 +1,1 @@
+//! Rings, connections, replies.

@@ -1,0 +1,1 @@
+//! One owner's store with its place in a log.

@@ -1,0 +1,1 @@
+//! Cores and the messages between them.

@@ -1,0 +1,1 @@
+//! Files: segments, log, snapshots, manifest. Knows frames, never keys.
