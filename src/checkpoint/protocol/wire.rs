@@ -107,10 +107,22 @@ impl Inbox {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Length of the header and body that begin at `start`, as far as known. [`Self::next`] has checked it against its limit.
+    /// Length of the header and body that begin at `start`; 0 while it is unknown. [`Self::is_ready`] checks it against a limit.
     fn pending_length(&self) -> usize {
         let length = self.bytes[self.start..self.end].first_chunk::<4>();
         length.map_or(0, |l| HEADER + u32::from_le_bytes(*l) as usize)
+    }
+
+    /// Whether the next body is here as a whole.
+    ///
+    /// # Errors
+    /// If it is longer than `limit`.
+    pub fn is_ready(&self, limit: usize) -> Result<bool, WireError> {
+        let whole = self.pending_length();
+        if whole > HEADER + limit {
+            return Err(WireError::TooLong { length: whole - HEADER, limit });
+        }
+        Ok(whole > 0 && self.end - self.start >= whole)
     }
 
     /// The next body, if it is here as a whole.
@@ -118,20 +130,16 @@ impl Inbox {
     /// # Errors
     /// If the bytes make no sense or the body is longer than `limit`.
     pub fn next(&mut self, limit: usize) -> Result<Option<(Kind, &[u8])>, WireError> {
-        let Some(header) = self.bytes[self.start..self.end].first_chunk::<HEADER>() else {
+        if !self.is_ready(limit)? {
+            return Ok(None);
+        }
+        let whole = self.pending_length();
+        let Some([_, _, _, _, crc @ .., kind, _, _, _]) = self.bytes[self.start..self.end].first_chunk::<HEADER>() else {
             return Ok(None);
         };
-        let [a, b, c, d, crc @ .., kind, _, _, _] = *header;
-        let length = u32::from_le_bytes([a, b, c, d]) as usize;
-        if length > limit {
-            return Err(WireError::TooLong { length, limit });
-        }
-        let whole = HEADER + length;
-        if self.end - self.start < whole {
-            return Ok(None);
-        }
+        let (crc, kind) = (u32::from_le_bytes(*crc), *kind);
         let (rest, body) = self.bytes[self.start + KIND..self.start + whole].split_at(HEADER - KIND);
-        if checksum(rest, body) != u32::from_le_bytes(crc) {
+        if checksum(rest, body) != crc {
             return Err(WireError::Checksum);
         }
         let kind = match kind {

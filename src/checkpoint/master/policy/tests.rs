@@ -103,6 +103,9 @@ impl World {
                     }
                     let digests = vec![position.lsn.0];
                     self.policy.executed(BarrierReport { partition, position, checkpoint, digests }, self.now);
+                    if !checkpoint && self.policy.is_connected() {
+                        self.policy.compared(partition, position, false, self.now);
+                    }
                 }
             }
             Event::Install => self.install(),
@@ -135,12 +138,13 @@ impl World {
         self.now += time;
         let requests = self.policy.tick(self.now, self.observed());
         assert!(requests.is_empty() || self.policy.is_connected());
-        self.requests.extend(requests);
         for core in (0..CORES).map(CoreId) {
             let of_core = |p: PartitionId| self.policy.placement.core_of(p) == core;
-            let asked = self.requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).count();
-            assert!(asked <= 1, "one checkpoint at a time in a stream");
+            let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).count();
+            let placed = self.policy.pending[usize::from(core.0)].as_ref().is_some_and(|p| p.placed.is_some());
+            assert!(asked + usize::from(placed) <= 1, "one checkpoint at a time in a stream");
         }
+        self.requests.extend(requests);
     }
 
     fn install(&mut self) {

@@ -1,0 +1,4 @@
+//! The checkpoint node.
+
+mod assembler;
+mod plan;
