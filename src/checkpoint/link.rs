@@ -24,9 +24,12 @@ pub enum LinkError {
     /// The other end closed it.
     #[error("the other end closed the connection")]
     Closed,
-    /// The socket failed, or was silent for too long.
+    /// The other end showed no sign of life for too long.
+    #[error("the other end is silent")]
+    Silent,
+    /// The socket failed.
     #[error("connection: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// Bytes that are no message.
     #[error("connection: {0}")]
     Wire(#[from] WireError),
@@ -44,6 +47,16 @@ pub enum LinkError {
         /// For people.
         text: String,
     },
+}
+
+impl From<io::Error> for LinkError {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            // How a socket reports that its timeout is over.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent,
+            _ => Self::Io(e),
+        }
+    }
 }
 
 /// What came in.

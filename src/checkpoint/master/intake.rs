@@ -30,15 +30,15 @@ pub struct Intake {
 
 impl Intake {
     /// `offer` is accepted, and a file with `have` bytes of it is here from an earlier attempt. Returns also where the node is to go on:
-    /// a longer file than was offered cannot be of it.
+    /// at the beginning if the file is longer than what is offered, for then it cannot be of it.
     pub const fn new(offer: Offer, have: u64) -> (Self, u64) {
         let have = if have > offer.bytes { 0 } else { have };
         (Self { offer, have }, have)
     }
 
-    /// What was offered.
-    pub const fn offer(&self) -> Offer {
-        self.offer
+    /// So many bytes are here.
+    pub const fn have(&self) -> u64 {
+        self.have
     }
 
     /// Whether all of it is here.
