@@ -4,3 +4,6 @@
 
 pub mod edit;
 pub mod entry;
+pub mod frame;
+pub mod resp;
+pub mod slot;
