@@ -7,8 +7,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use subtle::ConstantTimeEq;
-
 use super::policy::Policy;
 use super::sessions::SessionId;
 use super::shared::Shared;
@@ -111,11 +109,11 @@ fn check(shared: &Shared, hello: &Hello<'_>, peer: IpAddr) -> Result<(), (Reason
         return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
     }
     match (&shared.password, &hello.password) {
-        (None, _) if !peer.is_loopback() => {
+        (None, _) if shared.protected && !peer.to_canonical().is_loopback() => {
             Err((Reason::Password, "without server.password only nodes on the master's machine are served"))
         }
         (None, _) => Ok(()),
-        (Some(wanted), Some(given)) if bool::from(wanted.as_bytes().ct_eq(given)) => Ok(()),
+        (Some(wanted), Some(given)) if wanted.matches(given) => Ok(()),
         (Some(_), _) => Err((Reason::Password, "wrong password: server.password must be the same on both ends")),
     }
 }

@@ -35,6 +35,7 @@ use self::child::{Child, ChildCommand};
 use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket};
 use self::shared::Shared;
 pub use self::status::{CheckpointStatus, NodeStatus, Status};
+use crate::config::Password;
 use crate::ids::{CoreId, Position};
 use crate::storage::{DataDir, PartitionMarks, StreamMarks};
 
@@ -55,8 +56,10 @@ pub struct Options {
     pub pace: Pace,
     /// Where to listen for nodes.
     pub listen: Vec<SocketAddr>,
-    /// What a node must know; without it only nodes on this machine are let in.
-    pub password: Option<String>,
+    /// What a node must know.
+    pub password: Option<Password>,
+    /// Without a password, let only nodes on this machine in.
+    pub protected: bool,
     /// Asks the partition's core for a barrier. Must not wait for it.
     pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
     /// Where cores report barriers: at once when they have appended one.

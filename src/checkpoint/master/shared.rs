@@ -11,6 +11,7 @@ use super::status::Counters;
 use super::{OnOutcome, Options};
 use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::Links;
+use crate::config::Password;
 use crate::ids::{Epoch, Partitions, Placement};
 use crate::storage::{DataDir, PartitionMarks, StreamMarks};
 
@@ -24,7 +25,8 @@ pub(super) struct Shared {
     pub streams: Vec<Arc<StreamMarks>>,
     pub epoch: Epoch,
     pub placement: Placement,
-    pub password: Option<String>,
+    pub password: Option<Password>,
+    pub protected: bool,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
     ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
@@ -44,6 +46,8 @@ pub(super) struct State {
     pub callbacks: Vec<(Ticket, OnOutcome)>,
     /// A snapshot was installed since the log was last looked over.
     pub look_over: bool,
+    /// Something happened since the policy thread last looked.
+    rung: bool,
     reports: Receiver<BarrierReport>,
 }
 
@@ -68,6 +72,7 @@ impl Shared {
             counters: Counters::default(),
             callbacks: Vec::new(),
             look_over: true,
+            rung: true,
             reports: options.reports,
         };
         Self {
@@ -76,6 +81,7 @@ impl Shared {
             epoch,
             placement,
             password: options.password,
+            protected: options.protected,
             clock: Clock::start(),
             partitions: options.partitions,
             ask: options.ask,
@@ -105,6 +111,7 @@ impl Shared {
 
     /// Something happened that the policy thread or a waiter should look at.
     pub fn wake(&self) {
+        self.state().rung = true;
         self.bell.notify_all();
     }
 
@@ -143,6 +150,7 @@ pub(super) fn run_policy(shared: &Shared) {
         let (requests, decided, look_over) = {
             let observed = shared.observe();
             let mut state = shared.state();
+            state.rung = false;
             state.catch_up(now);
             let requests = state.policy.tick(now, observed);
             let look_over = std::mem::take(&mut state.look_over) || now >= next_look;
@@ -154,13 +162,7 @@ pub(super) fn run_policy(shared: &Shared) {
             next_look = now + LOOK_OVER;
             drop_log(shared);
         }
-        let state = shared.state();
-        if state.callbacks.is_empty() && !state.look_over && !shared.is_stopping() {
-            drop(shared.bell.wait_timeout(state, TICK));
-        } else {
-            drop(state);
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
     }
     for (_, call) in std::mem::take(&mut shared.state().callbacks) {
         call(Outcome::Failed("the master is stopping".to_owned()));

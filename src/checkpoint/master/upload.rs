@@ -27,10 +27,6 @@ struct Rejected {
 pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     loop {
         let offer = match receiver.message()? {
-            Message::Ping => {
-                sender.send(&Message::Ping)?;
-                continue;
-            }
             Message::Declined { partition, position, text } => {
                 tracing::error!(%partition, %position, "the checkpoint node could not write a snapshot: {text}");
                 fail(shared, partition, position, &text);

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | control | `Hello`, then `Ping` every second | `Welcome`, then `Ping` every second |
 //! | stream | `Hello`, `Follow`, then `Applied`, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
-//! | upload | `Hello`, then per snapshot `Offer`, `Chunk`s; or `Declined`; `Ping` when idle | `Resume` or `Refusal`; in the end `Installed` or `Refusal` |
+//! | upload | `Hello`, then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
 //! | download | `Hello`, then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
 //! At any point the master may answer with a [`Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
