@@ -25,7 +25,8 @@ pub type Edits<'a> = SmallVec<[Edit<'a>; 1]>;
 
 pub enum Command {}
 
+/// The edits borrow from the arguments, never from the store: the caller changes the store while it holds them.
 /// Plans a command whose keys all belong to `store`. Its arity has been checked.
-pub fn plan<'a>(command: Command, store: &'a Store, context: &Context, args: Args<'a>, reply: &mut Reply<'_>) -> Edits<'a> {
+pub fn plan<'a>(command: Command, store: &Store, context: &Context, args: Args<'a>, reply: &mut Reply<'_>) -> Edits<'a> {
     todo!()
 }
