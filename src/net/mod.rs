@@ -1,1 +1,4 @@
 //! Rings, connections, replies.
+
+mod buffers;
+pub mod ring;
