@@ -116,6 +116,15 @@ impl Answers {
         self.items.push(Answer { origin, start, wrote });
     }
 
+    /// Adds an answer, what `write` appends, unless it returns `None`.
+    pub fn push_if(&mut self, origin: Origin, write: impl FnOnce(&mut Vec<u8>) -> Option<Lsn>) {
+        let start = self.bytes.len();
+        match write(&mut self.bytes) {
+            Some(wrote) => self.items.push(Answer { origin, start, wrote }),
+            None => self.bytes.truncate(start),
+        }
+    }
+
     /// Every answer: where it belongs, the edit it stands for, its bytes.
     pub fn iter(&self) -> impl Iterator<Item = (Origin, Lsn, &[u8])> {
         self.items.iter().enumerate().map(|(i, answer)| {
