@@ -210,7 +210,7 @@ impl Worker {
     /// Executes a command on every core.
     pub(super) fn on_every_core(&mut self, token: Token, spec: &'static Spec, how: Merge, args: Args<'_>) -> Flow {
         let cores = self.placement.cores();
-        if cores == 1 {
+        if cores == 1 && spec.route != Route::Connection {
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
         if (0..cores).any(|core| !self.has_room(spec, CoreId(core))) {
@@ -244,7 +244,7 @@ impl Worker {
         }
         let start = out.len();
         let mut reply = Reply::new(out, connection.session.protocol);
-        let Executed { gate, wrote } = commands::execute_data(&mut self.shard, spec, &context, args, &mut reply);
+        let Executed { gate, wrote } = self.shard.execute(spec, &context, args, &mut reply);
         if out.get(start) == Some(&b'-') {
             self.stats.errors += 1;
         }

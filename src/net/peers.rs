@@ -111,7 +111,7 @@ impl Worker {
         }
         let slot = spec.first_key(args).map_or(Slot(0), slot_of);
         let context = self.context(db, slot, true);
-        commands::execute_data(&mut self.shard, spec, &context, args, &mut reply)
+        self.shard.execute(spec, &context, args, &mut reply)
     }
 
     /// Answers once the edits that the gate names are there; starts their commit now.

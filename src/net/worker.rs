@@ -13,7 +13,7 @@ use super::connection::{Closing, Connection, Hold, Session};
 use super::message::{Answers, Batch, HeldAnswer, Message};
 use super::replies::Ticket;
 use super::ring::Token;
-use super::shared::Shared;
+use super::shared::{Settings, Shared};
 use super::stats::CoreStats;
 use crate::encoding::edit::UnixMillis;
 use crate::encoding::resp::{Limits, Reply, Requests};
@@ -51,6 +51,12 @@ pub struct Worker {
     pub(super) resolved: Vec<Option<&'static Spec>>,
     pub(super) spare: Vec<u8>,
     pub(super) stats: CoreStats,
+    pub(super) settings: Arc<Settings>,
+    pub(super) settings_version: u64,
+    /// The checkpoint node's position when it was last looked at.
+    pub(super) mirrored: Lsn,
+    /// At a shutdown: the last client is gone.
+    pub(super) drained: bool,
 }
 
 /// What an answer waits for.
@@ -102,6 +108,10 @@ impl Worker {
             resolved: Vec::new(),
             spare: Vec::new(),
             stats: CoreStats::default(),
+            settings: shared.settings(),
+            settings_version: shared.settings_version(),
+            mirrored: Lsn(0),
+            drained: false,
             shared,
         }
     }
@@ -119,7 +129,7 @@ impl Worker {
 
     /// A client has connected. Returns its token, or the socket back with the reason why it is not served.
     pub(super) fn connect(&mut self, socket: std::os::fd::OwnedFd) -> Option<Token> {
-        let authenticated = self.shared.settings.password().is_none();
+        let authenticated = self.settings.password.is_none();
         let client = self.shared.next_client();
         let connection = Connection::new(socket, client, Session::new(authenticated, self.now));
         if let Some(refusal) = self.shared.admit(connection.peer) {
