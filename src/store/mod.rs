@@ -3,6 +3,8 @@
 //!
 //! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits (`commands`).
 
+pub mod commands;
+
 use std::ops::ControlFlow;
 
 use crate::encoding::edit::{Edit, UnixMillis};
