@@ -68,8 +68,7 @@ impl Buffers {
 
 fn map(bytes: usize) -> io::Result<*mut u8> {
     // SAFETY: a new anonymous mapping at an address of the kernel's choosing touches nothing that exists.
-    let start = unsafe {
-        mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
-    };
+    let start =
+        unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
     Ok(start.cast())
 }

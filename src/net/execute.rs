@@ -112,7 +112,7 @@ impl Worker {
         let Some(spec) = spec else {
             self.stats.errors += 1;
             if let Err(refusal) = resolve(args) {
-                self.reply_unless_muted(token, |r| refusal.write(r));
+                self.reply_unless_muted(token, |r| refusal.reply(r));
             }
             return Flow::Next;
         };

@@ -96,7 +96,10 @@ mod tests {
     fn parts_become_one_reply() {
         assert_eq!(merged(&Merge::Ok, &["+OK\r\n", "+OK\r\n"]), "+OK\r\n");
         assert_eq!(merged(&Merge::Sum, &[":1\r\n", ":41\r\n"]), ":42\r\n");
-        assert_eq!(merged(&Merge::Concat, &["*1\r\n$1\r\na\r\n", "*0\r\n", "*1\r\n$1\r\nb\r\n"]), "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+        assert_eq!(
+            merged(&Merge::Concat, &["*1\r\n$1\r\na\r\n", "*0\r\n", "*1\r\n$1\r\nb\r\n"]),
+            "*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+        );
         let mget = ["*2\r\n$2\r\n\r\n\r\n$-1\r\n", "*1\r\n$1\r\nx\r\n"];
         assert_eq!(merged(&Merge::InOrder(vec![0, 1, 0]), &mget), "*3\r\n$2\r\n\r\n\r\n$1\r\nx\r\n$-1\r\n");
         assert_eq!(merged(&Merge::Any(5), &["$-1\r\n", "$1\r\nk\r\n"]), "$1\r\nk\r\n");

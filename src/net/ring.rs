@@ -219,7 +219,8 @@ impl Ring {
     }
 
     fn translate_receive(&mut self, token: Token, outcome: io::Result<i32>, flags: u32, events: &mut Vec<Event>) {
-        let chunk = cqueue::buffer_select(flags).map(|buffer| Chunk { buffer, len: *outcome.as_ref().unwrap_or(&0) as u32 });
+        let chunk =
+            cqueue::buffer_select(flags).map(|buffer| Chunk { buffer, len: *outcome.as_ref().unwrap_or(&0) as u32 });
         let end = match (outcome, chunk) {
             (Ok(1..), Some(chunk)) => {
                 events.push(Event::Received(token, chunk));

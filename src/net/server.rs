@@ -60,7 +60,17 @@ impl Server {
             })
         });
         let worker = Rc::new(RefCell::new(worker));
-        Ok(Self { worker, ring, bell, wake, listeners, events: Vec::new(), progress, draining: None, rearm: Vec::new() })
+        Ok(Self {
+            worker,
+            ring,
+            bell,
+            wake,
+            listeners,
+            events: Vec::new(),
+            progress,
+            draining: None,
+            rearm: Vec::new(),
+        })
     }
 
     /// Serves until the order to shut down; then the log is closed: everything acknowledged is on disk.
@@ -106,7 +116,7 @@ impl Server {
             worker.is_idle() && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
         };
         if idle {
-            self.wake.read_at(0, 8).await.map_err(io::Error::other)?;
+            self.wake.read_at(0, 8).await.map_err(|e| io::Error::other(e.to_string()))?;
         }
         self.ring.set_alert(false);
         self.bell.awake();
@@ -119,7 +129,8 @@ impl Server {
         let worker = &mut *cell.borrow_mut();
         let progress = self.progress.replace(false) | worker.take_mirror_progress();
         let orders = worker.orders();
-        if self.events.is_empty() && !progress && worker.is_idle() && orders.is_empty() && worker.lists.dirty.is_empty() {
+        if self.events.is_empty() && !progress && worker.is_idle() && orders.is_empty() && worker.lists.dirty.is_empty()
+        {
             return Ok(false);
         }
         worker.begin_turn();

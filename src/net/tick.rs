@@ -114,4 +114,3 @@ impl Worker {
         self.shard.set_memory_used_up(used_up);
     }
 }
-

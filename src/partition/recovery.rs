@@ -3,4 +3,6 @@ use crate::storage::StorageError;
 /// x
 pub struct Recovered;
 /// x
-pub fn recover() -> Result<Recovered, StorageError> { Ok(Recovered) }
+pub fn recover() -> Result<Recovered, StorageError> {
+    Ok(Recovered)
+}

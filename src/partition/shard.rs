@@ -228,7 +228,9 @@ impl Shard {
     const fn partition_of(&self, edit: &Edit<'_>) -> PartitionId {
         match edit {
             Edit::Key { slot, .. } => self.placement.partitions().of(*slot),
-            Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => *partition,
+            Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
+                *partition
+            }
         }
     }
 

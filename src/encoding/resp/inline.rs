@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn words_and_quotes() {
         assert_eq!(words_of("  set  k v ").unwrap(), ["set", "k", "v"]);
-        assert_eq!(words_of(r#"a "b c" 'd "e' "\x41\n\"" '\'' ab"c""#).unwrap(), ["a", "b c", "d \"e", "A\n\"", "'", "abc"]);
+        assert_eq!(
+            words_of(r#"a "b c" 'd "e' "\x41\n\"" '\'' ab"c""#).unwrap(),
+            ["a", "b c", "d \"e", "A\n\"", "'", "abc"]
+        );
         assert_eq!(words_of("").unwrap(), Vec::<String>::new());
         assert_eq!(words_of("''").unwrap(), [""]);
         for bad in ["\"", "'a", "\"a\"b", "'a'b", "a\"b", "\"\\"] {
