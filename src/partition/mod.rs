@@ -6,7 +6,9 @@
 //! Deliberately absent: sockets, other cores, policy on checkpoints.
 
 pub mod recovery;
+pub mod replica;
 pub mod shard;
 
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, Tally, recover};
+pub use replica::Replica;
 pub use shard::{Executed, Shard};
