@@ -209,7 +209,7 @@ impl Ring {
                 });
                 held.clear();
                 // A large reply's buffer is not kept: ten thousand connections would each hold on to one.
-                if held.capacity() > 64 * 1024 {
+                if held.capacity() > 16 * 1024 {
                     *held = Vec::new();
                 }
                 events.push(Event::Sent(token, complete));
