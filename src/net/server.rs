@@ -38,7 +38,10 @@ pub struct Server {
     /// The log or the mirror has moved since the last turn.
     progress: Rc<Cell<bool>>,
     draining: Option<std::time::Instant>,
-    rearm: Vec<Token>,
+    /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
+    /// left) may last.
+    stopped: Vec<Token>,
+    rearm: Option<std::time::Instant>,
 }
 
 impl Server {
@@ -69,7 +72,8 @@ impl Server {
             events: Vec::new(),
             progress,
             draining: None,
-            rearm: Vec::new(),
+            stopped: Vec::new(),
+            rearm: None,
         })
     }
 
@@ -129,11 +133,12 @@ impl Server {
         let worker = &mut *cell.borrow_mut();
         let progress = self.progress.replace(false) | worker.take_mirror_progress();
         let orders = worker.orders();
-        if self.events.is_empty() && !progress && worker.is_idle() && orders.is_empty() && worker.lists.dirty.is_empty()
-        {
+        let quiet = worker.is_idle() && worker.lists.dirty.is_empty() && self.rearm.is_none();
+        if quiet && self.events.is_empty() && !progress && orders.is_empty() {
             return Ok(false);
         }
         worker.begin_turn();
+        self.accept_again(worker.now)?;
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle(worker, event)?;
@@ -152,6 +157,18 @@ impl Server {
         Ok(true)
     }
 
+    /// Lets listeners that have stopped go on when it is time.
+    fn accept_again(&mut self, now: std::time::Instant) -> io::Result<()> {
+        if self.draining.is_none() && self.rearm.is_some_and(|at| at <= now) {
+            self.rearm = None;
+            for token in std::mem::take(&mut self.stopped) {
+                let listener = &self.listeners[(token - LISTENER) as usize];
+                self.ring.accept(token, listener.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
     fn handle(&mut self, worker: &mut Worker, event: Event) -> io::Result<()> {
         match event {
             Event::Accepted(Ok(descriptor)) => {
@@ -164,7 +181,10 @@ impl Server {
                 }
             }
             Event::Accepted(Err(error)) => tracing::warn!(%error, "a connection could not be accepted"),
-            Event::AcceptEnded(token) => self.rearm.push(token),
+            Event::AcceptEnded(token) => {
+                self.stopped.push(token);
+                self.rearm = Some(worker.now + TICK);
+            }
             Event::Received(token, chunk) => {
                 worker.receive(token, self.ring.bytes(&chunk));
                 self.ring.give_back(chunk);
