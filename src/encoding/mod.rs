@@ -4,5 +4,6 @@
 
 pub mod edit;
 pub mod frame;
+pub mod entry;
 pub mod resp;
 pub mod slot;
