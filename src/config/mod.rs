@@ -5,8 +5,8 @@
 //! once, each with its key and where it was set. `config.toml` in the repository documents every setting; a test keeps it in
 //! step with the defaults.
 //!
-//! What depends on the machine (is the port free, is the directory writable) is not decided here but by
-//! [`crate::cli::preflight`].
+//! What depends on the machine (is the port free, is the directory writable) is not decided here
+//! but by the preflight.
 
 pub mod check;
 pub mod load;
