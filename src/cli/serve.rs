@@ -6,6 +6,7 @@
 mod core;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use signal_hook::iterator::Signals;
 
 use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
+use super::preflight::{Ready, ports};
 use super::{Exit, Failure};
 use crate::config::Config;
 use crate::encoding::frame::StreamId;
@@ -40,7 +42,7 @@ enum Event {
 ///
 /// # Errors
 /// If the server cannot start, or a core fails.
-pub fn run(_arguments: &Configuration, config: &Config) -> Result<(), Failure> {
+pub fn run(_arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
     let dir = open(config)?;
     let probed = probe::probe(dir.path())?;
@@ -48,13 +50,14 @@ pub fn run(_arguments: &Configuration, config: &Config) -> Result<(), Failure> {
         method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
         reserved_us = probed.reserved_us, "the disk was measured"
     );
-    let cpus = cpus()?;
-    let cores = config.server.cores.unwrap_or(cpus.len() as u16).min(config.data.partitions.count());
+    let cores = ready.cpus.len() as u16;
     let placement = Placement::new(dir.manifest().partitions, cores)
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
 
     let (events, inbox_events) = channel();
-    let mut master = Starting::new(config, Arc::new(dir), placement, cpus, probed, events.clone())?;
+    let mut config = config.clone();
+    config.server.max_clients = ready.max_clients;
+    let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
     let shared = master.launch(epoch, started)?;
@@ -98,7 +101,7 @@ impl Starting {
         config: &Config,
         dir: Arc<DataDir>,
         placement: Placement,
-        cpus: Vec<usize>,
+        cpus: &[usize],
         probed: Probed,
         events: Sender<Event>,
     ) -> Result<Self, Failure> {
@@ -140,8 +143,10 @@ impl Starting {
     fn recover(&self, started: Instant) -> Result<Vec<Recovery>, Failure> {
         let mut recovered: Vec<Option<Recovery>> = (0..self.placement.cores()).map(|_| None).collect();
         for _ in 0..recovered.len() {
-            let (core, outcome) =
-                self.recoveries.recv().map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
+            let (core, outcome) = self
+                .recoveries
+                .recv()
+                .map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
             recovered[usize::from(core.0)] = Some(outcome?);
         }
         let recovered: Vec<Recovery> = recovered.into_iter().flatten().collect();
@@ -194,8 +199,10 @@ impl Starting {
         let process = self.process();
         let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
         let (ready, all_ready) = channel();
+        let mut listeners = self.listeners()?;
         for (core, launch) in self.launches.iter().enumerate() {
             let order = Launch {
+                listeners: listeners.pop().unwrap_or_default(),
                 epoch,
                 shared: Arc::clone(&shared),
                 probed: self.probed,
@@ -213,6 +220,22 @@ impl Starting {
                 .map_err(|why| Failure::new(Exit::Unavailable, why))?;
         }
         Ok(shared)
+    }
+
+    /// For each core, its listeners on all addresses.
+    fn listeners(&self) -> Result<Vec<Vec<OwnedFd>>, Failure> {
+        let mut of_cores: Vec<Vec<OwnedFd>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
+        for ip in &self.config.server.bind {
+            let address = SocketAddr::new(*ip, self.config.server.port);
+            let made = ports::listeners(address, of_cores.len())
+                .map_err(|e| Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {e}")))?;
+            for (of_core, listener) in of_cores.iter_mut().zip(made) {
+                // Accepted sockets inherit it: replies leave at once.
+                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+                of_core.push(listener.into());
+            }
+        }
+        Ok(of_cores)
     }
 
     /// What commands may ask of this process.
@@ -263,12 +286,6 @@ impl Starting {
         tracing::info!("bye");
         if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
     }
-}
-
-/// The CPUs that this process may run on.
-fn cpus() -> Result<Vec<usize>, Failure> {
-    let set = rustix::thread::sched_getaffinity(None)?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
 fn listen_for_signals(events: &Sender<Event>) -> Result<(), Failure> {
