@@ -117,17 +117,11 @@ impl Float {
         let length = (u128::BITS - bits.leading_zeros()) as i32;
         let target = (exponent + length - 64).max(LOWEST);
         let shift = target - exponent;
-        if shift <= 0 {
-            return Self { negative: false, mantissa: (bits << -shift) as u64, exponent: target };
-        }
-        let shift = shift.unsigned_abs();
-        let (kept, cut) = if shift >= u128::BITS { (0, bits) } else { (bits >> shift, bits & ((1 << shift) - 1)) };
-        let half = if shift > u128::BITS { u128::MAX } else { 1 << (shift - 1) };
-        let up = cut > half || cut == half && kept & 1 == 1;
-        let rounded = kept + u128::from(up);
-        let (mantissa, exponent) = match u64::try_from(rounded) {
-            Ok(mantissa) => (mantissa, target),
-            Err(_) => (1 << 63, target + 1),
+        let (mantissa, exponent) = if shift <= 0 {
+            ((bits << -shift) as u64, target)
+        } else {
+            let rounded = round_shifted(bits, shift.unsigned_abs());
+            u64::try_from(rounded).map_or((1 << 63, target + 1), |mantissa| (mantissa, target))
         };
         if exponent > HIGHEST {
             return Self { negative: false, mantissa: 0, exponent: INFINITE };
@@ -205,11 +199,12 @@ fn round_shifted(bits: u128, shift: u32) -> u128 {
     if shift == 0 {
         return bits;
     }
-    if shift >= u128::BITS {
-        // Less than a half, as `bits` is below 2^122.
+    if shift > u128::BITS {
+        // Less than a half.
         return 0;
     }
-    let (kept, cut, half) = (bits >> shift, bits & ((1 << shift) - 1), 1 << (shift - 1));
+    let (kept, cut) = if shift == u128::BITS { (0, bits) } else { (bits >> shift, bits & ((1 << shift) - 1)) };
+    let half = 1 << (shift - 1);
     kept + u128::from(cut > half || cut == half && kept & 1 == 1)
 }
 
@@ -235,7 +230,8 @@ mod tests {
             ("0", "-1e-18", "0"),
             ("3", "-3", "0"),
             ("-1.5", "-1.5", "-3"),
-            ("1e20", "1", "100000000000000000001"),
+            ("1e19", "1", "10000000000000000001"),
+            ("1e20", "1", "100000000000000000000"),
             ("0x1.8p1", "1", "4"),
             ("+.5", "1.", "1.5"),
             ("1e-4950", "0", "0"),
@@ -246,9 +242,25 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_none() {
-        for text in
-            ["", "-", ".", "1e", "1e+", "e1", "0x", " 1", "1 ", "nan", "1e5000", "1e-5000", "1.2.3", "--1", "1\0", "infin", "0x1p20000"]
-        {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1e",
+            "1e+",
+            "e1",
+            "0x",
+            " 1",
+            "1 ",
+            "nan",
+            "1e5000",
+            "1e-5000",
+            "1.2.3",
+            "--1",
+            "1\0",
+            "infin",
+            "0x1p20000",
+        ] {
             assert_eq!(Float::parse(text.as_bytes()), None, "{text:?}");
         }
         assert!(Float::parse(b"0e99999999999999999999").is_some());

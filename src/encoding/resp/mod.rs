@@ -2,7 +2,10 @@
 
 mod args;
 pub mod float;
+mod inline;
 mod reply;
+mod requests;
 
 pub use args::{Args, Span};
 pub use reply::{Protocol, Reply};
+pub use requests::{Limits, Partial, ProtocolError, Requests};

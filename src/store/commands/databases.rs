@@ -18,8 +18,10 @@ impl Plan<'_, '_, '_> {
 
     /// FLUSHALL [ASYNC|SYNC], FLUSHDB [ASYNC|SYNC]
     pub(super) fn flush(&mut self, databases: impl Iterator<Item = Db>) -> Planned {
-        let mode_is_known =
-            self.args.get(1).is_none_or(|mode| mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC"));
+        let mode_is_known = self
+            .args
+            .get(1)
+            .is_none_or(|mode| mode.eq_ignore_ascii_case(b"ASYNC") || mode.eq_ignore_ascii_case(b"SYNC"));
         if self.args.len() > 2 || !mode_is_known {
             return Err(Refused::Syntax);
         }

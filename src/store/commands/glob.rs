@@ -101,9 +101,16 @@ mod tests {
         ] {
             assert!(fit(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in
-            [("", "a"), ("?", ""), ("a", "ab"), ("h[^e]llo", "hello"), ("[]", "x"), ("\\*", "x"), ("a*c", "ab"), ("[a-c]", "d")]
-        {
+        for (pattern, text) in [
+            ("", "a"),
+            ("?", ""),
+            ("a", "ab"),
+            ("h[^e]llo", "hello"),
+            ("[]", "x"),
+            ("\\*", "x"),
+            ("a*c", "ab"),
+            ("[a-c]", "d"),
+        ] {
             assert!(!fit(pattern, text), "{pattern} {text}");
         }
     }

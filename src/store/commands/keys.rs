@@ -21,7 +21,7 @@ impl Plan<'_, '_, '_> {
         let mut deleted = 0;
         let mut seen = Seen::default();
         let several = self.args.len() > 2;
-        for (slot, key) in self.slots(1..self.args.len()) {
+        for (slot, key) in self.slots(1) {
             if several && !seen.is_new(key, self.context.random) {
                 continue;
             }
@@ -36,7 +36,7 @@ impl Plan<'_, '_, '_> {
 
     /// EXISTS key ...
     pub(super) fn exists(&mut self) -> Planned {
-        let keys = self.slots(1..self.args.len());
+        let keys = self.slots(1);
         let found = keys.filter(|(slot, key)| self.peek(self.context.db, *slot, key).is_some()).count();
         self.reply.count(found);
         Ok(())
@@ -44,7 +44,7 @@ impl Plan<'_, '_, '_> {
 
     /// TOUCH key ...
     pub(super) fn touch_keys(&mut self) -> Planned {
-        let found = self.slots(1..self.args.len()).filter(|(slot, key)| self.find(*slot, key).is_some()).count();
+        let found = self.slots(1).filter(|(slot, key)| self.find(*slot, key).is_some()).count();
         self.reply.count(found);
         Ok(())
     }

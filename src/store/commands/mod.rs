@@ -285,11 +285,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         self.edit(self.context.db, self.slot(), self.args.at(1), change);
     }
 
-    /// The keys at these arguments, each with its slot.
+    /// The keys at every `step`th argument, each with its slot.
     #[inline]
-    fn slots(&self, indices: impl Iterator<Item = usize>) -> impl Iterator<Item = (Slot, &'a [u8])> + use<'a, impl Iterator> {
+    fn slots(&self, step: usize) -> impl Iterator<Item = (Slot, &'a [u8])> + use<'a> {
         let (first, args) = (self.slot(), self.args);
-        indices.map(move |at| (if at == 1 { first } else { slot_of(args.at(at)) }, args.at(at)))
+        let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
+        (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
     }
 }
 

@@ -19,7 +19,11 @@ impl<'a> Plan<'_, 'a, '_> {
         let (from, to) = (self.args.at(1), self.args.at(2));
         let entry = self.first().ok_or(Refused::Because("ERR no such key"))?;
         if from == to {
-            if replace { self.reply.ok() } else { self.reply.int(0) }
+            if replace {
+                self.reply.ok()
+            } else {
+                self.reply.int(0)
+            }
             return Ok(());
         }
         let to_slot = slot_of(to);
@@ -29,7 +33,11 @@ impl<'a> Plan<'_, 'a, '_> {
         }
         self.edit_first(Change::Delete(Removal::Deleted));
         self.edit(self.context.db, to_slot, to, scratch.copy_of(&entry));
-        if replace { self.reply.ok() } else { self.reply.int(1) }
+        if replace {
+            self.reply.ok()
+        } else {
+            self.reply.int(1)
+        }
         Ok(())
     }
 

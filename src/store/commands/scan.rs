@@ -15,12 +15,9 @@ const BAD_CURSOR: Refused = Refused::Because("ERR invalid cursor");
 /// Elements a call looks at unless `COUNT` says otherwise.
 const COUNT: usize = 10;
 
-/// The slot at which SCAN goes on from the cursor in this argument, to find its core.
-///
-/// # Errors
-/// If it is no cursor.
-pub fn cursor_slot(cursor: &[u8]) -> Result<Slot, Refused> {
-    Ok(split(parse::cursor(cursor).ok_or(BAD_CURSOR)?).0)
+/// The slot at which SCAN goes on from the cursor in this argument, to find its core; any if it is no cursor, which the plan refuses.
+pub fn cursor_slot(cursor: &[u8]) -> Slot {
+    parse::cursor(cursor).map_or(Slot(0), |cursor| split(cursor).0)
 }
 
 /// Slot and place in it.

@@ -212,7 +212,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// MGET key ...
     pub(super) fn mget(&mut self) -> Planned {
         self.reply.array(self.args.len() - 1);
-        for (slot, key) in self.slots(1..self.args.len()) {
+        for (slot, key) in self.slots(1) {
             match self.find(slot, key) {
                 Some(Entry { value: Value::String(bytes), .. }) => self.reply.bulk(bytes),
                 _ => self.reply.null(),
@@ -236,7 +236,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         if self.args.len().is_multiple_of(2) {
             return Err(Refused::Arity("msetnx"));
         }
-        let free = self.slots((1..self.args.len()).step_by(2)).all(|(slot, key)| self.find(slot, key).is_none());
+        let free = self.slots(2).all(|(slot, key)| self.find(slot, key).is_none());
         if free {
             self.put_pairs();
         }
@@ -245,7 +245,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     }
 
     fn put_pairs(&mut self) {
-        for (index, (slot, key)) in self.slots((1..self.args.len()).step_by(2)).enumerate() {
+        for (index, (slot, key)) in self.slots(2).enumerate() {
             let value = Cow::Borrowed(self.args.at(2 * index + 2));
             self.edit(self.context.db, slot, key, Change::PutString { value, expire_at: None });
         }
@@ -255,5 +255,62 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     #[inline]
     pub(super) fn put_first(&mut self, value: &'a [u8], expire_at: Option<UnixMillis>) {
         self.edit_first(Change::PutString { value: Cow::Borrowed(value), expire_at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    #[test]
+    fn ifeq_sets_only_over_the_value_that_it_names() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line("SET k new IFEQ old"), "$-1");
+        rig.line("SET k old PX 5000");
+        assert_eq!(rig.line("SET k new IFEQ other"), "$-1");
+        assert_eq!(rig.line("SET k new IFEQ other GET"), "$3 old");
+        assert_eq!(rig.line("SET k new IFEQ old KEEPTTL"), "+OK");
+        assert_eq!(rig.line("PTTL k"), ":5000");
+        assert_eq!(rig.line("SET k newer ifeq new get"), "$3 new");
+        assert_eq!(rig.line("GET k"), "$5 newer");
+        assert_eq!(rig.line("SET k v IFEQ newer NX"), "-ERR syntax error");
+        assert_eq!(rig.line("SET k v IFEQ"), "-ERR syntax error");
+        rig.line("HSET h f v");
+        assert!(rig.line("SET h v IFEQ v").starts_with("-WRONGTYPE"));
+    }
+
+    #[test]
+    fn a_key_whose_time_has_come_is_missing_and_an_edit_says_so_first() {
+        let mut rig = Rig::new();
+        rig.line("SET k 1 PX 10");
+        rig.now += 10;
+        assert_eq!(rig.line("GET k"), "$1 1");
+        rig.now += 1;
+        assert_eq!(rig.line("INCR k"), ":1");
+        assert_eq!(rig.edits.len(), 2);
+        assert!(rig.edits[0].contains("Expired") && rig.edits[1].contains("PutString"), "{:?}", rig.edits);
+        rig.line("PEXPIRE k 1");
+        rig.now += 2;
+        assert_eq!(rig.line("GET k"), "$-1");
+        assert_eq!(rig.store.len(rig.db), 0);
+    }
+
+    #[test]
+    fn what_changes_nothing_makes_no_edits() {
+        let mut rig = Rig::new();
+        rig.line("SET k v");
+        for request in [
+            "GET k",
+            "SETNX k w",
+            "SET k w NX",
+            "GETEX k",
+            "GETEX k PERSIST",
+            "APPEND k ",
+            "MSETNX j 1 k 2",
+            "SET j v XX",
+        ] {
+            rig.line(request);
+            assert!(rig.edits.is_empty(), "{request}: {:?}", rig.edits);
+        }
     }
 }
