@@ -3,6 +3,8 @@
 //! A rule is broken by code outside of comments, texts and unit tests, unless it says otherwise. An exception for length is a
 //! comment, `// tidy: long, because …`, on one of the first lines of the file or right above the function.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,17 @@ const LAYERS: [&str; 10] =
 /// Words that may stand only in files whose path begins with one of these.
 const CONFINED: [(&str, &[&str]); 9] = [
     // Each of these files exists for its `unsafe`, or for the system calls that need it.
-    ("unsafe", &["src/cli/preflight/ring.rs", "tests/preflight.rs"]),
+    (
+        "unsafe",
+        &[
+            "src/cli/preflight/ring.rs",
+            "src/net/buffers.rs",
+            "src/net/ring.rs",
+            "src/net/server.rs",
+            "src/store/record.rs",
+            "tests/preflight.rs",
+        ],
+    ),
     // Time comes in from outside; these are the outside.
     (
         "Instant::now",
@@ -50,8 +62,11 @@ struct Source {
 }
 
 impl Source {
-    /// The code up to the unit tests, which stand last.
+    /// The code up to the unit tests, which stand last or in a file of that name.
     fn outside_tests(&self) -> &str {
+        if self.path.starts_with("src/") && self.path.ends_with("/tests.rs") {
+            return "";
+        }
         self.code.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default()
     }
 
