@@ -176,6 +176,7 @@ impl Home {
         for (key, value) in &self.settings {
             let (name, value) = match (key.as_str(), value.as_str()) {
                 ("server.port", port) => ("--port", port.to_owned()),
+                ("server.max_clients", clients) => ("--maxclients", clients.to_owned()),
                 ("server.password", password) => ("--requirepass", password.to_owned()),
                 ("memory.max_bytes", bytes) => ("--maxmemory", bytes.to_owned()),
                 ("log.durability", "async") => ("--appendfsync", "everysec".to_owned()),
