@@ -177,7 +177,7 @@ fn redis_benchmark() {
         ];
         let Some(output) = run("redis-benchmark", &args, "") else { return };
         for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "HSET", "MSET"] {
-            assert!(output.contains(&format!("{test}")) && !output.contains("Error"), "{output}");
+            assert!(output.contains(test) && !output.contains("Error"), "{output}");
         }
     }
     assert!(server.info_number("total_commands_processed") > 200_000.0);

@@ -135,10 +135,12 @@ impl Home {
         self.spawn(&mut command)
     }
 
-    /// Starts `rollbook` with other arguments, its settings being taken from this home: a checkpoint node, say.
-    pub fn launch_other(&self, subcommand: &str, settings: &[(&str, &str)]) -> Server {
+    /// Starts a checkpoint node by hand, with a directory of its own in this home; does not wait.
+    pub fn start_node(&self, directory: &str, settings: &[(&str, &str)]) -> Server {
         let mut command = self.command();
-        command.arg(subcommand);
+        let master = format!("checkpoint.master=127.0.0.1:{}", self.checkpoint_port());
+        let directory = format!("checkpoint.dir={}", self.path().join(directory).display());
+        command.args(["checkpoint", "--set", &master, "--set", &directory]);
         for (key, value) in settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }

@@ -7,7 +7,7 @@
 //!
 //! Across connections only time orders: a write that was acknowledged before another of the same stream was sent stands before it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,11 +135,12 @@ impl Ledger {
         for core in (0..self.cores).map(CoreId) {
             let mut last_sent: Option<Instant> = None;
             let mut first_lost: Option<Instant> = None;
-            for (journal, held) in self.journals.iter().zip(&held) {
+            for (journal, held) in self.journals.iter_mut().zip(&held) {
                 let keys = journal.keys_on(core, placement);
                 let own = journal.writes_to(&keys);
                 let (least, most) = journal.cut(&keys, &own, held);
                 last_sent = last_sent.max(own[..least].last().map(|write| journal.writes[*write].sent));
+                journal.survived.extend(own[..most].iter().map(|write| *write as u64 + 1));
                 let gone = own[most..].iter().filter_map(|write| journal.writes[*write].acknowledged);
                 lost.count += gone.clone().count();
                 lost.acknowledged += own.iter().filter(|write| journal.writes[**write].acknowledged.is_some()).count();
@@ -164,13 +165,43 @@ impl Ledger {
         assert_eq!(lost.count, 0, "acknowledged writes are lost: {lost:?}");
     }
 
-    /// The name of every key that may be held, with its database and the number that it holds after [`Self::settle`], 0 being none.
-    pub fn held(&self) -> HashMap<(u8, String), u64> {
-        let keys = self.journals.iter().flat_map(|journal| {
-            let held = journal.settled.iter().enumerate();
-            held.map(move |(key, number)| ((journal.db, journal.key_name(key)), *number))
-        });
-        keys.collect()
+    /// After [`Self::settle`]: panics if the write that a client was shown under `key`, or the deletion after it, is lost.
+    pub fn assert_survived(&self, key: &str, seen: &Seen) {
+        let (journal, key) = key.rsplit_once(':').expect("a key that a load made");
+        let journal = self.journals.iter().find(|found| found.name == journal).expect("a connection of this load");
+        let key: usize = key.parse().expect("a key's number");
+        let survived = |number: u64| number == 0 || journal.survived.contains(&number);
+        assert!(survived(seen.number), "{}: write {} was shown and is lost", journal.key_name(key), seen.number);
+        let later = || (1..).zip(&journal.writes).filter(|(number, write)| write.key == key && *number > seen.number);
+        if seen.number > 0 && seen.deleted {
+            let (deletion, _) = later().find(|(_, write)| write.deletes).expect("a deletion was sent");
+            assert!(survived(deletion), "{}: its deletion was shown and is lost", journal.key_name(key));
+        }
+    }
+}
+
+/// The last that a client saw of a key.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The greatest number seen in a value, 0 if none was.
+    pub number: u64,
+    /// Whether there was no value after it.
+    pub deleted: bool,
+}
+
+impl Seen {
+    /// Takes in a reply to GET.
+    pub fn note(&mut self, reply: &Value) {
+        match reply.bytes() {
+            Some(value) => {
+                let value = String::from_utf8_lossy(value);
+                let number = value.split('#').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+                assert!(number >= self.number, "write {} was seen, then the older write {number}", self.number);
+                self.deleted = self.deleted && number == self.number;
+                self.number = number;
+            }
+            None => self.deleted = self.number > 0,
+        }
     }
 }
 
@@ -190,7 +221,8 @@ struct Journal {
     padding: usize,
     writes: Vec<Write>,
     refusals: BTreeSet<String>,
-    settled: Vec<u64>,
+    /// Numbers of the writes that the last crash left.
+    survived: HashSet<u64>,
 }
 
 impl Journal {
@@ -203,7 +235,7 @@ impl Journal {
             padding: load.padding,
             writes: Vec::new(),
             refusals: BTreeSet::new(),
-            settled: vec![0; load.keys],
+            survived: HashSet::new(),
         }
     }
 
@@ -361,6 +393,5 @@ impl Journal {
             write.refused = held[write.key] != at as u64 + 1;
             write.acknowledged = Some(now);
         }
-        held.clone_into(&mut self.settled);
     }
 }

@@ -23,7 +23,7 @@ pub use chance::{rng, rounds};
 pub use dump::Dump;
 pub use home::{Home, Peer};
 pub use inspect::{Verdict, verify};
-pub use ledger::{Ledger, Load, Lost, Running};
+pub use ledger::{Ledger, Load, Lost, Running, Seen};
 pub use process::{Process, eventually};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
