@@ -1,0 +1,309 @@
+//! Frames: how edits stand in a log on disk and travel to the checkpoint node.
+//!
+//! ```text
+//! offset  bytes  what (integers are little-endian)
+//!      0      4  magic "RBFR"
+//!      4      4  CRC32 over the data directory's id, then over everything from offset 8 to the end of the body
+//!      8      4  length of the body in bytes
+//!     12      4  number of edits in the body
+//!     16      4  epoch
+//!     20      2  core
+//!     22      2  flags: bit 0 = seal, the stream ends here in good order; the others are 0
+//!     24      8  lsn of the first edit of the segment that the frame stands in
+//!     32      8  lsn of the frame's first edit; of the edit to come, if the frame has none
+//!     40      8  durable: every edit up to this lsn was on disk before the frame was written
+//!     48      …  body: the edits, as `encoding::edit` lays them out
+//!             …  zeros up to the next multiple of 4096 (not part of the frame)
+//! ```
+//!
+//! A frame begins at a multiple of [`BLOCK`] in its file. One without edits is a *mark*: it only bears `durable`.
+//! The CRC covers where the frame belongs, so that a whole frame in the wrong place is no frame.
+
+use std::fmt;
+
+use crate::encoding::edit;
+use crate::ids::{CoreId, Epoch, Lsn};
+
+/// Frames, segment headers and writes begin at multiples of this many bytes.
+pub const BLOCK: usize = 4096;
+/// Bytes of a frame before its body.
+pub const FRAME_HEADER: usize = DURABLE + 8;
+/// Longest body of a frame in bytes; keeps every sum of lengths far from overflow.
+pub const MAX_BODY: usize = 1 << 30;
+
+const MAGIC: [u8; 4] = *b"RBFR";
+const CRC: usize = 4;
+const BODY_LEN: usize = CRC + 4;
+const COUNT: usize = BODY_LEN + 4;
+const EPOCH: usize = COUNT + 4;
+const CORE: usize = EPOCH + 4;
+const FLAGS: usize = CORE + 2;
+const SEGMENT: usize = FLAGS + 2;
+const FIRST: usize = SEGMENT + 8;
+const DURABLE: usize = FIRST + 8;
+const _: () = assert!(FRAME_HEADER == 48);
+
+const SEAL: u16 = 1;
+
+/// Sixteen random bytes that tell one data directory from every other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DirectoryId(pub [u8; 16]);
+
+impl fmt::Display for DirectoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A stream: the edits of one core in one epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The life of the master.
+    pub epoch: Epoch,
+    /// The core in that life.
+    pub core: CoreId,
+}
+
+impl StreamId {
+    /// The stream of `core` in `epoch`.
+    pub const fn new(epoch: Epoch, core: CoreId) -> Self {
+        Self { epoch, core }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.epoch, self.core)
+    }
+}
+
+/// What a frame says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Length of the body in bytes.
+    pub body_len: u32,
+    /// Number of edits in the body; 0 in a mark.
+    pub count: u32,
+    /// The stream that it belongs to.
+    pub stream: StreamId,
+    /// The stream ends here in good order.
+    pub seal: bool,
+    /// First lsn of the segment that it stands in.
+    pub segment: Lsn,
+    /// Lsn of the first edit; of the edit to come, in a mark.
+    pub first: Lsn,
+    /// Every edit up to this one was on disk when the frame was written.
+    pub durable: Lsn,
+}
+
+/// Bytes that are not a frame of the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// They do not begin like a frame.
+    #[error("no frame begins here")]
+    Magic,
+    /// More bytes are needed to tell: this many in all.
+    #[error("the frame's {0} bytes are cut off")]
+    Short(usize),
+    /// The length is more than any frame has.
+    #[error("impossible length")]
+    Length,
+    /// Something in it is not what was written, or it belongs to another data directory.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// The checksum is right, but no version of this program writes such a frame.
+    #[error("impossible header")]
+    Meaningless,
+}
+
+impl FrameHeader {
+    /// Lsn of the last edit; of the last edit before it, in a mark.
+    pub const fn last(&self) -> Lsn {
+        Lsn(self.first.0 + self.count as u64 - 1)
+    }
+
+    /// Header and body in bytes.
+    pub const fn len(&self) -> usize {
+        FRAME_HEADER + self.body_len as usize
+    }
+
+    /// Never: a frame has a header.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Bytes that the frame takes in its file: [`Self::len`], padded to whole blocks.
+    pub const fn padded_len(&self) -> usize {
+        padded(self.len())
+    }
+
+    /// Writes the header before the body that already stands in `frame` from [`FRAME_HEADER`] on, and zeros after it.
+    ///
+    /// # Panics
+    /// If `frame` is not exactly [`Self::padded_len`] long.
+    pub fn write(&self, id: DirectoryId, frame: &mut [u8]) {
+        assert_eq!(frame.len(), self.padded_len(), "a frame is written into exactly its blocks");
+        frame[..CRC].copy_from_slice(&MAGIC);
+        frame[BODY_LEN..COUNT].copy_from_slice(&self.body_len.to_le_bytes());
+        frame[COUNT..EPOCH].copy_from_slice(&self.count.to_le_bytes());
+        frame[EPOCH..CORE].copy_from_slice(&self.stream.epoch.0.to_le_bytes());
+        frame[CORE..FLAGS].copy_from_slice(&self.stream.core.0.to_le_bytes());
+        frame[FLAGS..SEGMENT].copy_from_slice(&(if self.seal { SEAL } else { 0 }).to_le_bytes());
+        frame[SEGMENT..FIRST].copy_from_slice(&self.segment.0.to_le_bytes());
+        frame[FIRST..DURABLE].copy_from_slice(&self.first.0.to_le_bytes());
+        frame[DURABLE..FRAME_HEADER].copy_from_slice(&self.durable.0.to_le_bytes());
+        let crc = checksum(id, &frame[BODY_LEN..self.len()]);
+        frame[CRC..BODY_LEN].copy_from_slice(&crc.to_le_bytes());
+        frame[self.len()..].fill(0);
+    }
+
+    /// The header of the frame at the start of `bytes`, whose checksum is right. `bytes` may go on after the frame.
+    ///
+    /// # Errors
+    /// [`FrameError::Short`] if `bytes` may be the beginning of a frame; another error if they are not.
+    pub fn parse(id: DirectoryId, bytes: &[u8]) -> Result<Self, FrameError> {
+        let Some(header) = bytes.first_chunk::<FRAME_HEADER>() else { return Err(FrameError::Short(FRAME_HEADER)) };
+        if header[..CRC] != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        let body_len = u32_at(header, BODY_LEN);
+        if body_len as usize > MAX_BODY {
+            return Err(FrameError::Length);
+        }
+        let len = FRAME_HEADER + body_len as usize;
+        let Some(frame) = bytes.get(..len) else { return Err(FrameError::Short(len)) };
+        if checksum(id, &frame[BODY_LEN..]) != u32_at(header, CRC) {
+            return Err(FrameError::Checksum);
+        }
+        let flags = u16_at(header, FLAGS);
+        let parsed = Self {
+            body_len,
+            count: u32_at(header, COUNT),
+            stream: StreamId::new(Epoch(u32_at(header, EPOCH)), CoreId(u16_at(header, CORE))),
+            seal: flags & SEAL != 0,
+            segment: Lsn(u64_at(header, SEGMENT)),
+            first: Lsn(u64_at(header, FIRST)),
+            durable: Lsn(u64_at(header, DURABLE)),
+        };
+        // An edit takes at least its length's 4 bytes, so these bounds also keep `last` from overflow.
+        let counts_match = u64::from(parsed.count) * 4 <= u64::from(body_len) && (parsed.count == 0) == (body_len == 0);
+        let in_order = parsed.segment.0 >= 1 && parsed.segment <= parsed.first && parsed.durable < parsed.first;
+        let seal_is_mark = !parsed.seal || parsed.count == 0;
+        let possible = counts_match && in_order && seal_is_mark && flags & !SEAL == 0 && parsed.first.0 < u64::MAX / 2;
+        if possible { Ok(parsed) } else { Err(FrameError::Meaningless) }
+    }
+}
+
+/// A frame whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// What it says of itself.
+    pub header: FrameHeader,
+    /// Header and body, as in the file, without the zeros after them.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the start of `bytes`, which may go on after it.
+    ///
+    /// # Errors
+    /// As [`FrameHeader::parse`].
+    pub fn parse(id: DirectoryId, bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let header = FrameHeader::parse(id, bytes)?;
+        Ok(Self { header, bytes: &bytes[..header.len()] })
+    }
+
+    /// Its edits as they stand in it.
+    pub fn body(&self) -> &'a [u8] {
+        &self.bytes[FRAME_HEADER..]
+    }
+
+    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk.
+    pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
+        let first = self.header.first.0;
+        edit::split(self.body()).zip(first..).map(|(edit, lsn)| edit.map(|bytes| (Lsn(lsn), bytes)))
+    }
+}
+
+/// `len` rounded up to whole blocks.
+pub const fn padded(len: usize) -> usize {
+    len.next_multiple_of(BLOCK)
+}
+
+fn checksum(id: DirectoryId, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&id.0);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn u16_at(header: &[u8; FRAME_HEADER], at: usize) -> u16 {
+    u16::from_le_bytes([header[at], header[at + 1]])
+}
+
+fn u32_at(header: &[u8; FRAME_HEADER], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+fn u64_at(header: &[u8; FRAME_HEADER], at: usize) -> u64 {
+    u64::from(u32_at(header, at)) | u64::from(u32_at(header, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: DirectoryId = DirectoryId([7; 16]);
+
+    fn sample(body: &[u8]) -> (FrameHeader, Vec<u8>) {
+        let header = FrameHeader {
+            body_len: body.len() as u32,
+            count: (body.len() / 4) as u32,
+            stream: StreamId::new(Epoch(3), CoreId(1)),
+            seal: body.is_empty(),
+            segment: Lsn(10),
+            first: Lsn(20),
+            durable: Lsn(19),
+        };
+        let mut frame = vec![0xee; header.padded_len()];
+        frame[FRAME_HEADER..header.len()].copy_from_slice(body);
+        header.write(ID, &mut frame);
+        (header, frame)
+    }
+
+    #[test]
+    fn what_is_written_is_parsed() {
+        for body in [&b""[..], b"four", &[1; 5000]] {
+            let (header, bytes) = sample(body);
+            let frame = Frame::parse(ID, &bytes).unwrap();
+            assert_eq!((frame.header, frame.body()), (header, body));
+            assert!(bytes[header.len()..].iter().all(|b| *b == 0));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let (header, bytes) = sample(&[1; 400]);
+        for at in 0..header.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(FrameHeader::parse(ID, &damaged).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(matches!(FrameHeader::parse(ID, &bytes[..at]), Err(FrameError::Short(n)) if n > at));
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_directory_is_none() {
+        let (_, bytes) = sample(b"four");
+        assert_eq!(FrameHeader::parse(DirectoryId([8; 16]), &bytes), Err(FrameError::Checksum));
+    }
+
+    #[test]
+    fn a_huge_length_is_refused_before_anything_else_is_looked_at() {
+        let (_, mut bytes) = sample(b"four");
+        bytes[BODY_LEN..COUNT].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(FrameHeader::parse(ID, &bytes), Err(FrameError::Length));
+    }
+}

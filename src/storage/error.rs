@@ -1,0 +1,90 @@
+//! What can go wrong with files. An error says what to do about it by its kind: mend the data, mend the disk, or use another place.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Data that is not what was written, and cannot be the trace of a crash either.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: damaged at byte {offset}: {why}", file.display())]
+pub struct Corruption {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What was found, and what was expected.
+    pub why: String,
+}
+
+impl Corruption {
+    /// `why` at `offset` of `file`.
+    pub fn new(file: &Path, offset: u64, why: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), offset, why: why.into() }
+    }
+}
+
+/// Why storage could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system refused or failed: exit code 74.
+    #[error("{}: {what}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried, as in "cannot read".
+        what: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The data is damaged: exit code 65. Nothing was changed.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// Another process has the data directory or a file in it: exit code 69.
+    #[error("{}: in use by another process", path.display())]
+    InUse {
+        /// What is locked.
+        path: PathBuf,
+    },
+    /// The data directory is not one that this program with this configuration can use: exit code 78.
+    #[error("{}: {why}", path.display())]
+    Unusable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+impl StorageError {
+    /// The exit code of a program that ends because of this, as in `sysexits.h`.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } => 74,
+            Self::Corrupt(_) => 65,
+            Self::InUse { .. } => 69,
+            Self::Unusable { .. } => 78,
+        }
+    }
+
+    /// Whether the file system is full (or a quota or file size limit is reached), so that waiting for space may help.
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_out_of_space(source))
+    }
+}
+
+/// Whether an error of the operating system means that there is no room, rather than that something is broken.
+pub fn is_out_of_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Puts a path and an operation to an error of the operating system.
+pub(crate) trait Context<T> {
+    /// `what` was tried with `path`.
+    fn context(self, path: &Path, what: &'static str) -> Result<T, StorageError>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn context(self, path: &Path, what: &'static str) -> Result<T, StorageError> {
+        self.map_err(|e| StorageError::Io { path: path.to_owned(), what, source: e.into() })
+    }
+}

@@ -1,0 +1,272 @@
+//! How far a stream has come, for everyone to see.
+//!
+//! Always: mirrored ≤ durable ≤ written ≤ appended.
+//!
+//! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a system call only
+//! if somebody does. The other way, the checkpoint side raises `mirrored` and calls what the core has left to be called.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
+use std::time::Duration;
+
+use rustix::thread::futex;
+
+use crate::ids::Lsn;
+
+/// Where the durable part of a stream ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DurableEnd {
+    /// Every edit up to this one is on disk.
+    pub lsn: Lsn,
+    /// First lsn of the newest segment with durable bytes; 0 while there is none.
+    pub segment: Lsn,
+    /// That segment's bytes before this offset are on disk: its header and whole frames.
+    pub offset: u64,
+}
+
+/// The marks of one stream, shared between its core and those who follow it.
+#[derive(Default)]
+pub struct StreamMarks {
+    core: CoreSide,
+    mirror: MirrorSide,
+}
+
+// Each side has cache lines of its own, so that one side's stores do not slow the other's.
+#[derive(Default)]
+#[repr(align(128))]
+struct CoreSide {
+    appended: AtomicU64,
+    written: AtomicU64,
+    /// Odd while the three fields after it change.
+    version: AtomicU32,
+    durable: AtomicU64,
+    segment: AtomicU64,
+    offset: AtomicU64,
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct MirrorSide {
+    mirrored: AtomicU64,
+    /// Changes whenever the durable end moves while somebody waits.
+    bell: AtomicU32,
+    waiting: AtomicU32,
+    on_mirrored: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl StreamMarks {
+    /// All marks before the first edit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The last edit applied and put into the log's buffers.
+    pub fn appended(&self) -> Lsn {
+        Lsn(self.core.appended.load(Acquire))
+    }
+
+    /// The last edit handed to the disk.
+    pub fn written(&self) -> Lsn {
+        Lsn(self.core.written.load(Acquire))
+    }
+
+    /// The last edit that is on disk.
+    pub fn durable(&self) -> Lsn {
+        Lsn(self.core.durable.load(Acquire))
+    }
+
+    /// Where the durable part ends; its three numbers belong together.
+    pub fn durable_end(&self) -> DurableEnd {
+        loop {
+            let before = self.core.version.load(Acquire);
+            let end = DurableEnd {
+                lsn: Lsn(self.core.durable.load(Relaxed)),
+                segment: Lsn(self.core.segment.load(Relaxed)),
+                offset: self.core.offset.load(Relaxed),
+            };
+            fence(Acquire);
+            if before.is_multiple_of(2) && before == self.core.version.load(Relaxed) {
+                return end;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Waits until the durable end is another than `seen`, the stream has ended, or `timeout` is over; returns the end.
+    /// Blocks the thread: not for a core.
+    pub fn wait(&self, seen: DurableEnd, timeout: Duration) -> DurableEnd {
+        let timeout = futex::Timespec::try_from(timeout).ok();
+        self.mirror.waiting.fetch_add(1, SeqCst);
+        let rung = self.mirror.bell.load(SeqCst);
+        // Pairs with the fence in `ring`: either this sees the new end, or the core sees the waiter.
+        fence(SeqCst);
+        let mut end = self.durable_end();
+        if end == seen && !self.has_ended() {
+            // Whatever the outcome (woken, timed out, interrupted), the caller looks again.
+            let _ = futex::wait(&self.mirror.bell, futex::Flags::PRIVATE, rung, timeout.as_ref());
+            end = self.durable_end();
+        }
+        self.mirror.waiting.fetch_sub(1, SeqCst);
+        end
+    }
+
+    /// Wakes those in [`Self::wait`], so that they look whether they are still wanted.
+    pub fn ring(&self) {
+        fence(SeqCst);
+        if self.mirror.waiting.load(SeqCst) > 0 {
+            self.mirror.bell.fetch_add(1, SeqCst);
+            let _ = futex::wake(&self.mirror.bell, futex::Flags::PRIVATE, u32::MAX >> 1);
+        }
+    }
+
+    /// Whether nothing will become durable any more: the log was closed, or a write failed.
+    pub fn has_ended(&self) -> bool {
+        self.core.ended.load(Acquire)
+    }
+
+    /// The last edit that the checkpoint node holds.
+    pub fn mirrored(&self) -> Lsn {
+        Lsn(self.mirror.mirrored.load(Acquire))
+    }
+
+    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Calls what [`Self::on_mirrored`] was given.
+    pub fn set_mirrored(&self, lsn: Lsn) {
+        let before = self.mirror.mirrored.fetch_max(lsn.0, Release);
+        if before < lsn.0
+            && let Some(call) = self.mirror.on_mirrored.get()
+        {
+            call();
+        }
+    }
+
+    /// `call` is called, on whatever thread, each time `mirrored` has moved. Only the first such call counts.
+    pub fn on_mirrored(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _ = self.mirror.on_mirrored.set(Box::new(call));
+    }
+
+    /// The core has put edits up to `lsn` into its buffers.
+    #[inline]
+    pub(super) fn set_appended(&self, lsn: Lsn) {
+        self.core.appended.store(lsn.0, Release);
+    }
+
+    /// The disk has taken edits up to `lsn`, but they are not safe yet.
+    pub(super) fn set_written(&self, lsn: Lsn) {
+        self.core.written.store(lsn.0, Release);
+    }
+
+    /// Everything before `end` is on disk. Only the core calls this.
+    pub(super) fn set_durable(&self, end: DurableEnd) {
+        let version = self.core.version.load(Relaxed);
+        self.core.version.store(version.wrapping_add(1), Relaxed);
+        fence(Release);
+        self.core.durable.store(end.lsn.0, Relaxed);
+        self.core.segment.store(end.segment.0, Relaxed);
+        self.core.offset.store(end.offset, Relaxed);
+        self.core.version.store(version.wrapping_add(2), Release);
+        self.ring();
+    }
+
+    /// Nothing will become durable any more.
+    pub(super) fn set_ended(&self) {
+        self.core.ended.store(true, Release);
+        self.ring();
+    }
+}
+
+impl fmt::Debug for StreamMarks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamMarks")
+            .field("appended", &self.appended())
+            .field("written", &self.written())
+            .field("durable", &self.durable_end())
+            .field("mirrored", &self.mirrored())
+            .finish()
+    }
+}
+
+/// What happened to one partition in this epoch, written by its core on every edit and read by the checkpoint policy.
+#[derive(Debug, Default)]
+pub struct PartitionMarks {
+    last_edit: AtomicU64,
+    edits: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl PartitionMarks {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more edit, at `lsn`, of `bytes` bytes. Only the partition's core calls this.
+    #[inline]
+    pub fn note(&self, lsn: Lsn, bytes: u64) {
+        // One writer, so a load and a store do what an atomic addition would, for less.
+        self.last_edit.store(lsn.0, Relaxed);
+        self.edits.store(self.edits.load(Relaxed) + 1, Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed) + bytes, Release);
+    }
+
+    /// Lsn of the partition's last edit in this epoch; 0 if there was none.
+    pub fn last_edit(&self) -> Lsn {
+        Lsn(self.last_edit.load(Acquire))
+    }
+
+    /// Edits of the partition in this epoch.
+    pub fn edits(&self) -> u64 {
+        self.edits.load(Acquire)
+    }
+
+    /// Bytes of those edits in the log.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_follower_sees_every_end_whole_and_misses_none() {
+        let marks = Arc::new(StreamMarks::new());
+        let follower = std::thread::spawn({
+            let marks = marks.clone();
+            move || {
+                let mut seen = DurableEnd::default();
+                while !marks.has_ended() || seen.lsn.0 < 100_000 {
+                    let end = marks.wait(seen, Duration::from_secs(20));
+                    assert!(end.lsn >= seen.lsn);
+                    assert_eq!((end.segment.0, end.offset), (end.lsn.0 * 2, end.lsn.0 * 3));
+                    seen = end;
+                }
+            }
+        });
+        for n in 1..=100_000 {
+            marks.set_durable(DurableEnd { lsn: Lsn(n), segment: Lsn(n * 2), offset: n * 3 });
+        }
+        marks.set_ended();
+        follower.join().unwrap();
+    }
+
+    #[test]
+    fn mirrored_never_moves_back_and_tells_of_each_step() {
+        let marks = StreamMarks::new();
+        let calls = Arc::new(AtomicU32::new(0));
+        marks.on_mirrored({
+            let calls = calls.clone();
+            move || {
+                calls.fetch_add(1, Relaxed);
+            }
+        });
+        for lsn in [3, 2, 3, 5] {
+            marks.set_mirrored(Lsn(lsn));
+        }
+        assert_eq!((marks.mirrored(), calls.load(Relaxed)), (Lsn(5), 2));
+    }
+}

@@ -1,0 +1,294 @@
+//! One key and its value (or one field of a large hash and its value) in one allocation. The only file of the store with unsafe code.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | length of the value, 30 bits; length of the key, 30 bits; kind, 3 bits; whether it expires, 1 bit |
+//! | 4 | coarse time of the last use |
+//! | 8 or 0 | when it expires, if it does |
+//! | … | the key |
+//! | … | the value: a string, a packed hash, or the address of a [`FieldTable`] |
+//!
+//! The value stands last, so that it can grow and shrink where it is as long as the allocator's size class allows.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::fields::FieldTable;
+use super::memory::allocated;
+use crate::encoding::edit::UnixMillis;
+
+const CLOCK: usize = 8;
+const EXPIRY: usize = CLOCK + 4;
+const HEADER: usize = EXPIRY;
+const EXPIRY_BYTES: usize = 8;
+const LENGTH_BITS: u32 = 30;
+const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
+
+/// Longest key and longest value.
+pub(super) const MAX_LENGTH: usize = LENGTH_MASK as usize;
+
+/// What the value's bytes are. Sets, sorted sets and lists will join; there is room for five more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    String = 0,
+    PackedHash = 1,
+    TableHash = 2,
+}
+
+/// A value as it is stored, borrowed.
+#[derive(Clone, Copy)]
+pub(super) enum Stored<'a> {
+    String(&'a [u8]),
+    PackedHash(&'a [u8]),
+    TableHash(&'a FieldTable),
+}
+
+/// A key with its value, its expiry and the time of its last use.
+pub(super) struct Record(NonNull<u8>);
+
+// SAFETY: a record owns what it points to, as a `Box` does; nothing in it is bound to a thread.
+unsafe impl Send for Record {}
+// SAFETY: through a shared reference only the clock changes, and that is an atomic.
+unsafe impl Sync for Record {}
+
+/// The first word of a record.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Head(u64);
+
+impl Head {
+    fn new(kind: Kind, expires: bool, key_len: usize, value_len: usize) -> Self {
+        assert!(key_len <= MAX_LENGTH && value_len <= MAX_LENGTH, "lengths are checked before a record is made");
+        let flags = (u64::from(expires) << 3) | kind as u64;
+        Self(value_len as u64 | (key_len as u64) << LENGTH_BITS | flags << (2 * LENGTH_BITS))
+    }
+
+    const fn value_len(self) -> usize {
+        (self.0 & LENGTH_MASK) as usize
+    }
+
+    const fn key_len(self) -> usize {
+        ((self.0 >> LENGTH_BITS) & LENGTH_MASK) as usize
+    }
+
+    const fn kind(self) -> Kind {
+        match (self.0 >> (2 * LENGTH_BITS)) & 7 {
+            0 => Kind::String,
+            1 => Kind::PackedHash,
+            _ => Kind::TableHash,
+        }
+    }
+
+    const fn expires(self) -> bool {
+        self.0 >> 63 != 0
+    }
+
+    const fn key_at(self) -> usize {
+        HEADER + if self.expires() { EXPIRY_BYTES } else { 0 }
+    }
+
+    const fn value_at(self) -> usize {
+        self.key_at() + self.key_len()
+    }
+
+    const fn size(self) -> usize {
+        self.value_at() + self.value_len()
+    }
+
+    fn layout(self) -> Layout {
+        // SAFETY: 8 is a power of two, and two lengths of 30 bits and a header are far below `isize::MAX`.
+        unsafe { Layout::from_size_align_unchecked(self.size(), 8) }
+    }
+}
+
+impl Record {
+    /// A string. `clock` is the coarse time of its last use.
+    #[inline]
+    pub fn string(key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        Self::new(Kind::String, key, value, expire_at, clock)
+    }
+
+    /// A hash in the form of `packed`.
+    pub fn packed_hash(key: &[u8], packed: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        Self::new(Kind::PackedHash, key, packed, expire_at, clock)
+    }
+
+    /// A hash with its fields in a table.
+    pub fn table_hash(key: &[u8], fields: Box<FieldTable>, expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        let address = Box::into_raw(fields).expose_provenance();
+        Self::new(Kind::TableHash, key, &address.to_ne_bytes(), expire_at, clock)
+    }
+
+    #[inline]
+    fn new(kind: Kind, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        let head = Head::new(kind, expire_at.is_some(), key.len(), value.len());
+        let layout = head.layout();
+        // SAFETY: the layout's size is at least that of the header.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let record = Self(start);
+        // SAFETY: `start` is aligned to 8 and `head.size()` bytes long; head, clock, expiry, key and value lie behind each other in it,
+        // and the new allocation overlaps neither `key` nor `value`.
+        unsafe {
+            start.cast().write(head);
+            start.add(CLOCK).cast().write(clock);
+            if let Some(at) = expire_at {
+                start.add(EXPIRY).cast().write_unaligned(at.get());
+            }
+            start.add(head.key_at()).copy_from_nonoverlapping(NonNull::from(key).cast(), key.len());
+            start.add(head.value_at()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
+        }
+        record
+    }
+
+    #[inline]
+    fn head(&self) -> Head {
+        // SAFETY: every record begins with an aligned head.
+        unsafe { self.0.cast().read() }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        let head = self.head();
+        // SAFETY: `new` wrote `key_len` bytes there; they live and stay unchanged as long as the record is borrowed.
+        unsafe { NonNull::slice_from_raw_parts(self.0.add(head.key_at()), head.key_len()).as_ref() }
+    }
+
+    /// The value's bytes, whatever the kind.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        let head = self.head();
+        // SAFETY: `value_len` bytes there are initialised; they live and stay unchanged as long as the record is borrowed.
+        unsafe { NonNull::slice_from_raw_parts(self.0.add(head.value_at()), head.value_len()).as_ref() }
+    }
+
+    /// The bytes of a string or a packed hash, to be changed; `None` for a hash in a table.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let head = self.head();
+        if head.kind() == Kind::TableHash {
+            return None;
+        }
+        // SAFETY: as in `bytes`; the exclusive borrow makes it the only reference.
+        Some(unsafe { NonNull::slice_from_raw_parts(self.0.add(head.value_at()), head.value_len()).as_mut() })
+    }
+
+    /// The value.
+    #[inline]
+    pub fn stored(&self) -> Stored<'_> {
+        match self.head().kind() {
+            Kind::String => Stored::String(self.bytes()),
+            Kind::PackedHash => Stored::PackedHash(self.bytes()),
+            // SAFETY: `table_hash` put the address of a `FieldTable` there that this record owns.
+            Kind::TableHash => Stored::TableHash(unsafe { &*self.table() }),
+        }
+    }
+
+    /// The fields of a hash in a table, to be changed.
+    pub fn table_mut(&mut self) -> Option<&mut FieldTable> {
+        // SAFETY: as in `stored`; the exclusive borrow makes it the only reference.
+        (self.head().kind() == Kind::TableHash).then(|| unsafe { &mut *self.table() })
+    }
+
+    /// Address of the fields; only of a hash in a table.
+    fn table(&self) -> *mut FieldTable {
+        let address = self.bytes().first_chunk().map_or(0, |bytes| usize::from_ne_bytes(*bytes));
+        std::ptr::with_exposed_provenance_mut(address)
+    }
+
+    /// When the key expires.
+    #[inline]
+    pub fn expire_at(&self) -> Option<UnixMillis> {
+        // SAFETY: the head says that `new` wrote an expiry there.
+        self.head().expires().then(|| UnixMillis::new(unsafe { self.0.add(EXPIRY).cast().read_unaligned() }))
+    }
+
+    /// Gives the key another expiry. A record without room for one, or with room to give back, is made anew.
+    pub fn set_expire_at(&mut self, expire_at: Option<UnixMillis>) {
+        let head = self.head();
+        if let (Some(at), true) = (expire_at, head.expires()) {
+            // SAFETY: the head says that there is an expiry there.
+            unsafe { self.0.add(EXPIRY).cast().write_unaligned(at.get()) };
+        } else if expire_at.is_some() != head.expires() {
+            let new = Self::new(head.kind(), self.key(), self.bytes(), expire_at, self.clock());
+            // The new record owns the table, if there is one: the old one goes as if it held a mere string.
+            let gone = Head::new(Kind::String, head.expires(), head.key_len(), head.value_len());
+            // SAFETY: every record begins with an aligned head; the lengths stay.
+            unsafe { self.0.cast().write(gone) };
+            *self = new;
+        }
+    }
+
+    /// Coarse time of the last use.
+    #[inline]
+    pub fn clock(&self) -> u32 {
+        self.clock_cell().load(Ordering::Relaxed)
+    }
+
+    /// Notes a use.
+    #[inline]
+    pub fn touch(&self, now: u32) {
+        self.clock_cell().store(now, Ordering::Relaxed);
+    }
+
+    fn clock_cell(&self) -> &AtomicU32 {
+        // SAFETY: the clock stands aligned in every record, and nothing but this reference is used to get at it once the record is made.
+        unsafe { self.0.add(CLOCK).cast().as_ref() }
+    }
+
+    /// Replaces the bytes of a string or a packed hash by others of the same kind.
+    ///
+    /// # Panics
+    /// If it is a hash in a table, or the bytes are longer than [`MAX_LENGTH`].
+    #[inline]
+    pub fn set_bytes(&mut self, value: &[u8]) {
+        let head = self.head();
+        if value.len() != head.value_len() {
+            self.resize(value.len());
+        }
+        self.bytes_mut().expect("a table is never overwritten").copy_from_slice(value);
+    }
+
+    /// Makes the bytes of a string or a packed hash longer, by zeros, or shorter.
+    ///
+    /// # Panics
+    /// If it is a hash in a table, or `len` is above [`MAX_LENGTH`].
+    pub fn resize(&mut self, len: usize) {
+        let head = self.head();
+        assert!(head.kind() != Kind::TableHash, "a table is never resized");
+        let new = Head::new(head.kind(), head.expires(), head.key_len(), len);
+        // SAFETY: `layout` is that of this allocation, the new size is that of a valid layout of the same alignment and not 0.
+        let Some(start) = NonNull::new(unsafe { realloc(self.0.as_ptr(), head.layout(), new.size()) }) else {
+            handle_alloc_error(new.layout())
+        };
+        self.0 = start;
+        // SAFETY: `start` is aligned and `new.size()` bytes long; the bytes up to the shorter of both lengths have been kept.
+        unsafe {
+            start.cast().write(new);
+            if let Some(more @ 1..) = len.checked_sub(head.value_len()) {
+                start.add(head.size()).write_bytes(0, more);
+            }
+        }
+    }
+
+    /// Bytes of memory that the allocation takes; without the table of a hash, which counts for itself.
+    #[inline]
+    pub fn memory(&self) -> usize {
+        allocated(self.head().size())
+    }
+}
+
+impl Drop for Record {
+    #[inline]
+    fn drop(&mut self) {
+        let head = self.head();
+        if head.kind() == Kind::TableHash {
+            // SAFETY: `table_hash` put the address of a box there, and it is taken back only here.
+            drop(unsafe { Box::from_raw(self.table()) });
+        }
+        // SAFETY: allocated with this layout; nothing refers to it any more.
+        unsafe { dealloc(self.0.as_ptr(), head.layout()) };
+    }
+}
