@@ -43,6 +43,25 @@ impl From<crate::config::ConfigError> for Failure {
     }
 }
 
+impl From<crate::storage::StorageError> for Failure {
+    fn from(error: crate::storage::StorageError) -> Self {
+        use crate::storage::StorageError;
+        let exit = match &error {
+            StorageError::Io { .. } => Exit::Io,
+            StorageError::Corrupt(_) => Exit::Data,
+            StorageError::InUse { .. } => Exit::Unavailable,
+            StorageError::Unusable { .. } => Exit::Config,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Unavailable, error)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reasons.join("\n"))

@@ -7,12 +7,14 @@
 //! | [`preflight`] | what must hold before anything starts |
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
+//! | [`serve`] | the master |
 
 pub mod arguments;
 pub mod doctor;
 pub mod exit;
 pub mod logging;
 pub mod preflight;
+pub mod serve;
 
 use std::process::ExitCode;
 
@@ -52,9 +54,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             let loaded = serve.configuration.load()?;
             let _logging = logging::start(&loaded.config.logging);
             let ready = preflight::master(&loaded)?;
-            // serve::run(&serve.configuration, &loaded.config, &ready)
-            let _ = ready;
-            Err(Failure::new(Exit::Software, "serving is not part of this build"))
+            serve::run(&serve.configuration, &loaded.config, &ready)
         }
         Command::Checkpoint(checkpoint) => {
             let loaded = checkpoint.configuration.load()?;

@@ -3,25 +3,29 @@
 //! The main thread starts the cores, which recover their partitions side by side; then it opens a new epoch, lets the cores serve, and
 //! waits for a signal, for `SHUTDOWN`, or for a core to fail.
 
+mod checkpoints;
 mod core;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use self::checkpoints::Checkpoints;
 use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
+use super::preflight::{Ready, ports};
 use super::{Exit, Failure};
 use crate::config::Config;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Lsn, Placement};
 use crate::net::Message;
-use crate::net::shared::{CheckpointReport, Order, Process, Shared};
+use crate::net::shared::{Order, Process, Shared};
 use crate::partition::Tally;
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
@@ -40,7 +44,7 @@ enum Event {
 ///
 /// # Errors
 /// If the server cannot start, or a core fails.
-pub fn run(_arguments: &Configuration, config: &Config) -> Result<(), Failure> {
+pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
     let dir = open(config)?;
     let probed = probe::probe(dir.path())?;
@@ -48,19 +52,26 @@ pub fn run(_arguments: &Configuration, config: &Config) -> Result<(), Failure> {
         method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
         reserved_us = probed.reserved_us, "the disk was measured"
     );
-    let cpus = cpus()?;
-    let cores = config.server.cores.unwrap_or(cpus.len() as u16).min(config.data.partitions.count());
+    let cores = ready.cpus.len() as u16;
     let placement = Placement::new(dir.manifest().partitions, cores)
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
 
     let (events, inbox_events) = channel();
-    let mut master = Starting::new(config, Arc::new(dir), placement, cpus, probed, events.clone())?;
+    let mut config = config.clone();
+    config.server.max_clients = ready.max_clients;
+    let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
-    let shared = master.launch(epoch, started)?;
+    let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
+    let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
+    let process = checkpoints.process(&events, epoch);
+    let shared = master.launch(epoch, started, inboxes, process)?;
     listen_for_signals(&events)?;
     announce(&shared, started);
-    master.watch(&shared, &inbox_events)
+    let outcome = master.watch(&shared, &inbox_events);
+    checkpoints.end();
+    tracing::info!("bye");
+    outcome
 }
 
 fn open(config: &Config) -> Result<DataDir, Failure> {
@@ -98,7 +109,7 @@ impl Starting {
         config: &Config,
         dir: Arc<DataDir>,
         placement: Placement,
-        cpus: Vec<usize>,
+        cpus: &[usize],
         probed: Probed,
         events: Sender<Event>,
     ) -> Result<Self, Failure> {
@@ -140,8 +151,10 @@ impl Starting {
     fn recover(&self, started: Instant) -> Result<Vec<Recovery>, Failure> {
         let mut recovered: Vec<Option<Recovery>> = (0..self.placement.cores()).map(|_| None).collect();
         for _ in 0..recovered.len() {
-            let (core, outcome) =
-                self.recoveries.recv().map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
+            let (core, outcome) = self
+                .recoveries
+                .recv()
+                .map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
             recovered[usize::from(core.0)] = Some(outcome?);
         }
         let recovered: Vec<Recovery> = recovered.into_iter().flatten().collect();
@@ -185,17 +198,19 @@ impl Starting {
     }
 
     /// Lets the cores serve.
-    fn launch(&mut self, epoch: Epoch, started: Instant) -> Result<Arc<Shared>, Failure> {
-        let inboxes: Vec<_> = self.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
-        for (marks, inbox) in self.marks.iter().zip(&inboxes) {
-            let inbox: Inbox<Order> = inbox.clone();
-            marks.on_mirrored(move || inbox.nudge());
-        }
-        let process = self.process();
+    fn launch(
+        &mut self,
+        epoch: Epoch,
+        started: Instant,
+        inboxes: Vec<Inbox<Order>>,
+        process: Process,
+    ) -> Result<Arc<Shared>, Failure> {
         let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
         let (ready, all_ready) = channel();
+        let mut listeners = self.listeners()?;
         for (core, launch) in self.launches.iter().enumerate() {
             let order = Launch {
+                listeners: listeners.pop().unwrap_or_default(),
                 epoch,
                 shared: Arc::clone(&shared),
                 probed: self.probed,
@@ -215,18 +230,42 @@ impl Starting {
         Ok(shared)
     }
 
-    /// What commands may ask of this process.
-    fn process(&self) -> Process {
-        let events = Mutex::new(self.events.clone());
-        Process {
-            shutdown: Box::new(move |()| {
-                let events = events.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = events.send(Event::Stop("SHUTDOWN"));
-            }),
-            barrier_placed: Box::new(|_| {}),
-            checkpoint: Box::new(|_| Err("ERR there is no checkpoint node".into())),
-            checkpoints: Box::new(|()| CheckpointReport::default()),
+    /// For each core, its listeners on all addresses.
+    fn listeners(&self) -> Result<Vec<Vec<OwnedFd>>, Failure> {
+        let mut of_cores: Vec<Vec<OwnedFd>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
+        for ip in &self.config.server.bind {
+            let address = SocketAddr::new(*ip, self.config.server.port);
+            let made = ports::listeners(address, of_cores.len())
+                .map_err(|e| Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {e}")))?;
+            for (of_core, listener) in of_cores.iter_mut().zip(made) {
+                // Accepted sockets inherit it: replies leave at once.
+                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+                of_core.push(listener.into());
+            }
         }
+        Ok(of_cores)
+    }
+
+    /// Starts the master's side of the checkpoint node, and the node itself if it is to be a child.
+    fn start_checkpoints(
+        &self,
+        arguments: &Configuration,
+        epoch: Epoch,
+        recovered: &[Recovery],
+        inboxes: &[Inbox<Order>],
+    ) -> Result<Checkpoints, Failure> {
+        let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
+        Checkpoints::start(checkpoints::Setting {
+            arguments,
+            config: &self.config,
+            dir: Arc::clone(&self.dir),
+            placement: self.placement,
+            epoch,
+            streams: self.marks.clone(),
+            partitions: Arc::clone(&self.partitions),
+            last_edits,
+            inboxes: inboxes.to_vec(),
+        })
     }
 
     /// Waits for the end.
@@ -260,15 +299,8 @@ impl Starting {
         for thread in self.threads {
             let _ = thread.join();
         }
-        tracing::info!("bye");
         if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
     }
-}
-
-/// The CPUs that this process may run on.
-fn cpus() -> Result<Vec<usize>, Failure> {
-    let set = rustix::thread::sched_getaffinity(None)?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
 fn listen_for_signals(events: &Sender<Event>) -> Result<(), Failure> {

@@ -10,6 +10,8 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 
+// tidy: long, because each kind of change stands with how it is encoded and how it is decoded.
+
 use std::borrow::Cow;
 
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};

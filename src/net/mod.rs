@@ -10,7 +10,6 @@ mod buffers;
 mod commands;
 mod connection;
 mod execute;
-pub mod listener;
 mod merge;
 mod message;
 mod peers;

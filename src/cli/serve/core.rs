@@ -1,6 +1,6 @@
 //! One core of the master: a thread pinned to a CPU that recovers its partitions and then serves them.
 
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
@@ -11,14 +11,12 @@ use crate::config::Durability;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::shared::Shared;
-use crate::net::{Message, Server, Worker, listener};
+use crate::net::{Message, Server, Worker};
 use crate::partition::replica::Place;
 use crate::partition::{Recovered, Shard, Tally, recover};
 use crate::runtime::bell::Bell;
 use crate::runtime::mesh::Endpoint;
-use crate::storage::{
-    Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks,
-};
+use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks};
 use crate::store::Store;
 
 /// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
@@ -68,6 +66,8 @@ pub struct Launch {
     pub marks: Arc<StreamMarks>,
     /// The marks of all partitions.
     pub partitions: Arc<[PartitionMarks]>,
+    /// Its listening sockets.
+    pub listeners: Vec<OwnedFd>,
     /// Where it reports that it serves, or why not.
     pub ready: Sender<Result<(), String>>,
 }
@@ -126,13 +126,7 @@ impl Seat {
         };
         let log = Log::open(options, launch.marks).await.map_err(|e| e.to_string())?;
         let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability);
-        let port = config.server.port;
-        let mut listeners = Vec::new();
-        for ip in &config.server.bind {
-            let address = SocketAddr::new(*ip, port);
-            listeners.push(listener::listen(address).map_err(|e| format!("cannot listen on {address}: {e}"))?);
-        }
         let worker = Worker::new(launch.shared, shard, self.endpoint);
-        Server::new(worker, self.bell, listeners).map_err(|e| format!("cannot set up the network ring: {e}"))
+        Server::new(worker, self.bell, launch.listeners).map_err(|e| format!("cannot set up the network ring: {e}"))
     }
 }
