@@ -114,6 +114,25 @@ impl<'b> Reply<'b> {
         self.head(if self.resp3() { b'~' } else { b'*' }, len);
     }
 
+    /// An array whose length is known only at its end: `write` writes the elements and returns their number.
+    pub fn array_of(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+        let start = self.out.len();
+        let len = write(self);
+        let mut number = itoa::Buffer::new();
+        let head = [b"*", number.format(len).as_bytes(), b"\r\n"].concat();
+        self.out.splice(start..start, head);
+    }
+
+    /// Bytes in the buffer so far.
+    pub const fn written(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes back what was written since there were `written` bytes.
+    pub fn take_back(&mut self, written: usize) {
+        self.out.truncate(written);
+    }
+
     /// A truth value; 1 or 0 in version 2.
     pub fn bool(&mut self, value: bool) {
         match (self.resp3(), value) {
