@@ -45,11 +45,12 @@ impl Store {
         while let (false, Ok(entry)) = (rest.is_empty(), Entry::read(&mut rest)) {
             let db = usize::from(entry.db.0);
             let Some(database) = &mut self.databases[db] else { continue };
-            let tools = &mut Tools { seed: self.seed, tally: &mut tally[db], scratch: &mut self.scratch };
+            let (seed, clock) = (self.seed, self.clock);
+            let tools = &mut Tools { seed, tally: &mut tally[db], clock, scratch: &mut self.scratch };
             let key = Key::new(self.seed, entry.key);
             let (record, digest) = match entry.value {
                 EntryValue::String(value) => {
-                    (Record::string(entry.key, value, entry.expire_at, 0), key.digest.string(value))
+                    (Record::string(entry.key, value, entry.expire_at, clock), key.digest.string(value))
                 }
                 EntryValue::Hash(fields) => new_hash(key, fields.len(), fields.iter(), entry.expire_at, tools),
             };

@@ -46,6 +46,8 @@ impl<'k> Key<'k> {
 pub(super) struct Tools<'t> {
     pub seed: Seed,
     pub tally: &'t mut Tally,
+    /// Time of use of what the change makes or overwrites.
+    pub clock: u32,
     /// Where a packed hash is put together.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -147,7 +149,7 @@ impl SlotMap {
         }
         let digest = key.digest.string(value);
         let Some(record) = self.table.find_mut(key.hash, key.bytes) else {
-            self.add(key, Record::string(key.bytes, value, expire_at, 0), digest, tools);
+            self.add(key, Record::string(key.bytes, value, expire_at, tools.clock), digest, tools);
             return Ok(());
         };
         let (old_memory, old_expiry, old_digest) =
@@ -155,8 +157,9 @@ impl SlotMap {
         if matches!(record.stored(), Stored::String(_)) && old_expiry.is_some() == expire_at.is_some() {
             record.set_bytes(value);
             record.set_expire_at(expire_at);
+            record.touch(tools.clock);
         } else {
-            record.replace(Record::string(key.bytes, value, expire_at, record.clock()));
+            record.replace(Record::string(key.bytes, value, expire_at, tools.clock));
         }
         tools.tally.memory += record.memory() as isize - old_memory as isize;
         let before = old_digest.wrapping_add(key.digest.expiry(old_expiry));
@@ -303,13 +306,13 @@ pub(super) fn new_hash<'f>(
     while fields.next_if(|(name, value)| packed::set(packed, name, value)).is_some() {}
     let form = HashRef(Form::Packed(packed));
     if fields.peek().is_none() {
-        return (Record::packed_hash(key.bytes, packed, expire_at, 0), form.digest(key.digest));
+        return (Record::packed_hash(key.bytes, packed, expire_at, tools.clock), form.digest(key.digest));
     }
     let mut table = Box::new(FieldTable::with_capacity(tools.seed, count));
     packed::iter(packed).for_each(|(name, value)| table.set(key.digest, name, value));
     fields.for_each(|(name, value)| table.set(key.digest, name, value));
     let digest = table.digest();
-    (Record::table_hash(key.bytes, table, expire_at, 0), digest)
+    (Record::table_hash(key.bytes, table, expire_at, tools.clock), digest)
 }
 
 /// Sets fields of a packed hash, which becomes a table if they do not fit.
