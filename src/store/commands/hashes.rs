@@ -98,7 +98,7 @@ impl<'a> Plan<'_, 'a, '_> {
             Some(value) => Float::parse(value).ok_or(Refused::Because("ERR hash value is not a float"))?,
             None => Float::ZERO,
         };
-        let sum = old.add(increment).ok_or(NOT_FINITE)?;
+        let sum = old.plus(increment).ok_or(NOT_FINITE)?;
         let mut digits = Vec::new();
         sum.format(&mut digits);
         self.set_field(scratch, field, &digits);
