@@ -423,7 +423,8 @@ fn strangers_and_second_nodes_are_refused() {
         let stranger = node::Options { password: wrong, ..node_options(&register, path.path().join("stranger")) };
         assert!(matches!(node::run(stranger, Stop::default()), Err(NodeError::Refused(_))));
     }
-    let options = |name: &str| node::Options { password: password.clone(), ..node_options(&register, path.path().join(name)) };
+    let options =
+        |name: &str| node::Options { password: password.clone(), ..node_options(&register, path.path().join(name)) };
     let first = RunningNode::start(options("first"));
     until("connected", || register.status().node.is_some());
     let second = RunningNode::start(options("second"));
