@@ -1,6 +1,8 @@
 //! Whatever keeps the server from running is said before anything starts: in one clear line with what to do, with an exit code
 //! of `sysexits.h`, and without a panic.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -9,7 +11,7 @@ use std::process::{Command, Output};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::TempDir;
 
-/// A free port of this machine, not handed out to others while the test runs.
+/// A port of this machine that was free a moment ago; the kernel seldom hands out the same one twice in a row.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

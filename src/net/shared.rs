@@ -123,8 +123,6 @@ pub struct CheckpointReport {
     pub last_save: u64,
     /// Whether checkpoints are under way.
     pub in_progress: bool,
-    /// Edits that no installed checkpoint has yet.
-    pub edits_since: u64,
     /// Lines of `name:value` for the section `Rollbook` of `INFO`.
     pub lines: Vec<(String, String)>,
 }

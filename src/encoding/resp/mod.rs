@@ -1,6 +1,7 @@
 //! RESP, the Redis serialization protocol, versions 2 and 3: requests in, replies out. Follows the protocol's specification.
 
 mod args;
+pub mod float;
 mod inline;
 mod reply;
 mod requests;

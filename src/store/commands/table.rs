@@ -208,6 +208,15 @@ pub struct KeySpec {
     pub flags: KeyFlags,
 }
 
+impl KeySpec {
+    /// The indices of these keys in a request of `len` arguments, the name included.
+    #[inline]
+    pub fn indices(&self, len: usize) -> impl Iterator<Item = usize> + use<> {
+        let last = if self.last < 0 { len.wrapping_add_signed(self.last.into()) } else { self.last as usize };
+        (usize::from(self.first)..len.min(last + 1)).step_by(self.step.into())
+    }
+}
+
 /// A command, as far as it is known without running it.
 #[derive(Debug)]
 pub struct Spec {
@@ -318,10 +327,7 @@ impl Spec {
     /// The indices of the keys in a request of `len` arguments (the name included) that the command takes.
     #[inline]
     pub fn key_indices(&self, len: usize) -> impl Iterator<Item = usize> + use<> {
-        self.keys.iter().flat_map(move |spec| {
-            let last = if spec.last < 0 { len.wrapping_add_signed(spec.last.into()) } else { spec.last as usize };
-            (usize::from(spec.first)..len.min(last + 1)).step_by(spec.step.into())
-        })
+        self.keys.iter().flat_map(move |keys| keys.indices(len))
     }
 
     /// The keys in a request that the command takes.
@@ -358,7 +364,7 @@ const fn key(at: u8, flags: KeyFlags) -> KeySpec {
 }
 
 /// Every command that is not a subcommand, in the order of their groups.
-pub fn all() -> impl Iterator<Item = &'static Spec> {
+pub fn all() -> impl Iterator<Item = &'static Spec> + Clone {
     lookup::SPECS.iter().copied()
 }
 
