@@ -70,6 +70,7 @@ impl Home {
             .set("checkpoint.node", "none")
             .set("server.cores", "2")
             .set("log.segment_bytes", "4194304")
+            .set("log.buffer_bytes", "262144")
     }
 
     /// Changes a setting from the next start on.

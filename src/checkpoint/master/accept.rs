@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::policy::Policy;
 use super::sessions::SessionId;
 use super::shared::Shared;
@@ -16,6 +15,7 @@ use crate::checkpoint::clock;
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
 use crate::ids::CoreId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long a connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);

@@ -119,7 +119,10 @@ impl Master {
         upload::clear_stale(&shared);
         let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
             let shared = shared.clone();
-            thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared, listeners)).map_err(StartError::Thread)
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&shared, listeners))
+                .map_err(StartError::Thread)
         };
         let mut threads = vec![spawn("ckpt-policy", |shared, _| shared::run_policy(shared), Vec::new())?];
         if !listeners.is_empty() {

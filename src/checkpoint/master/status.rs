@@ -100,7 +100,8 @@ pub struct Status {
 
 impl Shared {
     pub(super) fn status(&self) -> Status {
-        let mirrored = (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();
+        let mirrored =
+            (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();
         let state = self.state();
         let (dirty, pending) = state.policy.backlog();
         let c = &state.counters;

@@ -114,8 +114,7 @@ fn take(
 
 /// Verifies the whole file and hands it to the data directory.
 fn install(shared: &Shared, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
-    let subject =
-        Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
+    let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
     let damaged = |text: String| {
         // To be sent anew from its first byte.
         let _ = fs::remove_file(file);

@@ -3,7 +3,7 @@
 //! Always: every edit up to `applied` was handed out, in order and once; a gap, a frame of another stream or a wrong checksum ends
 //! the stream, and the node asks again from where it is.
 
-use crate::encoding::frame::{Frame, FrameError, DirectoryId, StreamId};
+use crate::encoding::frame::{DirectoryId, Frame, FrameError, StreamId};
 use crate::ids::Lsn;
 
 /// Why a stream cannot go on over this connection.
@@ -103,7 +103,7 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::edit::{EncodedEdits, Edit};
+    use crate::encoding::edit::{Edit, EncodedEdits};
     use crate::encoding::frame::{FRAME_HEADER, FrameHeader};
     use crate::ids::{CoreId, Db, Epoch, PartitionId};
 

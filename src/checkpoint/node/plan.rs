@@ -89,11 +89,12 @@ impl Terms {
             let present = *epoch == self.welcome.epoch;
             let legs = (0..).map(CoreId).zip(streams).filter_map(|(core, stream)| {
                 let held = placement.partitions_of(core).map(usize::from);
-                let next = held.map(|p| positions.get(p).copied().unwrap_or_default()).map(|p| match p.epoch.cmp(epoch) {
-                    std::cmp::Ordering::Less => Lsn(1),
-                    std::cmp::Ordering::Equal => p.lsn.next(),
-                    std::cmp::Ordering::Greater => stream.last.next(),
-                });
+                let next =
+                    held.map(|p| positions.get(p).copied().unwrap_or_default()).map(|p| match p.epoch.cmp(epoch) {
+                        std::cmp::Ordering::Less => Lsn(1),
+                        std::cmp::Ordering::Equal => p.lsn.next(),
+                        std::cmp::Ordering::Greater => stream.last.next(),
+                    });
                 // What is before the stream's first edit is in every partition's state: that is what the floor says.
                 let from = next.min().unwrap_or_default().max(stream.first);
                 let (last, wanted_from) = ((!present).then_some(stream.last), stream.wanted_from);

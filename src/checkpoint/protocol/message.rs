@@ -277,7 +277,8 @@ fn hello<'a>(h: fb::Hello<'a>) -> Result<Hello<'a>, MessageError> {
 }
 
 fn welcome(w: fb::Welcome<'_>) -> Result<Welcome, MessageError> {
-    let directory = w.directory().bytes().try_into().map_err(|_| MessageError::Meaningless("a directory id too short"))?;
+    let directory =
+        w.directory().bytes().try_into().map_err(|_| MessageError::Meaningless("a directory id too short"))?;
     let epochs = w.epochs().iter().map(|e| (Epoch(e.epoch()), e.streams().iter().map(stream_info).collect())).collect();
     let kept = w.kept().iter().map(|k| Kept { floor: position(Some(k.floor())), newest: position(Some(k.newest())) });
     Ok(Welcome { session: w.session(), directory, epoch: Epoch(w.epoch()), epochs, kept: kept.collect() })
@@ -316,7 +317,8 @@ fn build(b: &mut Fbb, message: &Message<'_>) -> Body {
         Message::Hello(h) => build_hello(b, h),
         Message::Welcome(w) => build_welcome(b, w),
         Message::Refusal { reason, text } => {
-            let reason = REASONS.iter().find(|(r, _)| r == reason).map_or(fb::Reason::Protocol, |(_, written)| *written);
+            let reason =
+                REASONS.iter().find(|(r, _)| r == reason).map_or(fb::Reason::Protocol, |(_, written)| *written);
             let text = Some(b.create_string(text));
             (fb::Body::Refusal, fb::Refusal::create(b, &fb::RefusalArgs { reason, text }).as_union_value())
         }
@@ -341,10 +343,10 @@ fn build(b: &mut Fbb, message: &Message<'_>) -> Body {
             let bytes = Some(b.create_vector::<u8>(bytes));
             (fb::Body::Chunk, fb::Chunk::create(b, &fb::ChunkArgs { offset: *offset, bytes }).as_union_value())
         }
-        Message::Installed => {
-            (fb::Body::Installed, fb::Installed::create(b, &fb::InstalledArgs {}).as_union_value())
+        Message::Installed => (fb::Body::Installed, fb::Installed::create(b, &fb::InstalledArgs {}).as_union_value()),
+        Message::Offer(_) | Message::Declined { .. } | Message::Fetch(_) | Message::Lend { .. } => {
+            build_snapshot(b, message)
         }
-        Message::Offer(_) | Message::Declined { .. } | Message::Fetch(_) | Message::Lend { .. } => build_snapshot(b, message),
         Message::Ping => (fb::Body::Ping, fb::Ping::create(b, &fb::PingArgs {}).as_union_value()),
     }
 }

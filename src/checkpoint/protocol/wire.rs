@@ -134,7 +134,8 @@ impl Inbox {
             return Ok(None);
         }
         let whole = self.pending_length();
-        let Some([_, _, _, _, crc @ .., kind, _, _, _]) = self.bytes[self.start..self.end].first_chunk::<HEADER>() else {
+        let Some([_, _, _, _, crc @ .., kind, _, _, _]) = self.bytes[self.start..self.end].first_chunk::<HEADER>()
+        else {
             return Ok(None);
         };
         let (crc, kind) = (u32::from_le_bytes(*crc), *kind);

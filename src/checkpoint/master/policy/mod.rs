@@ -453,7 +453,13 @@ impl Policy {
 }
 
 /// The state of a partition at the start of a life.
-fn first_state(manifest: &Manifest, placement: Placement, pace: Pace, id: PartitionId, recovered: Position) -> Partition {
+fn first_state(
+    manifest: &Manifest,
+    placement: Placement,
+    pace: Pace,
+    id: PartitionId,
+    recovered: Position,
+) -> Partition {
     let Generations { newest, older } = manifest.generations(id);
     // Recovery does not see edits between the generations. Equal digests say that there were none that matter.
     let from_snapshots = match (newest, older) {
