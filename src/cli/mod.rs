@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::config::load::Loaded;
 use arguments::{Arguments, Command};
 pub use exit::{Exit, Failure};
 
@@ -44,12 +45,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(serve) if serve.check => {
-            let loaded = serve.configuration.load()?;
-            preflight::settings(&loaded).into_iter().collect::<preflight::Report>().verdict()?;
-            println!("The configuration is valid.");
-            Ok(())
-        }
+        Command::Serve(serve) if serve.check => check(&serve.configuration.load()?),
         Command::Serve(serve) => {
             let loaded = serve.configuration.load()?;
             let _logging = logging::start(&loaded.config.logging);
@@ -67,4 +63,13 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Inspect(_) => Err(Failure::new(Exit::Software, "inspecting is not part of this build")),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
+}
+
+/// `serve --check`: says whether the configuration is good, and what somebody may want to know of it.
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let report = preflight::settings(loaded).into_iter().collect::<preflight::Report>();
+    report.verdict()?;
+    report.notes().for_each(|note| println!("note: {}", note.text));
+    println!("The configuration is valid.");
+    Ok(())
 }

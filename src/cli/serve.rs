@@ -3,18 +3,20 @@
 //! The main thread starts the cores, which recover their partitions side by side; then it opens a new epoch, lets the cores serve, and
 //! waits for a signal, for `SHUTDOWN`, or for a core to fail.
 
+mod checkpoints;
 mod core;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use self::checkpoints::Checkpoints;
 use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
@@ -23,7 +25,7 @@ use crate::config::Config;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Lsn, Placement};
 use crate::net::Message;
-use crate::net::shared::{CheckpointReport, Order, Process, Shared};
+use crate::net::shared::{Order, Process, Shared};
 use crate::partition::Tally;
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
@@ -42,7 +44,7 @@ enum Event {
 ///
 /// # Errors
 /// If the server cannot start, or a core fails.
-pub fn run(_arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
+pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
     let dir = open(config)?;
     let probed = probe::probe(dir.path())?;
@@ -60,10 +62,16 @@ pub fn run(_arguments: &Configuration, config: &Config, ready: &Ready) -> Result
     let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
-    let shared = master.launch(epoch, started)?;
+    let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
+    let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
+    let process = checkpoints.process(&events, epoch);
+    let shared = master.launch(epoch, started, inboxes, process)?;
     listen_for_signals(&events)?;
     announce(&shared, started);
-    master.watch(&shared, &inbox_events)
+    let outcome = master.watch(&shared, &inbox_events);
+    checkpoints.end();
+    tracing::info!("bye");
+    outcome
 }
 
 fn open(config: &Config) -> Result<DataDir, Failure> {
@@ -190,13 +198,13 @@ impl Starting {
     }
 
     /// Lets the cores serve.
-    fn launch(&mut self, epoch: Epoch, started: Instant) -> Result<Arc<Shared>, Failure> {
-        let inboxes: Vec<_> = self.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
-        for (marks, inbox) in self.marks.iter().zip(&inboxes) {
-            let inbox: Inbox<Order> = inbox.clone();
-            marks.on_mirrored(move || inbox.nudge());
-        }
-        let process = self.process();
+    fn launch(
+        &mut self,
+        epoch: Epoch,
+        started: Instant,
+        inboxes: Vec<Inbox<Order>>,
+        process: Process,
+    ) -> Result<Arc<Shared>, Failure> {
         let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
         let (ready, all_ready) = channel();
         let mut listeners = self.listeners()?;
@@ -238,18 +246,26 @@ impl Starting {
         Ok(of_cores)
     }
 
-    /// What commands may ask of this process.
-    fn process(&self) -> Process {
-        let events = Mutex::new(self.events.clone());
-        Process {
-            shutdown: Box::new(move |()| {
-                let events = events.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = events.send(Event::Stop("SHUTDOWN"));
-            }),
-            barrier_placed: Box::new(|_| {}),
-            checkpoint: Box::new(|_| Err("ERR there is no checkpoint node".into())),
-            checkpoints: Box::new(|()| CheckpointReport::default()),
-        }
+    /// Starts the master's side of the checkpoint node, and the node itself if it is to be a child.
+    fn start_checkpoints(
+        &self,
+        arguments: &Configuration,
+        epoch: Epoch,
+        recovered: &[Recovery],
+        inboxes: &[Inbox<Order>],
+    ) -> Result<Checkpoints, Failure> {
+        let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
+        Checkpoints::start(checkpoints::Setting {
+            arguments,
+            config: &self.config,
+            dir: Arc::clone(&self.dir),
+            placement: self.placement,
+            epoch,
+            streams: self.marks.clone(),
+            partitions: Arc::clone(&self.partitions),
+            last_edits,
+            inboxes: inboxes.to_vec(),
+        })
     }
 
     /// Waits for the end.
@@ -283,7 +299,6 @@ impl Starting {
         for thread in self.threads {
             let _ = thread.join();
         }
-        tracing::info!("bye");
         if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
     }
 }

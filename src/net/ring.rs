@@ -175,7 +175,7 @@ impl Ring {
 
     /// Whether completions signal the event.
     pub fn set_alert(&mut self, on: bool) {
-        let mut completion = self.io.completion();
+        let completion = self.io.completion();
         if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
     }
 

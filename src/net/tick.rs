@@ -7,7 +7,6 @@ use super::connection::{Closing, Hold};
 use super::shared::Order;
 use super::worker::Worker;
 use crate::ids::Db;
-use crate::runtime::clock;
 
 /// Keys that one slice of expiry looks at: well below a millisecond.
 const EXPIRY_SLICE: usize = 500;

@@ -24,7 +24,8 @@ pub struct Replica {
 pub struct Place {
     /// Edits up to here are in the store.
     pub position: Position,
-    /// The last edit that changed anything; what comes between it and the position are barriers or other partitions' edits.
+    /// The last edit applied since the snapshot; [`Position::START`] if there was none. What comes between it and the position are
+    /// barriers.
     pub last_edit: Position,
 }
 
@@ -90,7 +91,7 @@ impl Replica {
     /// A snapshot of a partition was loaded that was made at `position`.
     pub fn set_position(&mut self, partition: PartitionId, position: Position) {
         if let Some(i) = self.index(partition) {
-            self.places[i] = Place { position, last_edit: position };
+            self.places[i] = Place { position, last_edit: Position::START };
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Durability;
 use crate::encoding::edit::{Edit, EncodedEdits, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
-use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, Slot};
+use crate::ids::{CoreId, Lsn, PartitionId, Placement, Slot};
 use crate::storage::{Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::store::commands::table::Flags;
@@ -44,6 +44,8 @@ pub struct Barrier {
     pub partition: PartitionId,
     /// Where.
     pub lsn: Lsn,
+    /// Whether a snapshot is wanted there.
+    pub checkpoint: bool,
     /// Digests of the partition's slots there.
     pub digests: Vec<u64>,
 }
@@ -167,7 +169,7 @@ impl Shard {
         self.encoded.clear();
         self.encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
         let lsn = self.log.append(&self.encoded);
-        Some(Barrier { partition, lsn, digests })
+        Some(Barrier { partition, lsn, checkpoint, digests })
     }
 
     /// Why a write cannot be taken now.
@@ -250,10 +252,5 @@ impl Shard {
             [one] if one.last >= 0 && one.first == one.last as u8 => last_edit(context.slot),
             _ => spec.keys_of(args).map(|key| last_edit(crate::encoding::slot::slot_of(key))).max().unwrap_or_default(),
         }
-    }
-
-    /// The position of an edit of this core.
-    pub const fn position(&self, epoch: crate::ids::Epoch, lsn: Lsn) -> Position {
-        Position::new(epoch, lsn)
     }
 }

@@ -3,7 +3,7 @@
 use super::digest::KeyDigest;
 use super::memory::allocated;
 use super::record::Record;
-use super::table::{Seed, Table};
+use super::table::{Hash, Seed, Table};
 
 /// Fields and values, with the digest and the memory of all of them.
 pub(super) struct FieldTable {
@@ -56,7 +56,7 @@ impl FieldTable {
     }
 
     /// Adds a field that is not there yet, without its digest.
-    fn add(&mut self, hash: u64, name: &[u8], value: &[u8]) {
+    fn add(&mut self, hash: Hash, name: &[u8], value: &[u8]) {
         let record = Record::string(name, value, None, 0);
         self.memory += record.memory();
         self.memory = self.memory.wrapping_add_signed(self.table.insert(self.seed, hash, record));

@@ -6,7 +6,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `record` | a key and its value in one allocation |
-//! | `table` | records found by key; grows a small piece at a time |
+//! | `segment`, `table` | records found by key: a small table, and any number of those, growing one at a time |
 //! | `packed`, `fields`, `hash` | small hashes, large hashes, and reading either |
 //! | `slot_map` | the keys of one slot in one database: what each edit does to them |
 //! | `apply` | an edit, to the store |
@@ -25,9 +25,11 @@ mod hash;
 mod memory;
 mod packed;
 mod placement;
+mod prefetch;
 mod query;
 mod record;
 mod section;
+mod segment;
 mod slot_map;
 mod table;
 #[cfg(test)]

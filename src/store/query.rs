@@ -34,7 +34,17 @@ impl Store {
     /// Hints the CPU that `key` is about to be looked up.
     #[inline]
     pub fn prefetch(&self, db: Db, slot: Slot, key: &[u8]) {
-        let _ = (db, slot, key);
+        if let Some(map) = self.map(db, slot) {
+            map.table.prefetch(self.seed.hash(key));
+        }
+    }
+
+    /// A second step, some keys after [`Self::prefetch`] of this key: hints that its value is about to be used.
+    #[inline]
+    pub fn prefetch_value(&self, db: Db, slot: Slot, key: &[u8]) {
+        if let Some(map) = self.map(db, slot) {
+            map.table.prefetch_record(self.seed.hash(key));
+        }
     }
 
     /// Notes that the key was used (for OBJECT IDLETIME); `now_s` is a coarse clock in seconds. No edit: not part of the state.
@@ -78,7 +88,7 @@ impl Store {
     }
 
     /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The cursor is below
-    /// 2^32. Keys that are there all along are visited, however many come and go between calls; some may be visited twice.
+    /// 2^48. Keys that are there all along are visited, however many come and go between calls; some may be visited twice.
     pub fn scan_slot(
         &self,
         db: Db,

@@ -8,6 +8,9 @@
 //! | … | the key |
 //! | … | the value: a string, a packed hash, or the address of a [`FieldTable`] |
 //!
+//! A record is known by its address, of which only the low 48 bits are one; the high 16 keep some bits of the key's hash, so that tables
+//! can tell most records apart, and be rebuilt, without looking at them.
+//!
 //! The value stands last, so that it can grow and shrink where it is as long as the allocator's size class allows.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
@@ -24,6 +27,9 @@ const HEADER: usize = EXPIRY;
 const EXPIRY_BYTES: usize = 8;
 const LENGTH_BITS: u32 = 30;
 const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
+
+/// Bytes at the start of a record that are worth fetching before it is known how long it is.
+const PREFETCHED: usize = 128;
 
 /// Longest key and longest value.
 pub(super) const MAX_LENGTH: usize = LENGTH_MASK as usize;
@@ -45,8 +51,12 @@ pub(super) enum Stored<'a> {
     TableHash(&'a FieldTable),
 }
 
-/// A key with its value, its expiry and the time of its last use.
+/// A key with its value, its expiry and the time of its last use; and 16 bits of the key's hash, 0 until they are set.
 pub(super) struct Record(NonNull<u8>);
+
+/// Bits of an address. No system that this program runs on gives a process addresses above them unless it asks for some.
+const ADDRESS_BITS: u32 = 48;
+const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 
 // SAFETY: a record owns what it points to, as a `Box` does; nothing in it is bound to a thread.
 unsafe impl Send for Record {}
@@ -127,7 +137,7 @@ impl Record {
         let layout = head.layout();
         // SAFETY: the layout's size is at least that of the header.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
-        let record = Self(start);
+        let record = Self::at(start, 0);
         // SAFETY: `start` is aligned to 8 and `head.size()` bytes long; head, clock, expiry, key and value lie behind each other in it,
         // and the new allocation overlaps neither `key` nor `value`.
         unsafe {
@@ -142,10 +152,51 @@ impl Record {
         record
     }
 
+    /// The record at an address.
+    #[inline]
+    fn at(start: NonNull<u8>, hash: u16) -> Self {
+        assert!(start.addr().get() & !ADDRESS_MASK == 0, "addresses have 48 bits");
+        Self(start.map_addr(|address| address | usize::from(hash) << ADDRESS_BITS))
+    }
+
+    /// Its address.
+    #[inline]
+    fn start(&self) -> NonNull<u8> {
+        let start = self.0.as_ptr().map_addr(|address| address & ADDRESS_MASK);
+        // SAFETY: `at` was given an address that is not null and lies within the mask.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+
+    /// The bits of the key's hash.
+    #[inline]
+    pub fn hash16(&self) -> u16 {
+        (self.0.addr().get() >> ADDRESS_BITS) as u16
+    }
+
+    /// Keeps bits of the key's hash.
+    #[inline]
+    pub fn with_hash16(self, hash: u16) -> Self {
+        let record = Self::at(self.start(), hash);
+        std::mem::forget(self);
+        record
+    }
+
+    /// Puts `new`, of the same key, in the place of this record; the bits of the hash stay.
+    #[inline]
+    pub fn replace(&mut self, new: Self) {
+        *self = new.with_hash16(self.hash16());
+    }
+
+    /// Hints the CPU that the record is about to be read.
+    #[inline]
+    pub fn prefetch(&self) {
+        super::prefetch::bytes(self.start().as_ptr(), PREFETCHED);
+    }
+
     #[inline]
     fn head(&self) -> Head {
         // SAFETY: every record begins with an aligned head.
-        unsafe { self.0.cast().read() }
+        unsafe { self.start().cast().read() }
     }
 
     /// The key.
@@ -153,7 +204,7 @@ impl Record {
     pub fn key(&self) -> &[u8] {
         let head = self.head();
         // SAFETY: `new` wrote `key_len` bytes there; they live and stay unchanged as long as the record is borrowed.
-        unsafe { NonNull::slice_from_raw_parts(self.0.add(head.key_at()), head.key_len()).as_ref() }
+        unsafe { NonNull::slice_from_raw_parts(self.start().add(head.key_at()), head.key_len()).as_ref() }
     }
 
     /// The value's bytes, whatever the kind.
@@ -161,7 +212,7 @@ impl Record {
     pub fn bytes(&self) -> &[u8] {
         let head = self.head();
         // SAFETY: `value_len` bytes there are initialised; they live and stay unchanged as long as the record is borrowed.
-        unsafe { NonNull::slice_from_raw_parts(self.0.add(head.value_at()), head.value_len()).as_ref() }
+        unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_ref() }
     }
 
     /// The bytes of a string or a packed hash, to be changed; `None` for a hash in a table.
@@ -172,7 +223,7 @@ impl Record {
             return None;
         }
         // SAFETY: as in `bytes`; the exclusive borrow makes it the only reference.
-        Some(unsafe { NonNull::slice_from_raw_parts(self.0.add(head.value_at()), head.value_len()).as_mut() })
+        Some(unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_mut() })
     }
 
     /// The value.
@@ -202,7 +253,7 @@ impl Record {
     #[inline]
     pub fn expire_at(&self) -> Option<UnixMillis> {
         // SAFETY: the head says that `new` wrote an expiry there.
-        self.head().expires().then(|| UnixMillis::new(unsafe { self.0.add(EXPIRY).cast().read_unaligned() }))
+        self.head().expires().then(|| UnixMillis::new(unsafe { self.start().add(EXPIRY).cast().read_unaligned() }))
     }
 
     /// Gives the key another expiry. A record without room for one, or with room to give back, is made anew.
@@ -210,14 +261,14 @@ impl Record {
         let head = self.head();
         if let (Some(at), true) = (expire_at, head.expires()) {
             // SAFETY: the head says that there is an expiry there.
-            unsafe { self.0.add(EXPIRY).cast().write_unaligned(at.get()) };
+            unsafe { self.start().add(EXPIRY).cast().write_unaligned(at.get()) };
         } else if expire_at.is_some() != head.expires() {
             let new = Self::new(head.kind(), self.key(), self.bytes(), expire_at, self.clock());
             // The new record owns the table, if there is one: the old one goes as if it held a mere string.
             let gone = Head::new(Kind::String, head.expires(), head.key_len(), head.value_len());
             // SAFETY: every record begins with an aligned head; the lengths stay.
-            unsafe { self.0.cast().write(gone) };
-            *self = new;
+            unsafe { self.start().cast().write(gone) };
+            self.replace(new);
         }
     }
 
@@ -235,7 +286,7 @@ impl Record {
 
     fn clock_cell(&self) -> &AtomicU32 {
         // SAFETY: the clock stands aligned in every record, and nothing but this reference is used to get at it once the record is made.
-        unsafe { self.0.add(CLOCK).cast().as_ref() }
+        unsafe { self.start().add(CLOCK).cast().as_ref() }
     }
 
     /// Replaces the bytes of a string or a packed hash by others of the same kind.
@@ -260,10 +311,10 @@ impl Record {
         assert!(head.kind() != Kind::TableHash, "a table is never resized");
         let new = Head::new(head.kind(), head.expires(), head.key_len(), len);
         // SAFETY: `layout` is that of this allocation, the new size is that of a valid layout of the same alignment and not 0.
-        let Some(start) = NonNull::new(unsafe { realloc(self.0.as_ptr(), head.layout(), new.size()) }) else {
+        let Some(start) = NonNull::new(unsafe { realloc(self.start().as_ptr(), head.layout(), new.size()) }) else {
             handle_alloc_error(new.layout())
         };
-        self.0 = start;
+        std::mem::forget(std::mem::replace(self, Self::at(start, self.hash16())));
         // SAFETY: `start` is aligned and `new.size()` bytes long; the bytes up to the shorter of both lengths have been kept.
         unsafe {
             start.cast().write(new);
@@ -289,6 +340,6 @@ impl Drop for Record {
             drop(unsafe { Box::from_raw(self.table()) });
         }
         // SAFETY: allocated with this layout; nothing refers to it any more.
-        unsafe { dealloc(self.0.as_ptr(), head.layout()) };
+        unsafe { dealloc(self.start().as_ptr(), head.layout()) };
     }
 }

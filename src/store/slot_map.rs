@@ -6,7 +6,7 @@ use super::digest::KeyDigest;
 use super::fields::FieldTable;
 use super::hash::{Form, HashRef};
 use super::record::{MAX_LENGTH, Record, Stored};
-use super::table::{Seed, Table};
+use super::table::{Hash, Seed, Table};
 use super::{Entry, Value, packed};
 use crate::encoding::edit::{Fields, UnixMillis};
 
@@ -31,7 +31,7 @@ impl Tally {
 #[derive(Clone, Copy)]
 pub(super) struct Key<'k> {
     pub bytes: &'k [u8],
-    pub hash: u64,
+    pub hash: Hash,
     pub digest: KeyDigest,
 }
 
@@ -156,7 +156,7 @@ impl SlotMap {
             record.set_bytes(value);
             record.set_expire_at(expire_at);
         } else {
-            *record = Record::string(key.bytes, value, expire_at, record.clock());
+            record.replace(Record::string(key.bytes, value, expire_at, record.clock()));
         }
         tools.tally.memory += record.memory() as isize - old_memory as isize;
         let before = old_digest.wrapping_add(key.digest.expiry(old_expiry));
@@ -327,5 +327,5 @@ fn set_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: &mu
     let mut table = Box::new(FieldTable::with_capacity(tools.seed, count));
     let all = packed::iter(packed).chain(refused).chain(rest);
     all.for_each(|(name, value)| table.set(key.digest, name, value));
-    *record = Record::table_hash(key.bytes, table, record.expire_at(), record.clock());
+    record.replace(Record::table_hash(key.bytes, table, record.expire_at(), record.clock()));
 }

@@ -2,28 +2,30 @@
 //!
 //! With `n` segments and `2^(d-1) < n ≤ 2^d`, a hash belongs to the segment that its low `d` bits name, or, if there is none yet, to
 //! the one that its low `d - 1` bits name. Growing appends segment `n` and moves to it what now belongs there, all of it from one other
-//! segment; shrinking undoes that. No operation touches more than two segments.
+//! segment; shrinking undoes that. No operation touches more than two segments, and most tables have but one.
 //!
-//! Always: `number of segments ≤ 1 + keys ÷ GROW_AT + reserved`, and a key is in exactly the segment that [`Table::segment_of`] names.
-//!
-//! A scan walks the segments in the order of the *reversed* low bits of their hashes. In that order a segment is an interval, and
-//! splitting it cuts the interval in two: a cursor keeps its meaning whatever happens between two calls, and whatever is in the table all
-//! along is visited.
+//! A scan walks the segments in the order of the *reversed* low bits of their hashes, and within a segment in the order of the high bits.
+//! In the first order a segment is an interval, and splitting it cuts the interval in two: a cursor keeps its meaning whatever happens
+//! between two calls, and whatever is in the table all along is visited.
 
-use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::memory::allocated;
 use super::record::Record;
+use super::segment::Segment;
 
-/// Average number of records in a segment above which another segment is added.
-const GROW_AT: usize = 112;
+/// Average number of records in a segment above which another segment is added. Segments not yet split have up to twice as many.
+const GROW_AT: usize = 512;
 /// Average number below which the last segment is given up.
-const SHRINK_AT: usize = 40;
+const SHRINK_AT: usize = 160;
 
 /// The seed of all tables of this process, drawn at its start, so that nobody can choose keys that collide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(u64);
+
+/// Where a key is filed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hash(u64);
 
 impl Seed {
     /// The seed of this process.
@@ -35,12 +37,23 @@ impl Seed {
 
     /// The hash under which `key` is filed.
     #[inline]
-    pub fn hash(self, key: &[u8]) -> u64 {
-        xxh3_64_with_seed(key, self.0)
+    pub fn hash(self, key: &[u8]) -> Hash {
+        Hash(xxh3_64_with_seed(key, self.0))
     }
 }
 
-type Segment = HashTable<Record>;
+impl Hash {
+    /// The bits that choose a segment.
+    const fn low(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The bits that find a place in a segment.
+    #[inline]
+    const fn high(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+}
 
 /// Records, found by their keys.
 #[derive(Default)]
@@ -50,16 +63,12 @@ pub(super) struct Table {
 }
 
 /// What a table of more than one segment has besides the first.
-#[derive(Default)]
 struct More {
     segments: Vec<Segment>,
+    /// Records in all segments.
     len: usize,
-}
-
-/// The bits of a hash that find a place within a segment must not be those that chose the segment.
-#[inline]
-const fn within(hash: u64) -> u64 {
-    hash.rotate_left(32)
+    /// Places in the largest segment there has been.
+    most_places: usize,
 }
 
 impl Table {
@@ -71,11 +80,14 @@ impl Table {
 
     /// Bytes of memory that the table itself takes, without the records.
     pub fn memory(&self) -> usize {
-        let more = self.more.as_ref().map_or(0, |more| {
-            let vec = allocated(more.segments.capacity() * size_of::<Segment>());
-            allocated(size_of::<More>()) + vec + more.segments.iter().map(segment_memory).sum::<usize>()
-        });
-        segment_memory(&self.first) + more
+        let more = self.more.iter().flat_map(|more| more.segments.iter());
+        self.directory_memory() + self.first.memory() + more.map(Segment::memory).sum::<usize>()
+    }
+
+    fn directory_memory(&self) -> usize {
+        self.more
+            .as_ref()
+            .map_or(0, |more| allocated(size_of::<More>()) + allocated(more.segments.capacity() * size_of::<Segment>()))
     }
 
     #[inline]
@@ -99,19 +111,21 @@ impl Table {
         }
     }
 
-    /// The segment that a hash belongs to, and how many low bits of a hash say so.
+    /// The segment that a hash belongs to.
     #[inline]
-    fn segment_of(&self, hash: u64) -> (usize, u32) {
-        if self.more.is_none() {
-            return (0, 0);
-        }
+    fn segment_of(&self, hash: Hash) -> usize {
+        if self.more.is_none() { 0 } else { self.interval_of(hash.low()).0 }
+    }
+
+    /// The segment that a hash with these low bits belongs to, and how many of the bits say so.
+    fn interval_of(&self, low: u32) -> (usize, u32) {
         let count = self.segments();
         let bits = count.next_power_of_two().trailing_zeros();
-        let index = hash as usize & ((1 << bits) - 1);
-        let low = index & ((1 << bits >> 1) - 1);
+        let half = (1 << bits) / 2;
+        let index = low as usize & ((1 << bits) - 1);
         if index >= count {
-            (low, bits - 1)
-        } else if low + (1 << bits >> 1) >= count {
+            (index - half, bits - 1)
+        } else if index < half && index + half >= count {
             (index, bits - 1)
         } else {
             (index, bits)
@@ -120,46 +134,43 @@ impl Table {
 
     /// The record of a key.
     #[inline]
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<&Record> {
-        self.segment(self.segment_of(hash).0).find(within(hash), |record| record.key() == key)
+    pub fn find(&self, hash: Hash, key: &[u8]) -> Option<&Record> {
+        self.segment(self.segment_of(hash)).find(hash.high(), key)
     }
 
-    /// The record of a key, to be changed. Its key must stay.
+    /// The record of a key, to be changed. Its key must stay, and a whole record is put in its place by [`Record::replace`] alone.
     #[inline]
-    pub fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Record> {
-        let segment = self.segment_of(hash).0;
-        self.segment_mut(segment).find_mut(within(hash), |record| record.key() == key)
+    pub fn find_mut(&mut self, hash: Hash, key: &[u8]) -> Option<&mut Record> {
+        let segment = self.segment_of(hash);
+        self.segment_mut(segment).find_mut(hash.high(), key)
     }
 
     /// Adds a record whose key is not in the table. Returns by how many bytes the table itself grew.
-    pub fn insert(&mut self, seed: Seed, hash: u64, record: Record) -> isize {
-        let segment = self.segment_of(hash).0;
-        let segment = self.segment_mut(segment);
-        let full = segment.capacity() == segment.len();
-        let before = if full { segment_memory(segment) } else { 0 };
-        segment.insert_unique(within(hash), record, |r| within(seed.hash(r.key())));
-        let mut delta = if full { segment_memory(segment) as isize - before as isize } else { 0 };
+    #[inline]
+    pub fn insert(&mut self, seed: Seed, hash: Hash, record: Record) -> isize {
+        let index = self.segment_of(hash);
+        let segment = self.segment_mut(index);
+        let before = segment.memory();
+        segment.insert(record.with_hash16(hash.high()));
+        let (after, places) = (segment.memory(), segment.places());
         if let Some(more) = &mut self.more {
             more.len += 1;
+            more.most_places = more.most_places.max(places);
         }
-        if full && self.len() > GROW_AT * self.segments() {
+        let mut delta = after as isize - before as isize;
+        if delta != 0 && self.len() > GROW_AT * self.segments() {
             delta += self.grow(seed);
         }
         delta
     }
 
     /// Takes a key's record out. Also returns by how many bytes the table itself grew (it shrinks: below 0).
-    pub fn remove(&mut self, seed: Seed, hash: u64, key: &[u8]) -> Option<(Record, isize)> {
-        let index = self.segment_of(hash).0;
+    pub fn remove(&mut self, seed: Seed, hash: Hash, key: &[u8]) -> Option<(Record, isize)> {
+        let index = self.segment_of(hash);
         let segment = self.segment_mut(index);
-        let (record, _) = segment.find_entry(within(hash), |record| record.key() == key).ok()?.remove();
-        let mut delta = 0;
-        if segment.len() * 4 < segment.capacity() {
-            let before = segment_memory(segment);
-            let room = segment.len() + segment.len() / 2;
-            segment.shrink_to(room, |r| within(seed.hash(r.key())));
-            delta = segment_memory(segment) as isize - before as isize;
-        }
+        let before = segment.memory();
+        let record = segment.remove(hash.high(), key)?;
+        let mut delta = segment.memory() as isize - before as isize;
         if let Some(more) = &mut self.more {
             more.len -= 1;
             if self.len() < SHRINK_AT * self.segments() {
@@ -174,88 +185,93 @@ impl Table {
         debug_assert!(self.len() == 0 && self.more.is_none());
         let before = self.memory();
         let segments = count.div_ceil(GROW_AT).max(1);
-        let each = count.div_ceil(segments);
-        self.first = Segment::with_capacity(each);
+        let half = segments.next_power_of_two() / 2;
+        // Segments that have not been split have twice as many records as those that have.
+        let share = |index| if segments > 1 && index < half && index + half >= segments { 2 } else { 1 };
+        let shares: usize = (0..segments).map(share).sum();
+        // So much above the average, chance does not often bring.
+        let room = |index: usize| {
+            let average = count * share(index) / shares;
+            average + if segments > 1 { 2 * average.isqrt() } else { 0 }
+        };
+        self.first = Segment::with_capacity(if segments > 1 { room(0) } else { count });
         if segments > 1 {
-            let segments = (1..segments).map(|_| Segment::with_capacity(each)).collect();
-            self.more = Some(Box::new(More { segments, len: 0 }));
+            let segments: Vec<_> = (1..segments).map(|index| Segment::with_capacity(room(index))).collect();
+            let most_places = segments.iter().map(Segment::places).fold(self.first.places(), usize::max);
+            self.more = Some(Box::new(More { segments, len: 0, most_places }));
         }
         self.memory() as isize - before as isize
     }
 
     /// Appends a segment and moves to it what belongs there.
+    #[cold]
     fn grow(&mut self, seed: Seed) -> isize {
         let before = self.directory_memory();
-        let len = self.len();
-        let more = self.more.get_or_insert_with(|| Box::new(More { segments: Vec::new(), len }));
-        more.segments.push(Segment::new());
+        let (len, most_places) = (self.len(), self.first.places());
+        let more = self.more.get_or_insert_with(|| Box::new(More { segments: Vec::new(), len, most_places }));
+        more.segments.push(Segment::default());
         let new = more.segments.len();
-        let old = new - (new + 1).next_power_of_two() / 2;
         let directory = self.directory_memory() as isize - before as isize;
-        let from = std::mem::take(self.segment_mut(old));
-        let old_memory = segment_memory(&from);
-        let (mut stay, mut go) = (Segment::with_capacity(from.len() / 2), Segment::with_capacity(from.len() / 2));
-        for record in from {
-            let hash = seed.hash(record.key());
-            let target = if self.segment_of(hash).0 == new { &mut go } else { &mut stay };
-            target.insert_unique(within(hash), record, |r| within(seed.hash(r.key())));
+        let from = std::mem::take(self.segment_mut(parent(new)));
+        let from_memory = from.memory();
+        from.iter().for_each(Record::prefetch);
+        let room = from.len() / 2 + from.len().isqrt();
+        let (mut stay, mut go) = (Segment::with_capacity(room), Segment::with_capacity(room));
+        for record in from.into_records() {
+            let goes = self.segment_of(seed.hash(record.key())) == new;
+            if goes { &mut go } else { &mut stay }.insert(record);
         }
-        let new_memory = segment_memory(&stay) + segment_memory(&go);
-        *self.segment_mut(old) = stay;
+        let after = stay.memory() + go.memory();
+        *self.segment_mut(parent(new)) = stay;
         *self.segment_mut(new) = go;
-        directory + new_memory as isize - old_memory as isize
+        directory + after as isize - from_memory as isize
     }
 
     /// Gives the last segment up and moves its records to where they belong now.
-    fn shrink(&mut self, seed: Seed) -> isize {
+    #[cold]
+    fn shrink(&mut self, _seed: Seed) -> isize {
         let before = self.directory_memory();
         let Some(more) = &mut self.more else { return 0 };
-        let Some(last) = more.segments.pop() else { return 0 };
-        let gone = segment_memory(&last);
+        let last = more.segments.len();
+        let Some(from) = more.segments.pop() else { return 0 };
         if more.segments.len() * 4 < more.segments.capacity() {
             more.segments.shrink_to(more.segments.len() * 2);
         }
-        let last_index = more.segments.len() + 1;
         if more.segments.is_empty() {
             self.more = None;
         }
         let directory = self.directory_memory() as isize - before as isize;
-        let target = self.segment_mut(last_index - (last_index + 1).next_power_of_two() / 2);
-        let target_before = segment_memory(target);
-        for record in last {
-            let hash = seed.hash(record.key());
-            target.insert_unique(within(hash), record, |r| within(seed.hash(r.key())));
-        }
-        directory + segment_memory(target) as isize - target_before as isize - gone as isize
-    }
-
-    fn directory_memory(&self) -> usize {
-        self.more
-            .as_ref()
-            .map_or(0, |more| allocated(size_of::<More>()) + allocated(more.segments.capacity() * size_of::<Segment>()))
+        let target = self.segment_mut(parent(last));
+        let target_memory = target.memory() + from.memory();
+        from.into_records().for_each(|record| target.insert(record));
+        directory + target.memory() as isize - target_memory as isize
     }
 
     /// Every record, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         let more = self.more.iter().flat_map(|more| more.segments.iter());
-        std::iter::once(&self.first).chain(more).flatten()
+        std::iter::once(&self.first).chain(more).flat_map(Segment::iter)
     }
 
-    /// Visits whole segments from `cursor` on until at least `count` records have been visited. Returns where to go on, 0 at the end.
-    /// Cursors are below 2^32.
+    /// Visits records from `cursor` on (0 begins) until at least `count` have been visited. Returns where to go on, 0 at the end.
+    /// Cursors are below 2^48. A record that is there all along is visited, some perhaps twice.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a Record)) -> u64 {
-        let mut at = cursor as u32;
-        let mut visited = 0;
+        let mut at = Cursor::from_raw(cursor);
+        let mut left = count.max(1);
         loop {
-            let (index, bits) = self.segment_of(u64::from(at.reverse_bits()));
-            let segment = self.segment(index);
-            segment.iter().for_each(&mut visit);
-            visited += segment.len().max(1);
-            let last = u64::from((index as u32).reverse_bits()) + (1u64 << (32 - bits));
-            let Ok(next) = u32::try_from(last) else { return 0 };
-            at = next;
-            if visited >= count {
-                return u64::from(at);
+            let (index, bits) = self.interval_of(at.interval.reverse_bits());
+            // Of a segment that has been given up since, its records are now in one where only half has been visited up to `within`.
+            let from = if bits < at.bits { 0 } else { at.within };
+            let (visited, next) = self.segment(index).scan(from, left, &mut visit);
+            if let Some(within) = next {
+                return Cursor { within, bits, ..at }.raw();
+            }
+            let end = u64::from((index as u32).reverse_bits()) + (1u64 << (32 - bits));
+            let Ok(interval) = u32::try_from(end) else { return 0 };
+            at = Cursor { interval, within: 0, bits: 0 };
+            left = left.saturating_sub(visited);
+            if left == 0 {
+                return at.raw();
             }
         }
     }
@@ -265,26 +281,56 @@ impl Table {
         if self.len() == 0 {
             return None;
         }
-        if self.more.is_none() {
-            return self.first.iter().nth(below(random(), self.len()));
-        }
-        // A segment at random, and then a place in a row as long as hardly any segment: taken if it exists, else drawn again.
-        let longest = (0..self.segments()).map(|index| self.segment(index).len()).max()?;
+        // A segment, and a place in it, as if all segments were as large as the largest: drawn again while there is nothing.
+        let places = self.more.as_ref().map_or(self.first.places(), |more| more.most_places.max(self.first.places()));
         loop {
             let segment = self.segment(below(random(), self.segments()));
-            if let Some(record) = segment.iter().nth(below(random(), longest)) {
+            if let Some(record) = segment.at(below(random(), places)) {
                 return Some(record);
             }
         }
     }
+
+    /// Hints the CPU that a key with this hash is about to be looked up.
+    #[inline]
+    pub fn prefetch(&self, hash: Hash) {
+        self.segment(self.segment_of(hash)).prefetch(hash.high());
+    }
+
+    /// The same for the record; a second step, after [`Self::prefetch`] has had some time.
+    #[inline]
+    pub fn prefetch_record(&self, hash: Hash) {
+        self.segment(self.segment_of(hash)).prefetch_record(hash.high());
+    }
+}
+
+/// How far a scan has come.
+#[derive(Clone, Copy)]
+struct Cursor {
+    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no 2^27 segments.
+    interval: u32,
+    /// In a segment under way, the high bits of the hash to go on from, and how many low bits chose the segment.
+    within: u16,
+    bits: u32,
+}
+
+impl Cursor {
+    const fn from_raw(raw: u64) -> Self {
+        Self { interval: (raw >> 21 << 5) as u32, within: (raw >> 5) as u16, bits: raw as u32 & 31 }
+    }
+
+    const fn raw(self) -> u64 {
+        (self.interval as u64 >> 5 << 21) | (self.within as u64) << 5 | self.bits as u64
+    }
+}
+
+/// The segment that a segment was split from.
+const fn parent(segment: usize) -> usize {
+    segment - (1 << segment.ilog2())
 }
 
 /// A number below `bound` from a uniform 64-bit number.
 #[inline]
 pub(super) fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize
-}
-
-fn segment_memory(segment: &Segment) -> usize {
-    allocated(segment.allocation_size())
 }

@@ -98,11 +98,9 @@ impl Report {
         Err(Failure { exit, reasons: blockers().map(|(_, finding)| finding.text.clone()).collect() })
     }
 
-    /// Logs the notes, so that they are not lost on who does not ask the doctor.
-    fn log_notes(&self) {
-        for finding in self.findings.iter().filter(|finding| finding.verdict == Verdict::Note) {
-            tracing::warn!(subject = finding.subject, "{}", finding.text);
-        }
+    /// What works, but somebody may want to know.
+    pub fn notes(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.verdict == Verdict::Note)
     }
 }
 
@@ -146,7 +144,8 @@ pub fn everything(loaded: &Loaded) -> Report {
 pub fn master(loaded: &Loaded) -> Result<Ready, Failure> {
     raise_limits();
     let report = everything(loaded);
-    report.log_notes();
+    // So that they are not lost on who does not ask the doctor.
+    report.notes().for_each(|note| tracing::warn!(subject = note.subject, "{}", note.text));
     report.verdict()?;
     Ok(kernel::ready(&loaded.config))
 }

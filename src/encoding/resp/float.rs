@@ -49,6 +49,11 @@ impl Float {
         Some(Self { negative, ..number })
     }
 
+    /// Whether it is an infinity.
+    pub const fn is_infinite(self) -> bool {
+        self.exponent == INFINITE
+    }
+
     /// Digits with at most one point among them, then perhaps an exponent after `mark`.
     fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<Self> {
         let is_digit = |b: &u8| char::from(*b).is_digit(base);
@@ -81,7 +86,7 @@ impl Float {
     }
 
     /// The sum; `None` if it is no finite number.
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn plus(self, other: Self) -> Option<Self> {
         if self.exponent == INFINITE || other.exponent == INFINITE {
             return None;
         }
@@ -213,7 +218,7 @@ mod tests {
     use super::*;
 
     fn sum(a: &str, b: &str) -> String {
-        let sum = Float::parse(a.as_bytes()).unwrap().add(Float::parse(b.as_bytes()).unwrap()).unwrap();
+        let sum = Float::parse(a.as_bytes()).unwrap().plus(Float::parse(b.as_bytes()).unwrap()).unwrap();
         let mut out = Vec::new();
         sum.format(&mut out);
         String::from_utf8(out).unwrap()
@@ -264,7 +269,7 @@ mod tests {
             assert_eq!(Float::parse(text.as_bytes()), None, "{text:?}");
         }
         assert!(Float::parse(b"0e99999999999999999999").is_some());
-        assert!(Float::parse(b"-INF").unwrap().add(Float::ZERO).is_none());
-        assert!(Float::parse(b"1e4932").unwrap().add(Float::parse(b"1e4932").unwrap()).is_none());
+        assert!(Float::parse(b"-INF").unwrap().plus(Float::ZERO).is_none());
+        assert!(Float::parse(b"1e4932").unwrap().plus(Float::parse(b"1e4932").unwrap()).is_none());
     }
 }

@@ -120,6 +120,9 @@ pub fn plan<'a>(
 /// What a family's function returns: its reply is written, or will be this refusal.
 type Planned = Result<(), Refused>;
 
+/// A string and when it expires.
+type Text<'p> = (&'p [u8], Option<UnixMillis>);
+
 /// A plan under way. A function refuses before it writes any of its reply.
 struct Plan<'p, 'a, 'b> {
     store: &'p Store,
@@ -249,7 +252,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// As [`Self::first`], of a string.
     #[inline]
-    fn first_string(&mut self) -> Result<Option<(&'p [u8], Option<UnixMillis>)>, Refused> {
+    fn first_string(&mut self) -> Result<Option<Text<'p>>, Refused> {
         match self.first() {
             None => Ok(None),
             Some(Entry { value: Value::String(bytes), expire_at }) => Ok(Some((bytes, expire_at))),

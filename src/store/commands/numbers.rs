@@ -43,7 +43,7 @@ impl<'a> Plan<'_, 'a, '_> {
             None => Float::ZERO,
         };
         let increment = Float::parse(self.args.at(2)).ok_or(Refused::NotFloat)?;
-        let sum = number.add(increment).ok_or(NOT_FINITE)?;
+        let sum = number.plus(increment).ok_or(NOT_FINITE)?;
         let digits = scratch.float(sum);
         self.put_first(digits, old.and_then(|(_, expire_at)| expire_at));
         self.reply.bulk(digits);

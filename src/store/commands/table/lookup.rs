@@ -1,7 +1,5 @@
 //! From a request's words to its row: one multiplication and one comparison, by a perfect hash that the compiler finds.
 
-use std::fmt::Write as _;
-
 use super::{Spec, connection, hashes, keys, server, strings};
 use crate::encoding::resp::{Args, Reply};
 
@@ -135,32 +133,37 @@ impl Refusal<'_> {
     /// Answers the client, in Redis's words.
     #[cold]
     pub fn reply(&self, reply: &mut Reply<'_>) {
-        let cut = |bytes: &[u8], len: usize| {
-            let bytes = &bytes[..bytes.len().min(len)];
-            let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
-        };
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = match self {
+        match self {
             Self::UnknownCommand(args) => {
-                let mut words = String::new();
+                let mut words = Vec::new();
                 for word in args.from(1) {
                     if words.len() >= REPEATED {
                         break;
                     }
-                    let _ = write!(words, "'{}' ", cut(word, REPEATED - words.len()));
+                    let word = repeated(word, REPEATED - words.len());
+                    words.extend([b"'", word, b"' "].concat());
                 }
-                write!(text, "ERR unknown command '{}', with args beginning with: {words}", cut(args.at(0), REPEATED))
+                let name = repeated(args.at(0), REPEATED);
+                let parts = [b"ERR unknown command '", name, b"', with args beginning with: ", &words];
+                reply.error_bytes(&parts.concat());
             }
             Self::UnknownSubcommand(parent, name) => {
                 let parent = parent.name.to_ascii_uppercase();
-                write!(text, "ERR unknown subcommand '{}'. Try {parent} HELP.", cut(name, REPEATED))
+                let name = repeated(name, REPEATED);
+                let parts = [b"ERR unknown subcommand '", name, b"'. Try ", parent.as_bytes(), b" HELP."];
+                reply.error_bytes(&parts.concat());
             }
-            Self::WrongArity(spec) => write!(text, "ERR wrong number of arguments for '{}' command", spec.name),
-        };
-        reply.error(&text);
+            Self::WrongArity(spec) => {
+                reply.error(&format!("ERR wrong number of arguments for '{}' command", spec.name));
+            }
+        }
     }
+}
+
+/// As much of a client's word as an error repeats: up to a zero byte, as in C.
+fn repeated(word: &[u8], len: usize) -> &[u8] {
+    let word = &word[..word.len().min(len)];
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
 }
 
 #[cfg(test)]

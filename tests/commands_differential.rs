@@ -1,0 +1,46 @@
+//! Commands do and say what they do and say in Redis: the same random requests go to Debian's `redis-server` and to us, and every
+//! reply and the data at the end must be the same.
+//!
+//! Once against the plans alone, in this process, and once against a `rollbook` process with one core and with all. Skipped where
+//! `redis-server` is missing. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n` makes it longer.
+
+#[path = "differential/mod.rs"]
+mod differential;
+
+use differential::compare::compare;
+use differential::generator::Keys;
+use differential::servers::{Plans, Process, RedisServer, Target};
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Compares a target with Redis over some requests; returns false if there is no Redis.
+fn run(mut target: impl Target, keys: Keys, requests: u64) -> bool {
+    let Some(mut redis) = RedisServer::start() else {
+        eprintln!("skipped: there is no redis-server here");
+        return false;
+    };
+    let seed = number("DIFFERENTIAL_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let requests = number("DIFFERENTIAL_REQUESTS").unwrap_or(requests);
+    eprintln!("seed {seed}, {requests} requests");
+    for (round, protocol) in [2, 3].into_iter().enumerate() {
+        compare(&mut redis, &mut target, seed.wrapping_add(round as u64), requests / 2, keys, protocol);
+    }
+    true
+}
+
+#[test]
+fn plans_answer_as_redis_does() {
+    run(Plans::new(), Keys::Together, 40_000);
+}
+
+#[test]
+fn a_server_with_one_core_answers_as_redis_does() {
+    run(Process::start(Some(1)), Keys::Together, 20_000);
+}
+
+#[test]
+fn a_server_with_all_cores_answers_as_redis_does() {
+    run(Process::start(None), Keys::Apart, 20_000);
+}
