@@ -22,6 +22,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
             "src/net/buffers.rs",
             "src/net/ring.rs",
             "src/net/server.rs",
+            "src/store/prefetch.rs",
             "src/store/record.rs",
             "tests/preflight.rs",
         ],
