@@ -50,7 +50,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let probed = probe::probe(dir.path())?;
     tracing::info!(
         method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
-        reserved_us = probed.reserved_us, "the disk was measured"
+        other_space_us = probed.other_space_us, "the disk was measured"
     );
     let cores = ready.cpus.len() as u16;
     let placement = Placement::new(dir.manifest().partitions, cores)
