@@ -12,6 +12,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::connection::{Closing, Connection, Hold, Session};
+use super::execute::Resolved;
 use super::message::{Answers, Batch, HeldAnswer, Message};
 use super::replies::Ticket;
 use super::ring::Token;
@@ -23,7 +24,7 @@ use crate::ids::{CoreId, Lsn, Placement};
 use crate::partition::Shard;
 use crate::runtime::clock;
 use crate::runtime::mesh::Endpoint;
-use crate::store::commands::Spec;
+use crate::store::Sought;
 
 /// Bytes of a held connection's input beyond which no more is received from it.
 const HELD_INPUT: usize = 1 << 20;
@@ -52,7 +53,8 @@ pub struct Worker {
     pub(super) wall: UnixMillis,
     pub(super) random: fastrand::Rng,
     pub(super) requests: Requests,
-    pub(super) resolved: Vec<Option<&'static Spec>>,
+    pub(super) resolved: Vec<Resolved>,
+    pub(super) sought: Vec<Sought>,
     pub(super) spare: Vec<u8>,
     pub(super) stats: CoreStats,
     pub(super) settings: Arc<Settings>,
@@ -111,6 +113,7 @@ impl Worker {
             random: fastrand::Rng::new(),
             requests: Requests::default(),
             resolved: Vec::new(),
+            sought: Vec::new(),
             spare: Vec::new(),
             stats: CoreStats::default(),
             settings: shared.settings(),

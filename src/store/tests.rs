@@ -432,8 +432,9 @@ fn uses_are_noted_and_outlive_edits() {
     store.set_clock(50);
     store.apply(&edit(Change::PutHash { fields, expire_at: None })).unwrap();
     assert_eq!(store.last_use(db, slot, b"key"), Some(50));
-    store.prefetch(db, slot, b"key");
-    store.prefetch_value(db, slot, b"key");
+    let sought = store.seek(db, slot, b"key");
+    store.seek_bucket(&sought);
+    store.seek_record(&sought);
     assert!(store.memory_of(db, slot, b"key").unwrap() > 200 * 32);
 }
 
