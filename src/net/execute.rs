@@ -76,7 +76,11 @@ impl Worker {
         }
         let mut done = parsed;
         for (i, spec) in resolved.iter().enumerate() {
-            match self.request(token, requests.args(i, bytes), *spec) {
+            let flow = self.request(token, requests.args(i, bytes), *spec);
+            if !matches!(flow, Flow::Stall) {
+                self.stats.note_command(*spec);
+            }
+            match flow {
                 Flow::Next => {}
                 Flow::Stall => {
                     done = if i == 0 { 0 } else { requests.end(i - 1) };
@@ -107,10 +111,8 @@ impl Worker {
 
     /// Executes one request, or sends it where it belongs.
     fn request(&mut self, token: Token, args: Args<'_>, spec: Option<&'static Spec>) -> Flow {
-        self.stats.commands += 1;
         let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
         let Some(spec) = spec else {
-            self.stats.errors += 1;
             if let Err(refusal) = resolve(args) {
                 self.reply_unless_muted(token, |r| refusal.reply(r));
             }
@@ -245,9 +247,7 @@ impl Worker {
         let start = out.len();
         let mut reply = Reply::new(out, connection.session.protocol);
         let Executed { gate, wrote } = self.shard.execute(spec, &context, args, &mut reply);
-        if out.get(start) == Some(&b'-') {
-            self.stats.errors += 1;
-        }
+        self.stats.note_reply(&out[start..]);
         if muted {
             out.truncate(start);
         }
@@ -339,7 +339,7 @@ impl Worker {
     }
 
     /// Whether `core` takes a command now.
-    fn has_room(&self, spec: &Spec, core: CoreId) -> bool {
+    pub(super) fn has_room(&self, spec: &Spec, core: CoreId) -> bool {
         if core == self.core() {
             !(spec.is_write() && self.shard.is_full())
         } else {
@@ -348,14 +348,17 @@ impl Worker {
     }
 
     /// Lets a connection wait until there is room.
-    fn stall(&mut self, token: Token) -> Flow {
+    pub(super) fn stall(&mut self, token: Token) -> Flow {
+        self.lists.stalled.push(token);
+        self.stats.stalls += 1;
+        self.put_off(token, Hold::Stalled)
+    }
+
+    /// Lets a connection wait, its request not being executed yet.
+    pub(super) fn put_off(&mut self, token: Token, hold: Hold) -> Flow {
         if let Some(connection) = self.connections.get_mut(token as usize) {
-            connection.hold = Hold::Stalled;
-            self.lists.stalled.push(token);
-            self.stats.stalls += 1;
+            connection.hold = hold;
         }
-        // It is counted when it is executed.
-        self.stats.commands -= 1;
         Flow::Stall
     }
 
