@@ -23,6 +23,8 @@ const CONFINED: [(&str, &[&str]); 9] = [
             "src/net/commands/usage.rs",
             "src/net/ring.rs",
             "src/net/server.rs",
+            "src/storage/log/flock.rs",
+            "src/store/prefetch.rs",
             "src/store/record.rs",
             "tests/preflight.rs",
         ],

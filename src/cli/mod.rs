@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`arguments`] | the command line |
 //! | [`exit`] | how the program ends |
+//! | [`checkpoint`] | the checkpoint node |
 //! | [`preflight`] | what must hold before anything starts |
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
 //! | [`serve`] | the master |
 
 pub mod arguments;
+pub mod checkpoint;
 pub mod doctor;
 pub mod exit;
 pub mod logging;
@@ -56,8 +58,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             let loaded = checkpoint.configuration.load()?;
             let _logging = logging::start(&loaded.config.logging);
             preflight::node(&loaded)?;
-            // checkpoint::run(&loaded.config)
-            Err(Failure::new(Exit::Software, "the checkpoint node is not part of this build"))
+            checkpoint::run(&loaded.config, checkpoint.parent)
         }
         // inspect::run(inspect)
         Command::Inspect(_) => Err(Failure::new(Exit::Software, "inspecting is not part of this build")),

@@ -167,6 +167,7 @@ impl Plans {
             partitions,
             owned: 0..PARTITIONS,
         };
+        self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
         for edit in plan(spec.command, &self.store, &context, args, &mut scratch, &mut reply) {

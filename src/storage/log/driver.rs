@@ -30,7 +30,8 @@ pub(super) struct Driver<D: Disk> {
     pub(super) writer: RefCell<Writer<D::Buffer>>,
     /// The space for the segment after this one.
     pub(super) next: Next<D>,
-    pub(super) file: RefCell<Rc<D::File>>,
+    /// The segment in use; none after the end.
+    pub(super) file: RefCell<Option<Rc<D::File>>>,
     pub(super) bell: Bell,
     pub(super) eager: Cell<bool>,
     /// Someone wants a commit now.
@@ -67,7 +68,7 @@ impl<D: Disk> Driver<D> {
         let driver = Rc::new(Self {
             writer: RefCell::new(Writer::new(options.id, header, options.buffer_bytes, options.buffers)),
             next: Next::default(),
-            file: RefCell::new(Rc::new(file)),
+            file: RefCell::new(Some(Rc::new(file))),
             bell: Bell::default(),
             eager: Cell::new(options.commit == Commit::Eager),
             urgent: Cell::default(),

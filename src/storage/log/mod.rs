@@ -201,3 +201,6 @@ impl Log {
         self.driver.close().await
     }
 }
+
+#[cfg(test)]
+mod live_tests;

@@ -139,13 +139,18 @@ impl<D: Disk> Driver<D> {
         let dir = path::stream(&self.options.dir, self.options.stream);
         self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
         self.writer.borrow_mut().roll(header);
-        let before = self.file.replace(Rc::new(file));
-        if let Ok(file) = Rc::try_unwrap(before) {
-            self.disk.close(file).await;
-        }
+        self.use_file(Some(file)).await;
         self.stats.borrow_mut().segments += 1;
         self.disk.spawn(self.clone().prepare_next());
         Ok(())
+    }
+
+    /// Writes to `file` from now on, and closes the one before.
+    pub(super) async fn use_file(&self, file: Option<D::File>) {
+        let before = self.file.replace(file.map(Rc::new)).and_then(|file| Rc::try_unwrap(file).ok());
+        if let Some(file) = before {
+            self.disk.close(file).await;
+        }
     }
 
     /// Waits for the space that is being prepared; `None` if the log was poisoned meanwhile.

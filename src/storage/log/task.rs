@@ -31,6 +31,7 @@ impl<D: Disk> Driver<D> {
             self.poison(&why);
         }
         self.discard_next().await;
+        self.use_file(None).await;
         self.ended.set(true);
         self.marks.set_ended();
         self.progress();
@@ -106,7 +107,7 @@ impl<D: Disk> Driver<D> {
 
     async fn write(&self, frames: Vec<Placed<D::Buffer>>, pending: Pending) -> Result<(), StorageError> {
         let started = self.disk.now();
-        let file = self.file.borrow().clone();
+        let Some(file) = self.file.borrow().clone() else { return Ok(()) };
         let segment = || path::segment(&self.options.dir, self.options.stream, pending.end.segment);
         let (count, bytes) = (frames.len() as u64, frames.iter().map(|f| f.bytes as u64).sum());
         let writes = frames.into_iter().map(|f| self.disk.write(&file, f.buffer, f.offset));
