@@ -1,8 +1,76 @@
 //! The commands of the program.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`arguments`] | the command line |
+//! | [`exit`] | how the program ends |
+//! | [`checkpoint`] | the checkpoint node |
+//! | [`preflight`] | what must hold before anything starts |
+//! | [`doctor`] | the preflight by itself |
+//! | [`logging`] | events to standard error |
+//! | [`serve`] | the master |
+
+pub mod arguments;
+pub mod checkpoint;
+pub mod doctor;
+pub mod exit;
+pub mod logging;
+pub mod preflight;
+pub mod serve;
 
 use std::process::ExitCode;
 
-/// Runs the command that the arguments name.
+use clap::Parser;
+
+use crate::config::load::Loaded;
+use arguments::{Arguments, Command};
+pub use exit::{Exit, Failure};
+
+/// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help) => {
+            // Help and version are no failures. If even printing fails, there is nowhere to say so.
+            let _ = help.print();
+            return if help.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.reasons.iter().for_each(|reason| eprintln!("rollbook: {reason}"));
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(serve) if serve.check => check(&serve.configuration.load()?),
+        Command::Serve(serve) => {
+            let loaded = serve.configuration.load()?;
+            let _logging = logging::start(&loaded.config.logging);
+            let ready = preflight::master(&loaded)?;
+            serve::run(&serve.configuration, &loaded.config, &ready)
+        }
+        Command::Checkpoint(checkpoint) => {
+            let loaded = checkpoint.configuration.load()?;
+            let _logging = logging::start(&loaded.config.logging);
+            preflight::node(&loaded)?;
+            checkpoint::run(&loaded.config, checkpoint.parent)
+        }
+        // inspect::run(inspect)
+        Command::Inspect(_) => Err(Failure::new(Exit::Software, "inspecting is not part of this build")),
+        Command::Doctor(doctor) => doctor::run(doctor),
+    }
+}
+
+/// `serve --check`: says whether the configuration is good, and what somebody may want to know of it.
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let report = preflight::settings(loaded).into_iter().collect::<preflight::Report>();
+    report.verdict()?;
+    report.notes().for_each(|note| println!("note: {}", note.text));
+    println!("The configuration is valid.");
+    Ok(())
 }

@@ -10,6 +10,8 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 
+// tidy: long, because each kind of change stands with how it is encoded and how it is decoded.
+
 use std::borrow::Cow;
 
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
@@ -190,6 +192,40 @@ impl Fields<'_> {
 fn span_lengths(span: &[u8; SPAN]) -> (usize, usize) {
     let [a, b, c, d, e, f, g, h] = *span;
     (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
+}
+
+/// Where fields are put together. Kept, it allocates nothing once it has grown.
+#[derive(Debug, Default)]
+pub struct FieldsBuffer(Fields<'static>);
+
+impl FieldsBuffer {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.0.spans.to_mut().clear();
+        self.0.bytes.to_mut().clear();
+    }
+
+    /// Adds a field.
+    ///
+    /// # Panics
+    /// As [`Fields::push`].
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.0.push(name, value);
+    }
+
+    /// The fields so far.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { spans: Cow::Borrowed(&self.0.spans), bytes: Cow::Borrowed(&self.0.bytes) }
+    }
+
+    /// Bytes that it has room for.
+    pub fn capacity(&self) -> usize {
+        let room = |bytes: &Cow<'static, [u8]>| match bytes {
+            Cow::Owned(bytes) => bytes.capacity(),
+            Cow::Borrowed(_) => 0,
+        };
+        room(&self.0.spans) + room(&self.0.bytes)
+    }
 }
 
 /// Bytes that are not an edit.

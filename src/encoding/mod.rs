@@ -3,6 +3,7 @@
 //! Everything that comes from outside (a client, a file, a peer) is checked here once and is then a value that can be trusted.
 
 pub mod edit;
+pub mod entry;
 pub mod frame;
 pub mod resp;
 pub mod slot;

@@ -1,156 +1,160 @@
 //! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous: nothing here
-//! awaits, reads a clock or does I/O; time and chance come in from outside.
+//! awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash tables, which nothing shows).
 //!
 //! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits (`commands`).
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `head`, `record` | a key and its value in one allocation |
+//! | `segment`, `table` | records found by key: a small table, and any number of those, growing one at a time |
+//! | `packed`, `fields`, `hash` | small hashes, large hashes, and reading either |
+//! | `slot_map`, `slot_hash` | the keys of one slot in one database: what each edit does to them |
+//! | `apply` | an edit, to the store |
+//! | `query`, `expiry` | reading; finding keys whose time has come |
+//! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
+//! | `digest`, `memory` | what content adds up to; what it takes |
+//! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
+//!
+//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
 
-use std::ops::ControlFlow;
+mod apply;
+pub mod commands;
+mod digest;
+mod expiry;
+mod fields;
+mod garbage;
+mod hash;
+mod head;
+mod lookahead;
+mod memory;
+mod packed;
+mod placement;
+mod prefetch;
+mod query;
+mod record;
+mod section;
+mod segment;
+mod slot_hash;
+mod slot_map;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use crate::encoding::edit::{Edit, UnixMillis};
-use crate::ids::{Db, PartitionId, Partitions, Slot};
+use std::ops::Range;
 
-/// An order-independent digest of content; contents add up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Digest(pub u64);
+pub use apply::ApplyError;
+pub use digest::Digest;
+pub use hash::HashRef;
+pub use lookahead::Sought;
 
-/// An edit that contradicts the state that it is applied to: a bug here, or a log that is not this data's.
-#[derive(Debug, thiserror::Error)]
-#[error("edit contradicts the state of key {key:?}: {why}")]
-pub struct ApplyError {
-    key: String,
-    why: &'static str,
-}
-
-/// The partitions of one owner.
-pub struct Store;
+use crate::encoding::edit::UnixMillis;
+use crate::ids::{DATABASES, Partitions};
+use expiry::ExpiryCursor;
+use garbage::Garbage;
+use memory::allocated;
+use slot_map::{NEVER, SlotMap, Tally};
+use table::Seed;
 
 /// A key's content.
+#[derive(Clone, Copy)]
 pub struct Entry<'a> {
+    /// What it holds.
     pub value: Value<'a>,
+    /// When it expires.
     pub expire_at: Option<UnixMillis>,
 }
 
 /// A value, borrowed. Sets, sorted sets and lists will join.
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
+    /// A string.
     String(&'a [u8]),
+    /// A hash.
     Hash(HashRef<'a>),
 }
 
-/// A hash, borrowed.
-#[derive(Clone, Copy)]
-pub struct HashRef<'a>(std::marker::PhantomData<&'a ()>);
+/// The partitions of one owner.
+pub struct Store {
+    partitions: Partitions,
+    /// The slots of this store: `slots` of them from `first_slot` on.
+    first_slot: u16,
+    slots: u16,
+    /// Each made when it is first written to.
+    databases: [Option<Database>; DATABASES as usize],
+    memory: usize,
+    /// Coarse time of use of what is written next; see [`Store::set_clock`].
+    clock: u32,
+    seed: Seed,
+    /// Per partition, a time before which no key expires; see `expiry`.
+    next_expiry: Vec<u64>,
+    expiry: ExpiryCursor,
+    garbage: Garbage,
+    /// Where packed hashes are put together; kept for its room.
+    scratch: Vec<u8>,
+}
 
-impl<'a> HashRef<'a> {
-    /// Number of fields; never 0.
-    pub fn len(self) -> usize {
-        todo!()
-    }
-    pub fn get(self, field: &[u8]) -> Option<&'a [u8]> {
-        todo!()
-    }
-    /// Calls `visit` with every field and value until it breaks.
-    pub fn for_each<B>(self, visit: impl FnMut(&'a [u8], &'a [u8]) -> ControlFlow<B>) -> ControlFlow<B> {
-        todo!()
-    }
-    /// For HSCAN: visits about `count` fields from `cursor` on (0 begins), returns the next cursor (0 = end).
-    /// Fields that are there all along are visited, however many come and go between calls.
-    pub fn scan(self, cursor: u64, count: usize, visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
-        todo!()
-    }
-    /// A field at random, `random` being a uniform 64-bit number.
-    pub fn random_field(self, random: u64) -> (&'a [u8], &'a [u8]) {
-        todo!()
-    }
-    /// True while it is small and packed ("listpack" in OBJECT ENCODING), false once it is a table ("hashtable").
-    pub fn is_packed(self) -> bool {
-        todo!()
-    }
+/// The slots of a store in one database.
+struct Database {
+    slots: Vec<SlotMap>,
+    keys: usize,
+    expiring: usize,
 }
 
 impl Store {
     /// An empty store that owns `owned` (partition numbers).
-    pub fn new(partitions: Partitions, owned: std::ops::Range<u16>) -> Self {
-        todo!()
+    pub fn new(partitions: Partitions, owned: Range<u16>) -> Self {
+        let each = partitions.slots_each();
+        let count = owned.end.saturating_sub(owned.start);
+        Self {
+            partitions,
+            first_slot: owned.start * each,
+            slots: count * each,
+            databases: [const { None }; DATABASES as usize],
+            memory: 0,
+            clock: 0,
+            seed: Seed::get(),
+            next_expiry: vec![NEVER; usize::from(count)],
+            expiry: ExpiryCursor::default(),
+            garbage: Garbage::default(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl Database {
+    fn new(slots: usize) -> Self {
+        Self::of(std::iter::repeat_with(SlotMap::default).take(slots).collect())
     }
 
-    /// The key's content, whether or not its time has come.
-    pub fn get(&self, db: Db, slot: Slot, key: &[u8]) -> Option<Entry<'_>> {
-        todo!()
-    }
-    /// Hints the CPU that `key` is about to be looked up.
-    pub fn prefetch(&self, db: Db, slot: Slot, key: &[u8]) {
-        todo!()
-    }
-    /// Notes that the key was used (for OBJECT IDLETIME); `now_s` is a coarse clock in seconds. No edit: not part of the state.
-    pub fn touch(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) {
-        todo!()
-    }
-    /// Coarse time of the last use.
-    pub fn last_use(&self, db: Db, slot: Slot, key: &[u8]) -> Option<u32> {
-        todo!()
-    }
-    /// Bytes of memory that the key takes (MEMORY USAGE).
-    pub fn memory_of(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
-        todo!()
+    /// A database of these slots.
+    fn of(slots: Vec<SlotMap>) -> Self {
+        let mut database = Self { slots, keys: 0, expiring: 0 };
+        (database.keys, database.expiring) = database.counts(0..database.slots.len());
+        database
     }
 
-    /// The one way in which data changes. Live core, recovery and mirror share it.
-    pub fn apply(&mut self, edit: &Edit<'_>) -> Result<(), ApplyError> {
-        todo!()
+    /// Keys and expiring keys in some slots.
+    fn counts(&self, slots: Range<usize>) -> (usize, usize) {
+        let counts = self.slots[slots].iter().map(|map| (map.table.len(), map.expiring as usize));
+        counts.fold((0, 0), |sum, map| (sum.0 + map.0, sum.1 + map.1))
     }
 
-    /// Keys in `db`.
-    pub fn len(&self, db: Db) -> usize {
-        todo!()
-    }
-    /// Keys in `db` that will expire.
-    pub fn expiring(&self, db: Db) -> usize {
-        todo!()
-    }
-    /// Bytes of memory taken by all data (allocator classes and tables included).
-    pub fn used_memory(&self) -> usize {
-        todo!()
+    /// Bytes of memory that so many empty slots take.
+    const fn memory_of(slots: usize) -> usize {
+        allocated(slots * size_of::<SlotMap>())
     }
 
-    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The cursor is below 2^48.
-    pub fn scan_slot(&self, db: Db, slot: Slot, cursor: u64, count: usize, visit: impl FnMut(&[u8], Entry<'_>)) -> u64 {
-        todo!()
-    }
-    /// A key at random from `db`.
-    pub fn random_key(&self, db: Db, random: impl FnMut() -> u64) -> Option<(Slot, &[u8])> {
-        todo!()
-    }
-    /// Looks at no more than `budget` keys (and cheap hints) for keys whose time has come and passes them to `found`; goes on next time where it ended.
-    /// Returns whether a whole round was completed.
-    pub fn expired(&mut self, now: UnixMillis, budget: usize, found: impl FnMut(Db, Slot, &[u8])) -> bool {
-        todo!()
+    /// Notes what changed.
+    #[inline]
+    const fn count(&mut self, tally: &Tally) {
+        self.keys = self.keys.wrapping_add_signed(tally.keys);
+        self.expiring = self.expiring.wrapping_add_signed(tally.expiring);
     }
 
-    /// The digest of a slot's content over all databases.
-    pub fn digest(&self, slot: Slot) -> Digest {
-        todo!()
-    }
-    /// Digests of a partition's slots, in order.
-    pub fn digests(&self, partition: PartitionId) -> Vec<u64> {
-        todo!()
-    }
-
-    /// Appends the entries of a slot, all databases, as `encoding::entry` writes them; returns their number.
-    pub fn write_section(&self, slot: Slot, out: &mut Vec<u8>) -> u64 {
-        todo!()
-    }
-    /// Fills an empty slot with `count` entries that [`Self::write_section`] wrote.
-    pub fn load_section(&mut self, slot: Slot, count: u64, entries: &[u8]) -> Result<(), ApplyError> {
-        todo!()
-    }
-    /// Takes partitions out, to live in another store (the checkpoint node hands them to its threads), and puts them in.
-    pub fn split_off(&mut self, partitions: std::ops::Range<u16>) -> Self {
-        todo!()
-    }
-    pub fn merge(&mut self, other: Self) {
-        todo!()
-    }
-    /// Drops all content of a partition (the mirror, before it loads another snapshot).
-    pub fn clear_partition(&mut self, partition: PartitionId) {
-        todo!()
+    /// Empties some slots; returns how many bytes of memory have been freed at once.
+    fn clear(&mut self, slots: Range<usize>, garbage: &mut Garbage) -> usize {
+        let (keys, expiring) = self.counts(slots.clone());
+        (self.keys, self.expiring) = (self.keys - keys, self.expiring - expiring);
+        self.slots[slots].iter_mut().map(|map| garbage.push(std::mem::take(map).table)).sum()
     }
 }

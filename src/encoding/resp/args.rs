@@ -45,6 +45,14 @@ impl<'a> Args<'a> {
         &self.bytes[span.start as usize..][..span.len as usize]
     }
 
+    /// The request that begins after the first `count` arguments; there are more than these.
+    ///
+    /// # Panics
+    /// If there are not even so many.
+    pub fn skip(self, count: usize) -> Self {
+        Self { spans: &self.spans[count..], ..self }
+    }
+
     /// The arguments from `index` on.
     pub fn from(self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
         let bytes = self.bytes;

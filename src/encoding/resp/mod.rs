@@ -1,7 +1,11 @@
 //! RESP, the Redis serialization protocol, versions 2 and 3: requests in, replies out. Follows the protocol's specification.
 
 mod args;
+pub mod float;
+mod inline;
 mod reply;
+mod requests;
 
 pub use args::{Args, Span};
 pub use reply::{Protocol, Reply};
+pub use requests::{Limits, Partial, ProtocolError, Requests};

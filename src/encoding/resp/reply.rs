@@ -44,8 +44,13 @@ impl<'b> Reply<'b> {
 
     /// An error: its code, a space and a sentence, such as `ERR syntax error`. Line ends become spaces.
     pub fn error(&mut self, text: &str) {
+        self.error_bytes(text.as_bytes());
+    }
+
+    /// As [`Self::error`], with what a client sent repeated in it.
+    pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
-        self.out.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        self.out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -112,6 +117,25 @@ impl<'b> Reply<'b> {
     /// The head of a set; an array in version 2.
     pub fn set(&mut self, len: usize) {
         self.head(if self.resp3() { b'~' } else { b'*' }, len);
+    }
+
+    /// An array whose length is known only at its end: `write` writes the elements and returns their number.
+    pub fn array_of(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+        let start = self.out.len();
+        let len = write(self);
+        let mut number = itoa::Buffer::new();
+        let head = [b"*", number.format(len).as_bytes(), b"\r\n"].concat();
+        self.out.splice(start..start, head);
+    }
+
+    /// Bytes in the buffer so far.
+    pub const fn written(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes back what was written since there were `written` bytes.
+    pub fn take_back(&mut self, written: usize) {
+        self.out.truncate(written);
     }
 
     /// A truth value; 1 or 0 in version 2.

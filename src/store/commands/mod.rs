@@ -1,31 +1,312 @@
 //! What commands do to the data: one family a file, with its grammar, its plan and its tests.
 //!
 //! A plan reads the store, writes the reply and returns the edits that the command stands for; it changes nothing. The caller
-//! applies the edits and logs them. A refusal is an error reply and no edits.
+//! applies the edits and logs them. A refusal is an error reply and no edits but those of expiry, which hold in any case: a key
+//! whose time has come is missing for every plan, and the plan that meets it says so in an edit before all others.
+//!
+//! | file | commands |
+//! |---|---|
+//! | `table` | what there is to know of each without running it |
+//! | `strings`, `ranges`, `numbers` | SET, GET and their kin; parts of strings; INCR and its kin |
+//! | `hashes`, `hash_reads` | HSET and its kin; HGET and its kin |
+//! | `keys`, `rename`, `expire`, `object` | keys of any type |
+//! | `databases`, `scan` | whole databases; walks through keys and fields |
+//! | `docs`, `syntax` | COMMAND and the HELP of all |
+
+pub mod databases;
+pub mod docs;
+mod expire;
+pub mod glob;
+mod hash_reads;
+mod hashes;
+mod keys;
+mod numbers;
+mod object;
+pub mod parse;
+mod ranges;
+mod refused;
+mod rename;
+pub mod scan;
+mod seen;
+mod strings;
+pub mod syntax;
+pub mod table;
+#[cfg(test)]
+mod testing;
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::encoding::edit::{Edit, UnixMillis};
+use crate::encoding::edit::{Change, Edit, FieldsBuffer, Removal, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
-use crate::ids::Db;
-use crate::store::Store;
+use crate::encoding::slot::slot_of;
+use crate::ids::{Db, Partitions, Slot};
+use crate::store::{Entry, HashRef, Store, Value};
+
+pub use refused::Refused;
+pub use table::{Command, Spec};
 
 /// What a plan needs to know of the outside.
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The client's database.
     pub db: Db,
+    /// The slot of the command's first key (`slot_of`), which the caller has computed to route it; any if it has no keys.
+    pub slot: Slot,
     /// The time at which the command takes effect.
     pub now: UnixMillis,
     /// A uniform random number of this command's own.
     pub random: u64,
+    /// Whether using a key counts as a use of it (`CLIENT NO-TOUCH`).
+    pub touch: bool,
+    /// The longest string, in bytes (`limits.bulk_bytes`).
+    pub max_string: u64,
+    /// How the slots are cut into partitions.
+    pub partitions: Partitions,
+    /// The partitions that the store has.
+    pub owned: Range<u16>,
+}
+
+impl Context {
+    /// The time in seconds, for the times at which keys are used ([`Store::set_clock`]). Wraps in 2106; only differences matter.
+    #[inline]
+    pub const fn coarse_now(&self) -> u32 {
+        (self.now.get() / 1000) as u32
+    }
+}
+
+/// Bytes that a plan makes up (a number's digits, a copied value) and that its edits borrow. Kept, it allocates nothing once it
+/// has grown.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    bytes: Vec<u8>,
+    fields: FieldsBuffer,
+}
+
+impl Scratch {
+    /// Room that is kept; what a rare large value needed beyond it is given back.
+    const KEPT_BYTES: usize = 1 << 20;
+
+    fn clear(&mut self) {
+        if self.bytes.capacity() > Self::KEPT_BYTES || self.fields.capacity() > Self::KEPT_BYTES {
+            *self = Self::default();
+        }
+        self.bytes.clear();
+        self.fields.clear();
+    }
 }
 
 /// Edits of one command: applied and logged as one group, whole or not at all.
 pub type Edits<'a> = SmallVec<[Edit<'a>; 1]>;
 
-pub enum Command {}
+/// The answer to a write ([`table::Flags::DENYOOM`]) when memory is used up (`memory.max_bytes`).
+pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
-/// Plans a command whose keys all belong to `store`. Its arity has been checked.
-pub fn plan<'a>(command: Command, store: &'a Store, context: &Context, args: Args<'a>, reply: &mut Reply<'_>) -> Edits<'a> {
-    todo!()
+/// Plans a command whose keys all belong to `store`. [`table::resolve`] has checked its arity.
+///
+/// The edits borrow from the arguments and from `scratch`, never from the store: the caller changes the store while it holds them.
+///
+/// Commands of [`table::Route::Connection`] have no plan; what is asked for such a one is an error reply.
+#[inline]
+pub fn plan<'a>(
+    command: Command,
+    store: &Store,
+    context: &Context,
+    args: Args<'a>,
+    scratch: &'a mut Scratch,
+    reply: &mut Reply<'_>,
+) -> Edits<'a> {
+    let mut plan = Plan { store, context, args, reply, edits: Edits::new() };
+    if let Err(refused) = plan.run(command, scratch) {
+        refused.reply(plan.reply);
+    }
+    plan.edits
+}
+
+/// What a family's function returns: its reply is written, or will be this refusal.
+type Planned = Result<(), Refused>;
+
+/// A string and when it expires.
+type Text<'p> = (&'p [u8], Option<UnixMillis>);
+
+/// A plan under way. A function refuses before it writes any of its reply.
+struct Plan<'p, 'a, 'b> {
+    store: &'p Store,
+    context: &'p Context,
+    args: Args<'a>,
+    reply: &'p mut Reply<'b>,
+    edits: Edits<'a>,
+}
+
+impl<'p, 'a> Plan<'p, 'a, '_> {
+    #[inline]
+    fn run(&mut self, command: Command, scratch: &'a mut Scratch) -> Planned {
+        match command {
+            Command::Get => self.get(),
+            Command::Set => self.set(),
+            Command::Incr => self.incr(scratch, 1),
+            Command::Hget => self.hget(),
+            Command::Hset => self.hset(scratch),
+            _ => self.run_other(command, scratch),
+        }
+    }
+
+    fn run_other(&mut self, command: Command, scratch: &'a mut Scratch) -> Planned {
+        match command {
+            Command::Append => self.append(),
+            Command::Decr => self.incr(scratch, -1),
+            Command::Decrby => self.decrby(scratch),
+            Command::Getdel => self.getdel(),
+            Command::Getex => self.getex(),
+            Command::Getrange | Command::Substr => self.getrange(),
+            Command::Getset => self.getset(),
+            Command::Incrby => self.incrby(scratch),
+            Command::Incrbyfloat => self.incrbyfloat(scratch),
+            Command::Mget => self.mget(),
+            Command::Mset => self.mset(),
+            Command::Msetnx => self.msetnx(),
+            Command::Psetex => self.setex(1, "psetex"),
+            Command::Setex => self.setex(1000, "setex"),
+            Command::Setnx => self.setnx(),
+            Command::Setrange => self.setrange(),
+            Command::Strlen => self.strlen(),
+            Command::Hdel => self.hdel(scratch),
+            Command::Hexists => self.hexists(),
+            Command::Hgetall => self.hgetall(),
+            Command::Hincrby => self.hincrby(scratch),
+            Command::Hincrbyfloat => self.hincrbyfloat(scratch),
+            Command::Hkeys => self.hkeys(),
+            Command::Hlen => self.hlen(),
+            Command::Hmget => self.hmget(),
+            Command::Hmset => self.hmset(scratch),
+            Command::Hrandfield => self.hrandfield(),
+            Command::Hscan => self.hscan(),
+            Command::Hsetnx => self.hsetnx(scratch),
+            Command::Hstrlen => self.hstrlen(),
+            Command::Hvals => self.hvals(),
+            _ => self.run_on_keys(command, scratch),
+        }
+    }
+
+    fn run_on_keys(&mut self, command: Command, scratch: &'a mut Scratch) -> Planned {
+        match command {
+            Command::Copy => self.copy(scratch),
+            Command::Del | Command::Unlink => self.del(),
+            Command::Exists => self.exists(),
+            Command::Touch => self.touch_keys(),
+            Command::Expire => self.expire_in(1000, "expire"),
+            Command::Pexpire => self.expire_in(1, "pexpire"),
+            Command::Expireat => self.expire_at(1000, "expireat"),
+            Command::Pexpireat => self.expire_at(1, "pexpireat"),
+            Command::Expiretime => self.tell_expiry(expire::Tell::AtSeconds),
+            Command::Pexpiretime => self.tell_expiry(expire::Tell::AtMillis),
+            Command::Ttl => self.tell_expiry(expire::Tell::LeftSeconds),
+            Command::Pttl => self.tell_expiry(expire::Tell::LeftMillis),
+            Command::Persist => self.persist(),
+            Command::Move => self.move_key(scratch),
+            Command::Rename => self.rename(scratch, true),
+            Command::Renamenx => self.rename(scratch, false),
+            Command::Type => self.type_of(),
+            Command::ObjectEncoding => self.object_encoding(),
+            Command::ObjectFreq => self.object_freq(),
+            Command::ObjectIdletime => self.object_idletime(),
+            Command::ObjectRefcount => self.object_refcount(),
+            Command::MemoryUsage => self.memory_usage(),
+            Command::Dbsize => self.dbsize(),
+            Command::Flushall => self.flush(Db::all()),
+            Command::Flushdb => self.flush(std::iter::once(self.context.db)),
+            Command::Swapdb => self.swapdb(),
+            Command::Randomkey => self.randomkey(),
+            Command::Keys => self.keys(),
+            Command::Scan => self.scan(),
+            _ => Err(Refused::Because("ERR this command has no plan")),
+        }
+    }
+
+    /// The slot of the command's first key.
+    #[inline]
+    const fn slot(&self) -> Slot {
+        self.context.slot
+    }
+
+    /// A key's content, unless its time has come; then an edit says that it is gone.
+    #[inline]
+    fn peek(&mut self, db: Db, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
+        let entry = self.store.get(db, slot, key)?;
+        self.unless_over(db, slot, key, entry)
+    }
+
+    #[inline]
+    fn unless_over(&mut self, db: Db, slot: Slot, key: &'a [u8], entry: Entry<'p>) -> Option<Entry<'p>> {
+        if self.is_over(&entry) {
+            self.edit(db, slot, key, Change::Delete(Removal::Expired));
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// As [`Self::peek`] in the client's database; counts as a use of the key.
+    #[inline]
+    fn find(&mut self, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
+        let db = self.context.db;
+        if !self.context.touch {
+            return self.peek(db, slot, key);
+        }
+        let entry = self.store.get_used(db, slot, key, self.context.coarse_now())?;
+        self.unless_over(db, slot, key, entry)
+    }
+
+    /// The content of the command's first key, which is its first argument.
+    #[inline]
+    fn first(&mut self) -> Option<Entry<'p>> {
+        self.find(self.slot(), self.args.at(1))
+    }
+
+    /// As [`Self::first`], of a string.
+    #[inline]
+    fn first_string(&mut self) -> Result<Option<Text<'p>>, Refused> {
+        match self.first() {
+            None => Ok(None),
+            Some(Entry { value: Value::String(bytes), expire_at }) => Ok(Some((bytes, expire_at))),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// As [`Self::first`], of a hash.
+    #[inline]
+    fn first_hash(&mut self) -> Result<Option<HashRef<'p>>, Refused> {
+        match self.first() {
+            None => Ok(None),
+            Some(Entry { value: Value::Hash(hash), .. }) => Ok(Some(hash)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Whether a key's time has come.
+    #[inline]
+    fn is_over(&self, entry: &Entry<'_>) -> bool {
+        entry.expire_at.is_some_and(|at| at < self.context.now)
+    }
+
+    /// Plans an edit.
+    #[inline]
+    fn edit(&mut self, db: Db, slot: Slot, key: &'a [u8], change: Change<'a>) {
+        self.edits.push(Edit::Key { db, slot, key: Cow::Borrowed(key), change });
+    }
+
+    /// Plans an edit of the command's first key, which is its first argument.
+    #[inline]
+    fn edit_first(&mut self, change: Change<'a>) {
+        self.edit(self.context.db, self.slot(), self.args.at(1), change);
+    }
+
+    /// The keys at every `step`th argument, each with its slot.
+    #[inline]
+    fn slots(&self, step: usize) -> impl Iterator<Item = (Slot, &'a [u8])> + use<'a> {
+        let (first, args) = (self.slot(), self.args);
+        let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
+        (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
+    }
 }

@@ -1,0 +1,198 @@
+//! Lets nodes in: protocol, password, one session at a time; then hands the connection to its role.
+
+use std::io;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::policy::Policy;
+use super::sessions::SessionId;
+use super::shared::Shared;
+use super::status::NodeInfo;
+use super::{download, feed, upload};
+use crate::checkpoint::clock;
+use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
+use crate::checkpoint::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
+use crate::ids::CoreId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long a connection may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at once beyond one for each stream.
+const SPARE: usize = 16;
+/// How often the thread looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The accept thread.
+pub(super) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
+    // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
+    let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
+    let mut connections: Vec<JoinHandle<()>> = Vec::new();
+    while !shared.is_stopping() {
+        let mut fds: Vec<_> = listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)).collect();
+        let timeout = Timespec::try_from(LOOK).ok();
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            thread::sleep(LOOK);
+        }
+        connections.retain(|c| !c.is_finished());
+        for listener in &listeners {
+            match listener.accept() {
+                Ok((socket, peer)) if connections.len() < most => {
+                    let shared = shared.clone();
+                    let serve = move || serve(&shared, socket, peer.ip());
+                    match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
+                        Ok(thread) => connections.push(thread),
+                        Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
+                    }
+                }
+                Ok((_, peer)) => tracing::warn!(%peer, "too many connections to the checkpoint port"),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => {
+                    // Out of descriptors, most likely. Time may help; ending would not.
+                    tracing::warn!("cannot accept a checkpoint node: {e}");
+                    thread::sleep(LOOK);
+                }
+            }
+        }
+    }
+    connections.into_iter().for_each(|c| drop(c.join()));
+}
+
+/// One connection, from hello to end.
+fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr) {
+    let ended = socket.set_nonblocking(false).and_then(|()| link::open(socket)).map_err(LinkError::from);
+    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer));
+    match ended {
+        Ok(()) | Err(LinkError::Closed) => {}
+        Err(e) if shared.is_stopping() => tracing::debug!(%peer, "{e}"),
+        Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
+    }
+}
+
+/// Hears the hello and serves the role.
+fn admit(shared: &Arc<Shared>, mut sender: Sender, mut receiver: Receiver, peer: IpAddr) -> Result<(), LinkError> {
+    receiver.set_patience(Some(HELLO_TIMEOUT))?;
+    let (role, node, session) = {
+        let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+        if let Err((reason, text)) = check(shared, &hello, peer) {
+            tracing::warn!(%peer, "checkpoint node refused: {text}");
+            sender.refuse(reason, text);
+            return Ok(());
+        }
+        (hello.role, hello.node, SessionId(hello.session))
+    };
+    receiver.trust();
+    if role == Role::Control {
+        return control(shared, sender, receiver, node, peer);
+    }
+    let links = {
+        let state = shared.state();
+        state.sessions.is_present(session).then(|| state.links.clone())
+    };
+    let Some(links) = links else {
+        sender.refuse(Reason::Stale, "this session is over");
+        return Ok(());
+    };
+    links.add(&receiver)?;
+    // Whether the node lives is the control connection's business; when it ends, so do the others.
+    receiver.set_patience(None)?;
+    match role {
+        Role::Control => Ok(()),
+        Role::Stream => feed::serve(shared, sender, receiver, &links),
+        Role::Upload => upload::serve(shared, sender, receiver),
+        Role::Download => download::serve(shared, sender, receiver),
+    }
+}
+
+fn check(shared: &Shared, hello: &Hello<'_>, peer: IpAddr) -> Result<(), (Reason, &'static str)> {
+    if hello.protocol != VERSION {
+        return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
+    }
+    match (&shared.password, &hello.password) {
+        (None, _) if shared.protected && !peer.to_canonical().is_loopback() => {
+            Err((Reason::Password, "without server.password only nodes on the master's machine are served"))
+        }
+        (None, _) => Ok(()),
+        (Some(wanted), Some(given)) if wanted.matches(given) => Ok(()),
+        (Some(_), _) => Err((Reason::Password, "wrong password: server.password must be the same on both ends")),
+    }
+}
+
+/// Opens a session and keeps it while the node shows that it lives.
+fn control(
+    shared: &Arc<Shared>,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    node: u64,
+    peer: IpAddr,
+) -> Result<(), LinkError> {
+    let links = Arc::new(Links::default());
+    links.add(&receiver)?;
+    let opened = {
+        let mut state = shared.state();
+        state.sessions.open(node, fastrand::u64(..)).map(|(session, _)| {
+            // What a former session of the same node left behind must not speak any more.
+            std::mem::replace(&mut state.links, links.clone()).shut();
+            state.policy.node_up(shared.clock.now());
+            state.counters.node_up(NodeInfo { address: peer, since: clock::wall() });
+            session
+        })
+    };
+    let Ok(session) = opened else {
+        sender.refuse(Reason::Busy, "another checkpoint node is connected");
+        return Ok(());
+    };
+    tracing::info!(%peer, "checkpoint node connected");
+    shared.wake();
+    let ended = keep(shared, session, &mut sender, &mut receiver);
+    links.shut();
+    let mut state = shared.state();
+    if state.sessions.close(session) {
+        state.policy.node_down(shared.clock.now());
+        state.counters.node_down();
+        drop(state);
+        tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
+    }
+    ended
+}
+
+fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
+    sender.send(&Message::Welcome(welcome(shared, session)))?;
+    receiver.set_patience(Some(SILENCE))?;
+    while !shared.is_stopping() {
+        match receiver.message()? {
+            Message::Ping => sender.send(&Message::Ping)?,
+            _ => return Err(LinkError::OutOfTurn),
+        }
+    }
+    Ok(())
+}
+
+/// What a node has to know to catch up.
+fn welcome(shared: &Shared, session: SessionId) -> Welcome {
+    // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
+    let manifest = shared.dir.manifest();
+    let state = shared.state();
+    let epochs = manifest.epochs.iter().map(|record| {
+        let streams = (0..).map(CoreId).zip(&record.streams).map(|(core, stream)| {
+            let present = record.epoch == shared.epoch;
+            let durable = shared.streams.get(usize::from(core.0)).map(|marks| marks.durable()).unwrap_or_default();
+            let last = stream.last.unwrap_or(durable);
+            let wanted_from = if present { state.policy.wanted_from(core) } else { last.next() };
+            StreamInfo { first: stream.first, last, wanted_from }
+        });
+        (record.epoch, streams.collect())
+    });
+    let kept = manifest.snapshots.iter().map(|generations| Kept {
+        floor: Policy::floor(*generations),
+        newest: generations.newest.map(|n| n.position).unwrap_or_default(),
+    });
+    Welcome {
+        session: session.0,
+        directory: shared.dir.id().0,
+        epoch: shared.epoch,
+        epochs: epochs.collect(),
+        kept: kept.collect(),
+    }
+}

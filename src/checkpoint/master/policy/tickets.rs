@@ -1,0 +1,84 @@
+//! Who waits for which snapshots (SAVE, BGSAVE). Part of the policy.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{PartitionId, Position};
+
+/// Names a request for a checkpoint. Tickets are decided in no particular order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(super) u64);
+
+/// What became of a request for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything written before the request is in installed snapshots.
+    Done,
+    /// It is not, because …
+    Failed(String),
+}
+
+/// How many outcomes are remembered for those who have not asked yet.
+const REMEMBERED: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    issued: u64,
+    /// Partitions that are still waited for, and from which position on a snapshot will do.
+    open: BTreeMap<Ticket, BTreeMap<PartitionId, Position>>,
+    decided: BTreeMap<Ticket, Outcome>,
+}
+
+impl Tickets {
+    /// A new ticket, which waits for snapshots of these partitions at or after these positions.
+    pub(super) fn issue(&mut self, waiting: Vec<(PartitionId, Position)>) -> Ticket {
+        self.issued += 1;
+        let ticket = Ticket(self.issued);
+        if waiting.is_empty() {
+            self.decide(ticket, Outcome::Done);
+        } else {
+            self.open.insert(ticket, waiting.into_iter().collect());
+        }
+        ticket
+    }
+
+    pub(super) fn installed(&mut self, partition: PartitionId, position: Position) {
+        for waiting in self.open.values_mut() {
+            if waiting.get(&partition).is_some_and(|at| *at <= position) {
+                waiting.remove(&partition);
+            }
+        }
+        self.decide_all(|waiting| waiting.is_empty().then_some(Outcome::Done));
+    }
+
+    /// A checkpoint of this partition failed.
+    pub(super) fn failed(&mut self, partition: PartitionId, why: &str) {
+        self.decide_all(|waiting| waiting.contains_key(&partition).then(|| Outcome::Failed(why.to_owned())));
+    }
+
+    pub(super) fn fail_all(&mut self, why: &str) {
+        self.decide_all(|_| Some(Outcome::Failed(why.to_owned())));
+    }
+
+    pub(super) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        match self.decided.get(&ticket) {
+            None if self.open.contains_key(&ticket) => None,
+            None => Some(Outcome::Failed("forgotten: it was decided long ago".to_owned())),
+            decided => decided.cloned(),
+        }
+    }
+
+    fn decide_all(&mut self, outcome: impl Fn(&BTreeMap<PartitionId, Position>) -> Option<Outcome>) {
+        let decided: Vec<_> = self.open.iter().filter_map(|(t, waiting)| Some((*t, outcome(waiting)?))).collect();
+        for (ticket, outcome) in decided {
+            self.open.remove(&ticket);
+            self.decide(ticket, outcome);
+        }
+    }
+
+    fn decide(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.decided.insert(ticket, outcome);
+        while self.decided.len() > REMEMBERED {
+            self.decided.pop_first();
+        }
+    }
+}

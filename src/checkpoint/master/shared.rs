@@ -1,0 +1,215 @@
+//! What the threads of the master's side share, and the one that drives the policy.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
+use super::sessions::Sessions;
+use super::status::Counters;
+use super::{OnOutcome, Options};
+use crate::checkpoint::clock::Clock;
+use crate::checkpoint::link::Links;
+use crate::config::Password;
+use crate::ids::{Epoch, Partitions, Placement};
+use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+
+/// How often the policy looks at the marks.
+const TICK: Duration = Duration::from_millis(100);
+/// How often it is said that the node is away while the log grows.
+const REMIND: Duration = Duration::from_secs(300);
+/// How often the log is looked over for what can go, even if nothing was installed.
+const LOOK_OVER: Duration = Duration::from_secs(10);
+
+pub(super) struct Shared {
+    pub dir: Arc<DataDir>,
+    pub streams: Vec<Arc<StreamMarks>>,
+    pub epoch: Epoch,
+    pub placement: Placement,
+    pub password: Option<Password>,
+    pub protected: bool,
+    pub clock: Clock,
+    partitions: Arc<[PartitionMarks]>,
+    ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
+    stopping: AtomicBool,
+    state: Mutex<State>,
+    /// Rung when something in the state is worth a look.
+    bell: Condvar,
+}
+
+/// What changes. The lock is never held during I/O or a call to somebody else.
+pub(super) struct State {
+    pub policy: Policy,
+    pub sessions: Sessions,
+    /// The connections of the present session.
+    pub links: Arc<Links>,
+    pub counters: Counters,
+    pub callbacks: Vec<(Ticket, OnOutcome)>,
+    /// A snapshot was installed since the log was last looked over.
+    pub look_over: bool,
+    /// Something happened since the policy thread last looked.
+    rung: bool,
+    reports: Receiver<BarrierReport>,
+}
+
+impl State {
+    /// Takes in the barriers that cores have reported.
+    pub fn catch_up(&mut self, now: Duration) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.policy.executed(report, now);
+        }
+    }
+}
+
+impl Shared {
+    pub fn new(options: Options, policy: Policy) -> Self {
+        let manifest = options.dir.manifest();
+        let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
+        let placement = manifest.placement(epoch).expect("a master begins an epoch before it starts this");
+        let state = State {
+            policy,
+            sessions: Sessions::default(),
+            links: Arc::default(),
+            counters: Counters::default(),
+            callbacks: Vec::new(),
+            look_over: true,
+            rung: true,
+            reports: options.reports,
+        };
+        Self {
+            dir: options.dir,
+            streams: options.streams,
+            epoch,
+            placement,
+            password: options.password,
+            protected: options.protected,
+            clock: Clock::start(),
+            partitions: options.partitions,
+            ask: options.ask,
+            stopping: AtomicBool::new(false),
+            state: Mutex::new(state),
+            bell: Condvar::new(),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // The state machines keep their promises step by step; a panic elsewhere does not break them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn partition_count(&self) -> Partitions {
+        self.placement.partitions()
+    }
+
+    /// What the marks say, in the order that the policy relies on: what is durable first.
+    pub fn observe(&self) -> Observed {
+        Observed {
+            durable: self.streams.iter().map(|s| s.durable()).collect(),
+            mirrored: self.streams.iter().map(|s| s.mirrored()).collect(),
+            last_edits: self.partitions.iter().map(PartitionMarks::last_edit).collect(),
+        }
+    }
+
+    /// Something happened that the policy thread or a waiter should look at.
+    pub fn wake(&self) {
+        self.state().rung = true;
+        self.bell.notify_all();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let links = self.state().links.clone();
+        links.shut();
+        self.streams.iter().for_each(|s| s.ring());
+        self.wake();
+    }
+
+    /// Waits until `ready` gives something, the master stops, or `timeout` is over.
+    pub fn wait_for<T>(&self, timeout: Duration, ready: impl Fn(&State) -> Option<T>) -> Option<T> {
+        let deadline = self.clock.now() + timeout;
+        let mut state = self.state();
+        loop {
+            let left = deadline.saturating_sub(self.clock.now());
+            let found = ready(&state);
+            if found.is_some() || left.is_zero() || self.is_stopping() {
+                return found;
+            }
+            state = self.bell.wait_timeout(state, left.min(TICK)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The policy thread.
+pub(super) fn run_policy(shared: &Shared) {
+    let mut next_look = Duration::ZERO;
+    let mut next_reminder = REMIND;
+    while !shared.is_stopping() {
+        let now = shared.clock.now();
+        let (requests, decided, look_over) = {
+            let observed = shared.observe();
+            let mut state = shared.state();
+            state.rung = false;
+            state.catch_up(now);
+            let requests = state.policy.tick(now, observed);
+            let look_over = std::mem::take(&mut state.look_over) || now >= next_look;
+            (requests, take_decided(&mut state), look_over)
+        };
+        if now >= next_reminder {
+            next_reminder = now + REMIND;
+            remind(shared);
+        }
+        requests.into_iter().for_each(|request| (shared.ask)(request));
+        decided.into_iter().for_each(|(call, outcome)| call(outcome));
+        if look_over {
+            next_look = now + LOOK_OVER;
+            drop_log(shared);
+        }
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
+    }
+    for (_, call) in std::mem::take(&mut shared.state().callbacks) {
+        call(Outcome::Failed("the master is stopping".to_owned()));
+    }
+}
+
+/// Takes those callbacks out whose tickets are decided.
+fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
+    let (mut decided, mut open) = (Vec::new(), Vec::new());
+    for (ticket, call) in std::mem::take(&mut state.callbacks) {
+        match state.policy.outcome(ticket) {
+            Some(outcome) => decided.push((call, outcome)),
+            None => open.push((ticket, call)),
+        }
+    }
+    state.callbacks = open;
+    decided
+}
+
+/// A log that nobody shortens is worth a word now and then.
+fn remind(shared: &Shared) {
+    let state = shared.state();
+    let behind = state.policy.replay_edits();
+    if !state.policy.is_connected() && behind > 0 {
+        drop(state);
+        tracing::warn!(edits = behind, "no checkpoint node is connected; the log grows, and a start would replay it");
+    }
+}
+
+fn drop_log(shared: &Shared) {
+    let manifest = shared.dir.manifest();
+    let firsts = shared.state().policy.droppable(&manifest);
+    if firsts.is_empty() {
+        return;
+    }
+    match shared.dir.drop_log(&firsts) {
+        Ok(bytes) => {
+            shared.state().counters.dropped_bytes += bytes;
+            tracing::debug!(streams = firsts.len(), bytes, "log dropped");
+        }
+        Err(e) => tracing::error!("cannot drop log that snapshots cover: {e}"),
+    }
+}

@@ -1,0 +1,197 @@
+//! The checkpoint node: mirrors the master's streams, holds the same data, writes snapshots and uploads them.
+//!
+//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; what is uploaded had the digests of its
+//! barrier.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`plan`] | what is missing, and from where it is to be had |
+//! | [`session`] | one connection after the other until something ends |
+//! | [`bootstrap`] | a state to begin from |
+//! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
+//! | [`mirror`] | the partitions, cut as an epoch cuts them |
+//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
+//! | [`own`] | the node's own directory |
+//! | [`parent`] | a child ends with its master |
+//!
+//! Deliberately absent: clients, clocks of the wall, anything that the master waits for except acknowledgements.
+
+mod assembler;
+mod bootstrap;
+mod capture;
+mod follow;
+mod mirror;
+mod outbox;
+mod own;
+mod parent;
+mod plan;
+mod session;
+mod throttle;
+mod upload;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use self::mirror::Part;
+use self::outbox::Outbox;
+use self::own::OwnDir;
+pub use self::parent::Parent;
+use self::session::SessionError;
+use self::throttle::Throttle;
+use super::clock::Clock;
+use super::link::{LinkError, Links};
+use super::protocol::Reason;
+use crate::config::Password;
+use crate::encoding::frame::DirectoryId;
+use crate::storage::StorageError;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A session that lived so long was well: the next one is opened at once.
+const WELL: Duration = Duration::from_secs(10);
+
+/// What a node must know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `host:port` of the master's checkpoint port.
+    pub master: String,
+    /// The node's own directory.
+    pub dir: PathBuf,
+    /// The master's password, if it has one.
+    pub password: Option<Password>,
+    /// Most bytes a second that are uploaded; `None` means no bound.
+    pub upload_bytes_per_second: Option<u64>,
+    /// The master whose child this node is, if it is one.
+    pub parent: Option<Parent>,
+}
+
+/// Why a node cannot go on, however often it tried.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its own directory cannot be used.
+    #[error(transparent)]
+    Own(#[from] StorageError),
+    /// Its own directory is a mirror of another master.
+    #[error("{}: mirrors data directory {had}, but the master's is {found}: use another checkpoint.dir", path.display())]
+    Foreign {
+        /// The node's own directory.
+        path: PathBuf,
+        /// What it mirrors.
+        had: String,
+        /// What the master has.
+        found: DirectoryId,
+    },
+    /// The master will never let it in.
+    #[error("the master refused this node: {0}")]
+    Refused(String),
+}
+
+/// Ends a node that runs in this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<StopState>);
+
+#[derive(Default)]
+struct StopState {
+    stopped: AtomicBool,
+    links: Mutex<Weak<Links>>,
+}
+
+impl std::fmt::Debug for StopState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StopState").field("stopped", &self.stopped).finish_non_exhaustive()
+    }
+}
+
+impl Stop {
+    /// Ends the node's session at once, and [`run`] soon after.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        if let Some(links) = self.0.links.lock().unwrap_or_else(PoisonError::into_inner).upgrade() {
+            links.shut();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire)
+    }
+
+    /// These are the connections to end.
+    fn watch(&self, links: &Arc<Links>) {
+        *self.0.links.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+        // Stopped in between: then nobody else would end them.
+        if self.is_stopped() {
+            links.shut();
+        }
+    }
+}
+
+/// What lives as long as the process, sessions coming and going.
+struct Node {
+    options: Options,
+    own: OwnDir,
+    outbox: Outbox,
+    clock: Clock,
+    stop: Stop,
+    /// Tells this process from every other node.
+    number: u64,
+}
+
+/// Runs a node until `stop`, or until its parent is gone. Blocks.
+///
+/// # Errors
+/// If it makes no sense to try again.
+pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
+    let own = OwnDir::open(&options.dir)?;
+    let mut throttle = Throttle::new(options.upload_bytes_per_second);
+    let number = fastrand::u64(..);
+    let node = Node { options, own, outbox: Outbox::default(), clock: Clock::start(), stop, number };
+    let mut mirror: Option<Part> = None;
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    while !node.is_done() {
+        let started = node.clock.now();
+        let ended = session::run(&node, &mut mirror, &mut throttle);
+        if node.is_done() {
+            break;
+        }
+        match ended {
+            Err(SessionError::Final(e)) => return Err(e),
+            Err(SessionError::Link(LinkError::Refused { reason: Reason::Password | Reason::Protocol, text })) => {
+                return Err(NodeError::Refused(text));
+            }
+            Err(e) => say(&mut said, &e),
+            Ok(()) => {}
+        }
+        if node.clock.now().saturating_sub(started) >= WELL {
+            pause = FIRST_PAUSE;
+            said.clear();
+        }
+        node.sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// Says why a session ended, unless that was just said.
+fn say(said: &mut String, error: &SessionError) {
+    let text = error.to_string();
+    if *said != text {
+        tracing::warn!("not connected to the master: {text}; trying again");
+        *said = text;
+    }
+}
+
+impl Node {
+    fn is_done(&self) -> bool {
+        self.stop.is_stopped() || self.options.parent.is_some_and(|parent| !parent.is_here())
+    }
+
+    fn sleep(&self, time: Duration) {
+        let until = self.clock.now() + time;
+        while !self.is_done() && self.clock.now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

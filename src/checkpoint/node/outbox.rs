@@ -1,0 +1,128 @@
+//! What waits to be uploaded: states to be written, and written snapshots. It outlives sessions.
+//!
+//! Per partition at most one entry, the newest; in the order in which they came.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::capture::Capture;
+use crate::ids::{PartitionId, Position};
+use crate::storage::Installed;
+
+/// A snapshot file of the node, whole and synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The partition.
+    pub partition: PartitionId,
+    /// What the file holds.
+    pub file: Installed,
+}
+
+/// An entry.
+pub enum Item {
+    /// To be written.
+    Capture(Capture),
+    /// To be uploaded.
+    Ready(Ready),
+}
+
+impl Item {
+    fn of(&self) -> (PartitionId, Position) {
+        match self {
+            Self::Capture(capture) => (capture.partition, capture.position),
+            Self::Ready(ready) => (ready.partition, ready.file.position),
+        }
+    }
+}
+
+/// The entries.
+#[derive(Default)]
+pub struct Outbox {
+    items: Mutex<VecDeque<Item>>,
+    bell: Condvar,
+}
+
+impl Outbox {
+    /// A state was captured.
+    pub fn capture(&self, capture: Capture) {
+        self.put(Item::Capture(capture));
+    }
+
+    /// A snapshot was found that the master does not have.
+    pub fn ready(&self, ready: Ready) {
+        self.put(Item::Ready(ready));
+    }
+
+    fn put(&self, item: Item) {
+        let (partition, position) = item.of();
+        let mut items = self.lock();
+        if items.iter().any(|i| i.of().0 == partition && i.of().1 >= position) {
+            return;
+        }
+        items.retain(|i| i.of().0 != partition);
+        items.push_back(item);
+        drop(items);
+        self.bell.notify_all();
+    }
+
+    /// The upload of `ready` was cut: it comes first at the next attempt, unless there is a newer one of its partition.
+    pub fn put_back(&self, ready: Ready) {
+        let mut items = self.lock();
+        if !items.iter().any(|i| i.of().0 == ready.partition) {
+            items.push_front(Item::Ready(ready));
+        }
+    }
+
+    /// The first entry; waits for one until `timeout` is over or [`Self::ring`] is called.
+    pub fn take(&self, timeout: Duration) -> Option<Item> {
+        let mut items = self.lock();
+        if items.is_empty() {
+            items = self.bell.wait_timeout(items, timeout).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        items.pop_front()
+    }
+
+    /// Frees whoever waits in [`Self::take`].
+    pub fn ring(&self) {
+        // With the lock, so that nobody is missed between looking and waiting.
+        let _items = self.lock();
+        self.bell.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Item>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, Lsn};
+
+    fn ready(partition: u16, lsn: u64) -> Ready {
+        let position = Position::new(Epoch(1), Lsn(lsn));
+        Ready { partition: PartitionId(partition), file: Installed { position, bytes: 1, crc: 2, digest: 3 } }
+    }
+
+    fn taken(outbox: &Outbox) -> Vec<(u16, u64)> {
+        let items = std::iter::from_fn(|| outbox.take(Duration::ZERO));
+        items.map(|i| (i.of().0.0, i.of().1.lsn.0)).collect()
+    }
+
+    #[test]
+    fn only_the_newest_of_a_partition_waits() {
+        let outbox = Outbox::default();
+        [ready(1, 5), ready(2, 6), ready(1, 7), ready(2, 4)].into_iter().for_each(|r| outbox.ready(r));
+        assert_eq!(taken(&outbox), [(2, 6), (1, 7)]);
+    }
+
+    #[test]
+    fn what_was_cut_comes_first_unless_it_is_outdated() {
+        let outbox = Outbox::default();
+        outbox.ready(ready(1, 5));
+        outbox.put_back(ready(2, 3));
+        outbox.put_back(ready(1, 4));
+        assert_eq!(taken(&outbox), [(2, 3), (1, 5)]);
+    }
+}

@@ -1,0 +1,164 @@
+//! The node's own directory: the newest snapshot of each partition, so that a node that starts again need not begin anew.
+//!
+//! ```text
+//! LOCK                                    locked by the process that has the directory
+//! mirror-of                               id of the master's data directory
+//! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>, as in a data directory
+//! *.tmp                                   being written; of no use after a crash
+//! ```
+//!
+//! Everything here can be made again from the master. Nothing but what this module wrote is ever removed.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::NodeError;
+use crate::encoding::frame::DirectoryId;
+use crate::ids::{PartitionId, Position};
+use crate::storage::{StorageError, path};
+
+/// The open directory, locked until it is dropped.
+#[derive(Debug)]
+pub struct OwnDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl OwnDir {
+    /// Makes, locks and opens the directory at `path`.
+    ///
+    /// # Errors
+    /// If another node has it, or the disk fails.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let lock_path = path.join(path::LOCK);
+        let open = || {
+            fs::create_dir_all(path)?;
+            OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path)
+        };
+        let lock = open().map_err(|e| io_error(path, "cannot open", e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(e)) => Err(io_error(&lock_path, "cannot lock", e)),
+        }
+    }
+
+    /// Makes this the mirror of the data directory `id`, for good.
+    ///
+    /// # Errors
+    /// If it is the mirror of another one, or the disk fails.
+    pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
+        let file = self.path.join("mirror-of");
+        let line = format!("{id}\n");
+        match fs::read_to_string(&file) {
+            Ok(had) if had == line => return Ok(()),
+            // A crash may have left an empty file: that of a mirror that holds nothing yet.
+            Ok(had) if !had.is_empty() => {
+                let had = had.trim_end().to_owned();
+                return Err(NodeError::Foreign { path: self.path.clone(), had, found: id });
+            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&file, "cannot read", e).into()),
+            _ => {}
+        }
+        let write = || {
+            let mut out = File::create(&file)?;
+            out.write_all(line.as_bytes())?;
+            out.sync_all()?;
+            File::open(&self.path)?.sync_all()
+        };
+        Ok(write().map_err(|e| io_error(&file, "cannot write", e))?)
+    }
+
+    /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
+    pub fn snapshots(&self, partition: PartitionId) -> Vec<Position> {
+        let entries = fs::read_dir(path::partition(&self.path, partition)).into_iter().flatten().flatten();
+        let parsed = entries.filter_map(|entry| path::parse_snapshot(&entry.file_name().to_string_lossy()));
+        let mut positions: Vec<_> = parsed.collect();
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        positions
+    }
+
+    /// Where the snapshot of a partition at `position` is.
+    pub fn snapshot(&self, partition: PartitionId, position: Position) -> PathBuf {
+        path::snapshot(&self.path, partition, position)
+    }
+
+    /// Where a snapshot of a partition is written or downloaded, before [`Self::keep`]. Its directory is there.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn temporary(&self, partition: PartitionId) -> Result<PathBuf, StorageError> {
+        let dir = path::partition(&self.path, partition);
+        fs::create_dir_all(&dir).map_err(|e| io_error(&dir, "cannot make", e))?;
+        Ok(dir.join("snapshot.tmp"))
+    }
+
+    /// The whole and synced file [`Self::temporary`] becomes the snapshot at `position`; older ones go.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn keep(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
+        let (from, to) = (self.temporary(partition)?, self.snapshot(partition, position));
+        let dir = path::partition(&self.path, partition);
+        let moved = fs::rename(&from, &to).and_then(|()| File::open(&dir)?.sync_all());
+        moved.map_err(|e| io_error(&to, "cannot move a snapshot to", e))?;
+        for older in self.snapshots(partition).into_iter().filter(|p| *p < position) {
+            self.remove(partition, older);
+        }
+        Ok(to)
+    }
+
+    /// Removes a snapshot that is bad or not needed any more. If that fails, it will be tried at the next occasion.
+    pub fn remove(&self, partition: PartitionId, position: Position) {
+        let _ = fs::remove_file(self.snapshot(partition, position));
+    }
+}
+
+/// An error of the operating system, as storage puts it.
+pub fn io_error(path: &Path, what: &'static str, source: io::Error) -> StorageError {
+    StorageError::Io { path: path.to_owned(), what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, Lsn};
+
+    #[test]
+    fn one_node_at_a_time_has_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = OwnDir::open(dir.path()).unwrap();
+        assert!(matches!(OwnDir::open(dir.path()), Err(StorageError::InUse { .. })));
+        drop(own);
+        assert!(OwnDir::open(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn it_mirrors_one_data_directory_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = OwnDir::open(dir.path()).unwrap();
+        let (ours, other) = (DirectoryId([1; 16]), DirectoryId([2; 16]));
+        own.belong_to(ours).unwrap();
+        own.belong_to(ours).unwrap();
+        assert!(matches!(own.belong_to(other), Err(NodeError::Foreign { .. })));
+        fs::write(dir.path().join("mirror-of"), "").unwrap();
+        own.belong_to(other).unwrap();
+    }
+
+    #[test]
+    fn the_newest_snapshot_stays_and_strangers_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = OwnDir::open(&dir.path().join("node")).unwrap();
+        let partition = PartitionId(3);
+        let stranger = own.temporary(partition).unwrap().with_file_name("notes.txt");
+        fs::write(&stranger, "mine").unwrap();
+        for lsn in [5, 9] {
+            fs::write(own.temporary(partition).unwrap(), "snapshot").unwrap();
+            own.keep(partition, Position::new(Epoch(1), Lsn(lsn))).unwrap();
+        }
+        assert_eq!(own.snapshots(partition), [Position::new(Epoch(1), Lsn(9))]);
+        assert!(stranger.exists());
+        assert_eq!(own.snapshots(PartitionId(4)), []);
+    }
+}

@@ -1,0 +1,39 @@
+//! What master and checkpoint node say to each other. Pure: bytes and values, no sockets.
+//!
+//! The node opens every connection and says [`Hello`] first; the hello's [`Role`] decides what follows.
+//!
+//! | role | node → master | master → node |
+//! |---|---|---|
+//! | control | `Hello`, then `Ping` every second | `Welcome`, then `Ping` every second |
+//! | stream | `Hello`, `Follow`, then `Applied`, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
+//! | upload | `Hello`, then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
+//! | download | `Hello`, then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
+//!
+//! At any point the master may answer with a [`Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`wire`] | messages and runs of log bytes on a connection: length, checksum, kind |
+//! | [`message`] | the messages, as values |
+//! | [`codec`] | the messages as flatbuffers (`schema/mirror.fbs`) |
+
+pub mod codec;
+pub mod message;
+pub mod wire;
+
+use std::time::Duration;
+
+pub use message::{Hello, Kept, Message, Offer, Reason, Role, StreamInfo, Welcome};
+
+/// The version of this protocol. Both ends must speak the same.
+pub const VERSION: u32 = 1;
+/// How often an end that has nothing else to say shows that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long an end is waited for before its connection is given up.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// Longest body before the other end has shown the password, in bytes.
+pub const HELLO_LIMIT: usize = 4 << 10;
+/// Longest body after that, in bytes.
+pub const BODY_LIMIT: usize = 8 << 20;
+/// Bytes of a snapshot file in one chunk.
+pub const CHUNK: usize = 256 << 10;

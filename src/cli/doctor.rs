@@ -1,0 +1,72 @@
+//! `rollbook doctor`: the preflight by itself, every finding a line.
+
+use std::io::{self, Write};
+
+use super::arguments::Doctor;
+use super::preflight::{Finding, Report, Verdict};
+use super::{Exit, Failure, preflight};
+
+/// Prints what the preflight finds; fails as `serve` would.
+///
+/// # Errors
+///
+/// The configuration's and the preflight's.
+pub fn run(arguments: &Doctor) -> Result<(), Failure> {
+    let loaded = arguments.configuration.load()?;
+    // `serve` raises them too, so they must not be found low here.
+    preflight::raise_limits();
+    let report = preflight::everything(&loaded);
+    print(&report, arguments.json, &mut io::stdout().lock())
+        .map_err(|e| Failure::new(Exit::Io, format_args!("standard output: {e}")))?;
+    report.verdict()
+}
+
+fn print(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
+    for finding in &report.findings {
+        if json { writeln!(out, "{}", to_json(finding)) } else { writeln!(out, "{}", to_text(finding)) }?;
+    }
+    out.flush()
+}
+
+fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Fine => "ok",
+        Verdict::Note => "note",
+        Verdict::Blocker(_) => "FAIL",
+    }
+}
+
+fn to_text(finding: &Finding) -> String {
+    format!("{:<5} {:<16} {}", name(finding.verdict), finding.subject, finding.text)
+}
+
+fn to_json(finding: &Finding) -> serde_json::Value {
+    let exit = match finding.verdict {
+        Verdict::Blocker(exit) => Some(exit as u8),
+        _ => None,
+    };
+    serde_json::json!({
+        "verdict": name(finding.verdict).to_ascii_lowercase(),
+        "subject": finding.subject,
+        "text": finding.text,
+        "exit": exit,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_lines_of_text_or_json() {
+        let report = Report::from_iter([Finding::fine("kernel", "Linux 6.1"), Finding::missing("port", "taken")]);
+        let printed = |json| {
+            let mut out = Vec::new();
+            print(&report, json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(printed(false), "ok    kernel           Linux 6.1\nFAIL  port             taken\n");
+        let last: serde_json::Value = serde_json::from_str(printed(true).lines().last().unwrap()).unwrap();
+        assert_eq!(last["exit"], 69);
+    }
+}

@@ -1,0 +1,328 @@
+//! `rollbook serve`: the master.
+//!
+//! The main thread starts the cores, which recover their partitions side by side; then it opens a new epoch, lets the cores serve, and
+//! waits for a signal, for `SHUTDOWN`, or for a core to fail.
+
+mod checkpoints;
+mod core;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use self::checkpoints::Checkpoints;
+use self::core::{Launch, Recovery, Seat};
+use super::arguments::Configuration;
+use super::preflight::{Ready, ports};
+use super::{Exit, Failure};
+use crate::config::Config;
+use crate::encoding::frame::StreamId;
+use crate::ids::{CoreId, Epoch, Placement};
+use crate::net::Message;
+use crate::net::shared::{Order, Process, Shared};
+use crate::partition::Tally;
+use crate::runtime::bell::Bell;
+use crate::runtime::inbox::Inbox;
+use crate::runtime::mesh::{Endpoint, mesh};
+use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks, probe};
+
+/// What the main thread waits for.
+enum Event {
+    /// The server is to end in good order; who wants it.
+    Stop(&'static str),
+    /// A core has ended.
+    Ended(CoreId, Result<(), String>),
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// If the server cannot start, or a core fails.
+pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
+    let started = Instant::now();
+    let dir = open(config)?;
+    let probed = probe::probe(dir.path())?;
+    tracing::info!(
+        method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
+        other_space_us = probed.other_space_us, "the disk was measured"
+    );
+    let cores = ready.cpus.len() as u16;
+    let placement = Placement::new(dir.manifest().partitions, cores)
+        .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
+
+    let (events, inbox_events) = channel();
+    let mut config = config.clone();
+    config.server.max_clients = ready.max_clients;
+    let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
+    let recovered = master.recover(started)?;
+    let epoch = master.open_epoch(&recovered)?;
+    let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
+    let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
+    let process = checkpoints.process(&events, epoch);
+    let shared = master.launch(epoch, started, inboxes, process)?;
+    listen_for_signals(&events)?;
+    announce(&shared, started);
+    let outcome = master.watch(&shared, &inbox_events);
+    checkpoints.end();
+    tracing::info!("bye");
+    outcome
+}
+
+fn open(config: &Config) -> Result<DataDir, Failure> {
+    let (dir, found) = DataDir::open(&config.data.dir, config.data.partitions)?;
+    if found.created {
+        tracing::info!(dir = %dir.path().display(), "made a new data directory");
+    }
+    if let Some(repaired) = found.repaired_manifest {
+        tracing::warn!(repaired, "a copy of the manifest was not good and was written anew");
+    }
+    for file in found.set_aside {
+        tracing::warn!(file = %file.display(), "set aside: nothing in the manifest names it");
+    }
+    Ok(dir)
+}
+
+/// The server while it starts, and then the main thread's hold on its cores.
+struct Starting {
+    config: Config,
+    dir: Arc<DataDir>,
+    placement: Placement,
+    probed: Probed,
+    events: Sender<Event>,
+    bells: Arc<[Arc<Bell>]>,
+    recoveries: Receiver<(CoreId, Result<Recovery, StorageError>)>,
+    launches: Vec<Sender<Launch>>,
+    threads: Vec<JoinHandle<()>>,
+    marks: Vec<Arc<StreamMarks>>,
+    partitions: Arc<[PartitionMarks]>,
+}
+
+impl Starting {
+    /// Starts the cores' threads, which begin to recover.
+    fn new(
+        config: &Config,
+        dir: Arc<DataDir>,
+        placement: Placement,
+        cpus: &[usize],
+        probed: Probed,
+        events: Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let cores = placement.cores();
+        let bells: Vec<Arc<Bell>> = (0..cores).map(|_| Bell::new().map(Arc::new)).collect::<Result<_, _>>()?;
+        let bells: Arc<[Arc<Bell>]> = bells.into();
+        let endpoints: Vec<Endpoint<Message>> = mesh(&bells);
+        let (recovered, recoveries) = channel();
+        let mut launches = Vec::new();
+        let mut threads = Vec::new();
+        for ((core, endpoint), bell) in (0..cores).map(CoreId).zip(endpoints).zip(bells.iter()) {
+            let (launch, launched) = channel();
+            launches.push(launch);
+            let seat = Seat {
+                core,
+                cpu: cpus[usize::from(core.0) % cpus.len()],
+                dir: Arc::clone(&dir),
+                placement,
+                endpoint,
+                bell: Arc::clone(bell),
+                recovered: recovered.clone(),
+                launched,
+            };
+            let events = events.clone();
+            let thread = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
+                let outcome = seat.run();
+                // The main thread has ended only if the process is ending.
+                let _ = events.send(Event::Ended(core, outcome));
+            })?;
+            threads.push(thread);
+        }
+        let partitions = (0..placement.partitions().count()).map(|_| PartitionMarks::new()).collect();
+        let marks = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
+        let config = config.clone();
+        Ok(Self { config, dir, placement, probed, events, bells, recoveries, launches, threads, marks, partitions })
+    }
+
+    /// Waits until all cores have recovered.
+    fn recover(&self, started: Instant) -> Result<Vec<Recovery>, Failure> {
+        let mut recovered: Vec<Option<Recovery>> = (0..self.placement.cores()).map(|_| None).collect();
+        for _ in 0..recovered.len() {
+            let (core, outcome) = self
+                .recoveries
+                .recv()
+                .map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
+            recovered[usize::from(core.0)] = Some(outcome?);
+        }
+        let recovered: Vec<Recovery> = recovered.into_iter().flatten().collect();
+        let tally = recovered.iter().fold(Tally::default(), |sum, r| sum.plus(r.tally));
+        let elapsed = started.elapsed();
+        tracing::info!(
+            snapshots = tally.snapshots,
+            entries = tally.entries,
+            snapshot_bytes = tally.snapshot_bytes,
+            bad_snapshots = tally.bad_snapshots,
+            edits = tally.edits,
+            log_bytes = tally.log_bytes,
+            milliseconds = elapsed.as_millis() as u64,
+            "recovered"
+        );
+        for (stream, end) in recovered.iter().flat_map(|r| &r.ends) {
+            if let Some(cut) = &end.cut {
+                tracing::warn!(
+                    %stream, last = %end.last, file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
+                    "cut off the remains of an interrupted write; none of it was acknowledged as durable"
+                );
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Records where the last epoch ended and begins a new one.
+    fn open_epoch(&self, recovered: &[Recovery]) -> Result<Epoch, Failure> {
+        let manifest = self.dir.manifest();
+        if let Some(open) = manifest.open_epoch() {
+            let found =
+                |stream| recovered.iter().flat_map(|r| &r.ends).find(|(s, _)| *s == stream).map(|(_, end)| end.clone());
+            let streams = (0..open.streams.len() as u16).map(|core| StreamId::new(open.epoch, CoreId(core)));
+            // Each stream holds some core's partitions, so each was read by somebody.
+            let ends: Option<Vec<StreamEnd>> = streams.map(found).collect();
+            let ends = ends.ok_or_else(|| Failure::new(Exit::Software, "a stream was not read"))?;
+            self.dir.end_epoch(open.epoch, &ends)?;
+        }
+        Ok(self.dir.begin_epoch(self.placement.cores(), self.config.log.segment_bytes)?)
+    }
+
+    /// Lets the cores serve.
+    fn launch(
+        &mut self,
+        epoch: Epoch,
+        started: Instant,
+        inboxes: Vec<Inbox<Order>>,
+        process: Process,
+    ) -> Result<Arc<Shared>, Failure> {
+        let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
+        let (ready, all_ready) = channel();
+        let mut listeners = self.listeners()?;
+        for (core, launch) in self.launches.iter().enumerate() {
+            let order = Launch {
+                listeners: listeners.pop().unwrap_or_default(),
+                epoch,
+                shared: Arc::clone(&shared),
+                probed: self.probed,
+                marks: Arc::clone(&self.marks[core]),
+                partitions: Arc::clone(&self.partitions),
+                ready: ready.clone(),
+            };
+            launch.send(order).map_err(|_| Failure::new(Exit::Software, "a core has ended before it served"))?;
+        }
+        drop(ready);
+        for _ in 0..self.placement.cores() {
+            all_ready
+                .recv()
+                .map_err(|_| Failure::new(Exit::Software, "a core has ended before it served"))?
+                .map_err(|why| Failure::new(Exit::Unavailable, why))?;
+        }
+        Ok(shared)
+    }
+
+    /// For each core, its listeners on all addresses.
+    fn listeners(&self) -> Result<Vec<Vec<OwnedFd>>, Failure> {
+        let mut of_cores: Vec<Vec<OwnedFd>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
+        for ip in &self.config.server.bind {
+            let address = SocketAddr::new(*ip, self.config.server.port);
+            let made = ports::listeners(address, of_cores.len())
+                .map_err(|e| Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {e}")))?;
+            for (of_core, listener) in of_cores.iter_mut().zip(made) {
+                // Accepted sockets inherit it: replies leave at once.
+                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+                of_core.push(listener.into());
+            }
+        }
+        Ok(of_cores)
+    }
+
+    /// Starts the master's side of the checkpoint node, and the node itself if it is to be a child.
+    fn start_checkpoints(
+        &self,
+        arguments: &Configuration,
+        epoch: Epoch,
+        recovered: &[Recovery],
+        inboxes: &[Inbox<Order>],
+    ) -> Result<Checkpoints, Failure> {
+        let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
+        Checkpoints::start(checkpoints::Setting {
+            arguments,
+            config: &self.config,
+            dir: Arc::clone(&self.dir),
+            placement: self.placement,
+            epoch,
+            streams: self.marks.clone(),
+            partitions: Arc::clone(&self.partitions),
+            last_edits,
+            inboxes: inboxes.to_vec(),
+        })
+    }
+
+    /// Waits for the end.
+    fn watch(self, shared: &Shared, events: &Receiver<Event>) -> Result<(), Failure> {
+        let mut failures = Vec::new();
+        let mut running = self.threads.len();
+        let mut stopping = false;
+        while running > 0 {
+            let Ok(event) = events.recv() else { break };
+            let stop = match event {
+                Event::Stop(who) => {
+                    if !stopping {
+                        tracing::info!(by = who, "shutting down");
+                    }
+                    true
+                }
+                Event::Ended(core, outcome) => {
+                    running -= 1;
+                    if let Err(why) = outcome {
+                        tracing::error!(%core, why, "a core has failed");
+                        failures.push(format!("core {core}: {why}"));
+                    }
+                    true
+                }
+            };
+            if stop && !stopping {
+                stopping = true;
+                shared.inboxes.iter().for_each(|inbox| inbox.send(Order::Shutdown));
+            }
+        }
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
+    }
+}
+
+fn listen_for_signals(events: &Sender<Event>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let events = events.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let _ = events.send(Event::Stop(if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }));
+        }
+    })?;
+    Ok(())
+}
+
+/// Says where the server listens.
+fn announce(shared: &Shared, started: Instant) {
+    let port = shared.config.server.port;
+    let addresses: Vec<_> = shared.config.server.bind.iter().map(|ip| SocketAddr::new(*ip, port).to_string()).collect();
+    tracing::info!(
+        addresses = addresses.join(", "),
+        cores = shared.placement.cores(),
+        epoch = %shared.epoch,
+        durability = ?shared.config.log.durability,
+        milliseconds = started.elapsed().as_millis() as u64,
+        "ready"
+    );
+}

@@ -1,0 +1,185 @@
+//! Ties the cores to the master's side of the checkpoint node, and commands to both.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Event;
+use crate::checkpoint::master::child::ChildCommand;
+use crate::checkpoint::master::policy::{BarrierReport, Outcome, Pace};
+use crate::checkpoint::master::{Master, Options, Status};
+use crate::cli::arguments::Configuration;
+use crate::cli::{Exit, Failure};
+use crate::config::{Config, NodeMode};
+use crate::ids::{Epoch, Placement, Position};
+use crate::net::shared::{CheckpointReport, Order, Process};
+use crate::runtime::clock;
+use crate::runtime::inbox::Inbox;
+use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+
+/// How long a graceful end waits for the node to get the last edits. They are on disk anyway.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The master's side of the checkpoint node.
+pub struct Checkpoints {
+    master: Arc<Master>,
+    reports: Sender<BarrierReport>,
+    inboxes: Vec<Inbox<Order>>,
+}
+
+/// What it needs.
+pub struct Setting<'a> {
+    /// Where the configuration came from, for the child.
+    pub arguments: &'a Configuration,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The data directory.
+    pub dir: Arc<DataDir>,
+    /// Which core holds what.
+    pub placement: Placement,
+    /// This life of the master.
+    pub epoch: Epoch,
+    /// Marks of the streams, by core.
+    pub streams: Vec<Arc<StreamMarks>>,
+    /// Marks of the partitions.
+    pub partitions: Arc<[PartitionMarks]>,
+    /// Where recovery found each partition's last edit.
+    pub last_edits: Vec<Position>,
+    /// The cores' inboxes.
+    pub inboxes: Vec<Inbox<Order>>,
+}
+
+impl Checkpoints {
+    /// Starts it, and the node if it is to be a child.
+    ///
+    /// # Errors
+    /// If the port cannot be had.
+    pub fn start(setting: Setting<'_>) -> Result<Self, Failure> {
+        let Setting { config, placement, inboxes, .. } = setting;
+        let (reports, reported) = channel();
+        let listen = match config.checkpoint.node {
+            NodeMode::None => Vec::new(),
+            NodeMode::Child | NodeMode::External => {
+                vec![SocketAddr::new(config.checkpoint.bind, config.checkpoint.port)]
+            }
+        };
+        let child = match config.checkpoint.node {
+            NodeMode::Child => Some(child_command(setting.arguments, config)?),
+            NodeMode::External | NodeMode::None => None,
+        };
+        let ask = {
+            let inboxes = inboxes.clone();
+            Box::new(move |request: crate::checkpoint::master::policy::BarrierRequest| {
+                let core = placement.core_of(request.partition);
+                let order = Order::Barrier { partition: request.partition, checkpoint: request.checkpoint };
+                inboxes[usize::from(core.0)].send(order);
+            })
+        };
+        let on_mirrored = {
+            let inboxes = inboxes.clone();
+            Arc::new(move |core: crate::ids::CoreId| inboxes[usize::from(core.0)].nudge())
+        };
+        let options = Options {
+            dir: setting.dir,
+            streams: setting.streams,
+            partitions: setting.partitions,
+            last_edits: setting.last_edits,
+            pace: Pace {
+                every_edits: config.checkpoint.every_edits,
+                every: Duration::from_secs(config.checkpoint.every_seconds),
+            },
+            listen,
+            password: config.server.password.clone(),
+            protected: config.server.is_protected(),
+            ask,
+            reports: reported,
+            on_mirrored,
+            child,
+        };
+        let master = Master::start(options).map_err(|e| Failure::new(Exit::Unavailable, e))?;
+        Ok(Self { master: Arc::new(master), reports, inboxes })
+    }
+
+    /// What commands and cores may ask of this process.
+    pub(super) fn process(&self, events: &Sender<Event>, epoch: Epoch) -> Process {
+        let events = Mutex::new(events.clone());
+        let reports = Mutex::new(self.reports.clone());
+        let (master, inboxes) = (Arc::clone(&self.master), self.inboxes.clone());
+        let reporting = Arc::clone(&self.master);
+        let started = clock::unix_millis().get() / 1000;
+        Process {
+            shutdown: Box::new(move |()| {
+                // Nobody listens only if the process is ending already.
+                let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(Event::Stop("SHUTDOWN"));
+            }),
+            barrier_placed: Box::new(move |barrier| {
+                let report = BarrierReport {
+                    partition: barrier.partition,
+                    position: Position::new(epoch, barrier.lsn),
+                    checkpoint: barrier.checkpoint,
+                    digests: barrier.digests,
+                };
+                let _ = reports.lock().unwrap_or_else(PoisonError::into_inner).send(report);
+            }),
+            checkpoint: Box::new(move |awaited| {
+                let ticket = master
+                    .request_checkpoint()
+                    .ok_or("ERR no checkpoint node is connected, so nothing can be saved")?;
+                let Some(to) = awaited else { return Ok(()) };
+                let inbox = inboxes[usize::from(to.core.0)].clone();
+                let answer = move |outcome| {
+                    let reply = match outcome {
+                        Outcome::Done => b"+OK\r\n".to_vec(),
+                        Outcome::Failed(why) => format!("-ERR the checkpoint failed: {why}\r\n").into_bytes(),
+                    };
+                    inbox.send(Order::Reply(to, reply));
+                };
+                master.on_outcome(ticket, Box::new(answer));
+                Ok(())
+            }),
+            checkpoints: Box::new(move |()| report(&reporting.status(), started)),
+        }
+    }
+
+    /// Lets the node have the last edits, and ends it.
+    pub fn end(&self) {
+        self.master.drain(GRACE);
+        self.master.stop();
+    }
+}
+
+/// This program as a checkpoint node of this master.
+fn child_command(arguments: &Configuration, config: &Config) -> Result<ChildCommand, Failure> {
+    let address = SocketAddr::new(config.checkpoint.bind, config.checkpoint.port);
+    let mut line = vec!["checkpoint".into()];
+    line.extend(arguments.to_arguments());
+    line.extend(["--set".into(), format!("checkpoint.master={address}").into()]);
+    Ok(ChildCommand { program: std::env::current_exe()?, arguments: line })
+}
+
+fn report(status: &Status, started: u64) -> CheckpointReport {
+    let last = status.last;
+    let age = |at: u64| (clock::unix_millis().get() / 1000).saturating_sub(at);
+    let last_save = last.map_or(started, |c| c.at.get() / 1000);
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
+    line("node_connected", u8::from(status.node.is_some()).to_string());
+    line("node_address", status.node.as_ref().map(|n| n.address.to_string()).unwrap_or_default());
+    line("node_pid", status.child.and_then(|c| c.pid).unwrap_or(0).to_string());
+    line("node_restarts", status.child.map_or(0, |c| c.restarts).to_string());
+    line("node_sessions", status.sessions.to_string());
+    line("checkpoints_installed", status.installed.to_string());
+    line("checkpoints_failed", status.failed.to_string());
+    line("checkpoints_pending", status.pending.to_string());
+    line("checkpoint_bytes", status.bytes.to_string());
+    line("checkpoint_last_age_seconds", last.map_or_else(|| "-1".into(), |c| age(c.at.get() / 1000).to_string()));
+    line("checkpoint_last_duration_ms", last.map_or(0, |c| c.took.as_millis()).to_string());
+    line("checkpoint_last_bytes", last.map_or(0, |c| c.bytes).to_string());
+    line("partitions_dirty", status.dirty.to_string());
+    line("partitions_diverged", status.diverged.to_string());
+    line("digests_compared", status.compared.0.to_string());
+    line("digests_differed", status.compared.1.to_string());
+    line("log_dropped_bytes", status.dropped_bytes.to_string());
+    CheckpointReport { node_connected: status.node.is_some(), last_save, in_progress: status.pending > 0, lines }
+}

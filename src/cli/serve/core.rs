@@ -1,0 +1,132 @@
+//! One core of the master: a thread pinned to a CPU that recovers its partitions and then serves them.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
+
+use crate::config::Durability;
+use crate::encoding::frame::StreamId;
+use crate::ids::{CoreId, Epoch, Placement};
+use crate::net::shared::Shared;
+use crate::net::{Message, Server, Worker};
+use crate::partition::replica::Place;
+use crate::partition::{Recovered, Shard, Tally, recover};
+use crate::runtime::bell::Bell;
+use crate::runtime::mesh::Endpoint;
+use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks};
+use crate::store::Store;
+
+/// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
+const IO_MEMORY: usize = 1 << 20;
+/// Entries of each of glommio's rings: a log has a handful of operations under way.
+const RING_DEPTH: usize = 64;
+
+/// What a core needs to recover.
+pub struct Seat {
+    /// Which core.
+    pub core: CoreId,
+    /// The CPU that it is pinned to.
+    pub cpu: usize,
+    /// The data directory.
+    pub dir: Arc<DataDir>,
+    /// Which core holds what.
+    pub placement: Placement,
+    /// Its queues to the other cores.
+    pub endpoint: Endpoint<Message>,
+    /// What wakes it.
+    pub bell: Arc<Bell>,
+    /// Where it reports what it has recovered.
+    pub recovered: Sender<(CoreId, Result<Recovery, StorageError>)>,
+    /// Where it is told to serve.
+    pub launched: Receiver<Launch>,
+}
+
+/// What a core has recovered; the data stays with it.
+pub struct Recovery {
+    /// Where each of its partitions stands.
+    pub places: Vec<Place>,
+    /// Where the streams that it has read end.
+    pub ends: Vec<(StreamId, StreamEnd)>,
+    /// What it has read.
+    pub tally: Tally,
+}
+
+/// What a core needs to serve.
+pub struct Launch {
+    /// The new epoch.
+    pub epoch: Epoch,
+    /// What it has in common with the others.
+    pub shared: Arc<Shared>,
+    /// How writes are made durable.
+    pub probed: Probed,
+    /// The marks of its stream.
+    pub marks: Arc<StreamMarks>,
+    /// The marks of all partitions.
+    pub partitions: Arc<[PartitionMarks]>,
+    /// Its listening sockets.
+    pub listeners: Vec<OwnedFd>,
+    /// Where it reports that it serves, or why not.
+    pub ready: Sender<Result<(), String>>,
+}
+
+impl Seat {
+    /// Recovers and serves, until the server ends.
+    pub fn run(self) -> Result<(), String> {
+        let name = format!("core-{}", self.core);
+        let executor = LocalExecutorBuilder::new(CpuPlacement::Fixed(self.cpu))
+            .name(&name)
+            .io_memory(IO_MEMORY)
+            .ring_depth(RING_DEPTH)
+            .make()
+            .map_err(|e| format!("cannot start the executor: {e}"))?;
+        executor.run(self.live())
+    }
+
+    async fn live(self) -> Result<(), String> {
+        let Recovered { store, places, ends, tally } = match recover(&self.dir, self.placement, self.core) {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                let _ = self.recovered.send((self.core, Err(error)));
+                return Ok(());
+            }
+        };
+        // If nobody listens any more, another core has failed: this one then gets no order either.
+        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, tally })));
+        let Ok(launch) = self.launched.recv() else { return Ok(()) };
+        let ready = launch.ready.clone();
+        match self.prepare(launch, store).await {
+            Ok(server) => {
+                let _ = ready.send(Ok(()));
+                server.run().await.map_err(|e| e.to_string())
+            }
+            Err(why) => {
+                let _ = ready.send(Err(why));
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the log and the listeners.
+    async fn prepare(self, launch: Launch, store: Store) -> Result<Server, String> {
+        let config = &launch.shared.config;
+        let durability = config.log.durability;
+        let options = LogOptions {
+            dir: self.dir.path().to_owned(),
+            id: self.dir.id(),
+            stream: StreamId::new(launch.epoch, self.core),
+            segment_bytes: config.log.segment_bytes,
+            buffer_bytes: config.log.buffer_bytes,
+            buffers: config.log.buffers,
+            flush_interval: Duration::from_millis(config.log.flush_interval_ms),
+            sync: launch.probed,
+            commit: if durability == Durability::Async { Commit::Async } else { Commit::Eager },
+        };
+        let log = Log::open(options, launch.marks).await.map_err(|e| e.to_string())?;
+        let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability);
+        let worker = Worker::new(launch.shared, shard, self.endpoint);
+        Server::new(worker, self.bell, launch.listeners).map_err(|e| format!("cannot set up the network ring: {e}"))
+    }
+}

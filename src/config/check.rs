@@ -1,0 +1,111 @@
+//! The rules that bind settings: ranges of single ones and relations between several.
+//!
+//! `check` is total: it reports every broken rule, each under the key that is best changed.
+
+use std::time::Duration;
+
+use super::Config;
+
+/// The unit in which the log is written; buffers and segments are multiples of it.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// A broken rule.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The setting, as `table.key`.
+    pub key: &'static str,
+    /// What is asked of it.
+    pub why: String,
+}
+
+/// Every rule that `config` breaks.
+pub fn check(config: &Config) -> Vec<Broken> {
+    let mut rules = Rules { broken: Vec::new() };
+    server(config, &mut rules);
+    log(config, &mut rules);
+    checkpoint(config, &mut rules);
+    limits(config, &mut rules);
+    rules.broken
+}
+
+struct Rules {
+    broken: Vec<Broken>,
+}
+
+impl Rules {
+    fn require(&mut self, holds: bool, key: &'static str, why: impl Into<String>) {
+        if !holds {
+            self.broken.push(Broken { key, why: why.into() });
+        }
+    }
+
+    fn range(&mut self, key: &'static str, value: u64, least: u64, most: u64) {
+        self.require((least..=most).contains(&value), key, format!("{value} is not from {least} to {most}"));
+    }
+
+    fn blocks(&mut self, key: &'static str, value: u64) {
+        let why = format!("{value} is not a multiple of {BLOCK_BYTES}, the unit in which the log is written");
+        self.require(value.is_multiple_of(BLOCK_BYTES), key, why);
+    }
+}
+
+fn server(config: &Config, rules: &mut Rules) {
+    let server = &config.server;
+    rules.require(!server.bind.is_empty(), "server.bind", "names no address; \"127.0.0.1\" serves this machine alone");
+    rules.range("server.port", server.port.into(), 1, u16::MAX.into());
+    rules.range("server.max_clients", server.max_clients.into(), 1, 1 << 20);
+    let (cores, partitions) = (server.cores.unwrap_or(1), config.data.partitions.count());
+    let why = format!("{cores} cores, but data.partitions is {partitions}, and a core holds at least one partition");
+    rules.require(cores <= partitions, "server.cores", why);
+    // A century: no timer overflows on it.
+    let idle = server.idle_timeout_s.unwrap_or(1);
+    rules.range("server.idle_timeout_s", idle, 1, Duration::from_secs(3_155_760_000).as_secs());
+    rules.require(!config.data.dir.as_os_str().is_empty(), "data.dir", "names no directory");
+}
+
+fn log(config: &Config, rules: &mut Rules) {
+    let log = &config.log;
+    rules.range("log.flush_interval_ms", log.flush_interval_ms, 1, 60_000);
+    rules.range("log.buffer_bytes", log.buffer_bytes as u64, 2 * BLOCK_BYTES, 64 << 20);
+    rules.blocks("log.buffer_bytes", log.buffer_bytes as u64);
+    rules.range("log.buffers", log.buffers as u64, 2, 1024);
+    rules.range("log.segment_bytes", log.segment_bytes, 64 << 10, 64 << 30);
+    rules.blocks("log.segment_bytes", log.segment_bytes);
+    let holds = log.segment_bytes >= log.buffer_bytes as u64 + BLOCK_BYTES;
+    let why = format!("{} bytes can't hold its header and one buffer (log.buffer_bytes)", log.segment_bytes);
+    rules.require(holds, "log.segment_bytes", why);
+}
+
+fn checkpoint(config: &Config, rules: &mut Rules) {
+    use super::{Durability, NodeMode};
+    let checkpoint = &config.checkpoint;
+    rules.range("checkpoint.port", checkpoint.port.into(), 1, u16::MAX.into());
+    let clash = checkpoint.node != NodeMode::None && checkpoint.port == config.server.port;
+    rules.require(!clash, "checkpoint.port", format!("{} is server.port already", checkpoint.port));
+    let nobody = checkpoint.node == NodeMode::None && config.log.durability == Durability::Mirrored;
+    let why = "\"none\", but log.durability is \"mirrored\", which waits for a checkpoint node";
+    rules.require(!nobody, "checkpoint.node", why);
+    let port = checkpoint.master.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(0);
+    rules.require(port != 0, "checkpoint.master", format!("{:?} is not host:port", checkpoint.master));
+    rules.range("checkpoint.every_edits", checkpoint.every_edits, 1, 1 << 40);
+    rules.range("checkpoint.every_seconds", checkpoint.every_seconds, 1, 31_557_600);
+    let rate = checkpoint.upload_bytes_per_second.unwrap_or(u64::MAX);
+    rules.range("checkpoint.upload_bytes_per_second", rate, 64 << 10, u64::MAX);
+}
+
+fn limits(config: &Config, rules: &mut Rules) {
+    let limits = &config.limits;
+    let bulk = limits.bulk_bytes as u64;
+    // The ceiling is what a record's length field can hold; the floor keeps every command usable.
+    rules.range("limits.bulk_bytes", bulk, 1 << 10, 512 << 20);
+    rules.range("limits.args", limits.args as u64, 64, i32::MAX as u64);
+    let buffers = [
+        ("limits.query_buffer_bytes", limits.query_buffer_bytes),
+        ("limits.output_buffer_bytes", limits.output_buffer_bytes),
+    ];
+    for (key, bytes) in buffers {
+        let why = format!("{bytes} bytes can't hold one argument of limits.bulk_bytes ({bulk}) and 64 KiB around it");
+        rules.require(bytes as u64 >= bulk + (64 << 10), key, why);
+    }
+}

@@ -1,0 +1,275 @@
+//! Numbers with a fraction, as `INCRBYFLOAT` adds them: with a significand of 64 bits (the `long double` of x86-64 Linux), so that
+//! 0.1 + 0.2 is 0.3, and printed with at most 17 decimals and no exponent. Read, added and printed exactly, then rounded once, half to
+//! even.
+
+mod decimal;
+
+/// A finite number or an infinity: `mantissa × 2^exponent`. Normal numbers have the highest bit of the mantissa set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Float {
+    negative: bool,
+    mantissa: u64,
+    exponent: i32,
+}
+
+/// Exponent of the smallest numbers.
+const LOWEST: i32 = -16_445;
+/// Exponent of the largest numbers.
+const HIGHEST: i32 = 16_320;
+/// Marks an infinity.
+const INFINITE: i32 = i32::MAX;
+/// Decimals printed at most.
+const DECIMALS: usize = 17;
+const SCALE: u128 = 10u128.pow(DECIMALS as u32);
+/// Longest text that is a number, in bytes.
+const LONGEST: usize = 5 * 1024;
+
+impl Float {
+    /// 0
+    pub const ZERO: Self = Self { negative: false, mantissa: 0, exponent: LOWEST };
+
+    /// The number that all of `text` stands for, as C's `strtold` reads it: decimal or hexadecimal, with an exponent or without, or
+    /// `inf`. `None` for anything else, and for numbers too large or too small to be told from infinity or zero.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() >= LONGEST {
+            return None;
+        }
+        let (negative, text) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            rest => (false, rest),
+        };
+        if text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity") {
+            return Some(Self { negative, mantissa: 0, exponent: INFINITE });
+        }
+        let number = match text {
+            [b'0', b'x' | b'X', digits @ ..] => Self::parse_digits(digits, 16, b'p'),
+            digits => Self::parse_digits(digits, 10, b'e'),
+        }?;
+        Some(Self { negative, ..number })
+    }
+
+    /// Whether it is an infinity.
+    pub const fn is_infinite(self) -> bool {
+        self.exponent == INFINITE
+    }
+
+    /// Digits with at most one point among them, then perhaps an exponent after `mark`.
+    fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<Self> {
+        let is_digit = |b: &u8| char::from(*b).is_digit(base);
+        let whole_len = text.iter().take_while(|b| is_digit(b)).count();
+        let (whole, rest) = text.split_at(whole_len);
+        let (fraction, rest) = match rest {
+            [b'.', after @ ..] => after.split_at(after.iter().take_while(|b| is_digit(b)).count()),
+            rest => (&[][..], rest),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let exponent = match rest {
+            [] => 0,
+            [letter, exponent @ ..] if letter.eq_ignore_ascii_case(&mark) => parse_exponent(exponent)?,
+            _ => return None,
+        };
+        let digits = || whole.iter().chain(fraction).map(|b| char::from(*b).to_digit(base).unwrap_or(0));
+        if digits().all(|digit| digit == 0) {
+            return Some(Self::ZERO);
+        }
+        let decimals = fraction.len() as i64;
+        let number = if base == 16 {
+            let exponent = exponent.saturating_sub(4 * decimals);
+            hexadecimal(digits(), exponent)
+        } else {
+            decimal::from_digits(digits(), exponent.saturating_sub(decimals))?
+        };
+        (number.mantissa != 0 && number.exponent != INFINITE).then_some(number)
+    }
+
+    /// The sum; `None` if it is no finite number.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        if self.exponent == INFINITE || other.exponent == INFINITE {
+            return None;
+        }
+        if self.mantissa == 0 || other.mantissa == 0 {
+            return Some(if self.mantissa == 0 { other } else { self });
+        }
+        let (high, low) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
+        // 63 bits below the higher one: enough that what is cut off beneath them only decides between equal halves.
+        let exponent = high.exponent - 63;
+        let high_bits = u128::from(high.mantissa) << 63;
+        let shift = low.exponent - exponent;
+        let low_bits = if shift >= 0 {
+            u128::from(low.mantissa) << shift
+        } else {
+            shift_right_sticky(u128::from(low.mantissa), shift.unsigned_abs())
+        };
+        let (negative, bits) = if high.negative == low.negative {
+            (high.negative, high_bits + low_bits)
+        } else if high_bits >= low_bits {
+            (high.negative, high_bits - low_bits)
+        } else {
+            (low.negative, low_bits - high_bits)
+        };
+        let sum = Self { negative: negative && bits != 0, ..Self::round(bits, exponent) };
+        (sum.exponent != INFINITE).then_some(sum)
+    }
+
+    /// The number nearest to `bits × 2^exponent`, half to even, without a sign. The lowest of `bits` may stand for more below it.
+    fn round(bits: u128, exponent: i32) -> Self {
+        if bits == 0 {
+            return Self::ZERO;
+        }
+        let length = (u128::BITS - bits.leading_zeros()) as i32;
+        let target = (exponent + length - 64).max(LOWEST);
+        let shift = target - exponent;
+        let (mantissa, exponent) = if shift <= 0 {
+            ((bits << -shift) as u64, target)
+        } else {
+            let rounded = round_shifted(bits, shift.unsigned_abs());
+            u64::try_from(rounded).map_or((1 << 63, target + 1), |mantissa| (mantissa, target))
+        };
+        if exponent > HIGHEST {
+            return Self { negative: false, mantissa: 0, exponent: INFINITE };
+        }
+        Self { negative: false, mantissa, exponent }
+    }
+
+    /// Appends the digits: at most 17 decimals, no zeros at their end, no exponent. For finite numbers.
+    pub fn format(self, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.negative {
+            out.push(b'-');
+        }
+        if self.exponent >= 0 && self.exponent != INFINITE {
+            decimal::write_shifted(self.mantissa, self.exponent.unsigned_abs(), out);
+            return;
+        }
+        let scaled = round_shifted(u128::from(self.mantissa) * SCALE, self.exponent.unsigned_abs());
+        out.extend_from_slice(itoa::Buffer::new().format(scaled / SCALE).as_bytes());
+        let mut fraction = scaled % SCALE;
+        if fraction > 0 {
+            out.push(b'.');
+            let mut digits = [b'0'; DECIMALS];
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            let used = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+            out.extend_from_slice(&digits[..used]);
+        }
+        if out[start..] == *b"-0" {
+            out.truncate(start);
+            out.push(b'0');
+        }
+    }
+}
+
+/// A decimal exponent with its sign; far beyond all numbers it is no longer exact.
+fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0i64, |number, digit| (number * 10 + i64::from(digit - b'0')).min(1 << 40));
+    Some(if negative { -number } else { number })
+}
+
+fn hexadecimal(digits: impl Iterator<Item = u32>, mut exponent: i64) -> Float {
+    let mut bits = 0u128;
+    for digit in digits {
+        if bits >> 120 == 0 {
+            bits = bits << 4 | u128::from(digit);
+        } else {
+            bits |= u128::from(digit != 0);
+            exponent += 4;
+        }
+    }
+    Float::round(bits, exponent.clamp(-40_000, 40_000) as i32)
+}
+
+/// `bits` shifted right, its lowest bit set if any that was cut off was.
+fn shift_right_sticky(bits: u128, shift: u32) -> u128 {
+    if shift >= u128::BITS {
+        return u128::from(bits != 0);
+    }
+    bits >> shift | u128::from(bits & ((1 << shift) - 1) != 0)
+}
+
+/// `bits / 2^shift`, rounded half to even.
+fn round_shifted(bits: u128, shift: u32) -> u128 {
+    if shift == 0 {
+        return bits;
+    }
+    if shift > u128::BITS {
+        // Less than a half.
+        return 0;
+    }
+    let (kept, cut) = if shift == u128::BITS { (0, bits) } else { (bits >> shift, bits & ((1 << shift) - 1)) };
+    let half = 1 << (shift - 1);
+    kept + u128::from(cut > half || cut == half && kept & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(a: &str, b: &str) -> String {
+        let sum = Float::parse(a.as_bytes()).unwrap().plus(Float::parse(b.as_bytes()).unwrap()).unwrap();
+        let mut out = Vec::new();
+        sum.format(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn sums_are_those_of_redis() {
+        for (a, b, both) in [
+            ("0.1", "0.2", "0.3"),
+            ("10.5", "0.1", "10.6"),
+            ("5.0e3", "200", "5200"),
+            ("0", "1e-17", "0.00000000000000001"),
+            ("0", "1e-18", "0"),
+            ("0", "-1e-18", "0"),
+            ("3", "-3", "0"),
+            ("-1.5", "-1.5", "-3"),
+            ("1e19", "1", "10000000000000000001"),
+            ("1e20", "1", "100000000000000000000"),
+            ("0x1.8p1", "1", "4"),
+            ("+.5", "1.", "1.5"),
+            ("1e-4950", "0", "0"),
+        ] {
+            assert_eq!(sum(a, b), both, "{a} + {b}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1e",
+            "1e+",
+            "e1",
+            "0x",
+            " 1",
+            "1 ",
+            "nan",
+            "1e5000",
+            "1e-5000",
+            "1.2.3",
+            "--1",
+            "1\0",
+            "infin",
+            "0x1p20000",
+        ] {
+            assert_eq!(Float::parse(text.as_bytes()), None, "{text:?}");
+        }
+        assert!(Float::parse(b"0e99999999999999999999").is_some());
+        assert!(Float::parse(b"-INF").unwrap().plus(Float::ZERO).is_none());
+        assert!(Float::parse(b"1e4932").unwrap().plus(Float::parse(b"1e4932").unwrap()).is_none());
+    }
+}

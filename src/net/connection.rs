@@ -1,0 +1,211 @@
+//! One client's connection: what it has sent, what it is told, and what it has chosen.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use super::replies::{ReplyQueue, Ticket};
+use crate::encoding::resp::{Limits, Partial, Protocol};
+use crate::ids::{CoreId, Db, Lsn};
+
+/// A connection. Its core alone touches it.
+pub struct Connection {
+    socket: OwnedFd,
+    /// The client's number; never used twice in a life of the master.
+    pub client: u64,
+    /// Where the client is.
+    pub peer: Option<SocketAddr>,
+    /// Where it has connected to.
+    pub local: Option<SocketAddr>,
+    /// What the client has chosen.
+    pub session: Session,
+    /// Bytes received and not yet executed.
+    pub input: Vec<u8>,
+    /// How far the request at the end of `input` has come.
+    pub partial: Partial,
+    /// Replies that leave with the next send.
+    pub output: Vec<u8>,
+    /// Replies that are not ready to leave.
+    pub replies: ReplyQueue,
+    /// The last edit that this client caused on each core; empty until it causes one.
+    pub written: Vec<Lsn>,
+    /// Why its requests are not executed at the moment.
+    pub hold: Hold,
+    /// All cores have published their counts for its request, which is `INFO`.
+    pub counts_asked_for: bool,
+    /// Whether it is to be closed.
+    pub closing: Closing,
+    /// A receive is armed.
+    pub receiving: bool,
+    /// The armed receive has been asked to end.
+    pub pausing: bool,
+    /// A send is under way, of this many bytes.
+    pub sending: Option<usize>,
+    /// It stands in the list of connections that have something to send.
+    pub dirty: bool,
+    /// It stands in the list of connections whose replies wait for edits to become safe.
+    pub gated: bool,
+}
+
+/// Why a connection's requests are not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// They are.
+    No,
+    /// The log, or the queue to another core, has no room. It stands in the list of stalled connections.
+    Stalled,
+    /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`, `INFO`).
+    Settling,
+    /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
+    Blocked(Ticket),
+    /// The client has ended the server (`SHUTDOWN`).
+    Ending,
+}
+
+/// Whether a connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closing {
+    /// No.
+    No,
+    /// The client will send no more; what it has sent is executed and answered first.
+    AfterInput,
+    /// When all replies have left.
+    AfterReplies,
+    /// Now.
+    Now,
+}
+
+/// What a client has chosen, and what `CLIENT` shows of it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The database of its commands.
+    pub db: Db,
+    /// The version of RESP that it speaks.
+    pub protocol: Protocol,
+    /// It has given the password, or none is needed.
+    pub authenticated: bool,
+    /// Name by `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// Name of its library by `CLIENT SETINFO`.
+    pub library_name: Vec<u8>,
+    /// Version of its library.
+    pub library_version: Vec<u8>,
+    /// Which replies it wants.
+    pub replies: ReplyMode,
+    /// `CLIENT NO-EVICT`; remembered, since nothing here evicts clients.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`: its reads do not count as use of a key.
+    pub no_touch: bool,
+    /// When it connected.
+    pub connected: Instant,
+    /// When it last sent a request.
+    pub last_request: Instant,
+    /// Name of its last command.
+    pub last_command: &'static str,
+}
+
+/// Which replies a client wants (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// Not the next one.
+    SkipNext,
+}
+
+impl Session {
+    /// That of a new connection.
+    pub fn new(authenticated: bool, now: Instant) -> Self {
+        Self {
+            db: Db(0),
+            protocol: Protocol::Resp2,
+            authenticated,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            replies: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            connected: now,
+            last_request: now,
+            last_command: "NULL",
+        }
+    }
+}
+
+impl Connection {
+    /// A new connection.
+    pub fn new(socket: OwnedFd, client: u64, session: Session) -> Self {
+        let (peer, local) = {
+            let socket = socket2::SockRef::from(&socket);
+            let address = |a: std::io::Result<socket2::SockAddr>| a.ok().and_then(|a| a.as_socket());
+            (address(socket.peer_addr()), address(socket.local_addr()))
+        };
+        Self {
+            socket,
+            client,
+            peer,
+            local,
+            session,
+            input: Vec::new(),
+            partial: Partial::default(),
+            output: Vec::new(),
+            replies: ReplyQueue::default(),
+            written: Vec::new(),
+            hold: Hold::No,
+            counts_asked_for: false,
+            closing: Closing::No,
+            receiving: false,
+            pausing: false,
+            sending: None,
+            dirty: false,
+            gated: false,
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Limits on its requests, `usual` being those after authentication.
+    pub fn limits(&self, usual: Limits) -> Limits {
+        if self.session.authenticated { usual } else { Limits::UNAUTHENTICATED }
+    }
+
+    /// Whether its requests are executed.
+    pub fn is_executing(&self) -> bool {
+        self.hold == Hold::No && self.closing < Closing::AfterReplies
+    }
+
+    /// Bytes of replies held for it.
+    pub fn output_bytes(&self) -> usize {
+        self.output.len() + self.replies.bytes() + self.sending.unwrap_or(0)
+    }
+
+    /// Whether nothing of it is in the kernel's hands, so that it can be dropped.
+    pub const fn is_quiet(&self) -> bool {
+        !self.receiving && self.sending.is_none()
+    }
+
+    /// Remembers an edit that the client caused on one of `cores` cores.
+    pub fn note_write(&mut self, core: CoreId, lsn: Lsn, cores: u16) {
+        if self.written.is_empty() {
+            self.written.resize(usize::from(cores), Lsn(0));
+        }
+        let last = &mut self.written[usize::from(core.0)];
+        *last = lsn.max(*last);
+    }
+
+    /// Closes it at the given point, or earlier if that was asked for before.
+    pub fn close(&mut self, when: Closing) {
+        self.closing = self.closing.max(when);
+        if self.closing == Closing::Now {
+            self.output.clear();
+            // Operations that are under way end, and with the last of them the connection is dropped.
+            let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Dealings with other cores: their requests, their answers, and what leaves for them at the end of a turn.
+
+use super::commands;
+use super::connection::{Closing, Hold};
+use super::message::{Batch, HeldAnswer, Message, Origin, Task};
+use super::worker::{Gate, Worker};
+use crate::encoding::resp::{Args, Protocol, Reply};
+use crate::encoding::slot::slot_of;
+use crate::ids::{CoreId, Db, Lsn, Slot};
+use crate::partition::Executed;
+use crate::store::commands::Spec;
+
+impl Worker {
+    /// Takes in all messages from other cores.
+    pub(super) fn receive_messages(&mut self) {
+        for core in self.endpoint.others() {
+            let index = usize::from(core.0);
+            if let Some((batch, from)) = self.parked[index].take() {
+                self.execute_batch(core, batch, from);
+            }
+            while self.parked[index].is_none()
+                && let Some(message) = self.endpoint.receive(core)
+            {
+                match message {
+                    Message::Requests(batch) => self.execute_batch(core, batch, 0),
+                    Message::Answers(answers) => {
+                        for (origin, wrote, bytes) in answers.iter() {
+                            self.outstanding[index] -= 1;
+                            self.take_answer(core, origin, wrote, bytes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what has been collected for other cores.
+    pub(super) fn send_messages(&mut self) {
+        for core in self.endpoint.others() {
+            let index = usize::from(core.0);
+            if self.outbox[index].len() > 0 {
+                let batch = std::mem::take(&mut self.outbox[index]);
+                if let Err(Message::Requests(batch)) = self.endpoint.send(core, Message::Requests(batch)) {
+                    self.outbox[index] = batch;
+                }
+            }
+            if !self.answers[index].is_empty() {
+                let answers = std::mem::take(&mut self.answers[index]);
+                if let Err(Message::Answers(answers)) = self.endpoint.send(core, Message::Answers(answers)) {
+                    self.answers[index] = answers;
+                }
+            }
+        }
+    }
+
+    /// Whether something waits that only the next turn can do.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
+    }
+
+    /// Executes another core's requests from the one at `from` on; parks them when the log is full.
+    fn execute_batch(&mut self, core: CoreId, batch: Batch, from: usize) {
+        for index in from..batch.len() {
+            let Some((origin, task, args)) = batch.get(index) else { continue };
+            match task {
+                Task::Command { spec, .. } if spec.is_write() && self.shard.is_full() => {
+                    self.parked[usize::from(core.0)] = Some((batch, index));
+                    return;
+                }
+                Task::Command { spec, db, protocol } => {
+                    let answers = &mut self.answers[usize::from(core.0)];
+                    // Most answers leave at once: they are written where they leave from.
+                    let mut taken = std::mem::take(answers);
+                    let mut executed = Executed::default();
+                    let mut late = Vec::new();
+                    let safe = self.shard.safe();
+                    taken.push_if(origin, |out| {
+                        let start = out.len();
+                        executed = self.execute_for(origin, spec, db, protocol, args, out);
+                        let hold = executed.gate > safe;
+                        if hold {
+                            late.extend_from_slice(&out[start..]);
+                        }
+                        (!hold).then_some(executed.wrote)
+                    });
+                    self.answers[usize::from(core.0)] = taken;
+                    if executed.gate > safe {
+                        let answer = HeldAnswer { to: core, origin, wrote: executed.wrote, bytes: late };
+                        self.held.push_back((Gate::Safe(executed.gate), answer));
+                    }
+                }
+                Task::Durable(lsn) => self.await_edits(core, origin, Gate::Durable(lsn)),
+                Task::Mirrored(lsn) => self.await_edits(core, origin, Gate::Mirrored(lsn)),
+            }
+        }
+    }
+
+    /// Executes a command for a connection that may be another core's.
+    pub(super) fn execute_for(
+        &mut self,
+        origin: Origin,
+        spec: &'static Spec,
+        db: Db,
+        protocol: Protocol,
+        args: Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> Executed {
+        let start = out.len();
+        let mut reply = Reply::new(out, protocol);
+        if commands::execute_on_every_core(self, origin.client, spec, args, &mut reply) {
+            return Executed::default();
+        }
+        let slot = spec.first_key(args).map_or(Slot(0), slot_of);
+        let context = self.context(db, slot, true);
+        let executed = self.shard.execute(spec, &context, args, &mut reply);
+        self.stats.note_reply(&out[start..]);
+        executed
+    }
+
+    /// Answers once the edits that the gate names are there; starts their commit now.
+    pub(super) fn await_edits(&mut self, to: CoreId, origin: Origin, gate: Gate) {
+        self.shard.log().commit_now();
+        let answer = HeldAnswer { to, origin, wrote: Lsn(0), bytes: b":1\r\n".to_vec() };
+        self.pass(gate, answer);
+    }
+
+    /// Lets go what has become safe.
+    pub(super) fn release_gated(&mut self) {
+        for (gate, answer) in std::mem::take(&mut self.held) {
+            self.pass(gate, answer);
+        }
+        for token in std::mem::take(&mut self.lists.gated) {
+            if let Some(connection) = self.connections.get_mut(token as usize) {
+                connection.gated = false;
+                self.release(token);
+            }
+        }
+    }
+
+    /// Lets connections go on that waited for room.
+    pub(super) fn retry_stalled(&mut self) {
+        for token in std::mem::take(&mut self.lists.stalled) {
+            if let Some(connection) = self.connections.get_mut(token as usize)
+                && connection.hold == Hold::Stalled
+            {
+                connection.hold = Hold::No;
+                if connection.closing < Closing::AfterReplies {
+                    self.go_on(token);
+                }
+            }
+        }
+    }
+
+    /// Gives an answer to the core that asked.
+    pub(super) fn answer(&mut self, answer: HeldAnswer) {
+        if answer.to == self.core() {
+            self.take_answer(answer.to, answer.origin, answer.wrote, &answer.bytes);
+        } else {
+            let answers = &mut self.answers[usize::from(answer.to.0)];
+            answers.push(answer.origin, answer.wrote, |out| out.extend_from_slice(&answer.bytes));
+        }
+    }
+
+    fn take_answer(&mut self, core: CoreId, origin: Origin, wrote: Lsn, bytes: &[u8]) {
+        let cores = self.placement.cores();
+        let Some(connection) = self.connections.get_mut(origin.connection as usize) else { return };
+        if connection.client != origin.client {
+            return;
+        }
+        if wrote.0 > 0 {
+            connection.note_write(core, wrote, cores);
+        }
+        if connection.replies.answer(origin.ticket, origin.part, bytes) {
+            self.unblock(origin.connection, origin.ticket);
+        }
+    }
+
+    /// Gives an answer if its gate is open, or keeps it; if the gate will never open, says so instead.
+    fn pass(&mut self, gate: Gate, mut answer: HeldAnswer) {
+        if self.is_open(gate) {
+            self.answer(answer);
+        } else if let Some(why) = self.why_shut(gate) {
+            answer.bytes.clear();
+            Reply::new(&mut answer.bytes, Protocol::Resp2).error(&format!("MISCONF the log cannot be written: {why}"));
+            self.answer(answer);
+        } else {
+            self.held.push_back((gate, answer));
+        }
+    }
+
+    /// Why a client that asks for edits to be safe will never hear that they are.
+    fn why_shut(&self, gate: Gate) -> Option<std::rc::Rc<str>> {
+        let (Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate else { return None };
+        let log = self.shard.log();
+        log.is_poisoned().filter(|_| lsn > log.durable())
+    }
+
+    fn is_open(&self, gate: Gate) -> bool {
+        match gate {
+            Gate::Safe(lsn) => lsn <= self.shard.safe(),
+            Gate::Durable(lsn) => lsn <= self.shard.log().durable(),
+            Gate::Mirrored(lsn) => lsn <= self.shard.log().marks().mirrored(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The replies of one connection that are not ready to leave, in the order of its requests.
+//!
+//! Most replies never get here: they go straight into the connection's output. A reply waits when another core has yet to give it,
+//! when the edit behind it is not yet as safe as the server promises, or when one before it waits.
+
+use std::collections::VecDeque;
+
+use super::merge::{Merge, merge};
+use crate::encoding::resp::Protocol;
+use crate::ids::Lsn;
+
+/// Names a waiting reply of a connection. Tickets are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A connection's waiting replies.
+#[derive(Debug, Default)]
+pub struct ReplyQueue {
+    /// Ticket of the front slot.
+    first: u64,
+    slots: VecDeque<Slot>,
+    bytes: usize,
+    /// Slots whose parts are missing.
+    pending: usize,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Complete; may leave once this core's edits are safe up to `gate`.
+    Ready { bytes: Vec<u8>, gate: Lsn },
+    /// Parts are missing.
+    Pending(Box<Pending>),
+}
+
+#[derive(Debug)]
+struct Pending {
+    how: Merge,
+    protocol: Protocol,
+    parts: Vec<Vec<u8>>,
+    missing: usize,
+    /// The client does not want this reply.
+    muted: bool,
+}
+
+impl Pending {
+    /// The reply that the parts come to.
+    fn reply(&mut self) -> Vec<u8> {
+        let mut reply = Vec::new();
+        if self.muted {
+            return reply;
+        }
+        if self.how == Merge::Only {
+            return self.parts.pop().unwrap_or_default();
+        }
+        merge(&self.how, &self.parts, self.protocol, &mut reply);
+        reply
+    }
+}
+
+impl ReplyQueue {
+    /// Whether a reply that is ready may leave at once.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of replies held.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Requests whose replies wait.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether any reply lacks a part.
+    pub const fn has_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// Whether this reply lacks a part.
+    pub fn is_pending(&mut self, ticket: Ticket) -> bool {
+        matches!(self.slot(ticket), Some(Slot::Pending(_)))
+    }
+
+    /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
+    pub fn push(&mut self, reply: &[u8], gate: Lsn) {
+        self.bytes += reply.len();
+        // Replies with nothing between them leave together; whoever waits for the later edit has waited for the earlier one.
+        if let Some(Slot::Ready { bytes, gate: last }) = self.slots.back_mut()
+            && bytes.len() < 64 * 1024
+        {
+            bytes.extend_from_slice(reply);
+            *last = gate.max(*last);
+        } else {
+            self.slots.push_back(Slot::Ready { bytes: reply.to_vec(), gate });
+        }
+    }
+
+    /// Keeps a place for a reply that will be made of `parts` parts.
+    pub fn expect(&mut self, how: Merge, parts: usize, protocol: Protocol, muted: bool) -> Ticket {
+        let pending = Pending { how, protocol, parts: vec![Vec::new(); parts], missing: parts, muted };
+        self.slots.push_back(Slot::Pending(Box::new(pending)));
+        self.pending += 1;
+        Ticket(self.first + self.slots.len() as u64 - 1)
+    }
+
+    /// Fills in a part. Returns whether the reply is now complete; a part that nobody waits for is ignored.
+    pub fn answer(&mut self, ticket: Ticket, part: u16, bytes: &[u8]) -> bool {
+        let Some(slot) = self.slot(ticket) else { return false };
+        let Slot::Pending(pending) = slot else { return false };
+        let Some(place) = pending.parts.get_mut(usize::from(part)).filter(|p| p.is_empty()) else { return false };
+        *place = bytes.to_vec();
+        pending.missing -= 1;
+        if pending.missing > 0 {
+            return false;
+        }
+        let reply = pending.reply();
+        self.complete(ticket, reply);
+        true
+    }
+
+    /// Makes the reply out of the parts that are there. Returns whether somebody waited for it.
+    pub fn cut_short(&mut self, ticket: Ticket) -> bool {
+        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
+        let reply = pending.reply();
+        self.complete(ticket, reply);
+        true
+    }
+
+    /// Gives the whole reply, whatever parts are missing. Returns whether somebody waited for it.
+    pub fn finish(&mut self, ticket: Ticket, reply: &[u8]) -> bool {
+        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
+        let reply = if pending.muted { Vec::new() } else { reply.to_vec() };
+        self.complete(ticket, reply);
+        true
+    }
+
+    fn complete(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+        let added = bytes.len();
+        if let Some(slot) = self.slot(ticket) {
+            *slot = Slot::Ready { bytes, gate: Lsn(0) };
+            self.bytes += added;
+            self.pending -= 1;
+        }
+    }
+
+    /// Moves what may leave to `out`, edits being safe up to `safe`.
+    pub fn release(&mut self, safe: Lsn, out: &mut Vec<u8>) {
+        while let Some(Slot::Ready { bytes, gate }) = self.slots.front()
+            && *gate <= safe
+        {
+            out.extend_from_slice(bytes);
+            self.bytes -= bytes.len();
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Whether the front reply waits for edits to become safe.
+    pub fn is_gated(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Ready { .. }))
+    }
+
+    fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot> {
+        let index = ticket.0.checked_sub(self.first)?;
+        self.slots.get_mut(usize::try_from(index).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn released(queue: &mut ReplyQueue, safe: u64) -> String {
+        let mut out = vec![];
+        queue.release(Lsn(safe), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let mut queue = ReplyQueue::default();
+        let one = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
+        queue.push(b"+B\r\n", Lsn(0));
+        let two = queue.expect(Merge::Sum, 2, Protocol::Resp2, false);
+        assert!(!queue.answer(two, 1, b":2\r\n"));
+        assert!(queue.answer(two, 0, b":1\r\n"));
+        assert_eq!(released(&mut queue, 0), "");
+        assert!(queue.answer(one, 0, b"+A\r\n"));
+        assert_eq!(released(&mut queue, 0), "+A\r\n+B\r\n:3\r\n");
+        assert!(queue.is_empty() && queue.bytes() == 0);
+        assert!(!queue.answer(one, 0, b"+late\r\n"));
+    }
+
+    #[test]
+    fn a_reply_waits_until_its_edit_is_safe_and_so_do_those_behind_it() {
+        let mut queue = ReplyQueue::default();
+        queue.push(b"+1\r\n", Lsn(5));
+        let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
+        queue.answer(ticket, 0, b"+2\r\n");
+        assert_eq!(released(&mut queue, 4), "");
+        assert!(queue.is_gated());
+        assert_eq!(released(&mut queue, 5), "+1\r\n+2\r\n");
+    }
+
+    #[test]
+    fn a_reply_that_is_cut_short_says_what_is_there() {
+        let mut queue = ReplyQueue::default();
+        let wait = queue.expect(Merge::OnDisk { cores: 2 }, 3, Protocol::Resp2, false);
+        assert!(queue.has_pending() && queue.is_pending(wait));
+        assert!(!queue.answer(wait, 0, b":1\r\n") && !queue.answer(wait, 1, b":1\r\n"));
+        assert!(queue.cut_short(wait) && !queue.cut_short(wait) && !queue.has_pending());
+        assert!(!queue.answer(wait, 2, b":1\r\n"));
+        assert_eq!(released(&mut queue, 0), "*2\r\n:1\r\n:0\r\n");
+    }
+
+    #[test]
+    fn a_muted_reply_is_awaited_and_not_sent() {
+        let mut queue = ReplyQueue::default();
+        let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, true);
+        queue.push(b"+shown\r\n", Lsn(0));
+        assert_eq!(released(&mut queue, 0), "");
+        queue.answer(ticket, 0, b"+muted\r\n");
+        assert_eq!(released(&mut queue, 0), "+shown\r\n");
+    }
+}

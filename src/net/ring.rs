@@ -1,0 +1,276 @@
+//! The network's io_uring: one a core, driven by the core's own task.
+//!
+//! Set up so that completions are only worked on when this core asks for them (`DEFER_TASKRUN`, `SINGLE_ISSUER`). Accepting and
+//! receiving are multishot: armed once, they go on. Received bytes lie in a ring of buffers that kernel and program pass to and fro
+//! ([`buffers`](super::buffers)). Bytes on their way out belong to this ring until they have left.
+//!
+//! Invariants: a descriptor is closed only when no operation names it (the caller counts [`Event`]s that end one); the buffer behind
+//! a `Send` is not touched between submission and completion.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::buffers::Buffers;
+
+/// Submissions that can be collected between two system calls.
+const SUBMISSIONS: u32 = 2048;
+/// Completions that the kernel can leave without overflowing.
+const COMPLETIONS: u32 = 8192;
+
+/// What the program calls a connection or listener; 32 bits of its own choosing.
+pub type Token = u32;
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A listener has a new connection: its descriptor, which is the receiver's to close.
+    Accepted(io::Result<i32>),
+    /// A listener has stopped accepting.
+    AcceptEnded(Token),
+    /// Bytes have come in. The chunk must be given back.
+    Received(Token, Chunk),
+    /// A connection has stopped receiving: end of stream, error, no buffer, or cancelled.
+    ReceiveEnded(Token, ReceiveEnd),
+    /// All bytes of a send have left, or the connection is broken.
+    Sent(Token, io::Result<()>),
+}
+
+/// Why a connection has stopped receiving.
+#[derive(Debug)]
+pub enum ReceiveEnd {
+    /// The peer will send no more.
+    Closed,
+    /// The connection is broken.
+    Broken(io::Error),
+    /// Nothing is wrong: all buffers were in use, or the kernel wants to be asked again.
+    Paused,
+}
+
+/// Received bytes in a buffer of the ring.
+#[derive(Debug)]
+pub struct Chunk {
+    buffer: u16,
+    len: u32,
+}
+
+const ACCEPT: u64 = 0;
+const RECEIVE: u64 = 1;
+const SEND: u64 = 2;
+const CANCEL: u64 = 3;
+
+/// The ring of one core.
+pub struct Ring {
+    io: IoUring,
+    buffers: Buffers,
+    /// By token: bytes on their way out.
+    sending: Vec<Vec<u8>>,
+    completions: Vec<(u64, i32, u32)>,
+}
+
+impl Ring {
+    /// A ring that signals `event` when it has completions and [`Self::set_alert`] asked for it.
+    ///
+    /// # Errors
+    /// If the kernel refuses; the preflight check says why in more words.
+    pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
+        let io = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        io.submitter().register_eventfd(event.as_raw_fd())?;
+        let buffers = Buffers::register(&io)?;
+        let mut ring = Self { io, buffers, sending: Vec::new(), completions: Vec::new() };
+        ring.set_alert(false);
+        Ok(ring)
+    }
+
+    /// Accepts from `listener` until told otherwise.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn accept(&mut self, token: Token, listener: BorrowedFd<'_>) -> io::Result<()> {
+        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
+        self.push(&entry.build().user_data(tag(ACCEPT, token)))
+    }
+
+    /// Receives from `socket` until it ends.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn receive(&mut self, token: Token, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), Buffers::GROUP);
+        self.push(&entry.build().user_data(tag(RECEIVE, token)))
+    }
+
+    /// Asks a receive to end; [`Event::ReceiveEnded`] follows.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn cancel_receive(&mut self, token: Token) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(tag(RECEIVE, token));
+        self.push(&entry.build().user_data(tag(CANCEL, token)))
+    }
+
+    /// Asks an accept to end; [`Event::AcceptEnded`] follows.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn cancel_accept(&mut self, token: Token) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(tag(ACCEPT, token));
+        self.push(&entry.build().user_data(tag(CANCEL, token)))
+    }
+
+    /// Sends all of `bytes`; [`Event::Sent`] follows. One send at a time for each token.
+    /// Leaves an empty vector of an earlier send, for its capacity.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn send(&mut self, token: Token, socket: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let slot = token as usize;
+        if self.sending.len() <= slot {
+            self.sending.resize_with(slot + 1, Vec::new);
+        }
+        let held = &mut self.sending[slot];
+        debug_assert!(held.is_empty(), "one send at a time");
+        std::mem::swap(held, bytes);
+        let length = u32::try_from(held.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let entry = opcode::Send::new(types::Fd(socket.as_raw_fd()), held.as_ptr(), length)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL);
+        self.push(&entry.build().user_data(tag(SEND, token)))
+    }
+
+    /// Hands collected submissions to the kernel and appends what has happened to `events`.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn poll(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let wanted = {
+            let submission = self.io.submission();
+            !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+        };
+        if wanted {
+            self.submit()?;
+        }
+        let mut completions = std::mem::take(&mut self.completions);
+        completions.extend(self.io.completion().map(|c| (c.user_data(), c.result(), c.flags())));
+        for (tagged, result, flags) in completions.drain(..) {
+            self.translate(tagged, result, flags, events);
+        }
+        self.completions = completions;
+        Ok(())
+    }
+
+    /// Whether [`Self::poll`] would find nothing to do.
+    pub fn is_idle(&mut self) -> bool {
+        let submission = self.io.submission();
+        let nothing_to_submit = submission.is_empty() && !submission.taskrun();
+        drop(submission);
+        nothing_to_submit && self.io.completion().is_empty()
+    }
+
+    /// Whether completions signal the event.
+    pub fn set_alert(&mut self, on: bool) {
+        let completion = self.io.completion();
+        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
+    }
+
+    /// The bytes of a chunk.
+    pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
+        self.buffers.bytes(chunk.buffer, chunk.len as usize)
+    }
+
+    /// Lets the kernel use a chunk's buffer again.
+    pub fn give_back(&mut self, chunk: Chunk) {
+        self.buffers.give_back(chunk.buffer);
+    }
+
+    fn translate(&mut self, tagged: u64, result: i32, flags: u32, events: &mut Vec<Event>) {
+        let (kind, token) = (tagged & 3, (tagged >> 2) as Token);
+        let outcome = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) };
+        match kind {
+            ACCEPT => {
+                if !matches!(&outcome, Err(e) if e.raw_os_error() == Some(libc::ECANCELED)) {
+                    events.push(Event::Accepted(outcome));
+                }
+                if !cqueue::more(flags) {
+                    events.push(Event::AcceptEnded(token));
+                }
+            }
+            RECEIVE => self.translate_receive(token, outcome, flags, events),
+            SEND => {
+                let held = &mut self.sending[token as usize];
+                let complete = outcome.and_then(|sent| {
+                    if sent as usize == held.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+                });
+                held.clear();
+                // A large reply's buffer is not kept: ten thousand connections would each hold on to one.
+                if held.capacity() > 16 * 1024 {
+                    *held = Vec::new();
+                }
+                events.push(Event::Sent(token, complete));
+            }
+            _ => {}
+        }
+    }
+
+    fn translate_receive(&mut self, token: Token, outcome: io::Result<i32>, flags: u32, events: &mut Vec<Event>) {
+        let chunk =
+            cqueue::buffer_select(flags).map(|buffer| Chunk { buffer, len: *outcome.as_ref().unwrap_or(&0) as u32 });
+        let end = match (outcome, chunk) {
+            (Ok(1..), Some(chunk)) => {
+                events.push(Event::Received(token, chunk));
+                ReceiveEnd::Paused
+            }
+            (Ok(_), chunk) => {
+                if let Some(chunk) = chunk {
+                    self.give_back(chunk);
+                }
+                ReceiveEnd::Closed
+            }
+            (Err(error), _) => match error.raw_os_error() {
+                Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR) => ReceiveEnd::Paused,
+                _ => ReceiveEnd::Broken(error),
+            },
+        };
+        if !cqueue::more(flags) {
+            events.push(Event::ReceiveEnded(token, end));
+        }
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: the operations are built in this file. They name descriptors that stay open until the operation has ended, and
+        // memory that outlives it: `sending[token]` is not touched until its completion, and both it and the buffers are only
+        // freed with the ring (see `drop`).
+        while unsafe { self.io.submission().push(entry) }.is_err() {
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        match self.io.submit() {
+            Ok(_) => Ok(()),
+            // Completions must be reaped first; or a signal came: in both cases the next turn goes on.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // The kernel may still be reading bytes that are on their way out, until the ring is gone, which happens after this.
+        for held in self.sending.drain(..).filter(|held| !held.is_empty()) {
+            std::mem::forget(held);
+        }
+    }
+}
+
+const fn tag(kind: u64, token: Token) -> u64 {
+    (token as u64) << 2 | kind
+}

@@ -1,0 +1,315 @@
+//! One core's tasks: the network turn, and what comes round by the clock.
+//!
+//! A turn polls the ring, lets the worker execute, and sends. While there is traffic the task only yields between turns; when nothing
+//! has come for some turns, it asks for the bell and sleeps until a completion, another core, or the log wakes it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glommio::io::BufferedFile;
+
+use super::connection::Closing;
+use super::ring::{Event, ReceiveEnd, Ring, Token};
+use super::shared::Order;
+use super::worker::Worker;
+use crate::runtime::bell::Bell;
+
+/// Turns without work before the task sleeps.
+const IDLE_TURNS: u32 = 2;
+/// How often a core does what comes round by the clock.
+const TICK: Duration = Duration::from_millis(100);
+/// How long answers may take to leave at a shutdown.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Token of the first listener; connections are far below.
+const LISTENER: Token = 1 << 30;
+
+/// One core's network.
+pub struct Server {
+    worker: Rc<RefCell<Worker>>,
+    ring: Ring,
+    bell: Arc<Bell>,
+    wake: BufferedFile,
+    listeners: Vec<OwnedFd>,
+    events: Vec<Event>,
+    /// The log or the mirror has moved since the last turn.
+    progress: Rc<Cell<bool>>,
+    draining: Option<std::time::Instant>,
+    /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
+    /// left) may last.
+    stopped: Vec<Token>,
+    rearm: Option<std::time::Instant>,
+}
+
+impl Server {
+    /// Serves `worker`'s connections from `listeners`. Must be made on the core's own thread, in its executor.
+    ///
+    /// # Errors
+    /// If the kernel refuses the ring.
+    pub fn new(worker: Worker, bell: Arc<Bell>, listeners: Vec<OwnedFd>) -> io::Result<Self> {
+        let ring = Ring::new(bell.descriptor())?;
+        let descriptor = bell.descriptor().try_clone_to_owned()?.into_raw_fd();
+        // SAFETY: the descriptor was made for this and is owned by nothing else.
+        let wake = unsafe { BufferedFile::from_raw_fd(descriptor) };
+        let progress = Rc::new(Cell::new(false));
+        worker.shard.log().on_progress({
+            let (progress, bell) = (Rc::clone(&progress), Arc::clone(&bell));
+            Rc::new(move || {
+                progress.set(true);
+                bell.ring();
+            })
+        });
+        let worker = Rc::new(RefCell::new(worker));
+        worker.borrow_mut().myself = Rc::downgrade(&worker);
+        Ok(Self {
+            worker,
+            ring,
+            bell,
+            wake,
+            listeners,
+            events: Vec::new(),
+            progress,
+            draining: None,
+            stopped: Vec::new(),
+            rearm: None,
+        })
+    }
+
+    /// Serves until the order to shut down; then the log is closed: everything acknowledged is on disk.
+    ///
+    /// # Errors
+    /// If the ring fails, or the log could not be closed in good order.
+    pub async fn run(mut self) -> Result<(), ServeError> {
+        for (token, listener) in (LISTENER..).zip(&self.listeners) {
+            self.ring.accept(token, listener.as_fd())?;
+        }
+        let clockwork = glommio::spawn_local(clockwork(Rc::clone(&self.worker), Arc::clone(&self.bell)));
+        let mut idle = 0;
+        loop {
+            self.ring.poll(&mut self.events)?;
+            if self.turn()? {
+                idle = 0;
+            } else {
+                idle += 1;
+            }
+            if self.has_drained() {
+                break;
+            }
+            if idle > IDLE_TURNS && self.draining.is_none() {
+                self.sleep().await?;
+                idle = 0;
+            } else {
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+        clockwork.cancel().await;
+        let log = self.worker.borrow().shard.log().clone();
+        log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
+        self.worker.borrow_mut().publish();
+        Ok(())
+    }
+
+    /// Waits until there is something to do.
+    async fn sleep(&mut self) -> io::Result<()> {
+        self.bell.about_to_sleep();
+        self.ring.set_alert(true);
+        let idle = self.ring.is_idle() && !self.progress.get() && {
+            let worker = self.worker.borrow();
+            worker.is_idle() && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
+        };
+        if idle {
+            self.wake.read_at(0, 8).await.map_err(|e| io::Error::other(e.to_string()))?;
+        }
+        self.ring.set_alert(false);
+        self.bell.awake();
+        Ok(())
+    }
+
+    /// One turn; whether there was anything to do.
+    fn turn(&mut self) -> io::Result<bool> {
+        let cell = Rc::clone(&self.worker);
+        let worker = &mut *cell.borrow_mut();
+        let progress = self.progress.replace(false) | worker.take_mirror_progress();
+        let orders = worker.orders();
+        let quiet = worker.is_idle() && worker.lists.dirty.is_empty() && self.rearm.is_none();
+        if quiet && self.events.is_empty() && !progress && orders.is_empty() {
+            return Ok(false);
+        }
+        worker.begin_turn();
+        self.accept_again(worker.now)?;
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.handle(worker, event)?;
+        }
+        self.events = events;
+        for order in orders {
+            self.obey(worker, order)?;
+        }
+        worker.receive_messages();
+        worker.retry_stalled();
+        if progress {
+            worker.release_gated();
+        }
+        worker.send_messages();
+        self.settle(worker)?;
+        Ok(true)
+    }
+
+    /// Lets listeners that have stopped go on when it is time.
+    fn accept_again(&mut self, now: std::time::Instant) -> io::Result<()> {
+        if self.draining.is_none() && self.rearm.is_some_and(|at| at <= now) {
+            self.rearm = None;
+            for token in std::mem::take(&mut self.stopped) {
+                let listener = &self.listeners[(token - LISTENER) as usize];
+                self.ring.accept(token, listener.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, worker: &mut Worker, event: Event) -> io::Result<()> {
+        match event {
+            Event::Accepted(Ok(descriptor)) => {
+                // SAFETY: the kernel has just made the descriptor for us; nothing else owns it.
+                let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+                if self.draining.is_none()
+                    && let Some(token) = worker.connect(socket)
+                {
+                    worker.lists.resume.push(token);
+                }
+            }
+            Event::Accepted(Err(error)) => tracing::warn!(%error, "a connection could not be accepted"),
+            Event::AcceptEnded(token) => {
+                self.stopped.push(token);
+                self.rearm = Some(worker.now + TICK);
+            }
+            Event::Received(token, chunk) => {
+                worker.receive(token, self.ring.bytes(&chunk));
+                self.ring.give_back(chunk);
+            }
+            Event::ReceiveEnded(token, end) => {
+                if let Some(connection) = worker.connections.get_mut(token as usize) {
+                    connection.receiving = false;
+                    let wanted = !std::mem::take(&mut connection.pausing);
+                    match end {
+                        ReceiveEnd::Paused if wanted => worker.lists.resume.push(token),
+                        ReceiveEnd::Paused => worker.touch(token),
+                        ReceiveEnd::Closed => worker.end_of_input(token),
+                        ReceiveEnd::Broken(_) => worker.break_off(token),
+                    }
+                    worker.touch(token);
+                }
+            }
+            Event::Sent(token, outcome) => {
+                if let Some(connection) = worker.connections.get_mut(token as usize) {
+                    worker.stats.sent_bytes += connection.sending.take().unwrap_or(0) as u64;
+                    match outcome {
+                        Ok(()) => worker.touch(token),
+                        Err(_) => worker.break_off(token),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, worker: &mut Worker, order: Order) -> io::Result<()> {
+        match order {
+            Order::Barrier { partition, checkpoint } => {
+                if let Some(barrier) = worker.shard.barrier(partition, checkpoint) {
+                    (worker.shared.process.barrier_placed)(barrier);
+                }
+            }
+            Order::Reply(to, reply) => worker.finish(to.connection, to.client, to.ticket, &reply),
+            Order::Shutdown if self.draining.is_none() => {
+                self.draining = Some(worker.now + DRAIN);
+                for token in (LISTENER..).take(self.listeners.len()) {
+                    self.ring.cancel_accept(token)?;
+                }
+                worker.let_all_go();
+            }
+            Order::Shutdown => {}
+        }
+        Ok(())
+    }
+
+    /// Sends, receives, pauses and drops what the turn has left to be.
+    fn settle(&mut self, worker: &mut Worker) -> io::Result<()> {
+        for token in std::mem::take(&mut worker.lists.pause) {
+            self.ring.cancel_receive(token)?;
+        }
+        for token in std::mem::take(&mut worker.lists.resume) {
+            if let Some(connection) = worker.connections.get_mut(token as usize)
+                && !connection.receiving
+                && connection.closing == Closing::No
+            {
+                connection.receiving = true;
+                self.ring.receive(token, connection.socket())?;
+            }
+        }
+        let mut dirty = std::mem::take(&mut worker.lists.dirty);
+        for token in dirty.drain(..) {
+            self.settle_connection(worker, token)?;
+        }
+        if worker.lists.dirty.is_empty() {
+            worker.lists.dirty = dirty;
+        }
+        Ok(())
+    }
+
+    fn settle_connection(&mut self, worker: &mut Worker, token: Token) -> io::Result<()> {
+        let most = worker.shared.limits.output_buffer_bytes;
+        let Some(connection) = worker.connections.get_mut(token as usize) else { return Ok(()) };
+        connection.dirty = false;
+        if connection.output_bytes() > most && connection.closing != Closing::Now {
+            tracing::warn!(client = connection.client, "disconnected: it does not take its replies");
+            connection.close(Closing::Now);
+        }
+        if connection.sending.is_none() && !connection.output.is_empty() && connection.closing != Closing::Now {
+            connection.sending = Some(connection.output.len());
+            let mut output = std::mem::take(&mut connection.output);
+            self.ring.send(token, connection.socket(), &mut output)?;
+            connection.output = output;
+        }
+        let said_all = connection.output_bytes() == 0 && connection.replies.is_empty();
+        if connection.closing == Closing::AfterReplies && said_all {
+            connection.close(Closing::Now);
+        }
+        if connection.closing == Closing::Now && connection.is_quiet() {
+            worker.disconnect(token);
+        }
+        Ok(())
+    }
+
+    /// Whether the server may end: all clients are gone, or their time is up.
+    fn has_drained(&self) -> bool {
+        let Some(until) = self.draining else { return false };
+        self.worker.borrow_mut().has_drained() || std::time::Instant::now() > until
+    }
+}
+
+/// What comes round by the clock: expiry, counts, clients that have been silent for too long.
+async fn clockwork(worker: Rc<RefCell<Worker>>, bell: Arc<Bell>) {
+    loop {
+        glommio::timer::sleep(TICK).await;
+        while !worker.borrow_mut().tick() {
+            bell.ring();
+            glommio::executor().yield_task_queue_now().await;
+        }
+        bell.ring();
+    }
+}
+
+/// Why a core has stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The network's ring has failed.
+    #[error("the network ring has failed: {0}")]
+    Ring(#[from] io::Error),
+    /// The log could not be closed.
+    #[error("the log could not be closed: {0}")]
+    Log(String),
+}

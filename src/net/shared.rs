@@ -1,0 +1,220 @@
+//! What the cores of one server have in common: configuration, settings that can change, counts, and the rest of the process.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::replies::Ticket;
+use super::ring::Token;
+use super::stats::CoreStats;
+use crate::config::{Config, Durability, Limits, Password};
+use crate::encoding::edit::UnixMillis;
+use crate::ids::{CoreId, Epoch, PartitionId, Placement};
+use crate::partition::shard::Barrier;
+use crate::runtime::inbox::Inbox;
+
+/// What the cores of one server have in common.
+pub struct Shared {
+    /// Which core holds what.
+    pub placement: Placement,
+    /// This life of the master.
+    pub epoch: Epoch,
+    /// The configuration that the server was started with.
+    pub config: Config,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// Names this run (`run_id` in `INFO`).
+    pub run_id: String,
+    /// When it started.
+    pub started: Instant,
+    /// When it started, by the wall clock.
+    pub started_at: UnixMillis,
+    /// Messages to each core from outside of the cores.
+    pub inboxes: Vec<Inbox<Order>>,
+    /// The rest of the process.
+    pub process: Process,
+    settings: RwLock<Arc<Settings>>,
+    settings_version: AtomicU64,
+    clients: AtomicU32,
+    next_client: AtomicU64,
+    stats: Vec<Mutex<CoreStats>>,
+    /// Cores without clients at a shutdown.
+    pub(super) drained: AtomicU32,
+}
+
+/// Settings that `CONFIG SET` can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What clients must know.
+    pub password: Option<Password>,
+    /// When writes are acknowledged.
+    pub durability: Durability,
+    /// Bytes that the data may take.
+    pub max_memory: Option<u64>,
+    /// Most clients at a time.
+    pub max_clients: u32,
+    /// Seconds after which a silent client is disconnected.
+    pub idle_timeout_s: Option<u64>,
+}
+
+impl Settings {
+    /// Those that a configuration begins with.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            password: config.server.password.clone(),
+            durability: config.log.durability,
+            max_memory: config.memory.max_bytes,
+            max_clients: config.server.max_clients,
+            idle_timeout_s: config.server.idle_timeout_s,
+        }
+    }
+}
+
+/// What a core is told from outside of the cores.
+#[derive(Debug)]
+pub enum Order {
+    /// Put a barrier of a partition into the log, and report it.
+    Barrier {
+        /// Whose.
+        partition: PartitionId,
+        /// The checkpoint node is to write a snapshot there.
+        checkpoint: bool,
+    },
+    /// Give a reply that a client waits for.
+    Reply(Awaited, Vec<u8>),
+    /// Take no more requests, let what was asked be answered, and end.
+    Shutdown,
+}
+
+/// A reply that a client waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited {
+    /// Its core.
+    pub core: CoreId,
+    /// Its connection there.
+    pub connection: Token,
+    /// The client.
+    pub client: u64,
+    /// The reply.
+    pub ticket: Ticket,
+}
+
+type Call<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
+
+/// What commands and cores ask of the rest of the process.
+pub struct Process {
+    /// `SHUTDOWN`: ends the server in good order.
+    pub shutdown: Call<(), ()>,
+    /// A core has put a barrier into its log.
+    pub barrier_placed: Call<Barrier, ()>,
+    /// `SAVE` and `BGSAVE`: checkpoints everything that has changed; whoever waits is told when that is done, or why it cannot be.
+    pub checkpoint: Call<Option<Awaited>, Result<(), String>>,
+    /// The state of checkpoints and of their node, for `INFO` and `LASTSAVE`.
+    pub checkpoints: Call<(), CheckpointReport>,
+}
+
+/// The state of checkpoints and of their node.
+#[derive(Clone, Debug, Default)]
+pub struct CheckpointReport {
+    /// Whether a node is connected and mirrors.
+    pub node_connected: bool,
+    /// When the last checkpoint of any partition was installed, in Unix seconds; when the server started if none was.
+    pub last_save: u64,
+    /// Whether checkpoints are under way.
+    pub in_progress: bool,
+    /// Lines of `name:value` for the section `Rollbook` of `INFO`.
+    pub lines: Vec<(String, String)>,
+}
+
+impl Shared {
+    /// Everything in common for a server that has just recovered.
+    pub fn new(
+        config: Config,
+        placement: Placement,
+        epoch: Epoch,
+        inboxes: Vec<Inbox<Order>>,
+        process: Process,
+        started: Instant,
+    ) -> Self {
+        let mut random = fastrand::Rng::new();
+        Self {
+            placement,
+            epoch,
+            limits: config.limits.clone(),
+            run_id: format!("{:016x}{:016x}{:08x}", random.u64(..), random.u64(..), random.u32(..)),
+            started,
+            started_at: crate::runtime::clock::unix_millis(),
+            process,
+            settings: RwLock::new(Arc::new(Settings::of(&config))),
+            settings_version: AtomicU64::new(0),
+            clients: AtomicU32::new(0),
+            next_client: AtomicU64::new(1),
+            stats: inboxes.iter().map(|_| Mutex::new(CoreStats::default())).collect(),
+            inboxes,
+            config,
+            drained: AtomicU32::new(0),
+        }
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Grows with every change of the settings.
+    pub fn settings_version(&self) -> u64 {
+        self.settings_version.load(Ordering::Acquire)
+    }
+
+    /// Changes settings; all cores go by them from their next turn on.
+    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut settings));
+        self.settings_version.fetch_add(1, Ordering::Release);
+        self.inboxes.iter().for_each(Inbox::nudge);
+    }
+
+    /// A number for a new client.
+    pub fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Clients connected now.
+    pub fn clients(&self) -> u32 {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new client from `peer`, or says why it is not served: a whole error reply.
+    pub fn admit(&self, peer: Option<SocketAddr>) -> Option<&'static str> {
+        let settings = self.settings();
+        let trusted = peer.is_some_and(|p| p.ip().to_canonical().is_loopback());
+        if self.config.server.protected_mode && settings.password.is_none() && !trusted {
+            return Some(
+                "-DENIED Rollbook runs in protected mode: without a password it serves this machine only. \
+                 Set server.password, or server.protected_mode = false if the network is trusted.\r\n",
+            );
+        }
+        if self.clients.fetch_add(1, Ordering::Relaxed) >= settings.max_clients {
+            self.leave();
+            return Some("-ERR max number of clients reached\r\n");
+        }
+        None
+    }
+
+    /// A client that was admitted is gone.
+    pub fn leave(&self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A core's counts, to be seen by all.
+    pub fn publish(&self, core: CoreId, stats: &CoreStats) {
+        let mut published = self.stats[usize::from(core.0)].lock().unwrap_or_else(PoisonError::into_inner);
+        published.clone_from(stats);
+    }
+
+    /// The counts of all cores, each at most a tenth of a second old.
+    pub fn stats(&self) -> Vec<CoreStats> {
+        self.stats.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! From files to the partitions of one core: per partition the newest good snapshot, then the streams of each epoch in order.
+//!
+//! | newest snapshot | older snapshot | log from | outcome |
+//! |---|---|---|---|
+//! | good | – | its position | start |
+//! | bad | good | the older one's position | start; the bad one is set aside |
+//! | bad | bad, or none but expected | – | refuse |
+//! | bad | none yet | the first edit | start, if the log still has it; otherwise refuse |
+//! | none | none | the first edit | start, if the log still has it; otherwise refuse |
+//!
+//! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::replica::{Place, Replica};
+use crate::encoding::frame::StreamId;
+use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
+use crate::storage::snapshot::{SnapshotReader, Subject};
+use crate::storage::{Corruption, DataDir, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
+use crate::store::Store;
+
+/// The partitions of one core, and how they were found.
+pub struct Recovered {
+    /// Their data.
+    pub store: Store,
+    /// Where each stands, from the core's first partition on.
+    pub places: Vec<Place>,
+    /// The streams that were read, and where they end.
+    pub ends: Vec<(StreamId, StreamEnd)>,
+    /// What was read.
+    pub tally: Tally,
+}
+
+/// What recovery has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Snapshot files.
+    pub snapshots: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Their bytes.
+    pub snapshot_bytes: u64,
+    /// Snapshots that were bad, so that older ones and a longer log were used.
+    pub bad_snapshots: u64,
+    /// Edits applied from the log.
+    pub edits: u64,
+    /// Bytes of the log's frames read.
+    pub log_bytes: u64,
+    /// Barriers whose digests were compared.
+    pub barriers: u64,
+}
+
+impl Tally {
+    /// What two cores have read together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            snapshots: self.snapshots + other.snapshots,
+            entries: self.entries + other.entries,
+            snapshot_bytes: self.snapshot_bytes + other.snapshot_bytes,
+            bad_snapshots: self.bad_snapshots + other.bad_snapshots,
+            edits: self.edits + other.edits,
+            log_bytes: self.log_bytes + other.log_bytes,
+            barriers: self.barriers + other.barriers,
+        }
+    }
+}
+
+/// Recovers the partitions that `core` holds under `placement`. Blocks.
+///
+/// # Errors
+/// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
+pub fn recover(dir: &DataDir, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
+    let manifest = dir.manifest();
+    let owned = placement.partitions_of(core);
+    let mut recovery = Recovery {
+        dir,
+        replica: Replica::new(placement.partitions(), owned.clone()),
+        tally: Tally::default(),
+        manifest,
+        ends: Vec::new(),
+    };
+    for partition in owned.clone().map(PartitionId) {
+        recovery.load_newest_good(partition)?;
+    }
+    recovery.replay_all()?;
+    let Recovery { replica, tally, ends, .. } = recovery;
+    let places = owned.filter_map(|p| replica.place(PartitionId(p))).collect();
+    Ok(Recovered { store: replica.into_store(), places, ends, tally })
+}
+
+struct Recovery<'a> {
+    dir: &'a DataDir,
+    manifest: Arc<Manifest>,
+    replica: Replica,
+    tally: Tally,
+    ends: Vec<(StreamId, StreamEnd)>,
+}
+
+impl Recovery<'_> {
+    fn load_newest_good(&mut self, partition: PartitionId) -> Result<(), StorageError> {
+        let generations = self.manifest.generations(partition);
+        let mut worst = None;
+        for installed in [generations.newest, generations.older].into_iter().flatten() {
+            match self.load(partition, &installed) {
+                Ok(()) => {
+                    self.replica.set_position(partition, installed.position);
+                    return Ok(());
+                }
+                Err(error @ StorageError::Corrupt(_)) => {
+                    tracing::error!(%partition, %error, "a snapshot is bad; an older one and a longer log are used");
+                    self.replica.reset(partition);
+                    self.tally.bad_snapshots += 1;
+                    self.dir.discard_snapshot(partition, installed)?;
+                    worst = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.log_is_complete(partition) {
+            return Ok(());
+        }
+        Err(worst.unwrap_or_else(|| {
+            let file = self.dir.path().join("manifest.0");
+            Corruption::new(
+                &file,
+                0,
+                format!("partition {partition} has no snapshot, and its log does not begin at its first edit"),
+            )
+            .into()
+        }))
+    }
+
+    /// Whether every edit that a partition ever had is still in the log.
+    fn log_is_complete(&self, partition: PartitionId) -> bool {
+        let from_the_start = self.manifest.epochs.first().is_none_or(|e| e.epoch.0 == 1);
+        from_the_start
+            && self.manifest.epochs.iter().all(|e| {
+                let core = self.manifest.placement(e.epoch).map(|p| p.core_of(partition));
+                core.and_then(|c| e.streams.get(usize::from(c.0))).is_some_and(|s| s.first <= Lsn(1))
+            })
+    }
+
+    /// Fills a partition from a snapshot; everything in it is compared with what it was when it was written.
+    fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
+        let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
+        let file = path::snapshot(self.dir.path(), partition, installed.position);
+        let mut reader = SnapshotReader::open(&file, subject)?;
+        while let Some(section) = reader.next()? {
+            let header = section.header;
+            let damaged = |why: String| StorageError::from(Corruption::new(&file, 0, why));
+            self.replica
+                .store_mut()
+                .load_section(header.slot, header.entries, section.entries)
+                .map_err(|e| damaged(format!("slot {}: {e}", header.slot)))?;
+            if self.replica.store().digest(header.slot).0 != header.digest {
+                return Err(damaged(format!("slot {} has another digest than when it was written", header.slot)));
+            }
+            self.tally.entries += header.entries;
+        }
+        match reader.summary() {
+            Some(summary) if summary.installed == *installed => {}
+            _ => return Err(Corruption::new(&file, 0, "not the snapshot that the manifest names").into()),
+        }
+        self.tally.snapshots += 1;
+        self.tally.snapshot_bytes += installed.bytes;
+        Ok(())
+    }
+
+    /// Replays every stream that has edits of these partitions, oldest epoch first.
+    fn replay_all(&mut self) -> Result<(), StorageError> {
+        let owned = self.replica.owned();
+        let streams: Vec<_> = self.manifest.kept_streams().collect();
+        for (stream, record) in streams {
+            let Some(placement) = self.manifest.placement(stream.epoch) else { continue };
+            let theirs = placement.partitions_of(stream.core);
+            let common = owned.start.max(theirs.start)..owned.end.min(theirs.end);
+            if common.is_empty() {
+                continue;
+            }
+            let from = self.first_needed(stream, common).max(record.first);
+            // An ended stream of which nothing is needed is not even opened; where an open one ends must be found out.
+            if record.last.is_none_or(|last| from <= last) {
+                self.replay(stream, from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first lsn of `stream` that any of `partitions` has not seen.
+    fn first_needed(&self, stream: StreamId, partitions: Range<u16>) -> Lsn {
+        let position = |p| self.replica.place(PartitionId(p)).map_or(Position::START, |place| place.position);
+        let next = |at: Position| match at.epoch.cmp(&stream.epoch) {
+            std::cmp::Ordering::Less => Lsn(1),
+            std::cmp::Ordering::Equal => at.lsn.next(),
+            std::cmp::Ordering::Greater => Lsn(u64::MAX),
+        };
+        partitions.map(|p| next(position(p))).min().unwrap_or(Lsn(1))
+    }
+
+    fn replay(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
+        let Some(mut spec) = self.dir.stream(stream) else { return Ok(()) };
+        let held = |p: u16| self.manifest.generations(PartitionId(p)).newest.map(|i| i.position);
+        let floor = self.replica.owned().filter_map(held).filter(|p| p.epoch == stream.epoch).map(|p| p.lsn).max();
+        spec.floor = spec.floor.max(floor.unwrap_or_default());
+        let mut reader = StreamReader::open(&spec, from)?;
+        while let Some(frame) = reader.next()? {
+            self.tally.log_bytes += frame.bytes.len() as u64;
+            let mut differing = Vec::new();
+            let mut barriers = 0;
+            let applied = self.replica.apply(&frame, |_, reached| {
+                barriers += 1;
+                differing.extend(reached.differing);
+            });
+            self.tally.barriers += barriers;
+            let why = match applied {
+                Ok(edits) if differing.is_empty() => {
+                    self.tally.edits += edits;
+                    continue;
+                }
+                Ok(_) => {
+                    format!("at a barrier, slots {differing:?} have other digests than they had when it was written")
+                }
+                Err(error) => error.to_string(),
+            };
+            let (file, offset) = reader.place().unwrap_or((self.dir.path(), 0));
+            return Err(Corruption::new(file, offset, why).into());
+        }
+        if let Some(end) = reader.end() {
+            self.ends.push((stream, end.clone()));
+        }
+        Ok(())
+    }
+}

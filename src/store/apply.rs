@@ -1,0 +1,126 @@
+//! The one way in which data changes: an edit. Live core, recovery and mirror share it.
+//!
+//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What contradicts the state is:
+//! fields of a string, bytes of a hash, an expiry of a key that is missing.
+
+use super::slot_map::{Key, Tally, Tools};
+use super::{Database, Store};
+use crate::encoding::edit::{Change, Edit};
+use crate::ids::{Db, PartitionId, Slot};
+
+/// An edit that contradicts the state that it is applied to: a bug here, or a log that is not this data's.
+#[derive(Debug, thiserror::Error)]
+#[error("edit contradicts the state of {what}: {why}")]
+pub struct ApplyError {
+    what: Box<str>,
+    why: &'static str,
+}
+
+impl ApplyError {
+    #[cold]
+    pub(super) fn key(key: &[u8], why: &'static str) -> Self {
+        Self { what: format!("key \"{}\"", key.escape_ascii()).into(), why }
+    }
+
+    #[cold]
+    pub(super) fn slot(slot: Slot, why: &'static str) -> Self {
+        Self { what: format!("slot {slot}").into(), why }
+    }
+
+    #[cold]
+    fn partition(partition: PartitionId) -> Self {
+        Self { what: format!("partition {partition}").into(), why: NOT_HERE }
+    }
+}
+
+/// How much of what has been deleted is freed with each edit; an edit adds one record, and a bucket has up to seven.
+const BUCKETS_PER_EDIT: usize = 1;
+
+pub(super) const NOT_HERE: &str = "it is not in this store";
+
+impl Store {
+    /// Makes what the edit states so.
+    ///
+    /// # Errors
+    /// If the edit contradicts the state, or is of a partition that this store does not hold; then nothing has changed.
+    #[inline]
+    pub fn apply(&mut self, edit: &Edit<'_>) -> Result<(), ApplyError> {
+        match edit {
+            Edit::Key { db, slot, key, change } => self.apply_change(*db, *slot, key, change),
+            Edit::Flush { partition, db } => self.flush(*partition, *db),
+            Edit::SwapDb { partition, a, b } => self.swap(*partition, *a, *b),
+            Edit::Barrier { .. } => Ok(()),
+        }
+    }
+
+    fn apply_change(&mut self, db: Db, slot: Slot, key: &[u8], change: &Change<'_>) -> Result<(), ApplyError> {
+        let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
+        let partition = self.partition_index(slot);
+        let slots = usize::from(self.slots);
+        let database = self.databases[usize::from(db.0)].get_or_insert_with(|| {
+            self.memory += Database::memory_of(slots);
+            Database::new(slots)
+        });
+        let map = &mut database.slots[index];
+        let mut tally = Tally::new();
+        let tools = &mut Tools {
+            seed: self.seed,
+            tally: &mut tally,
+            clock: self.clock,
+            garbage: &mut self.garbage,
+            scratch: &mut self.scratch,
+        };
+        let key = Key::new(self.seed, key);
+        let result = match change {
+            Change::PutString { value, expire_at } => map.put_string(key, value, *expire_at, tools),
+            Change::WriteString { offset, bytes } => map.write_string(key, *offset, bytes, tools),
+            Change::PutHash { fields, expire_at } => map.put_hash(key, fields, *expire_at, tools),
+            Change::SetFields(fields) => map.set_fields(key, fields, tools),
+            Change::RemoveFields(fields) => map.remove_fields(key, fields, tools),
+            Change::SetExpiry(expire_at) => map.set_expiry(key, *expire_at, tools),
+            Change::Delete(_) => {
+                map.delete(key, tools);
+                Ok(())
+            }
+        };
+        self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
+        database.count(&tally);
+        self.memory = self.memory.wrapping_add_signed(tally.memory);
+        if !self.garbage.is_empty() {
+            self.memory -= self.garbage.free(BUCKETS_PER_EDIT);
+        }
+        result.map_err(|why| ApplyError::key(key.bytes, why))
+    }
+
+    fn flush(&mut self, partition: PartitionId, db: Db) -> Result<(), ApplyError> {
+        let range = self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))?;
+        self.restart_expiry();
+        if let Some(database) = &mut self.databases[usize::from(db.0)] {
+            self.memory -= database.clear(range, &mut self.garbage);
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, partition: PartitionId, a: Db, b: Db) -> Result<(), ApplyError> {
+        let range = self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))?;
+        if a == b || [a, b].iter().all(|db| self.databases[usize::from(db.0)].is_none()) {
+            return Ok(());
+        }
+        self.restart_expiry();
+        let slots = usize::from(self.slots);
+        for db in [a, b] {
+            self.databases[usize::from(db.0)].get_or_insert_with(|| {
+                self.memory += Database::memory_of(slots);
+                Database::new(slots)
+            });
+        }
+        let places = [usize::from(a.0), usize::from(b.0)];
+        if let Ok([Some(a), Some(b)]) = self.databases.get_disjoint_mut(places) {
+            let ((a_keys, a_expiring), (b_keys, b_expiring)) = (a.counts(range.clone()), b.counts(range.clone()));
+            (a.keys, b.keys) = (a.keys - a_keys + b_keys, b.keys - b_keys + a_keys);
+            (a.expiring, b.expiring) = (a.expiring - a_expiring + b_expiring, b.expiring - b_expiring + a_expiring);
+            a.slots[range.clone()].swap_with_slice(&mut b.slots[range]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Patterns of keys and fields, as `KEYS` and `SCAN … MATCH` take them: `*`, `?`, `[a-z]`, `[^a-z]`, and `\` before any of these.
+//!
+//! Time is bounded by the product of the two lengths and nothing recurses: only the last star needs to be gone back to, as every
+//! other element takes exactly one byte.
+
+/// Whether `text` fits `pattern`.
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to go on after the last star, and the first byte that the star has not yet taken.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            p += 1;
+            star = Some((p, t));
+            if p == pattern.len() {
+                return true;
+            }
+            continue;
+        }
+        if let Some(next) = element(pattern, p, text[t]) {
+            (p, t) = (next, t + 1);
+        } else if let Some((after, taken)) = star {
+            (p, t) = (after, taken + 1);
+            star = Some((after, t));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&b| b == b'*')
+}
+
+/// Whether a pattern fits every text.
+pub fn is_everything(pattern: &[u8]) -> bool {
+    pattern == b"*"
+}
+
+/// Whether the element of `pattern` at `at` fits `byte`: if so, where the next element begins.
+fn element(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
+    match *pattern.get(at)? {
+        b'?' => Some(at + 1),
+        b'[' => class(pattern, at + 1, byte),
+        b'\\' if at + 1 < pattern.len() => (pattern[at + 1] == byte).then_some(at + 2),
+        own => (own == byte).then_some(at + 1),
+    }
+}
+
+/// Whether the class whose first byte (after the bracket) is at `at` has `byte`: if so, where the next element begins. A class that is
+/// not closed ends with the pattern.
+fn class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
+    let negated = pattern.get(at) == Some(&b'^');
+    at += usize::from(negated);
+    let mut found = false;
+    loop {
+        match &pattern[at.min(pattern.len())..] {
+            [] => break,
+            [b'\\', escaped, ..] => {
+                found |= *escaped == byte;
+                at += 2;
+            }
+            [b']', ..] => {
+                at += 1;
+                break;
+            }
+            [first, b'-', last, ..] => {
+                found |= (*first.min(last)..=*first.max(last)).contains(&byte);
+                at += 3;
+            }
+            [own, ..] => {
+                found |= *own == byte;
+                at += 1;
+            }
+        }
+    }
+    (found != negated).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_fit_as_in_redis() {
+        let fit = |pattern: &str, text: &str| matches(pattern.as_bytes(), text.as_bytes());
+        for (pattern, text) in [
+            ("", ""),
+            ("*", ""),
+            ("*", "abc"),
+            ("a*c", "abbbc"),
+            ("a*b*c", "aXbYbZc"),
+            ("h?llo", "hello"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-b]llo", "hbllo"),
+            ("h[b-a]llo", "hallo"),
+            ("[\\]]", "]"),
+            ("\\*", "*"),
+            ("a\\", "a\\"),
+            ("[^]", "x"),
+            ("[abc", "c"),
+            ("**", "x"),
+        ] {
+            assert!(fit(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "a"),
+            ("?", ""),
+            ("a", "ab"),
+            ("h[^e]llo", "hello"),
+            ("[]", "x"),
+            ("\\*", "x"),
+            ("a*c", "ab"),
+            ("[a-c]", "d"),
+        ] {
+            assert!(!fit(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_exponential_time() {
+        let text = [b'a'; 2_000];
+        let mut pattern = b"a*".repeat(500);
+        pattern.push(b'b');
+        assert!(!matches(&pattern, &text));
+    }
+}

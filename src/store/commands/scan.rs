@@ -1,0 +1,160 @@
+//! Walks through keys and fields: SCAN, KEYS, HSCAN.
+//!
+//! A cursor of SCAN is a slot (the low 14 bits) and a place in it (the rest): slots are walked in their order, across all cores, and
+//! within a slot the store keeps the promise that a key that is there all along is seen.
+
+use super::glob;
+use super::parse::{self, integer_argument};
+use super::{Plan, Planned, Refused};
+use crate::encoding::resp::Reply;
+use crate::ids::{SLOTS, Slot};
+use crate::store::Entry;
+
+const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+const BAD_CURSOR: Refused = Refused::Because("ERR invalid cursor");
+/// Elements a call looks at unless `COUNT` says otherwise.
+const COUNT: usize = 10;
+
+/// The slot at which SCAN goes on from the cursor in this argument, to find its core; any if it is no cursor, which the plan refuses.
+pub fn cursor_slot(cursor: &[u8]) -> Slot {
+    parse::cursor(cursor).map_or(Slot(0), |cursor| split(cursor).0)
+}
+
+/// Slot and place in it.
+const fn split(cursor: u64) -> (Slot, u64) {
+    (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
+}
+
+/// Options of SCAN and HSCAN.
+struct Options<'a> {
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Options<'a> {
+    fn parse(mut words: impl Iterator<Item = &'a [u8]>, with_type: bool) -> Result<Self, Refused> {
+        let mut options = Self { pattern: None, type_name: None, count: COUNT };
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or(Refused::Syntax)?;
+            if word.eq_ignore_ascii_case(b"COUNT") {
+                let count = integer_argument(value)?;
+                options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Refused::Syntax)?;
+            } else if word.eq_ignore_ascii_case(b"MATCH") {
+                options.pattern = Some(value).filter(|pattern| !glob::is_everything(pattern));
+            } else if with_type && word.eq_ignore_ascii_case(b"TYPE") {
+                options.type_name = Some(value);
+            } else {
+                return Err(Refused::Syntax);
+            }
+        }
+        Ok(options)
+    }
+
+    fn fits(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+    }
+
+    fn fits_entry(&self, key: &[u8], entry: &Entry<'_>) -> bool {
+        let type_fits = |name: &[u8]| entry.value.type_name().as_bytes().eq_ignore_ascii_case(name);
+        self.type_name.is_none_or(type_fits) && self.fits(key)
+    }
+}
+
+impl Plan<'_, '_, '_> {
+    /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, in the slots of this store.
+    pub(super) fn scan(&mut self) -> Planned {
+        let cursor = parse::cursor(self.args.at(1)).ok_or(BAD_CURSOR)?;
+        let options = Options::parse(self.args.from(2), true)?;
+        let end = u32::from(self.context.owned.end) * u32::from(self.context.partitions.slots_each());
+        let (mut slot, mut place) = split(cursor);
+        let mut left = options.count;
+        let (store, db, now) = (self.store, self.context.db, self.context.now);
+        let mut keys = Vec::new();
+        let mut found = 0;
+        let mut elements = Reply::new(&mut keys, self.reply.protocol());
+        let next = loop {
+            place = store.scan_slot(db, slot, place, left, |key, entry| {
+                left = left.saturating_sub(1);
+                if entry.expire_at.is_none_or(|at| at >= now) && options.fits_entry(key, &entry) {
+                    elements.bulk(key);
+                    found += 1;
+                }
+            });
+            if place != 0 {
+                if left == 0 {
+                    break place << SLOT_BITS | u64::from(slot.0);
+                }
+                continue;
+            }
+            let following = u32::from(slot.0) + 1;
+            if following >= u32::from(SLOTS) {
+                break 0;
+            }
+            slot = Slot(following as u16);
+            if left == 0 || following >= end {
+                break following.into();
+            }
+        };
+        self.reply.array(2);
+        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        self.reply.array(found);
+        self.reply.raw(&keys);
+        Ok(())
+    }
+
+    /// KEYS pattern: those in this store.
+    pub(super) fn keys(&mut self) -> Planned {
+        let pattern = Some(self.args.at(1)).filter(|pattern| !glob::is_everything(pattern));
+        let options = Options { pattern, type_name: None, count: usize::MAX };
+        let each = self.context.partitions.slots_each();
+        let slots = self.context.owned.start * each..self.context.owned.end * each;
+        let (store, db, now) = (self.store, self.context.db, self.context.now);
+        self.reply.array_of(|reply| {
+            let mut found = 0;
+            for slot in slots {
+                let mut place = 0;
+                loop {
+                    place = store.scan_slot(db, Slot(slot), place, usize::MAX, |key, entry| {
+                        if entry.expire_at.is_none_or(|at| at >= now) && options.fits(key) {
+                            reply.bulk(key);
+                            found += 1;
+                        }
+                    });
+                    if place == 0 {
+                        break;
+                    }
+                }
+            }
+            found
+        });
+        Ok(())
+    }
+
+    /// HSCAN key cursor [MATCH pattern] [COUNT count]
+    pub(super) fn hscan(&mut self) -> Planned {
+        let cursor = parse::cursor(self.args.at(2)).ok_or(BAD_CURSOR)?;
+        let Some(hash) = self.first_hash()? else {
+            self.reply.array(2);
+            self.reply.bulk(b"0");
+            self.reply.array(0);
+            return Ok(());
+        };
+        let options = Options::parse(self.args.from(3), false)?;
+        let mut fields = Vec::new();
+        let mut found = 0;
+        let mut elements = Reply::new(&mut fields, self.reply.protocol());
+        let next = hash.scan(cursor, options.count, |name, value| {
+            if options.fits(name) {
+                elements.bulk(name);
+                elements.bulk(value);
+                found += 2;
+            }
+        });
+        self.reply.array(2);
+        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        self.reply.array(found);
+        self.reply.raw(&fields);
+        Ok(())
+    }
+}

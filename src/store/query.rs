@@ -1,0 +1,120 @@
+//! Reading a store: one key, many keys, all in all. Whether a key's time has come is for the caller to see.
+
+use super::digest;
+use super::slot_map::{SlotMap, entry_of, memory_of};
+use super::table::below;
+use super::{Digest, Entry, Store};
+use crate::ids::{Db, PartitionId, Slot};
+
+impl Store {
+    #[inline]
+    pub(super) fn map(&self, db: Db, slot: Slot) -> Option<&SlotMap> {
+        self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
+    }
+
+    /// A slot in each database that has been written to.
+    pub(super) fn maps(&self, slot: Slot) -> impl Iterator<Item = (Db, &SlotMap)> {
+        let index = self.index(slot);
+        Db::all()
+            .zip(&self.databases)
+            .filter_map(move |(db, database)| Some((db, database.as_ref()?.slots.get(index?)?)))
+    }
+
+    #[inline]
+    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&super::record::Record> {
+        self.map(db, slot)?.table.find(self.seed.hash(key), key)
+    }
+
+    /// The key's content, whether or not its time has come.
+    #[inline]
+    pub fn get(&self, db: Db, slot: Slot, key: &[u8]) -> Option<Entry<'_>> {
+        self.record(db, slot, key).map(entry_of)
+    }
+
+    /// As [`Self::get`]; the key counts as used at `now_s`, a coarse clock in seconds. No edit: the time of use is not part of the state.
+    #[inline]
+    pub fn get_used(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) -> Option<Entry<'_>> {
+        let record = self.record(db, slot, key)?;
+        // Most uses follow another within the same second: those leave the cache line clean.
+        if record.clock() != now_s {
+            record.touch(now_s);
+        }
+        Some(entry_of(record))
+    }
+
+    /// Sets the coarse clock by which keys that are written from now on count as used.
+    #[inline]
+    pub const fn set_clock(&mut self, now_s: u32) {
+        self.clock = now_s;
+    }
+
+    /// Coarse time of the last use, as [`Self::get_used`] and [`Self::set_clock`] noted it.
+    pub fn last_use(&self, db: Db, slot: Slot, key: &[u8]) -> Option<u32> {
+        self.record(db, slot, key).map(|record| record.clock())
+    }
+
+    /// Bytes of memory that the key takes (MEMORY USAGE), its share of the tables included.
+    pub fn memory_of(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
+        let map = self.map(db, slot)?;
+        let record = map.table.find(self.seed.hash(key), key)?;
+        Some(memory_of(record) + map.table.memory() / map.table.len().max(1))
+    }
+
+    /// Keys in `db`, whether or not their time has come.
+    pub fn len(&self, db: Db) -> usize {
+        self.databases[usize::from(db.0)].as_ref().map_or(0, |database| database.keys)
+    }
+
+    /// Whether there is no key in `db`.
+    pub fn is_empty(&self, db: Db) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Keys in `db` that will expire.
+    pub fn expiring(&self, db: Db) -> usize {
+        self.databases[usize::from(db.0)].as_ref().map_or(0, |database| database.expiring)
+    }
+
+    /// Bytes of memory taken by all data (the allocator's size classes and tables included).
+    pub const fn used_memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The cursor is below
+    /// 2^48. Keys that are there all along are visited, however many come and go between calls; some may be visited twice.
+    pub fn scan_slot(
+        &self,
+        db: Db,
+        slot: Slot,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8], Entry<'_>),
+    ) -> u64 {
+        let Some(map) = self.map(db, slot) else { return 0 };
+        map.table.scan(cursor, count, |record| visit(record.key(), entry_of(record)))
+    }
+
+    /// A key at random from `db`, each as likely as any other; `random` gives uniform 64-bit numbers.
+    pub fn random_key(&self, db: Db, mut random: impl FnMut() -> u64) -> Option<(Slot, &[u8])> {
+        let database = self.databases[usize::from(db.0)].as_ref()?;
+        let mut left = (database.keys > 0).then(|| below(random(), database.keys))?;
+        for (index, map) in database.slots.iter().enumerate() {
+            if left < map.table.len() {
+                let slot = Slot(self.first_slot + index as u16);
+                return map.table.random(random).map(|record| (slot, record.key()));
+            }
+            left -= map.table.len();
+        }
+        None
+    }
+
+    /// The digest of a slot's content over all databases.
+    pub fn digest(&self, slot: Slot) -> Digest {
+        self.maps(slot).map(|(db, map)| Digest(digest::of_database(db, map.digest))).sum()
+    }
+
+    /// Digests of a partition's slots, in order; of one that is not here, those of an empty one.
+    pub fn digests(&self, partition: PartitionId) -> Vec<u64> {
+        self.partitions.slots(partition).map(|slot| self.digest(Slot(slot)).0).collect()
+    }
+}

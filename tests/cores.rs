@@ -1,0 +1,52 @@
+//! Promise: the data does not depend on the number of cores; it may change at every start.
+
+mod harness;
+
+use std::thread::{available_parallelism, sleep};
+use std::time::Duration;
+
+use harness::{Dump, Home, Ledger, Load, rng};
+
+/// Numbers of cores of the lives to come: up and down, no more than this machine has.
+fn lives() -> Vec<u16> {
+    let most = available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
+    [2, 1, 2, 4, 3, 1, 2].into_iter().map(|cores: u16| cores.min(most)).collect()
+}
+
+fn restart_with_other_numbers(mut home: Home) {
+    let mut rng = rng();
+    let mut past: Vec<Ledger> = Vec::new();
+    let mut before: Option<Dump> = None;
+    for (life, cores) in lives().into_iter().enumerate() {
+        home.change("server.cores", &cores.to_string());
+        let mut server = home.start();
+        past.iter_mut().for_each(|ledger| ledger.settle_without_loss(&server));
+        if let Some(before) = before.take() {
+            before.assert_same(&Dump::take(&server));
+        }
+        let mut load = Load::new(&format!("life{life}"));
+        load.cores = cores;
+        load.writes = 3_000;
+        let running = load.start(&server, &mut rng);
+        if life % 2 == 0 {
+            sleep(Duration::from_millis(rng.u64(0..300)));
+            server.kill();
+            past.push(running.join());
+        } else {
+            past.push(running.join());
+            before = Some(Dump::take(&server));
+            assert!(server.terminate().success());
+        }
+    }
+}
+
+#[test]
+fn with_the_log_alone() {
+    restart_with_other_numbers(Home::new().set("log.durability", "sync"));
+}
+
+#[test]
+fn with_snapshots_and_logs_of_many_epochs() {
+    let home = Home::with_node().set("log.durability", "sync").set("checkpoint.every_edits", "500");
+    restart_with_other_numbers(home.set("log.segment_bytes", "1048576"));
+}

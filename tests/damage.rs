@@ -1,0 +1,315 @@
+//! Promise: whatever happens to the bytes of a stopped server, the next start either refuses, naming file and place, or holds everything
+//! that was acknowledged. It never starts with a hole, with a wrong value or empty.
+
+mod harness;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use harness::{Home, Refused, Server, rng, rounds, verify};
+
+/// As sysexits has it: the input data was incorrect.
+const DATA_ERROR: i32 = 65;
+/// Number of acknowledged writes, each in a commit of its own.
+const WRITES: usize = 12;
+
+/// How the server ends before the damage is done.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Killed,
+    Stopped,
+}
+
+/// A home whose small log holds [`WRITES`] keys, all acknowledged as durable.
+fn written(end: End) -> Home {
+    let home = Home::new().set("server.cores", "1").set("log.durability", "sync").set("log.segment_bytes", "1048576");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    for n in 0..WRITES {
+        assert_eq!(conn.call(&format!("SET key:{n} value:{n}")).text(), "OK");
+    }
+    // When the log falls idle it writes down how far it is durable.
+    sleep(Duration::from_millis(500));
+    match end {
+        End::Killed => server.kill(),
+        End::Stopped => assert!(server.terminate().success()),
+    }
+    home
+}
+
+/// How many of the writes are held; panics unless they are the first ones, and whole.
+fn held(server: &Server) -> usize {
+    let mut conn = server.connect();
+    let values: Vec<Option<String>> = (0..WRITES)
+        .map(|n| conn.call(&format!("GET key:{n}")).bytes().map(|value| String::from_utf8_lossy(value).into_owned()))
+        .collect();
+    let held = values.iter().take_while(|value| value.is_some()).count();
+    assert!(values[held..].iter().all(Option::is_none), "a hole: {values:?}");
+    assert!(values.iter().take(held).enumerate().all(|(n, value)| *value == Some(format!("value:{n}"))), "{values:?}");
+    assert_eq!(conn.call("DBSIZE").int(), i64::try_from(held).expect("a count"));
+    held
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path(), extension));
+        } else if entry.path().extension().is_some_and(|found| found == extension) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The only segment that holds edits.
+fn segment(home: &Home) -> PathBuf {
+    let segments = files(&home.data().join("log"), "seg");
+    segments.into_iter().max_by_key(|path| used_bytes(path)).expect("a segment")
+}
+
+/// Where the last byte that is not zero ends.
+fn used_bytes(path: &Path) -> u64 {
+    let bytes = fs::read(path).expect("read a segment");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("create a directory");
+    for entry in fs::read_dir(from).expect("list a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copy a file");
+        }
+    }
+}
+
+/// Runs `attempt` on the home's data and puts the data back afterwards.
+fn with_copy<T>(home: &Home, attempt: impl FnOnce() -> T) -> T {
+    let original = home.path().join("original");
+    if !original.exists() {
+        copy(&home.data(), &original);
+    }
+    let result = attempt();
+    fs::remove_dir_all(home.data()).expect("remove the damaged data");
+    copy(&original, &home.data());
+    result
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("open a file to damage");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("read a byte");
+    byte[0] ^= 1 << (at % 8);
+    file.write_all_at(&byte, at).expect("write a byte");
+}
+
+fn assert_says_where(refused: &Refused, path: &Path, what: &str) {
+    assert_eq!(refused.status.code(), Some(DATA_ERROR), "{what}: {refused}");
+    let name = path.file_name().expect("a file's name").to_string_lossy();
+    assert!(refused.log.contains(&*name), "{what}: the refusal does not name {name}: {refused}");
+}
+
+/// Starts on damaged data: refused by name, or all is held.
+fn start_refuses_or_holds_all(home: &Home, path: &Path, what: &str) -> bool {
+    match home.try_start() {
+        Ok(server) => {
+            assert_eq!(held(&server), WRITES, "{what}: acknowledged writes are lost");
+            true
+        }
+        Err(refused) => {
+            assert_says_where(&refused, path, what);
+            false
+        }
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_log_is_seen_by_inspect() {
+    for end in [End::Killed, End::Stopped] {
+        let home = written(end);
+        let segment = segment(&home);
+        let used = used_bytes(&segment);
+        assert_eq!(verify(&home.data()).code, Some(0));
+        let (mut sound, mut corrupt) = (0, 0);
+        let bytes = fs::read(&segment).expect("read a segment");
+        for at in 0..used {
+            // The zeros that fill a block up are not looked at one by one: every 64th stands for its neighbours.
+            let window = at.saturating_sub(8) as usize..(at as usize + 8).min(bytes.len());
+            if at % 64 != 0 && bytes[window].iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            flip(&segment, at);
+            let verdict = verify(&home.data());
+            flip(&segment, at);
+            match verdict.code {
+                Some(0) => sound += 1,
+                Some(DATA_ERROR) => corrupt += 1,
+                other => panic!("byte {at}: {other:?}: {}", verdict.text),
+            }
+        }
+        eprintln!("{used} bytes: {sound} flips harmless, {corrupt} corrupt");
+        assert!(corrupt > sound, "{sound} flips harmless, {corrupt} corrupt");
+    }
+}
+
+#[test]
+fn a_start_on_a_flipped_byte_refuses_or_holds_all_as_inspect_says() {
+    let mut rng = rng();
+    for end in [End::Killed, End::Stopped] {
+        let home = written(end);
+        let segment = segment(&home);
+        let used = used_bytes(&segment);
+        for _ in 0..rounds(40) {
+            let at = rng.u64(0..used);
+            with_copy(&home, || {
+                flip(&segment, at);
+                let verdict = verify(&home.data());
+                let started = start_refuses_or_holds_all(&home, &segment, &format!("byte {at} of {used} flipped"));
+                assert_eq!(started, verdict.code == Some(0), "byte {at}: start and inspect differ: {}", verdict.text);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_start_on_a_log_that_was_cut_refuses_or_holds_a_first_part() {
+    let mut rng = rng();
+    for end in [End::Killed, End::Stopped] {
+        let home = written(end);
+        let segment = segment(&home);
+        let used = used_bytes(&segment);
+        let blocks = (0..=used / 4096).map(|block| block * 4096);
+        let cuts: Vec<u64> = blocks.chain((0..rounds(20)).map(|_| rng.u64(0..used))).collect();
+        for at in cuts {
+            let what = format!("cut at byte {at} of {used}");
+            with_copy(&home, || {
+                let file = OpenOptions::new().write(true).open(&segment).expect("open a segment");
+                file.set_len(at).expect("cut a segment");
+                match home.try_start() {
+                    Ok(server) if end == End::Stopped => assert_eq!(held(&server), WRITES, "{what}"),
+                    Ok(server) => eprintln!("{what}: {} of {WRITES} held", held(&server)),
+                    Err(refused) => assert_says_where(&refused, &segment, &what),
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn zeros_and_frames_in_the_wrong_place_are_no_frames() {
+    let home = written(End::Killed);
+    let segment = segment(&home);
+    let blocks = used_bytes(&segment) / 4096;
+    for block in 1..blocks {
+        for (what, source) in [("zeroed", None), ("copied over", Some(block - 1)), ("copied over", Some(1))] {
+            if source == Some(block) {
+                continue;
+            }
+            with_copy(&home, || {
+                let file = OpenOptions::new().read(true).write(true).open(&segment).expect("open a segment");
+                let mut bytes = vec![0; 4096];
+                if let Some(source) = source {
+                    file.read_exact_at(&mut bytes, source * 4096).expect("read a block");
+                }
+                file.write_all_at(&bytes, block * 4096).expect("write a block");
+                start_refuses_or_holds_all(&home, &segment, &format!("block {block} {what} by {source:?}"));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_is_noticed() {
+    for end in [End::Killed, End::Stopped] {
+        let home = written(end);
+        let segment = segment(&home);
+        with_copy(&home, || {
+            fs::remove_file(&segment).expect("remove a segment");
+            let refused = home.try_start().err().expect("a start without the log must be refused");
+            assert_eq!(refused.status.code(), Some(DATA_ERROR), "{refused}");
+        });
+        with_copy(&home, || {
+            File::create(&segment).expect("empty a segment");
+            let refused = home.try_start().err().expect("a start with an empty log must be refused");
+            assert_says_where(&refused, &segment, "an empty segment");
+        });
+    }
+}
+
+#[test]
+fn one_copy_of_the_manifest_is_enough_and_none_is_not() {
+    let home = written(End::Stopped);
+    let manifests = ["manifest.0", "manifest.1"].map(|name| home.data().join(name));
+    for manifest in &manifests {
+        let length = fs::metadata(manifest).expect("a manifest").len();
+        for at in [0, length / 2, length - 1] {
+            with_copy(&home, || {
+                flip(manifest, at);
+                let what = format!("byte {at} of a manifest flipped");
+                assert!(start_refuses_or_holds_all(&home, manifest, &what), "{what}: refused");
+            });
+        }
+    }
+    with_copy(&home, || {
+        manifests.iter().for_each(|manifest| flip(manifest, 0));
+        let refused = home.try_start().err().expect("a start without a manifest must be refused");
+        assert_says_where(&refused, &manifests[0], "both manifests flipped");
+    });
+    with_copy(&home, || {
+        manifests.iter().for_each(|manifest| fs::remove_file(manifest).expect("remove a manifest"));
+        let refused = home.try_start().err().expect("data without a manifest must not be taken for an empty directory");
+        assert_eq!(refused.status.code(), Some(DATA_ERROR), "{refused}");
+    });
+}
+
+#[test]
+fn a_damaged_snapshot_costs_time_or_a_refusal_but_no_data() {
+    let mut rng = rng();
+    let home = Home::with_node().set("server.cores", "1").set("log.durability", "sync");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    for generation in 0..2 {
+        for n in 0..WRITES {
+            conn.call(&format!("SET key:{n} older:{n}"));
+            conn.call(&format!("SET key:{n} value:{n}"));
+        }
+        assert_eq!(conn.call("SAVE").text(), "OK", "generation {generation}");
+    }
+    assert!(server.terminate().success());
+    for _ in 0..rounds(15) {
+        let snapshots = files(&home.data().join("snapshots"), "snap");
+        let snapshot = rng.choice(&snapshots).expect("a snapshot").clone();
+        let length = fs::metadata(&snapshot).expect("a snapshot").len();
+        let what = format!("{} damaged", snapshot.display());
+        with_copy(&home, || {
+            match rng.u8(0..3) {
+                0 => flip(&snapshot, rng.u64(0..length)),
+                1 => {
+                    let file = OpenOptions::new().write(true).open(&snapshot).expect("open a snapshot");
+                    file.set_len(rng.u64(0..length)).expect("cut a snapshot");
+                }
+                _ => fs::remove_file(&snapshot).expect("remove a snapshot"),
+            }
+            start_refuses_or_holds_all(&home, &snapshot, &what);
+        });
+    }
+}
+
+#[test]
+fn unknown_files_are_not_deleted() {
+    let home = written(End::Stopped);
+    let strangers = [home.data().join("notes.txt"), home.data().join("log").join("notes.txt")];
+    strangers.iter().for_each(|path| fs::write(path, "mine").expect("write a file"));
+    let mut server = home.start();
+    assert_eq!(held(&server), WRITES);
+    assert!(server.terminate().success());
+    let kept = files(&home.data(), "txt");
+    assert_eq!(kept.len(), strangers.len(), "{kept:?}");
+}

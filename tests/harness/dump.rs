@@ -1,0 +1,100 @@
+//! Everything that a client can see.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::resp::Conn;
+use super::server::Server;
+
+/// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has one field, named "".
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
+
+/// Type, fields and time of expiry.
+pub type Content = (String, BTreeMap<Vec<u8>, Vec<u8>>, i64);
+
+impl Dump {
+    /// Reads everything, database by database.
+    pub fn take(server: &Server) -> Self {
+        let mut conn = server.connect();
+        let mut dump = Self::default();
+        for db in 0..16u8 {
+            conn.command(&["SELECT", &db.to_string()]);
+            let keys = scan(&mut conn);
+            for chunk in keys.chunks(100) {
+                dump.add(&mut conn, db, chunk);
+            }
+        }
+        dump
+    }
+
+    fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
+        let each =
+            |command: &str| keys.iter().map(|key| vec![command.as_bytes().to_vec(), key.clone()]).collect::<Vec<_>>();
+        let types = conn.pipeline(&each("TYPE"));
+        let expiries = conn.pipeline(&each("PEXPIRETIME"));
+        let reads: Vec<Vec<Vec<u8>>> = keys
+            .iter()
+            .zip(&types)
+            .map(|(key, kind)| {
+                vec![if kind.text() == "hash" { "HGETALL" } else { "GET" }.as_bytes().to_vec(), key.clone()]
+            })
+            .collect();
+        let values = conn.pipeline(&reads);
+        for (((key, kind), expiry), value) in keys.iter().zip(types).zip(expiries).zip(values) {
+            let kind = kind.text();
+            let fields: BTreeMap<_, _> = match kind.as_str() {
+                "hash" => value.pairs().into_iter().collect(),
+                "string" => value.bytes().map(|value| (Vec::new(), value.to_vec())).into_iter().collect(),
+                // It expired between the scan and now.
+                "none" => continue,
+                other => panic!("a key of type {other}"),
+            };
+            if !fields.is_empty() {
+                self.0.insert((db, key.clone()), (kind, fields, expiry.int()));
+            }
+        }
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Panics, naming the first differences, unless both are the same.
+    pub fn assert_same(&self, later: &Self) {
+        if self == later {
+            return;
+        }
+        let keys: std::collections::BTreeSet<_> = self.0.keys().chain(later.0.keys()).collect();
+        let different = keys.into_iter().filter(|key| self.0.get(*key) != later.0.get(*key));
+        let lines: Vec<String> = different
+            .take(10)
+            .map(|key| {
+                let show = |dump: &Self| dump.0.get(key).map_or("missing".to_owned(), |content| format!("{content:?}"));
+                format!("{} {}: first {}, then {}", key.0, key.1.escape_ascii(), show(self), show(later))
+            })
+            .collect();
+        panic!("{} keys, then {}; these differ:\n{}", self.len(), later.len(), lines.join("\n"));
+    }
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.len())
+    }
+}
+
+fn scan(conn: &mut Conn) -> Vec<Vec<u8>> {
+    let mut keys = std::collections::BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let reply = conn.command(&["SCAN", &cursor, "COUNT", "1000"]);
+        let [next, found] = reply.items() else { panic!("not a reply to SCAN: {reply:?}") };
+        keys.extend(found.items().iter().filter_map(|key| key.bytes().map(<[u8]>::to_vec)));
+        cursor = next.text();
+        if cursor == "0" {
+            return keys.into_iter().collect();
+        }
+    }
+}

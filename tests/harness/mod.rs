@@ -1,0 +1,32 @@
+//! What the tests of the whole program share: real server processes, real connections, and a ledger of what was acknowledged.
+//!
+//! * [`Home`] is a data directory with ports of its own; [`Server`] is one life of a server in it. Tests run side by side.
+//! * [`Conn`] is a connection that sees every byte; the `redis` crate is used where a library's view is wanted.
+//! * [`Load`] writes until it is told to stop or the server dies; the [`Ledger`] it leaves says what must be held afterwards.
+//! * [`Dump`] is everything that a client can see.
+//!
+//! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests that kill,
+//! `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a wrong server.
+#![expect(dead_code, unused_imports, reason = "every test file takes the part that it needs")]
+
+mod chance;
+mod dump;
+mod home;
+mod inspect;
+mod journal;
+mod ledger;
+mod load;
+mod ports;
+mod process;
+mod resp;
+mod server;
+
+pub use chance::{rng, rounds};
+pub use dump::Dump;
+pub use home::{Home, Peer};
+pub use inspect::{Verdict, verify};
+pub use ledger::{Ledger, Lost, Seen};
+pub use load::{Load, Running};
+pub use process::{Process, eventually};
+pub use resp::{Conn, Value, encode};
+pub use server::{Refused, Server};
