@@ -28,8 +28,8 @@ use crate::ids::{CoreId, Epoch, Lsn};
 pub const BLOCK: usize = 4096;
 /// Bytes of a frame before its body.
 pub const FRAME_HEADER: usize = DURABLE + 8;
-/// Longest body of a frame in bytes; keeps every sum of lengths far from overflow.
-pub const MAX_BODY: usize = 1 << 30;
+/// Longest body of a frame in bytes: what Linux writes in one call, with some room for the header.
+pub const MAX_BODY: usize = (2 << 30) - (64 << 10);
 
 const MAGIC: [u8; 4] = *b"RBFR";
 const CRC: usize = 4;
@@ -157,6 +157,13 @@ impl FrameHeader {
         frame[self.len()..].fill(0);
     }
 
+    /// How long the frame is whose first bytes these are, header and body, if nothing in it is damaged; `None` if no frame has
+    /// that length or begins like this.
+    pub fn claimed_len(header: &[u8; FRAME_HEADER]) -> Option<usize> {
+        let body_len = u32_at(header, BODY_LEN) as usize;
+        if header[..CRC] == MAGIC && body_len <= MAX_BODY { Some(FRAME_HEADER + body_len) } else { None }
+    }
+
     /// The header of the frame at the start of `bytes`, whose checksum is right. `bytes` may go on after the frame.
     ///
     /// # Errors
@@ -166,11 +173,8 @@ impl FrameHeader {
         if header[..CRC] != MAGIC {
             return Err(FrameError::Magic);
         }
-        let body_len = u32_at(header, BODY_LEN);
-        if body_len as usize > MAX_BODY {
-            return Err(FrameError::Length);
-        }
-        let len = FRAME_HEADER + body_len as usize;
+        let len = Self::claimed_len(header).ok_or(FrameError::Length)?;
+        let body_len = (len - FRAME_HEADER) as u32;
         let Some(frame) = bytes.get(..len) else { return Err(FrameError::Short(len)) };
         if checksum(id, &frame[BODY_LEN..]) != u32_at(header, CRC) {
             return Err(FrameError::Checksum);

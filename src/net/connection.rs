@@ -52,8 +52,12 @@ pub enum Hold {
     No,
     /// The log, or the queue to another core, has no room. It stands in the list of stalled connections.
     Stalled,
+    /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`).
+    Settling,
     /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
     Blocked(Ticket),
+    /// The client has ended the server (`SHUTDOWN`).
+    Ending,
 }
 
 /// Whether a connection is to be closed.

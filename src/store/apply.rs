@@ -33,6 +33,9 @@ impl ApplyError {
     }
 }
 
+/// How much of what has been deleted is freed with each edit; an edit adds one record, and a bucket has up to seven.
+const BUCKETS_PER_EDIT: usize = 1;
+
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
@@ -60,7 +63,13 @@ impl Store {
         });
         let map = &mut database.slots[index];
         let mut tally = Tally::new();
-        let tools = &mut Tools { seed: self.seed, tally: &mut tally, clock: self.clock, scratch: &mut self.scratch };
+        let tools = &mut Tools {
+            seed: self.seed,
+            tally: &mut tally,
+            clock: self.clock,
+            garbage: &mut self.garbage,
+            scratch: &mut self.scratch,
+        };
         let key = Key::new(self.seed, key);
         let result = match change {
             Change::PutString { value, expire_at } => map.put_string(key, value, *expire_at, tools),
@@ -77,6 +86,9 @@ impl Store {
         self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
         database.count(&tally);
         self.memory = self.memory.wrapping_add_signed(tally.memory);
+        if !self.garbage.is_empty() {
+            self.memory -= self.garbage.free(BUCKETS_PER_EDIT);
+        }
         result.map_err(|why| ApplyError::key(key.bytes, why))
     }
 
@@ -84,7 +96,7 @@ impl Store {
         let range = self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))?;
         self.restart_expiry();
         if let Some(database) = &mut self.databases[usize::from(db.0)] {
-            self.memory -= database.clear(range);
+            self.memory -= database.clear(range, &mut self.garbage);
         }
         Ok(())
     }

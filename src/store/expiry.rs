@@ -15,6 +15,8 @@ use crate::ids::{DATABASES, Db, Slot};
 
 /// How many slots with nothing due in them cost as much as a key.
 const HINTS_PER_KEY: usize = 8;
+/// How many keys a bucket has that is freed.
+const KEYS_PER_BUCKET: usize = 7;
 
 /// Where the search goes on.
 #[derive(Clone, Copy, Default)]
@@ -37,9 +39,13 @@ struct Within {
 }
 
 impl Store {
-    /// Looks at about `budget` keys for such whose time has come and passes them to `found`; goes on next time where it ended. At most one
-    /// segment of a table more than `budget` is looked at. Returns whether a whole round was completed.
+    /// Looks at about `budget` keys for such whose time has come and passes them to `found`; goes on next time where it ended. What has been
+    /// deleted and is not yet freed comes first, at the same price. Returns whether all is done: a round completed, nothing left to free.
     pub fn expired(&mut self, now: UnixMillis, budget: usize, mut found: impl FnMut(Db, Slot, &[u8])) -> bool {
+        if !self.garbage.is_empty() {
+            self.memory -= self.garbage.free(budget.div_ceil(KEYS_PER_BUCKET));
+            return false;
+        }
         let mut budget = budget.saturating_mul(HINTS_PER_KEY);
         let mut at = std::mem::take(&mut self.expiry);
         while at.partition < self.next_expiry.len() {

@@ -14,10 +14,13 @@ pub(super) struct FieldTable {
 }
 
 impl FieldTable {
+    /// Bytes of memory that it takes besides its table and records.
+    pub const OWN_MEMORY: usize = allocated(size_of::<Self>());
+
     /// No fields yet, and room for `count`.
     pub fn with_capacity(seed: Seed, count: usize) -> Self {
         let mut table = Table::default();
-        let memory = allocated(size_of::<Self>()).wrapping_add_signed(table.reserve(count));
+        let memory = Self::OWN_MEMORY.wrapping_add_signed(table.reserve(count));
         Self { table, seed, digest: 0, memory }
     }
 
@@ -64,10 +67,15 @@ impl FieldTable {
 
     /// Removes a field, if it is there.
     pub fn remove(&mut self, key: KeyDigest, name: &[u8]) {
-        if let Some((record, delta)) = self.table.remove(self.seed, self.seed.hash(name), name) {
+        if let Some((record, delta)) = self.table.remove(self.seed.hash(name), name) {
             self.digest = self.digest.wrapping_sub(key.field(name, record.bytes()));
             self.memory = (self.memory - record.memory()).wrapping_add_signed(delta);
         }
+    }
+
+    /// The table, of records that hold a value each. What it takes is [`Self::memory`] less [`Self::OWN_MEMORY`].
+    pub fn into_table(self) -> Table {
+        self.table
     }
 
     /// Names and values, in no particular order.

@@ -5,14 +5,15 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `record` | a key and its value in one allocation |
+//! | `head`, `record` | a key and its value in one allocation |
 //! | `segment`, `table` | records found by key: a small table, and any number of those, growing one at a time |
 //! | `packed`, `fields`, `hash` | small hashes, large hashes, and reading either |
-//! | `slot_map` | the keys of one slot in one database: what each edit does to them |
+//! | `slot_map`, `slot_hash` | the keys of one slot in one database: what each edit does to them |
 //! | `apply` | an edit, to the store |
 //! | `query`, `expiry` | reading; finding keys whose time has come |
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
 //! | `digest`, `memory` | what content adds up to; what it takes |
+//! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
 //!
 //! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
 
@@ -21,7 +22,10 @@ pub mod commands;
 mod digest;
 mod expiry;
 mod fields;
+mod garbage;
 mod hash;
+mod head;
+mod lookahead;
 mod memory;
 mod packed;
 mod placement;
@@ -30,6 +34,7 @@ mod query;
 mod record;
 mod section;
 mod segment;
+mod slot_hash;
 mod slot_map;
 mod table;
 #[cfg(test)]
@@ -40,10 +45,12 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use hash::HashRef;
+pub use lookahead::Sought;
 
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};
 use expiry::ExpiryCursor;
+use garbage::Garbage;
 use memory::allocated;
 use slot_map::{NEVER, SlotMap, Tally};
 use table::Seed;
@@ -81,6 +88,7 @@ pub struct Store {
     /// Per partition, a time before which no key expires; see `expiry`.
     next_expiry: Vec<u64>,
     expiry: ExpiryCursor,
+    garbage: Garbage,
     /// Where packed hashes are put together; kept for its room.
     scratch: Vec<u8>,
 }
@@ -107,6 +115,7 @@ impl Store {
             seed: Seed::get(),
             next_expiry: vec![NEVER; usize::from(count)],
             expiry: ExpiryCursor::default(),
+            garbage: Garbage::default(),
             scratch: Vec::new(),
         }
     }
@@ -142,10 +151,10 @@ impl Database {
         self.expiring = self.expiring.wrapping_add_signed(tally.expiring);
     }
 
-    /// Drops what is in some slots; returns how many bytes of memory that were.
-    fn clear(&mut self, slots: Range<usize>) -> usize {
+    /// Empties some slots; returns how many bytes of memory have been freed at once.
+    fn clear(&mut self, slots: Range<usize>, garbage: &mut Garbage) -> usize {
         let (keys, expiring) = self.counts(slots.clone());
         (self.keys, self.expiring) = (self.keys - keys, self.expiring - expiring);
-        self.slots[slots].iter_mut().map(|map| std::mem::take(map).memory()).sum()
+        self.slots[slots].iter_mut().map(|map| garbage.push(std::mem::take(map).table)).sum()
     }
 }

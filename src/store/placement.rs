@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::garbage::Garbage;
 use super::slot_map::{NEVER, SlotMap};
 use super::{Database, Store};
 use crate::ids::{PartitionId, Slot};
@@ -106,13 +107,14 @@ impl Store {
         self.restart_expiry();
         let index = usize::from(partition.0 - self.owned().start);
         for database in self.databases.iter_mut().flatten() {
-            self.memory -= database.clear(range.clone());
+            self.memory -= database.clear(range.clone(), &mut self.garbage);
         }
         self.next_expiry[index] = NEVER;
     }
 
     /// Counts keys and memory from the ground up, after slots came or went.
     fn recount(&mut self) {
+        self.garbage = Garbage::default();
         self.memory = 0;
         for database in self.databases.iter_mut().flatten() {
             *database = Database::of(std::mem::take(&mut database.slots));

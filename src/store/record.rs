@@ -1,8 +1,8 @@
-//! One key and its value (or one field of a large hash and its value) in one allocation. The only file of the store with unsafe code.
+//! One key and its value, or one field of a large hash and its value, in one allocation.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | length of the value, 30 bits; length of the key, 30 bits; kind, 3 bits; whether it expires, 1 bit |
+//! | 8 | the [`Head`]: lengths, kind, whether it expires |
 //! | 4 | coarse time of the last use |
 //! | 8 or 0 | when it expires, if it does |
 //! | … | the key |
@@ -13,35 +13,16 @@
 //!
 //! The value stands last, so that it can grow and shrink where it is as long as the allocator's size class allows.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::alloc::{alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::fields::FieldTable;
-use super::memory::allocated;
+use super::head::{CLOCK, EXPIRY, Head, Kind};
 use crate::encoding::edit::UnixMillis;
-
-const CLOCK: usize = 8;
-const EXPIRY: usize = CLOCK + 4;
-const HEADER: usize = EXPIRY;
-const EXPIRY_BYTES: usize = 8;
-const LENGTH_BITS: u32 = 30;
-const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 
 /// Bytes at the start of a record that are worth fetching before it is known how long it is.
 const PREFETCHED: usize = 128;
-
-/// Longest key and longest value.
-pub(super) const MAX_LENGTH: usize = LENGTH_MASK as usize;
-
-/// What the value's bytes are. Sets, sorted sets and lists will join; there is room for five more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    String = 0,
-    PackedHash = 1,
-    TableHash = 2,
-}
 
 /// A value as it is stored, borrowed.
 #[derive(Clone, Copy)]
@@ -62,56 +43,6 @@ const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 unsafe impl Send for Record {}
 // SAFETY: through a shared reference only the clock changes, and that is an atomic.
 unsafe impl Sync for Record {}
-
-/// The first word of a record.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct Head(u64);
-
-impl Head {
-    fn new(kind: Kind, expires: bool, key_len: usize, value_len: usize) -> Self {
-        assert!(key_len <= MAX_LENGTH && value_len <= MAX_LENGTH, "lengths are checked before a record is made");
-        let flags = (u64::from(expires) << 3) | kind as u64;
-        Self(value_len as u64 | (key_len as u64) << LENGTH_BITS | flags << (2 * LENGTH_BITS))
-    }
-
-    const fn value_len(self) -> usize {
-        (self.0 & LENGTH_MASK) as usize
-    }
-
-    const fn key_len(self) -> usize {
-        ((self.0 >> LENGTH_BITS) & LENGTH_MASK) as usize
-    }
-
-    const fn kind(self) -> Kind {
-        match (self.0 >> (2 * LENGTH_BITS)) & 7 {
-            0 => Kind::String,
-            1 => Kind::PackedHash,
-            _ => Kind::TableHash,
-        }
-    }
-
-    const fn expires(self) -> bool {
-        self.0 >> 63 != 0
-    }
-
-    const fn key_at(self) -> usize {
-        HEADER + if self.expires() { EXPIRY_BYTES } else { 0 }
-    }
-
-    const fn value_at(self) -> usize {
-        self.key_at() + self.key_len()
-    }
-
-    const fn size(self) -> usize {
-        self.value_at() + self.value_len()
-    }
-
-    fn layout(self) -> Layout {
-        // SAFETY: 8 is a power of two, and two lengths of 30 bits and a header are far below `isize::MAX`.
-        unsafe { Layout::from_size_align_unchecked(self.size(), 8) }
-    }
-}
 
 impl Record {
     /// A string. `clock` is the coarse time of its last use.
@@ -138,7 +69,7 @@ impl Record {
         // SAFETY: the layout's size is at least that of the header.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         let record = Self::at(start, 0);
-        // SAFETY: `start` is aligned to 8 and `head.size()` bytes long; head, clock, expiry, key and value lie behind each other in it,
+        // SAFETY: `start` is aligned to 8 and `head.end()` bytes long at least; head, clock, expiry, key and value lie behind each other in it,
         // and the new allocation overlaps neither `key` nor `value`.
         unsafe {
             start.cast().write(head);
@@ -264,12 +195,26 @@ impl Record {
             unsafe { self.start().add(EXPIRY).cast().write_unaligned(at.get()) };
         } else if expire_at.is_some() != head.expires() {
             let new = Self::new(head.kind(), self.key(), self.bytes(), expire_at, self.clock());
-            // The new record owns the table, if there is one: the old one goes as if it held a mere string.
-            let gone = Head::new(Kind::String, head.expires(), head.key_len(), head.value_len());
-            // SAFETY: every record begins with an aligned head; the lengths stay.
-            unsafe { self.start().cast().write(gone) };
+            self.disown_table();
             self.replace(new);
         }
+    }
+
+    /// Takes the fields out of a hash in a table; a string of no meaning is left.
+    pub fn take_fields(&mut self) -> Option<Box<FieldTable>> {
+        if self.head().kind() != Kind::TableHash {
+            return None;
+        }
+        let table = self.table();
+        self.disown_table();
+        // SAFETY: `table_hash` put the address of a box there, and with the kind the record has just given up its claim to it.
+        Some(unsafe { Box::from_raw(table) })
+    }
+
+    /// Makes the address of a table, if there is one, mere bytes.
+    fn disown_table(&mut self) {
+        // SAFETY: every record begins with an aligned head; the lengths stay.
+        unsafe { self.start().cast().write(self.head().with_kind(Kind::String)) };
     }
 
     /// Coarse time of the last use.
@@ -292,11 +237,16 @@ impl Record {
     /// Replaces the bytes of a string or a packed hash by others of the same kind.
     ///
     /// # Panics
-    /// If it is a hash in a table, or the bytes are longer than [`MAX_LENGTH`].
+    /// If it is a hash in a table, or the bytes are longer than a value may be.
     #[inline]
     pub fn set_bytes(&mut self, value: &[u8]) {
         let head = self.head();
         if value.len() != head.value_len() {
+            if head.with_value_len(value.len()).memory() != head.memory() {
+                // It has to move: then without its old bytes.
+                assert!(head.kind() != Kind::TableHash, "a table is never overwritten");
+                return self.replace(Self::new(head.kind(), self.key(), value, self.expire_at(), self.clock()));
+            }
             self.resize(value.len());
         }
         self.bytes_mut().expect("a table is never overwritten").copy_from_slice(value);
@@ -305,21 +255,24 @@ impl Record {
     /// Makes the bytes of a string or a packed hash longer, by zeros, or shorter.
     ///
     /// # Panics
-    /// If it is a hash in a table, or `len` is above [`MAX_LENGTH`].
+    /// If it is a hash in a table, or `len` is above what a value may have.
     pub fn resize(&mut self, len: usize) {
-        let head = self.head();
-        assert!(head.kind() != Kind::TableHash, "a table is never resized");
-        let new = Head::new(head.kind(), head.expires(), head.key_len(), len);
-        // SAFETY: `layout` is that of this allocation, the new size is that of a valid layout of the same alignment and not 0.
-        let Some(start) = NonNull::new(unsafe { realloc(self.start().as_ptr(), head.layout(), new.size()) }) else {
-            handle_alloc_error(new.layout())
-        };
-        std::mem::forget(std::mem::replace(self, Self::at(start, self.hash16())));
-        // SAFETY: `start` is aligned and `new.size()` bytes long; the bytes up to the shorter of both lengths have been kept.
+        let old = self.head();
+        assert!(old.kind() != Kind::TableHash, "a table is never resized");
+        let new = old.with_value_len(len);
+        let (from, to) = (old.layout(), new.layout());
+        let mut start = self.start();
+        if from.size() != to.size() {
+            // SAFETY: allocated with layout `from`; the new size is that of a layout of the same alignment, and not 0.
+            let moved = unsafe { realloc(start.as_ptr(), from, to.size()) };
+            start = NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(to));
+            std::mem::forget(std::mem::replace(self, Self::at(start, self.hash16())));
+        }
+        // SAFETY: `start` is aligned and `new.end()` bytes long at least; the bytes up to the lesser end have been kept.
         unsafe {
             start.cast().write(new);
-            if let Some(more @ 1..) = len.checked_sub(head.value_len()) {
-                start.add(head.size()).write_bytes(0, more);
+            if let Some(more @ 1..) = len.checked_sub(old.value_len()) {
+                start.add(old.end()).write_bytes(0, more);
             }
         }
     }
@@ -327,19 +280,62 @@ impl Record {
     /// Bytes of memory that the allocation takes; without the table of a hash, which counts for itself.
     #[inline]
     pub fn memory(&self) -> usize {
-        allocated(self.head().size())
+        self.head().memory()
     }
 }
 
 impl Drop for Record {
     #[inline]
     fn drop(&mut self) {
-        let head = self.head();
-        if head.kind() == Kind::TableHash {
-            // SAFETY: `table_hash` put the address of a box there, and it is taken back only here.
-            drop(unsafe { Box::from_raw(self.table()) });
-        }
+        drop(self.take_fields());
         // SAFETY: allocated with this layout; nothing refers to it any more.
-        unsafe { dealloc(self.start().as_ptr(), head.layout()) };
+        unsafe { dealloc(self.start().as_ptr(), self.head().layout()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Option<UnixMillis> {
+        Some(UnixMillis::new(millis))
+    }
+
+    #[test]
+    fn a_record_keeps_all_it_is_given_through_every_change() {
+        let mut record = Record::string(b"key", b"value", at(7), 42).with_hash16(0xbeef);
+        for (len, expire_at) in [(5, None), (500, at(8)), (0, at(9)), (2_000_000, None), (2_000_001, at(1)), (3, None)]
+        {
+            let value = vec![b'v'; len];
+            record.set_bytes(&value);
+            record.set_expire_at(expire_at);
+            assert_eq!((record.key(), record.bytes(), record.expire_at()), (&b"key"[..], &value[..], expire_at));
+            record.resize(len + 100);
+            assert_eq!((&record.bytes()[..len], &record.bytes()[len..]), (&value[..], &[0; 100][..]));
+            record.resize(len);
+            assert_eq!(record.bytes(), value);
+            assert_eq!((record.clock(), record.hash16()), (42, 0xbeef));
+        }
+        record.touch(43);
+        assert_eq!(record.clock(), 43);
+        assert!(matches!(record.stored(), Stored::String(_)));
+    }
+
+    #[test]
+    fn a_table_belongs_to_one_record_at_a_time() {
+        let mut table = FieldTable::with_capacity(super::super::table::Seed::get(), 1);
+        table.set(super::super::digest::KeyDigest::of(b"key"), b"name", b"value");
+        let mut record = Record::table_hash(b"key", Box::new(table), None, 0);
+        record.set_expire_at(at(5));
+        assert!(matches!(record.stored(), Stored::TableHash(table) if table.get(b"name") == Some(b"value")));
+        assert!(record.bytes_mut().is_none() && record.table_mut().is_some());
+        assert_eq!(record.take_fields().map(|table| table.len()), Some(1));
+        assert!(record.take_fields().is_none());
+        drop(Record::table_hash(
+            b"key",
+            Box::new(FieldTable::with_capacity(super::super::table::Seed::get(), 9)),
+            None,
+            0,
+        ));
     }
 }

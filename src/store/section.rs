@@ -2,8 +2,9 @@
 
 use super::apply::{ApplyError, NOT_HERE};
 use super::hash::{Form, HashRef};
-use super::record::{MAX_LENGTH, Record, Stored};
-use super::slot_map::{Key, Tally, Tools, new_hash};
+use super::record::{Record, Stored};
+use super::slot_hash::new_hash;
+use super::slot_map::{Key, Tally, Tools, fit};
 use super::{Database, Store};
 use crate::encoding::entry::{self, Entry, EntryValue};
 use crate::ids::{DATABASES, Db, Slot};
@@ -45,12 +46,17 @@ impl Store {
         while let (false, Ok(entry)) = (rest.is_empty(), Entry::read(&mut rest)) {
             let db = usize::from(entry.db.0);
             let Some(database) = &mut self.databases[db] else { continue };
-            let (seed, clock) = (self.seed, self.clock);
-            let tools = &mut Tools { seed, tally: &mut tally[db], clock, scratch: &mut self.scratch };
+            let tools = &mut Tools {
+                seed: self.seed,
+                tally: &mut tally[db],
+                clock: self.clock,
+                garbage: &mut self.garbage,
+                scratch: &mut self.scratch,
+            };
             let key = Key::new(self.seed, entry.key);
             let (record, digest) = match entry.value {
                 EntryValue::String(value) => {
-                    (Record::string(entry.key, value, entry.expire_at, clock), key.digest.string(value))
+                    (Record::string(entry.key, value, entry.expire_at, tools.clock), key.digest.string(value))
                 }
                 EntryValue::Hash(fields) => new_hash(key, fields.len(), fields.iter(), entry.expire_at, tools),
             };
@@ -73,12 +79,11 @@ fn check(mut entries: &[u8], count: u64) -> Result<[usize; DATABASES as usize], 
     let mut counts = [0; DATABASES as usize];
     while !entries.is_empty() {
         let entry = Entry::read(&mut entries).map_err(|_| "it has a malformed entry")?;
-        let fits = entry.key.len() <= MAX_LENGTH
-            && match entry.value {
-                EntryValue::String(value) => value.len() <= MAX_LENGTH,
-                EntryValue::Hash(fields) => fields.iter().all(|(n, v)| n.len() <= MAX_LENGTH && v.len() <= MAX_LENGTH),
-            };
-        if !fits {
+        let fits = match entry.value {
+            EntryValue::String(value) => fit(value),
+            EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        };
+        if !fits || !fit(entry.key) {
             return Err("it has an entry longer than a key or value may be");
         }
         counts[usize::from(entry.db.0)] += 1;

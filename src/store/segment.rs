@@ -270,6 +270,12 @@ impl Segment {
         self.buckets.into_iter().flat_map(|bucket| bucket.records).flatten()
     }
 
+    /// The records of the bucket with this number, which are taken out of a segment that nobody will use again.
+    pub fn give_up(&mut self, bucket: usize) -> Option<impl Iterator<Item = Record> + use<>> {
+        let bucket = self.buckets.get_mut(bucket)?;
+        Some(std::mem::take(&mut bucket.records).into_iter().flatten())
+    }
+
     /// Hints the CPU that a key with this hash is about to be looked up.
     #[inline]
     pub fn prefetch(&self, hash: u16) {

@@ -3,12 +3,13 @@
 //! Always: `digest` is the sum of the keys' digests, `expiring` their number with an expiry, and `next_expiry` ≤ each of those expiries.
 
 use super::digest::KeyDigest;
-use super::fields::FieldTable;
+use super::garbage::Garbage;
 use super::hash::{Form, HashRef};
-use super::record::{MAX_LENGTH, Record, Stored};
+use super::head::MAX_LENGTH;
+use super::record::{Record, Stored};
 use super::table::{Hash, Seed, Table};
-use super::{Entry, Value, packed};
-use crate::encoding::edit::{Fields, UnixMillis};
+use super::{Entry, Value};
+use crate::encoding::edit::UnixMillis;
 
 /// An expiry later than any.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -46,6 +47,7 @@ impl<'k> Key<'k> {
 pub(super) struct Tools<'t> {
     pub seed: Seed,
     pub tally: &'t mut Tally,
+    pub garbage: &'t mut Garbage,
     /// Time of use of what the change makes or overwrites.
     pub clock: u32,
     /// Where a packed hash is put together.
@@ -95,11 +97,11 @@ fn value_digest(key: KeyDigest, record: &Record) -> u64 {
     }
 }
 
-type Refusal = Result<(), &'static str>;
+/// Nothing, or why an edit contradicts the state.
+pub(super) type Refusal = Result<(), &'static str>;
 
-const TOO_LONG: &str = "it is longer than a key or value may be";
+pub(super) const TOO_LONG: &str = "it is longer than a key or value may be";
 const NOT_A_STRING: &str = "it does not hold a string";
-const NOT_A_HASH: &str = "it does not hold a hash";
 const MISSING: &str = "there is no such key";
 
 impl SlotMap {
@@ -144,7 +146,7 @@ impl SlotMap {
         expire_at: Option<UnixMillis>,
         tools: &mut Tools<'_>,
     ) -> Refusal {
-        if key.bytes.len() > MAX_LENGTH || value.len() > MAX_LENGTH {
+        if !fit(key.bytes) || !fit(value) {
             return Err(TOO_LONG);
         }
         let digest = key.digest.string(value);
@@ -153,12 +155,15 @@ impl SlotMap {
             return Ok(());
         };
         let (old_memory, old_expiry, old_digest) =
-            (memory_of(record), record.expire_at(), value_digest(key.digest, record));
+            (record.memory(), record.expire_at(), value_digest(key.digest, record));
         if matches!(record.stored(), Stored::String(_)) && old_expiry.is_some() == expire_at.is_some() {
             record.set_bytes(value);
             record.set_expire_at(expire_at);
             record.touch(tools.clock);
         } else {
+            if let Some(fields) = record.take_fields() {
+                tools.tally.memory -= tools.garbage.push_fields(*fields) as isize;
+            }
             record.replace(Record::string(key.bytes, value, expire_at, tools.clock));
         }
         tools.tally.memory += record.memory() as isize - old_memory as isize;
@@ -194,77 +199,6 @@ impl SlotMap {
         Ok(())
     }
 
-    /// The key holds exactly these fields and expires then.
-    pub fn put_hash(
-        &mut self,
-        key: Key<'_>,
-        fields: &Fields<'_>,
-        expire_at: Option<UnixMillis>,
-        tools: &mut Tools<'_>,
-    ) -> Refusal {
-        check_fields(key.bytes, fields)?;
-        self.delete(key, tools);
-        if fields.is_empty() {
-            return Ok(());
-        }
-        let (record, digest) = new_hash(key, fields.len(), fields.iter(), expire_at, tools);
-        self.add(key, record, digest, tools);
-        Ok(())
-    }
-
-    /// These fields of the key's hash have these values.
-    pub fn set_fields(&mut self, key: Key<'_>, fields: &Fields<'_>, tools: &mut Tools<'_>) -> Refusal {
-        let Some(record) = self.table.find_mut(key.hash, key.bytes) else {
-            return self.put_hash(key, fields, None, tools);
-        };
-        if matches!(record.stored(), Stored::String(_)) {
-            return Err(NOT_A_HASH);
-        }
-        check_fields(key.bytes, fields)?;
-        let (old_memory, old_digest) = (memory_of(record), value_digest(key.digest, record));
-        if let Some(table) = record.table_mut() {
-            fields.iter().for_each(|(name, value)| table.set(key.digest, name, value));
-        } else {
-            set_packed(key, record, fields, tools);
-        }
-        tools.tally.memory += memory_of(record) as isize - old_memory as isize;
-        let digest = value_digest(key.digest, record);
-        self.exchange(old_digest, digest);
-        Ok(())
-    }
-
-    /// These fields of the key's hash are gone, and the key with the last of them.
-    pub fn remove_fields(&mut self, key: Key<'_>, fields: &Fields<'_>, tools: &mut Tools<'_>) -> Refusal {
-        let Some(record) = self.table.find_mut(key.hash, key.bytes) else { return Ok(()) };
-        if matches!(record.stored(), Stored::String(_)) {
-            return Err(NOT_A_HASH);
-        }
-        let (old_memory, old_digest) = (memory_of(record), value_digest(key.digest, record));
-        let left = if let Some(table) = record.table_mut() {
-            fields.iter().for_each(|(name, _)| table.remove(key.digest, name));
-            table.len()
-        } else {
-            tools.scratch.clear();
-            tools.scratch.extend_from_slice(record.bytes());
-            for (name, _) in fields.iter() {
-                if let Some(place) = packed::find(tools.scratch, name) {
-                    packed::remove(tools.scratch, place);
-                }
-            }
-            if !tools.scratch.is_empty() {
-                record.set_bytes(tools.scratch);
-            }
-            packed::len(tools.scratch)
-        };
-        tools.tally.memory += memory_of(record) as isize - old_memory as isize;
-        let digest = value_digest(key.digest, record);
-        self.exchange(old_digest, digest);
-        if left == 0 {
-            self.delete(key, tools);
-        }
-        Ok(())
-    }
-
     /// The key expires then.
     pub fn set_expiry(&mut self, key: Key<'_>, expire_at: Option<UnixMillis>, tools: &mut Tools<'_>) -> Refusal {
         let record = self.table.find_mut(key.hash, key.bytes).ok_or(MISSING)?;
@@ -278,57 +212,19 @@ impl SlotMap {
 
     /// The key is gone, if it was there.
     pub fn delete(&mut self, key: Key<'_>, tools: &mut Tools<'_>) {
-        let Some((record, table)) = self.table.remove(tools.seed, key.hash, key.bytes) else { return };
+        let Some((mut record, table)) = self.table.remove(key.hash, key.bytes) else { return };
         let expire_at = record.expire_at();
         self.exchange(value_digest(key.digest, &record).wrapping_add(key.digest.expiry(expire_at)), 0);
         self.note_expiry(tools.tally, expire_at, None);
         tools.tally.keys -= 1;
-        tools.tally.memory += table - memory_of(&record) as isize;
+        tools.tally.memory += table - record.memory() as isize;
+        if let Some(fields) = record.take_fields() {
+            tools.tally.memory -= tools.garbage.push_fields(*fields) as isize;
+        }
     }
 }
 
-fn check_fields(key: &[u8], fields: &Fields<'_>) -> Refusal {
-    let fit = |bytes: &[u8]| bytes.len() <= MAX_LENGTH;
-    if fit(key) && fields.iter().all(|(name, value)| fit(name) && fit(value)) { Ok(()) } else { Err(TOO_LONG) }
-}
-
-/// A record of a hash of about `count` fields, with the digest of its value. A name that comes again replaces.
-pub(super) fn new_hash<'f>(
-    key: Key<'_>,
-    count: usize,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-    expire_at: Option<UnixMillis>,
-    tools: &mut Tools<'_>,
-) -> (Record, u64) {
-    let packed = &mut *tools.scratch;
-    packed.clear();
-    let mut fields = fields.peekable();
-    while fields.next_if(|(name, value)| packed::set(packed, name, value)).is_some() {}
-    let form = HashRef(Form::Packed(packed));
-    if fields.peek().is_none() {
-        return (Record::packed_hash(key.bytes, packed, expire_at, tools.clock), form.digest(key.digest));
-    }
-    let mut table = Box::new(FieldTable::with_capacity(tools.seed, count));
-    packed::iter(packed).for_each(|(name, value)| table.set(key.digest, name, value));
-    fields.for_each(|(name, value)| table.set(key.digest, name, value));
-    let digest = table.digest();
-    (Record::table_hash(key.bytes, table, expire_at, tools.clock), digest)
-}
-
-/// Sets fields of a packed hash, which becomes a table if they do not fit.
-fn set_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: &mut Tools<'_>) {
-    let packed = &mut *tools.scratch;
-    packed.clear();
-    packed.extend_from_slice(record.bytes());
-    let mut rest = fields.iter();
-    let refused = rest.find(|(name, value)| !packed::set(packed, name, value));
-    if refused.is_none() {
-        record.set_bytes(packed);
-        return;
-    }
-    let count = packed::len(packed) + 1 + fields.len();
-    let mut table = Box::new(FieldTable::with_capacity(tools.seed, count));
-    let all = packed::iter(packed).chain(refused).chain(rest);
-    all.for_each(|(name, value)| table.set(key.digest, name, value));
-    record.replace(Record::table_hash(key.bytes, table, record.expire_at(), record.clock()));
+/// Whether bytes are short enough for a key or value.
+pub(super) const fn fit(bytes: &[u8]) -> bool {
+    bytes.len() <= MAX_LENGTH
 }

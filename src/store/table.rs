@@ -84,7 +84,15 @@ impl Table {
         self.directory_memory() + self.first.memory() + more.map(Segment::memory).sum::<usize>()
     }
 
-    fn directory_memory(&self) -> usize {
+    /// All segments, the table itself being given up.
+    pub fn into_segments(self) -> Vec<Segment> {
+        let mut segments = self.more.map(|more| more.segments).unwrap_or_default();
+        segments.push(self.first);
+        segments
+    }
+
+    /// The part of [`Self::memory`] that is not of segments.
+    pub fn directory_memory(&self) -> usize {
         self.more
             .as_ref()
             .map_or(0, |more| allocated(size_of::<More>()) + allocated(more.segments.capacity() * size_of::<Segment>()))
@@ -165,7 +173,7 @@ impl Table {
     }
 
     /// Takes a key's record out. Also returns by how many bytes the table itself grew (it shrinks: below 0).
-    pub fn remove(&mut self, seed: Seed, hash: Hash, key: &[u8]) -> Option<(Record, isize)> {
+    pub fn remove(&mut self, hash: Hash, key: &[u8]) -> Option<(Record, isize)> {
         let index = self.segment_of(hash);
         let segment = self.segment_mut(index);
         let before = segment.memory();
@@ -174,7 +182,7 @@ impl Table {
         if let Some(more) = &mut self.more {
             more.len -= 1;
             if self.len() < SHRINK_AT * self.segments() {
-                delta += self.shrink(seed);
+                delta += self.shrink();
             }
         }
         Some((record, delta))
@@ -229,7 +237,7 @@ impl Table {
 
     /// Gives the last segment up and moves its records to where they belong now.
     #[cold]
-    fn shrink(&mut self, _seed: Seed) -> isize {
+    fn shrink(&mut self) -> isize {
         let before = self.directory_memory();
         let Some(more) = &mut self.more else { return 0 };
         let last = more.segments.len();
@@ -333,4 +341,65 @@ const fn parent(segment: usize) -> usize {
 #[inline]
 pub(super) fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u32) -> Record {
+        Record::string(&number.to_le_bytes(), b"", None, 0)
+    }
+
+    fn fill(table: &mut Table, seed: Seed, numbers: std::ops::Range<u32>) -> isize {
+        numbers.map(|n| table.insert(seed, seed.hash(&n.to_le_bytes()), record(n))).sum()
+    }
+
+    #[test]
+    fn a_table_of_any_size_finds_all_and_counts_its_memory() {
+        let (seed, mut table, mut memory) = (Seed::get(), Table::default(), 0);
+        let hash = |n: u32| seed.hash(&n.to_le_bytes());
+        for size in [1, 7, 8, 500, 513, 1000, 1100, 5000, 20_000] {
+            let from = table.len() as u32;
+            memory += fill(&mut table, seed, from..size);
+            assert_eq!((table.len(), table.memory() as isize), (size as usize, memory));
+            assert!((0..size).all(|n| table.find(hash(n), &n.to_le_bytes()).is_some()));
+            assert!(table.find(hash(size), &size.to_le_bytes()).is_none());
+            assert_eq!(table.iter().count(), size as usize);
+            assert!(size < 100 || table.memory() < size as usize * 20);
+        }
+        for n in 0..20_000u32 {
+            memory += table.remove(hash(n), &n.to_le_bytes()).unwrap().1;
+            assert!(table.remove(hash(n), &n.to_le_bytes()).is_none());
+            assert!(n % 1000 != 0 || table.memory() as isize == memory);
+        }
+        assert_eq!((table.len(), table.memory(), memory), (0, 0, 0));
+    }
+
+    #[test]
+    fn room_that_was_reserved_suffices_nearly_always() {
+        let seed = Seed::get();
+        for size in [0, 1, 100, 512, 513, 700, 3000, 50_000] {
+            let mut table = Table::default();
+            let reserved = table.reserve(size as usize);
+            assert_eq!(table.memory() as isize, reserved);
+            let grown = fill(&mut table, seed, 0..size);
+            assert!(grown * 10 <= reserved, "{size}: {reserved} bytes reserved, {grown} more needed");
+            assert!(size < 100 || reserved < size as isize * 20);
+        }
+    }
+
+    #[test]
+    fn every_record_is_as_likely_as_any_other() {
+        for size in [1, 10, 3000] {
+            let (seed, mut table, mut random) = (Seed::get(), Table::default(), fastrand::Rng::with_seed(3));
+            fill(&mut table, seed, 0..size);
+            let mut drawn = vec![0; size as usize];
+            for _ in 0..size * 200 {
+                let key = table.random(|| random.u64(..)).unwrap().key();
+                drawn[u32::from_le_bytes(key.try_into().unwrap()) as usize] += 1;
+            }
+            assert!(drawn.iter().all(|count| (100..320).contains(count)), "{drawn:?}");
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub(super) struct Counters {
     pub compared: u64,
     pub differed: u64,
     pub failed: u64,
+    pub resumed: u64,
     pub dropped_bytes: u64,
     node: Option<NodeInfo>,
     sessions: u64,
@@ -92,6 +93,8 @@ pub struct Status {
     pub bytes: u64,
     /// Checkpoints that failed.
     pub failed: u64,
+    /// Uploads that went on where they had been cut.
+    pub resumed: u64,
     /// Barriers at which digests were compared, and those at which they differed.
     pub compared: (u64, u64),
     /// Bytes of log dropped.
@@ -117,6 +120,7 @@ impl Shared {
             installed: c.installed,
             bytes: c.bytes,
             failed: c.failed,
+            resumed: c.resumed,
             compared: (c.compared, c.differed),
             dropped_bytes: c.dropped_bytes,
         }

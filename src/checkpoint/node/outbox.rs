@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::replica::Capture;
+use super::capture::Capture;
 use crate::ids::{PartitionId, Position};
 use crate::storage::Installed;
 
