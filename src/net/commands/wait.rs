@@ -156,7 +156,7 @@ fn ask(worker: &mut Worker, origin: Origin, goal: Goal, core: CoreId, lsn: Lsn) 
 /// Gives a part of a reply of this core's own.
 fn give(worker: &mut Worker, origin: Origin) {
     if let Some(connection) = worker.connections.get_mut(origin.connection as usize)
-        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n")
+        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n", &mut connection.output)
     {
         worker.unblock(origin.connection, origin.ticket);
     }
