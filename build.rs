@@ -9,7 +9,7 @@ use std::process::Command;
 use std::{env, fs};
 
 const FLATC: &str = "25.12.19";
-const SCHEMAS: [&str; 2] = ["edit", "mirror"];
+const SCHEMAS: [&str; 3] = ["edit", "manifest", "mirror"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

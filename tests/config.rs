@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use rollbook::config::{Config, Sources};
+use rollbook::config::{Config, Origin, Sources};
 use toml::Table;
 
 const FILE: &str = include_str!("../config.toml");
@@ -73,6 +73,37 @@ fn every_setting_refuses_a_value_that_it_cannot_mean() {
             let text = format!("[{table}]\n{key} = {{ a = 1 }}\n");
             let error = Sources { file: Some(("c".into(), text)), ..Sources::default() }.load().unwrap_err();
             assert!(error.to_string().starts_with(&format!("c:2: {table}.{key}: ")), "{error}");
+        }
+    }
+}
+
+/// Prints its seed; `ROLLBOOK_TEST_SEED` replays it.
+#[test]
+fn no_file_makes_loading_panic() {
+    const PIECES: [&str; 18] =
+        ["[", "]]", "=", "\"", "\n", "\r\n", "#", ".", "{", "}", "é", "\0", "9", "-", "server", "_", "'''", "\\"];
+    let seed = std::env::var("ROLLBOOK_TEST_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    eprintln!("ROLLBOOK_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..2000 {
+        let mut text = FILE.to_owned();
+        for _ in 0..random.usize(1..4) {
+            let places: Vec<_> = text.char_indices().map(|(at, _)| at).collect();
+            let from = places[random.usize(..places.len())];
+            let far = from + random.usize(..8);
+            let to = places.iter().copied().find(|at| *at >= far).unwrap_or(text.len());
+            text.replace_range(from..to, PIECES[random.usize(..PIECES.len())]);
+        }
+        let lines = text.lines().count() + 1;
+        if let Err(error) = (Sources { file: Some(("c".into(), text)), ..Sources::default() }).load() {
+            for problem in error.0 {
+                let placed = match problem.origin {
+                    Origin::File(_, line) => (1..=lines).contains(&line),
+                    // A setting that was lost may contradict one that was changed.
+                    ref origin => *origin == Origin::Default,
+                };
+                assert!(placed, "{problem}");
+            }
         }
     }
 }

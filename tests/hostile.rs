@@ -118,7 +118,10 @@ fn strangers_get_little_memory_and_no_data() {
 
 #[test]
 fn a_stranger_who_never_reads_is_cut_off() {
-    let home = Home::new().set("server.password", "sesame").set("limits.output_buffer_bytes", "1048576");
+    let home = Home::new()
+        .set("server.password", "sesame")
+        .set("limits.bulk_bytes", "65536")
+        .set("limits.output_buffer_bytes", "1048576");
     let server = home.start();
     let conn = Conn::open(server.port()).expect("connect");
     conn.stream().set_write_timeout(Some(Duration::from_secs(5))).expect("set a time limit");

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::TempDir;
 
-/// A free port of this machine, not handed out to others while the test runs.
+/// A port of this machine that was free a moment ago; the kernel seldom hands out the same one twice in a row.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

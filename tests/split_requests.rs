@@ -139,7 +139,7 @@ fn large_values_come_back_as_they_were() {
 
 #[test]
 fn a_slow_reader_is_disconnected_and_costs_bounded_memory() {
-    let home = Home::new().set("limits.output_buffer_bytes", "8388608");
+    let home = Home::new().set("limits.bulk_bytes", "2097152").set("limits.output_buffer_bytes", "8388608");
     let server = home.start();
     let mut conn = server.connect();
     conn.command(&[b"SET".as_slice(), b"large", &vec![b'x'; 1 << 20]]);

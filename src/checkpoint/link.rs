@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::protocol::message::{Builder, MessageError};
+use super::protocol::codec::{Builder, MessageError};
 use super::protocol::wire::{Inbox, Kind, WireError, header};
 use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, SILENCE};
 

@@ -5,3 +5,6 @@ mod link;
 pub mod master;
 pub mod node;
 pub mod protocol;
+
+#[cfg(test)]
+mod tests;

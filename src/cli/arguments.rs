@@ -58,6 +58,9 @@ pub struct Checkpoint {
     /// Where the configuration comes from.
     #[command(flatten)]
     pub configuration: Configuration,
+    /// End with this process, the master that started the node. `serve` gives it.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<u32>,
 }
 
 /// Arguments of `doctor`.

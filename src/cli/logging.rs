@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
 use crate::config::{Level, LogFormat, Logging};
@@ -37,8 +38,8 @@ pub fn start(settings: &Logging) -> Guard {
     if let Err(e) = spawned {
         eprintln!("rollbook: can't start the logging thread, going on without a log: {e}");
     }
-    // It fails only if somebody else came first.
-    let _ = tracing::subscriber::set_global_default(subscriber(settings, writer, io::stderr().is_terminal()));
+    // It fails only if somebody else came first. It also takes in what crates log that use `log`, as glommio does.
+    let _ = subscriber(settings, writer, io::stderr().is_terminal()).try_init();
     guard
 }
 

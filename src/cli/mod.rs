@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`arguments`] | the command line |
 //! | [`exit`] | how the program ends |
+//! | [`checkpoint`] | the checkpoint node |
 //! | [`preflight`] | what must hold before anything starts |
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
 //! | [`serve`] | the master |
 
 pub mod arguments;
+pub mod checkpoint;
 pub mod doctor;
 pub mod exit;
 pub mod logging;
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::config::load::Loaded;
 use arguments::{Arguments, Command};
 pub use exit::{Exit, Failure};
 
@@ -44,12 +47,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(serve) if serve.check => {
-            let loaded = serve.configuration.load()?;
-            preflight::settings(&loaded).into_iter().collect::<preflight::Report>().verdict()?;
-            println!("The configuration is valid.");
-            Ok(())
-        }
+        Command::Serve(serve) if serve.check => check(&serve.configuration.load()?),
         Command::Serve(serve) => {
             let loaded = serve.configuration.load()?;
             let _logging = logging::start(&loaded.config.logging);
@@ -60,11 +58,19 @@ fn run(command: &Command) -> Result<(), Failure> {
             let loaded = checkpoint.configuration.load()?;
             let _logging = logging::start(&loaded.config.logging);
             preflight::node(&loaded)?;
-            // checkpoint::run(&loaded.config)
-            Err(Failure::new(Exit::Software, "the checkpoint node is not part of this build"))
+            checkpoint::run(&loaded.config, checkpoint.parent)
         }
         // inspect::run(inspect)
         Command::Inspect(_) => Err(Failure::new(Exit::Software, "inspecting is not part of this build")),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
+}
+
+/// `serve --check`: says whether the configuration is good, and what somebody may want to know of it.
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let report = preflight::settings(loaded).into_iter().collect::<preflight::Report>();
+    report.verdict()?;
+    report.notes().for_each(|note| println!("note: {}", note.text));
+    println!("The configuration is valid.");
+    Ok(())
 }

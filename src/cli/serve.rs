@@ -23,14 +23,14 @@ use super::preflight::{Ready, ports};
 use super::{Exit, Failure};
 use crate::config::Config;
 use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Epoch, Lsn, Placement};
+use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::Message;
 use crate::net::shared::{Order, Process, Shared};
 use crate::partition::Tally;
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::mesh::{Endpoint, mesh};
-use crate::storage::{Cut, DataDir, PartitionMarks, Probed, StorageError, StreamMarks, probe};
+use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks, probe};
 
 /// What the main thread waits for.
 enum Event {
@@ -50,7 +50,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let probed = probe::probe(dir.path())?;
     tracing::info!(
         method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
-        reserved_us = probed.reserved_us, "the disk was measured"
+        other_space_us = probed.other_space_us, "the disk was measured"
     );
     let cores = ready.cpus.len() as u16;
     let placement = Placement::new(dir.manifest().partitions, cores)
@@ -185,13 +185,12 @@ impl Starting {
     fn open_epoch(&self, recovered: &[Recovery]) -> Result<Epoch, Failure> {
         let manifest = self.dir.manifest();
         if let Some(open) = manifest.open_epoch() {
-            let end_of = |core: u16| -> (Lsn, Option<Cut>) {
-                let stream = StreamId::new(open.epoch, CoreId(core));
-                let mut ends = recovered.iter().flat_map(|r| &r.ends).filter(|(s, _)| *s == stream);
-                let decided = open.streams[usize::from(core)].last;
-                ends.next().map_or((decided.unwrap_or_default(), None), |(_, end)| (end.last, end.cut.clone()))
-            };
-            let ends: Vec<_> = (0..open.streams.len() as u16).map(end_of).collect();
+            let found =
+                |stream| recovered.iter().flat_map(|r| &r.ends).find(|(s, _)| *s == stream).map(|(_, end)| end.clone());
+            let streams = (0..open.streams.len() as u16).map(|core| StreamId::new(open.epoch, CoreId(core)));
+            // Each stream holds some core's partitions, so each was read by somebody.
+            let ends: Option<Vec<StreamEnd>> = streams.map(found).collect();
+            let ends = ends.ok_or_else(|| Failure::new(Exit::Software, "a stream was not read"))?;
             self.dir.end_epoch(open.epoch, &ends)?;
         }
         Ok(self.dir.begin_epoch(self.placement.cores(), self.config.log.segment_bytes)?)

@@ -174,7 +174,8 @@ impl Layers {
     }
 
     fn file(&mut self, path: &Path, text: &str) {
-        let at = |offset: usize| Origin::File(path.to_owned(), 1 + text[..offset].matches('\n').count());
+        let line = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+        let at = |offset: usize| Origin::File(path.to_owned(), line(offset));
         // Read twice: once for the values, once for the lines on which their keys stand.
         let (values, places) = match text.parse::<Table>().and_then(|t| Ok((t, DeTable::parse(text)?.into_inner()))) {
             Ok(read) => read,

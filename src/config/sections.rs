@@ -150,7 +150,7 @@ pub struct Checkpoint {
     /// The node's own directory; `None` (written `""`) means `node` in the data directory, see [`super::Config::node_dir`].
     #[serde(with = "values::empty_is_none")]
     pub dir: Option<PathBuf>,
-    /// Edits of one partition after which it gets a new snapshot.
+    /// Edits that a core logs before each of its partitions that changed gets a new snapshot.
     pub every_edits: u64,
     /// Seconds after which a partition that has changed gets a new snapshot, however few its edits.
     pub every_seconds: u64,

@@ -63,6 +63,7 @@ impl Server {
             })
         });
         let worker = Rc::new(RefCell::new(worker));
+        worker.borrow_mut().myself = Rc::downgrade(&worker);
         Ok(Self {
             worker,
             ring,
@@ -106,7 +107,7 @@ impl Server {
         }
         clockwork.cancel().await;
         let log = self.worker.borrow().shard.log().clone();
-        log.close().await?;
+        log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
         self.worker.borrow_mut().publish();
         Ok(())
     }
@@ -310,5 +311,5 @@ pub enum ServeError {
     Ring(#[from] io::Error),
     /// The log could not be closed.
     #[error("the log could not be closed: {0}")]
-    Log(#[from] crate::storage::StorageError),
+    Log(String),
 }

@@ -11,6 +11,7 @@
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::replica::{Place, Replica};
 use crate::encoding::frame::StreamId;
@@ -91,7 +92,7 @@ pub fn recover(dir: &DataDir, placement: Placement, core: CoreId) -> Result<Reco
 
 struct Recovery<'a> {
     dir: &'a DataDir,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     replica: Replica,
     tally: Tally,
     ends: Vec<(StreamId, StreamEnd)>,
@@ -223,7 +224,7 @@ impl Recovery<'_> {
                 }
                 Err(error) => error.to_string(),
             };
-            let (file, offset) = reader.place();
+            let (file, offset) = reader.place().unwrap_or((self.dir.path(), 0));
             return Err(Corruption::new(file, offset, why).into());
         }
         if let Some(end) = reader.end() {

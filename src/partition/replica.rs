@@ -68,6 +68,11 @@ impl Replica {
         self.owned.clone()
     }
 
+    /// How the slots are cut.
+    pub const fn partitions(&self) -> Partitions {
+        self.partitions
+    }
+
     /// The data.
     pub const fn store(&self) -> &Store {
         &self.store

@@ -137,6 +137,7 @@ impl Shard {
         let executed = if edits.is_empty() || self.log.is_poisoned().is_some() {
             Executed { gate: self.read_gate(spec, context, args), wrote: Lsn(0) }
         } else {
+            self.store.set_clock(context.coarse_now());
             let wrote = self.commit(&edits);
             Executed { gate: self.gate(wrote), wrote }
         };

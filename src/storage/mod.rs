@@ -8,6 +8,7 @@
 //! | [`snapshot`] | the state of one partition in a file |
 //! | [`probe`] | which way of syncing the device does faster |
 //! | [`path`] | what files are called |
+//! | [`failpoint`] | where tests make the process die |
 //! | [`error`] | what can go wrong: the disk, the data, the place |
 //!
 //! The live log is written by glommio with direct I/O on its core; everything else is read and written by plain threads that may
@@ -15,6 +16,8 @@
 
 pub mod directory;
 pub mod error;
+pub mod failpoint;
+mod file;
 pub mod log;
 pub mod manifest;
 pub mod path;

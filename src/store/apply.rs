@@ -63,8 +63,13 @@ impl Store {
         });
         let map = &mut database.slots[index];
         let mut tally = Tally::new();
-        let tools =
-            &mut Tools { seed: self.seed, tally: &mut tally, garbage: &mut self.garbage, scratch: &mut self.scratch };
+        let tools = &mut Tools {
+            seed: self.seed,
+            tally: &mut tally,
+            clock: self.clock,
+            garbage: &mut self.garbage,
+            scratch: &mut self.scratch,
+        };
         let key = Key::new(self.seed, key);
         let result = match change {
             Change::PutString { value, expire_at } => map.put_string(key, value, *expire_at, tools),

@@ -25,6 +25,7 @@ mod fields;
 mod garbage;
 mod hash;
 mod head;
+mod lookahead;
 mod memory;
 mod packed;
 mod placement;
@@ -44,6 +45,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use hash::HashRef;
+pub use lookahead::Sought;
 
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};
@@ -80,6 +82,8 @@ pub struct Store {
     /// Each made when it is first written to.
     databases: [Option<Database>; DATABASES as usize],
     memory: usize,
+    /// Coarse time of use of what is written next; see [`Store::set_clock`].
+    clock: u32,
     seed: Seed,
     /// Per partition, a time before which no key expires; see `expiry`.
     next_expiry: Vec<u64>,
@@ -107,6 +111,7 @@ impl Store {
             slots: count * each,
             databases: [const { None }; DATABASES as usize],
             memory: 0,
+            clock: 0,
             seed: Seed::get(),
             next_expiry: vec![NEVER; usize::from(count)],
             expiry: ExpirySearch::default(),

@@ -8,7 +8,7 @@ use crate::ids::{Db, PartitionId, Slot};
 
 impl Store {
     #[inline]
-    fn map(&self, db: Db, slot: Slot) -> Option<&SlotMap> {
+    pub(super) fn map(&self, db: Db, slot: Slot) -> Option<&SlotMap> {
         self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
     }
 
@@ -31,31 +31,24 @@ impl Store {
         self.record(db, slot, key).map(entry_of)
     }
 
-    /// Hints the CPU that `key` is about to be looked up.
+    /// As [`Self::get`]; the key counts as used at `now_s`, a coarse clock in seconds. No edit: the time of use is not part of the state.
     #[inline]
-    pub fn prefetch(&self, db: Db, slot: Slot, key: &[u8]) {
-        if let Some(map) = self.map(db, slot) {
-            map.table.prefetch(self.seed.hash(key));
-        }
-    }
-
-    /// A second step, some keys after [`Self::prefetch`] of this key: hints that its value is about to be used.
-    #[inline]
-    pub fn prefetch_value(&self, db: Db, slot: Slot, key: &[u8]) {
-        if let Some(map) = self.map(db, slot) {
-            map.table.prefetch_record(self.seed.hash(key));
-        }
-    }
-
-    /// Notes that the key was used (for OBJECT IDLETIME); `now_s` is a coarse clock in seconds. No edit: not part of the state.
-    #[inline]
-    pub fn touch(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) {
-        if let Some(record) = self.record(db, slot, key) {
+    pub fn get_used(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) -> Option<Entry<'_>> {
+        let record = self.record(db, slot, key)?;
+        // Most uses follow another within the same second: those leave the cache line clean.
+        if record.clock() != now_s {
             record.touch(now_s);
         }
+        Some(entry_of(record))
     }
 
-    /// Coarse time of the last use, as [`Self::touch`] noted it; 0 if it never did.
+    /// Sets the coarse clock by which keys that are written from now on count as used.
+    #[inline]
+    pub const fn set_clock(&mut self, now_s: u32) {
+        self.clock = now_s;
+    }
+
+    /// Coarse time of the last use, as [`Self::get_used`] and [`Self::set_clock`] noted it.
     pub fn last_use(&self, db: Db, slot: Slot, key: &[u8]) -> Option<u32> {
         self.record(db, slot, key).map(|record| record.clock())
     }

@@ -49,13 +49,14 @@ impl Store {
             let tools = &mut Tools {
                 seed: self.seed,
                 tally: &mut tally[db],
+                clock: self.clock,
                 garbage: &mut self.garbage,
                 scratch: &mut self.scratch,
             };
             let key = Key::new(self.seed, entry.key);
             let (record, digest) = match entry.value {
                 EntryValue::String(value) => {
-                    (Record::string(entry.key, value, entry.expire_at, 0), key.digest.string(value))
+                    (Record::string(entry.key, value, entry.expire_at, tools.clock), key.digest.string(value))
                 }
                 EntryValue::Hash(fields) => new_hash(key, fields.len(), fields.iter(), entry.expire_at, tools),
             };

@@ -20,11 +20,9 @@ impl SlotMap {
         tools: &mut Tools<'_>,
     ) -> Refusal {
         check(key, fields)?;
-        let clock = self.table.find(key.hash, key.bytes).map_or(0, Record::clock);
         self.delete(key, tools);
         if !fields.is_empty() {
             let (record, digest) = new_hash(key, fields.len(), fields.iter(), expire_at, tools);
-            record.touch(clock);
             self.add(key, record, digest, tools);
         }
         Ok(())
@@ -86,13 +84,13 @@ pub(super) fn new_hash<'f>(
     while fields.next_if(|(name, value)| packed::set(packed, name, value)).is_some() {}
     if fields.peek().is_none() {
         let digest = HashRef(Form::Packed(packed)).digest(key.digest);
-        return (Record::packed_hash(key.bytes, packed, expire_at, 0), digest);
+        return (Record::packed_hash(key.bytes, packed, expire_at, tools.clock), digest);
     }
     let mut table = Box::new(FieldTable::with_capacity(tools.seed, count));
     set_in_table(key.digest, &mut table, packed::iter(packed));
     set_in_table(key.digest, &mut table, fields);
     let digest = table.digest();
-    (Record::table_hash(key.bytes, table, expire_at, 0), digest)
+    (Record::table_hash(key.bytes, table, expire_at, tools.clock), digest)
 }
 
 /// Sets fields and returns by how much the digest grew; so do the functions below.

@@ -48,6 +48,8 @@ pub(super) struct Tools<'t> {
     pub seed: Seed,
     pub tally: &'t mut Tally,
     pub garbage: &'t mut Garbage,
+    /// Time of use of what the change makes or overwrites.
+    pub clock: u32,
     /// Where a packed hash is put together.
     pub scratch: &'t mut Vec<u8>,
 }
@@ -149,7 +151,7 @@ impl SlotMap {
         }
         let digest = key.digest.string(value);
         let Some(record) = self.table.find_mut(key.hash, key.bytes) else {
-            self.add(key, Record::string(key.bytes, value, expire_at, 0), digest, tools);
+            self.add(key, Record::string(key.bytes, value, expire_at, tools.clock), digest, tools);
             return Ok(());
         };
         let (old_memory, old_expiry, old_digest) =
@@ -157,11 +159,12 @@ impl SlotMap {
         if matches!(record.stored(), Stored::String(_)) && old_expiry.is_some() == expire_at.is_some() {
             record.set_bytes(value);
             record.set_expire_at(expire_at);
+            record.touch(tools.clock);
         } else {
             if let Some(fields) = record.take_fields() {
                 tools.tally.memory -= tools.garbage.push_fields(*fields) as isize;
             }
-            record.replace(Record::string(key.bytes, value, expire_at, record.clock()));
+            record.replace(Record::string(key.bytes, value, expire_at, tools.clock));
         }
         tools.tally.memory += record.memory() as isize - old_memory as isize;
         let before = old_digest.wrapping_add(key.digest.expiry(old_expiry));

@@ -70,6 +70,7 @@ impl Home {
             .set("checkpoint.node", "none")
             .set("server.cores", "2")
             .set("log.segment_bytes", "4194304")
+            .set("log.buffer_bytes", "262144")
     }
 
     /// Changes a setting from the next start on.
@@ -120,7 +121,12 @@ impl Home {
 
     /// Starts a server and does not wait.
     pub fn launch(&self) -> Server {
-        let mut command = self.command();
+        self.launch_under(&[])
+    }
+
+    /// Starts a server by way of another program, which limits it in some way, and does not wait.
+    pub fn launch_under(&self, wrapper: &[&str]) -> Server {
+        let mut command = self.command(wrapper);
         match self.peer {
             Peer::Rollbook => {
                 command.arg("serve");
@@ -137,7 +143,7 @@ impl Home {
 
     /// Starts a checkpoint node by hand, with a directory of its own in this home; does not wait.
     pub fn start_node(&self, directory: &str, settings: &[(&str, &str)]) -> Server {
-        let mut command = self.command();
+        let mut command = self.command(&[]);
         let master = format!("checkpoint.master=127.0.0.1:{}", self.checkpoint_port());
         let directory = format!("checkpoint.dir={}", self.path().join(directory).display());
         command.args(["checkpoint", "--set", &master, "--set", &directory]);
@@ -147,11 +153,14 @@ impl Home {
         self.spawn(&mut command)
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(match self.peer {
+    fn command(&self, wrapper: &[&str]) -> Command {
+        let program = match self.peer {
             Peer::Rollbook => env!("CARGO_BIN_EXE_rollbook"),
             Peer::Redis => "redis-server",
-        });
+        };
+        let mut words = wrapper.iter().copied().chain([program]);
+        let mut command = Command::new(words.next().expect("at least the program"));
+        command.args(words);
         // Nothing of the tester's own configuration may come in: neither a file in the current directory nor the environment.
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ROLLBOOK_") {

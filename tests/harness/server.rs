@@ -49,7 +49,8 @@ impl Server {
         Self { child, port, password, log, family: Vec::new(), status: None }
     }
 
-    pub(super) fn wait_until_ready(mut self) -> Result<Self, Refused> {
+    /// Waits until it either serves or has ended.
+    pub fn wait_until_ready(mut self) -> Result<Self, Refused> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.poll() {

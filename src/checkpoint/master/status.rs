@@ -22,6 +22,7 @@ pub(super) struct Counters {
     pub compared: u64,
     pub differed: u64,
     pub failed: u64,
+    pub resumed: u64,
     pub dropped_bytes: u64,
     node: Option<NodeInfo>,
     sessions: u64,
@@ -80,6 +81,8 @@ pub struct Status {
     pub mirrored: Vec<(CoreId, Lsn, Lsn)>,
     /// Partitions edited after their newest snapshot.
     pub dirty: usize,
+    /// Edits that a start would have to read from the log now.
+    pub replay_edits: u64,
     /// Checkpoints under way.
     pub pending: usize,
     /// Partitions in which the node's data differs.
@@ -92,6 +95,8 @@ pub struct Status {
     pub bytes: u64,
     /// Checkpoints that failed.
     pub failed: u64,
+    /// Uploads that went on where they had been cut.
+    pub resumed: u64,
     /// Barriers at which digests were compared, and those at which they differed.
     pub compared: (u64, u64),
     /// Bytes of log dropped.
@@ -111,12 +116,14 @@ impl Shared {
             sessions: c.sessions,
             mirrored,
             dirty,
+            replay_edits: state.policy.replay_edits(),
             pending,
             diverged: state.policy.diverged().count(),
             last: c.last,
             installed: c.installed,
             bytes: c.bytes,
             failed: c.failed,
+            resumed: c.resumed,
             compared: (c.compared, c.differed),
             dropped_bytes: c.dropped_bytes,
         }

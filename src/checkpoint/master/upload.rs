@@ -79,6 +79,10 @@ fn take(
         Ok(opened) => opened,
         Err(rejected) => return Ok(Err(rejected)),
     };
+    if resume > 0 {
+        tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
+        shared.state().counters.resumed += 1;
+    }
     let mut unsynced = 0;
     while !intake.is_complete() {
         sender.send(&Message::Resume(resume))?;
@@ -141,11 +145,7 @@ fn open(shared: &Shared, file: &Path, offer: Offer) -> Result<(File, Intake, u64
         fs::create_dir_all(shared.dir.path().join(path::INCOMING))?;
         let out = OpenOptions::new().append(true).create(true).open(file)?;
         let (intake, resume) = Intake::new(offer, out.metadata()?.len());
-        if resume == 0 {
-            out.set_len(0)?;
-        } else {
-            tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
-        }
+        out.set_len(resume)?;
         Ok((out, intake, resume))
     };
     open().map_err(|e| disk(file, &e))

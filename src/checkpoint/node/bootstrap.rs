@@ -7,16 +7,16 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
+use super::mirror::{Part, Trust};
 use super::outbox::Ready;
 use super::own::io_error;
-use super::replica::Replica;
-use super::session::{Session, SessionError};
+use super::session::{Session, SessionError, in_parts, joined};
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{Message, Role};
 use crate::ids::{PartitionId, Position};
 use crate::storage::snapshot::{SnapshotReader, Subject};
 use crate::storage::{Installed, StorageError};
-use crate::store::{ApplyError, Store};
+use crate::store::ApplyError;
 
 /// Why a snapshot is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -31,102 +31,107 @@ enum LoadError {
     Digests,
 }
 
-/// Makes `replicas` ready for the session: one for each partition, each at a position from which the log goes on.
-pub(super) fn prepare(session: &Session<'_>, replicas: &mut Vec<Replica>) -> Result<(), SessionError> {
-    let partitions = session.partitions();
-    if replicas.is_empty() {
-        replicas.extend((0..partitions.count()).map(|p| Replica::empty(partitions, PartitionId(p))));
-    }
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = replicas.len().div_ceil(threads);
+/// Makes the mirror ready for the session: each partition at a position from which the log goes on.
+pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16) as u16;
+    let share = mirror.replica.owned().end.div_ceil(threads).max(1);
+    let cuts: Vec<u16> = mirror.replica.owned().step_by(usize::from(share)).collect();
+    let mut parts = in_parts(mirror, &cuts);
     let loaded: usize = thread::scope(|scope| {
-        let load = |part: &mut [Replica]| part.iter_mut().filter_map(|r| load_own(session, r)).count();
-        let parts: Vec<_> = replicas.chunks_mut(share).map(|part| scope.spawn(move || load(part))).collect();
-        parts.into_iter().map(|part| part.join().unwrap_or(0)).sum()
+        let load = |part: &mut Part| part.partitions().filter(|p| load_own(session, part, *p)).count();
+        let parts: Vec<_> = parts.iter_mut().map(|part| scope.spawn(move || load(part))).collect();
+        parts.into_iter().map(joined).sum()
     });
+    if let Some(whole) = Part::join(parts) {
+        *mirror = whole;
+    }
     if loaded > 0 {
         tracing::info!(partitions = loaded, "own snapshots loaded");
     }
     let mut connection = None;
     let mut downloaded = 0;
-    for replica in replicas.iter_mut().filter(|r| !is_good(session, r)) {
-        if session.newest(replica.partition) == Position::START {
-            // The master has none and its log is whole: begin empty.
-            replica.replace(Replica::empty(partitions, replica.partition));
+    for partition in mirror.partitions() {
+        if is_good(session, mirror, partition) {
             continue;
         }
-        let (sender, receiver) = match &mut connection {
-            Some(connection) => connection,
-            none => none.insert(session.connect(Role::Download)?),
-        };
-        replica.replace(download(session, replica.partition, sender, receiver)?);
-        downloaded += 1;
+        mirror.replica.reset(partition);
+        if session.newest(partition) > Position::START {
+            let (sender, receiver) = match &mut connection {
+                Some(connection) => connection,
+                none => none.insert(session.connect(Role::Download)?),
+            };
+            download(session, mirror, partition, sender, receiver)?;
+            downloaded += 1;
+        }
+        // Otherwise the master has none, its log is whole, and the partition begins empty.
+        mirror.trust(partition).renewed();
     }
     if downloaded > 0 {
-        tracing::info!(partitions = downloaded, "the log does not reach back so far: snapshots of the master loaded");
+        tracing::info!(partitions = downloaded, "snapshots of the master loaded");
     }
     Ok(())
 }
 
-/// Whether the session can go on from the replica as it is.
-fn is_good(session: &Session<'_>, replica: &Replica) -> bool {
-    let nothing_yet = replica.position() == Position::START && session.newest(replica.partition) > Position::START;
-    !replica.is_suspect() && !nothing_yet && session.goes_on(replica.partition, replica.position())
+/// Whether the session can go on from the partition as it is.
+fn is_good(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> bool {
+    let position = part.position(partition);
+    let nothing_yet = position == Position::START && session.newest(partition) > Position::START;
+    *part.trust(partition) != Trust::Suspect && !nothing_yet && session.goes_on(partition, position)
 }
 
-/// Loads the newest own snapshot from which the session can go on, if memory has nothing better.
-fn load_own(session: &Session<'_>, replica: &mut Replica) -> Option<()> {
-    if is_good(session, replica) && replica.position() > Position::START {
-        return None;
+/// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it did.
+fn load_own(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> bool {
+    let has_better = is_good(session, part, partition) && part.position(partition) > Position::START;
+    // Where the state was wrong, the master's snapshot is the better witness.
+    if has_better || *part.trust(partition) == Trust::Suspect {
+        return false;
     }
-    let partition = replica.partition;
-    // A state that differed from the master's may have been written down before that was seen.
-    let suspect = replica.is_suspect();
-    let candidates = session.node.own.snapshots(partition).into_iter().filter(|_| !suspect);
-    for position in candidates.filter(|p| session.goes_on(partition, *p)) {
-        let path = session.node.own.snapshot(partition, position);
-        match load(&path, session.subject(partition)) {
-            Ok((store, file)) => {
-                replica.replace(Replica::of(session.partitions(), partition, store, position));
+    let own = &session.node.own;
+    for position in own.snapshots(partition).into_iter().filter(|p| session.goes_on(partition, *p)) {
+        match load(&own.snapshot(partition, position), session.subject(partition), part) {
+            Ok(file) => {
                 if position > session.newest(partition) && position.epoch == session.epoch() {
                     session.node.outbox.ready(Ready { partition, file });
                 }
-                return Some(());
+                return true;
             }
             Err(e) => {
                 tracing::warn!(%partition, %position, "an own snapshot is of no use and goes: {e}");
-                session.node.own.remove(partition, position);
+                part.replica.reset(partition);
+                own.remove(partition, position);
             }
         }
     }
-    None
+    false
 }
 
-/// The state in a snapshot file, and what the file is.
-fn load(path: &Path, subject: Subject) -> Result<(Store, Installed), LoadError> {
+/// Loads a snapshot file in place of the partition's state, and returns what the file is. After an error the state is neither.
+fn load(path: &Path, subject: Subject, part: &mut Part) -> Result<Installed, LoadError> {
     let mut reader = SnapshotReader::open(path, subject)?;
     let position = reader.position();
-    let mut store = Store::new(subject.partitions, subject.partition.0..subject.partition.0 + 1);
+    part.replica.reset(subject.partition);
     while let Some(section) = reader.next()? {
         if section.header.position != position {
             return Err(LoadError::Uneven);
         }
-        store.load_section(section.header.slot, section.header.entries, section.entries)?;
+        part.replica.store_mut().load_section(section.header.slot, section.header.entries, section.entries)?;
     }
     let summary = reader.summary().ok_or(LoadError::Digests)?;
-    if store.digests(subject.partition) != summary.digests {
+    if part.replica.store().digests(subject.partition) != summary.digests {
         return Err(LoadError::Digests);
     }
-    Ok((store, summary.installed))
+    part.replica.set_position(subject.partition, position);
+    Ok(summary.installed)
 }
 
 /// Downloads the master's newest snapshot of a partition, keeps it as an own one, and loads it.
 fn download(
     session: &Session<'_>,
+    mirror: &mut Part,
     partition: PartitionId,
     sender: &mut Sender,
     receiver: &mut Receiver,
-) -> Result<Replica, SessionError> {
+) -> Result<(), SessionError> {
     sender.send(&Message::Fetch(partition))?;
     let Message::Lend { position, bytes, crc32 } = receiver.message()? else {
         return Err(LinkError::OutOfTurn.into());
@@ -153,9 +158,12 @@ fn download(
     }
     file.sync_all().map_err(disk)?;
     let path = own.keep(partition, position)?;
-    let (store, _) = load(&path, session.subject(partition)).map_err(|e| {
-        own.remove(partition, position);
-        disk(io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
-    })?;
-    Ok(Replica::of(session.partitions(), partition, store, position))
+    match load(&path, session.subject(partition), mirror) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            mirror.replica.reset(partition);
+            own.remove(partition, position);
+            Err(disk(io::Error::new(io::ErrorKind::InvalidData, e.to_string())))
+        }
+    }
 }

@@ -2,14 +2,15 @@
 //! state where a checkpoint is asked for, and acknowledges.
 
 use super::assembler::{Assembler, StreamError};
+use super::capture::Capture;
+use super::mirror::Part;
 use super::plan::Leg;
-use super::replica::{Replica, ReplicaError};
 use super::session::Session;
 use crate::checkpoint::link::{LinkError, Received, Sender};
 use crate::checkpoint::protocol::{Message, Role};
-use crate::encoding::edit::Edit;
 use crate::encoding::frame::{Frame, StreamId};
-use crate::ids::{Lsn, PartitionId, Partitions, Position};
+use crate::ids::{Lsn, PartitionId, Position};
+use crate::partition::replica::{Reached, ReplayError};
 
 /// Why a stream is not followed any further.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +22,14 @@ pub enum FollowError {
     #[error(transparent)]
     Stream(#[from] StreamError),
     /// An edit that contradicts the state that it is applied to. The partition begins anew at the next attempt.
-    #[error("partition {partition} at {position}: {why}")]
+    #[error("stream {stream} after edit {after}: {why}")]
     Contradiction {
-        /// The partition.
-        partition: PartitionId,
-        /// The edit.
-        position: Position,
+        /// The stream.
+        stream: StreamId,
+        /// The last edit of the frame before.
+        after: Lsn,
         /// What is wrong.
-        why: ReplicaError,
+        why: ReplayError,
     },
     /// The state differs from the master's. The partition begins anew at the next attempt.
     #[error("partition {partition} differs from the master's at {position} and begins anew")]
@@ -37,14 +38,6 @@ pub enum FollowError {
         partition: PartitionId,
         /// The barrier.
         position: Position,
-    },
-    /// An edit of a partition that did not live in the stream, or a frame that is none inside.
-    #[error("stream {stream}: edit {lsn} has no place here")]
-    Misplaced {
-        /// The stream.
-        stream: StreamId,
-        /// The edit.
-        lsn: Lsn,
     },
     /// An ended stream ended too early.
     #[error("stream {stream} ended at {found} instead of {wanted}")]
@@ -58,14 +51,13 @@ pub enum FollowError {
     },
 }
 
-/// Follows `leg` to its end (that of an ended epoch) or until the session ends. `replicas` are the leg's partitions.
-pub(super) fn follow(session: &Session<'_>, leg: &Leg, replicas: &mut [Replica]) -> Result<(), FollowError> {
+/// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in it.
+pub(super) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
     let stream = StreamId::new(leg.epoch, leg.core);
-    let mut follower = Follower { session, leg, stream, replicas, applied: Lsn(leg.from.0.saturating_sub(1)) };
+    let mut follower = Follower { session, leg, stream, part, applied: Lsn(leg.from.0.saturating_sub(1)) };
     let ended = follower.run();
-    // Edits that the stream had for others are behind each partition's position, too.
     let reached = Position::new(leg.epoch, follower.applied);
-    follower.replicas.iter_mut().for_each(|r| r.advance(reached));
+    follower.part.advance(reached);
     ended
 }
 
@@ -73,8 +65,8 @@ struct Follower<'a> {
     session: &'a Session<'a>,
     leg: &'a Leg,
     stream: StreamId,
-    replicas: &'a mut [Replica],
-    /// Every edit up to here is in the replicas.
+    part: &'a mut Part,
+    /// Every edit up to here is in the part.
     applied: Lsn,
 }
 
@@ -110,61 +102,48 @@ impl Follower<'_> {
     }
 
     fn apply(&mut self, frame: &Frame<'_>, sender: &mut Sender) -> Result<(), FollowError> {
-        let partitions = self.session.partitions();
-        let mut next = frame.header.first;
-        for edit in frame.edits() {
-            let misplaced = || FollowError::Misplaced { stream: self.stream, lsn: next };
-            let (lsn, bytes) = edit.map_err(|_| misplaced())?;
-            let edit = Edit::decode(bytes).map_err(|_| misplaced())?;
-            let position = Position::new(self.leg.epoch, lsn);
-            let first = self.replicas.first().map_or(0, |r| r.partition.0);
-            let index = partition_of(partitions, &edit).0.checked_sub(first).map(usize::from);
-            let Some(replica) = index.and_then(|i| self.replicas.get_mut(i)) else { return Err(misplaced()) };
-            match replica.apply(&edit, position) {
-                Ok(None) => {}
-                Ok(Some(reached)) => {
-                    let partition = replica.partition;
-                    let wanted = reached.checkpoint && self.leg.last.is_none() && lsn >= self.leg.wanted_from;
-                    if !reached.differing.is_empty() {
-                        self.differs(partition, position, reached.differing, sender)?;
-                        continue;
-                    }
-                    if wanted {
-                        self.session.node.outbox.capture(replica.capture());
-                    }
-                    sender.send(&Message::Compared { partition, position, differing: Vec::new() })?;
-                }
-                Err(why) => {
-                    replica.suspect();
-                    return Err(FollowError::Contradiction { partition: replica.partition, position, why });
-                }
+        let (is_present, wanted_from) = (self.leg.last.is_none(), self.leg.wanted_from);
+        let outbox = &self.session.node.outbox;
+        let mut barriers = Vec::new();
+        let applied = self.part.replica.apply(frame, |replica, reached| {
+            let Reached { partition, position, checkpoint, ref differing } = reached;
+            // Only now is the state that of the barrier: the next edit changes it.
+            if checkpoint && is_present && position.lsn >= wanted_from && differing.is_empty() {
+                outbox.capture(Capture::of(replica, partition, position));
             }
-            next = lsn.next();
+            barriers.push(reached);
+        });
+        if let Err(why) = applied {
+            // Edits come in order: the partition that got furthest is the one with the edit that does not fit.
+            let furthest = self.part.partitions().max_by_key(|p| self.part.position(*p));
+            if let Some(partition) = furthest {
+                self.part.trust(partition).contradicted();
+            }
+            return Err(FollowError::Contradiction { stream: self.stream, after: self.applied, why });
         }
         self.applied = self.applied.max(frame.header.last());
-        Ok(())
-    }
-
-    fn differs(
-        &mut self,
-        partition: PartitionId,
-        position: Position,
-        differing: Vec<crate::ids::Slot>,
-        sender: &mut Sender,
-    ) -> Result<(), FollowError> {
-        tracing::error!(%partition, %position, slots = differing.len(), "this node's data DIFFERS from the master's");
-        sender.send(&Message::Compared { partition, position, differing })?;
-        let replica = self.replicas.iter_mut().find(|r| r.partition == partition);
-        if replica.is_some_and(Replica::suspect) {
-            return Err(FollowError::Differs { partition, position });
+        let mut differs = None;
+        for reached in barriers {
+            let (partition, position) = (reached.partition, reached.position);
+            if self.compared(reached, sender)? {
+                differs = Some(FollowError::Differs { partition, position });
+            }
         }
-        Ok(())
+        differs.map_or(Ok(()), Err)
     }
-}
 
-fn partition_of(partitions: Partitions, edit: &Edit<'_>) -> PartitionId {
-    match edit {
-        Edit::Key { slot, .. } => partitions.of(*slot),
-        Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => *partition,
+    /// Tells the master what a comparison gave. Returns whether the partition is to begin anew.
+    fn compared(&mut self, reached: Reached, sender: &mut Sender) -> Result<bool, FollowError> {
+        let Reached { partition, position, differing, .. } = reached;
+        let trust = self.part.trust(partition);
+        let begin_anew = if differing.is_empty() {
+            trust.agreed();
+            false
+        } else {
+            tracing::error!(%partition, %position, slots = differing.len(), "this node's data DIFFERS from the master's");
+            trust.contradicted()
+        };
+        sender.send(&Message::Compared { partition, position, differing })?;
+        Ok(begin_anew)
     }
 }

@@ -9,8 +9,8 @@
 //! | [`session`] | one connection after the other until something ends |
 //! | [`bootstrap`] | a state to begin from |
 //! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
-//! | [`replica`] | one partition |
-//! | [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
+//! | [`mirror`] | the partitions, cut as an epoch cuts them |
+//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
 //! | [`own`] | the node's own directory |
 //! | [`parent`] | a child ends with its master |
 //!
@@ -18,12 +18,13 @@
 
 mod assembler;
 mod bootstrap;
+mod capture;
 mod follow;
+mod mirror;
 mod outbox;
 mod own;
 mod parent;
 mod plan;
-mod replica;
 mod session;
 mod throttle;
 mod upload;
@@ -33,10 +34,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use self::mirror::Part;
 use self::outbox::Outbox;
 use self::own::OwnDir;
 pub use self::parent::Parent;
-use self::replica::Replica;
 use self::session::SessionError;
 use self::throttle::Throttle;
 use super::clock::Clock;
@@ -146,12 +147,12 @@ pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
     let mut throttle = Throttle::new(options.upload_bytes_per_second);
     let number = fastrand::u64(..);
     let node = Node { options, own, outbox: Outbox::default(), clock: Clock::start(), stop, number };
-    let mut replicas: Vec<Replica> = Vec::new();
+    let mut mirror: Option<Part> = None;
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     while !node.is_done() {
         let started = node.clock.now();
-        let ended = session::run(&node, &mut replicas, &mut throttle);
+        let ended = session::run(&node, &mut mirror, &mut throttle);
         if node.is_done() {
             break;
         }

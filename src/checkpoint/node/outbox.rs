@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::replica::Capture;
+use super::capture::Capture;
 use crate::ids::{PartitionId, Position};
 use crate::storage::Installed;
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn only_the_newest_of_a_partition_waits() {
         let outbox = Outbox::default();
-        [ready(1, 5), ready(2, 6), ready(1, 7), ready(2, 4)].map(|r| outbox.ready(r));
+        [ready(1, 5), ready(2, 6), ready(1, 7), ready(2, 4)].into_iter().for_each(|r| outbox.ready(r));
         assert_eq!(taken(&outbox), [(2, 6), (1, 7)]);
     }
 

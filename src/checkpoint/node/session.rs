@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use super::follow::{FollowError, follow};
+use super::mirror::Part;
 use super::plan::{Leg, Terms};
-use super::replica::Replica;
 use super::throttle::Throttle;
 use super::{Node, NodeError, bootstrap, upload};
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
@@ -92,7 +92,7 @@ impl Session<'_> {
 }
 
 /// Opens a session and runs it to its end.
-pub(super) fn run(node: &Node, replicas: &mut Vec<Replica>, throttle: &mut Throttle) -> Result<(), SessionError> {
+pub(super) fn run(node: &Node, mirror: &mut Option<Part>, throttle: &mut Throttle) -> Result<(), SessionError> {
     let links = Arc::new(Links::default());
     node.stop.watch(&links);
     let (mut sender, mut receiver) = node.connect()?;
@@ -105,7 +105,9 @@ pub(super) fn run(node: &Node, replicas: &mut Vec<Replica>, throttle: &mut Throt
     };
     let terms = Terms::new(welcome).map_err(SessionError::Welcome)?;
     node.own.belong_to(DirectoryId(terms.welcome.directory)).map_err(SessionError::Final)?;
-    if replicas.first().is_some_and(|_| replicas.len() != usize::from(terms.partitions.count())) {
+    let everything = 0..terms.partitions.count();
+    let mut whole = mirror.take().unwrap_or_else(|| Part::empty(terms.partitions, everything.clone()));
+    if whole.replica.owned() != everything {
         return Err(SessionError::Welcome("another number of partitions than before"));
     }
     let session = Session { node, terms, links };
@@ -119,8 +121,9 @@ pub(super) fn run(node: &Node, replicas: &mut Vec<Replica>, throttle: &mut Throt
                 tracing::debug!("control connection: {e}");
             }
         });
-        let ended = catch_up(session, replicas, throttle);
+        let ended = catch_up(session, &mut whole, throttle);
         session.end();
+        *mirror = Some(whole);
         ended
     })
 }
@@ -142,13 +145,13 @@ fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Re
     Ok(())
 }
 
-fn catch_up(session: &Session<'_>, replicas: &mut Vec<Replica>, throttle: &mut Throttle) -> Result<(), SessionError> {
-    bootstrap::prepare(session, replicas)?;
-    let positions: Vec<_> = replicas.iter().map(Replica::position).collect();
+fn catch_up(session: &Session<'_>, mirror: &mut Part, throttle: &mut Throttle) -> Result<(), SessionError> {
+    bootstrap::prepare(session, mirror)?;
+    let positions: Vec<_> = mirror.partitions().map(|p| mirror.position(p)).collect();
     let mut epochs = session.terms.legs(&positions);
     let present = epochs.pop().unwrap_or_default();
     for legs in epochs {
-        follow_all(session, &legs, replicas)?;
+        follow_all(session, &legs, mirror)?;
     }
     thread::scope(|scope| {
         let uploading = scope.spawn(|| {
@@ -156,9 +159,9 @@ fn catch_up(session: &Session<'_>, replicas: &mut Vec<Replica>, throttle: &mut T
             session.end();
             ended
         });
-        let followed = follow_all(session, &present, replicas);
+        let followed = follow_all(session, &present, mirror);
         session.end();
-        let uploaded = uploading.join().unwrap_or(Ok(()));
+        let uploaded = joined(uploading);
         // The streams' own reason says more than that the session was ended because of it.
         match followed {
             Err(SessionError::Follow(FollowError::Link(LinkError::Closed))) | Ok(()) => Ok(uploaded?),
@@ -168,17 +171,15 @@ fn catch_up(session: &Session<'_>, replicas: &mut Vec<Replica>, throttle: &mut T
 }
 
 /// Follows streams of one epoch at once, each with the partitions that lived in it. The first error ends the session.
-fn follow_all(session: &Session<'_>, legs: &[Leg], replicas: &mut [Replica]) -> Result<(), SessionError> {
-    thread::scope(|scope| {
+fn follow_all(session: &Session<'_>, legs: &[Leg], mirror: &mut Part) -> Result<(), SessionError> {
+    let held = |leg: &Leg| leg.placement.partitions_of(leg.core);
+    let cuts: Vec<u16> = legs.iter().flat_map(|leg| [held(leg).start, held(leg).end]).collect();
+    let mut parts = in_parts(mirror, &cuts);
+    let ended: Vec<_> = thread::scope(|scope| {
         let mut threads = Vec::new();
-        let mut rest = replicas;
-        let mut at = 0;
-        for leg in legs {
-            let held = leg.placement.partitions_of(leg.core);
-            // Legs are in the order of cores, and so of partitions.
-            let (_, from) = std::mem::take(&mut rest).split_at_mut(usize::from(held.start) - at);
-            let (part, after) = from.split_at_mut(held.len());
-            (rest, at) = (after, usize::from(held.end));
+        for part in &mut parts {
+            // Between two legs there may be partitions that need nothing of this epoch.
+            let Some(leg) = legs.iter().find(|leg| held(leg) == part.replica.owned()) else { continue };
             threads.push(scope.spawn(move || {
                 let ended = follow(session, leg, part);
                 if ended.is_err() {
@@ -187,12 +188,25 @@ fn follow_all(session: &Session<'_>, legs: &[Leg], replicas: &mut [Replica]) -> 
                 ended
             }));
         }
-        let ended: Vec<_> = threads.into_iter().map(|t| t.join().unwrap_or(Ok(()))).collect();
-        let errors = ended.into_iter().filter_map(Result::err);
-        // Most fail only because one did: prefer a reason over an end.
-        let worst = errors.min_by_key(|e| matches!(e, FollowError::Link(_)));
-        worst.map_or(Ok(()), |e| Err(e.into()))
-    })
+        threads.into_iter().map(joined).collect()
+    });
+    if let Some(whole) = Part::join(parts) {
+        *mirror = whole;
+    }
+    // Most fail only because one did: prefer a reason over an end.
+    let worst = ended.into_iter().filter_map(Result::err).min_by_key(|e| matches!(e, FollowError::Link(_)));
+    worst.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// Takes the mirror apart; [`Part::join`] and an assignment put it back.
+pub(super) fn in_parts(mirror: &mut Part, cuts: &[u16]) -> Vec<Part> {
+    let nothing = Part::empty(mirror.replica.partitions(), 0..0);
+    std::mem::replace(mirror, nothing).cut(cuts)
+}
+
+/// What a thread of the session gave. Its panic is this one's, too: a node that lost a part of its state must end.
+pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Node {

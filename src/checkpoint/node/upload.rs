@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use super::capture::Capture;
 use super::outbox::{Item, Ready};
 use super::own::io_error;
-use super::replica::Capture;
 use super::session::Session;
 use super::throttle::Throttle;
 use crate::checkpoint::link::{LinkError, Receiver, Sender};

@@ -14,8 +14,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`wire`] | messages and runs of log bytes on a connection: length, checksum, kind |
-//! | [`message`] | the messages, a flatbuffer each (`schema/mirror.fbs`) |
+//! | [`message`] | the messages, as values |
+//! | [`codec`] | the messages as flatbuffers (`schema/mirror.fbs`) |
 
+pub mod codec;
 pub mod message;
 pub mod wire;
 

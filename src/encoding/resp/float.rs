@@ -49,6 +49,11 @@ impl Float {
         Some(Self { negative, ..number })
     }
 
+    /// Whether it is an infinity.
+    pub const fn is_infinite(self) -> bool {
+        self.exponent == INFINITE
+    }
+
     /// Digits with at most one point among them, then perhaps an exponent after `mark`.
     fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<Self> {
         let is_digit = |b: &u8| char::from(*b).is_digit(base);

@@ -44,8 +44,13 @@ impl<'b> Reply<'b> {
 
     /// An error: its code, a space and a sentence, such as `ERR syntax error`. Line ends become spaces.
     pub fn error(&mut self, text: &str) {
+        self.error_bytes(text.as_bytes());
+    }
+
+    /// As [`Self::error`], with what a client sent repeated in it.
+    pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
-        self.out.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        self.out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
         self.out.extend_from_slice(b"\r\n");
     }
 

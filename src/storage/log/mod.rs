@@ -3,15 +3,31 @@
 //! Always: durable ≤ written ≤ appended; a segment's name and header are on disk before the first frame in it is written, and
 //! everything before the segment is on disk before its name is; so a segment is proof of all edits before it.
 
+mod ahead;
+mod bell;
+mod direct;
+mod disk;
+mod driver;
+mod flock;
+mod join;
+mod latency;
 pub mod marks;
+mod prepare;
 pub mod reader;
+mod scan;
+pub mod segment;
+mod segments;
 pub mod tail;
+mod task;
+mod writer;
 
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::direct::DirectDisk;
+use self::driver::Driver;
 use self::marks::StreamMarks;
 use super::StorageError;
 use super::probe::Probed;
@@ -85,7 +101,7 @@ pub struct LogStats {
 /// The live log of one stream: a handle that is cheap to clone and stays on its core.
 #[derive(Clone)]
 pub struct Log {
-    inner: Rc<()>,
+    driver: Rc<Driver<DirectDisk>>,
 }
 
 impl Log {
@@ -95,7 +111,8 @@ impl Log {
     /// # Errors
     /// If the segment is not fresh, or the disk fails or is full.
     pub async fn open(options: LogOptions, marks: Arc<StreamMarks>) -> Result<Self, StorageError> {
-        todo!("{options:?} {marks:?}")
+        let disk = DirectDisk::new(options.sync.method);
+        Ok(Self { driver: Driver::open(disk, options, marks).await? })
     }
 
     /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing else.
@@ -104,78 +121,90 @@ impl Log {
     /// see to first. A group appended to a poisoned log is never durable.
     ///
     /// # Panics
-    /// If there are no edits.
+    /// If there are no edits, or more than [`crate::encoding::frame::MAX_BODY`] bytes of them.
+    #[inline]
     pub fn append(&self, edits: &EncodedEdits) -> Lsn {
-        todo!("{}", edits.count())
+        self.driver.append(edits)
     }
 
     /// Whether the disk is behind by so much that no more edits should be appended until [`Self::on_progress`] calls.
     #[inline]
     pub fn is_full(&self) -> bool {
-        todo!()
+        self.driver.is_full()
     }
 
     /// Why nothing becomes durable any more, if that is so: a write or sync has failed. It stays so.
+    #[inline]
     pub fn is_poisoned(&self) -> Option<Rc<str>> {
-        todo!()
+        self.driver.poisoned()
     }
 
     /// Whether there is room on disk. Checked before each write is planned; cheap.
     #[inline]
     pub fn space(&self) -> Space {
-        todo!()
+        self.driver.space()
+    }
+
+    /// Why there is no space for another segment, for the text of a refusal.
+    pub fn out_of_space(&self) -> Option<Rc<str>> {
+        self.driver.next.out_of_space()
     }
 
     /// Writes what is appended now, without waiting for the flush interval.
     pub fn commit_now(&self) {
-        todo!()
+        self.driver.commit_now();
     }
 
     /// From now on writes as soon as the commit before is durable (`true`), or at the flush interval (`false`).
     pub fn set_eager(&self, eager: bool) {
-        todo!("{eager}")
+        self.driver.set_eager(eager);
     }
 
     /// `call` is called, on this core and outside of every borrow, after the durable mark has moved, room has appeared, or the log was
     /// poisoned. The last one given counts.
     pub fn on_progress(&self, call: Rc<dyn Fn()>) {
-        let _ = call;
-        todo!()
+        self.driver.set_on_progress(call);
     }
 
     /// Lsn of the last edit appended.
     #[inline]
     pub fn appended(&self) -> Lsn {
-        todo!()
+        self.driver.writer.borrow().appended()
     }
 
     /// Lsn of the last edit that is on disk.
     #[inline]
     pub fn durable(&self) -> Lsn {
-        todo!()
+        self.driver.writer.borrow().durable()
     }
 
     /// Bytes appended that are not on disk yet.
     pub fn unflushed_bytes(&self) -> u64 {
-        todo!()
+        self.driver.writer.borrow().unflushed()
     }
 
     /// The marks that this log moves.
     pub fn marks(&self) -> &Arc<StreamMarks> {
-        let _ = &self.inner;
-        todo!()
+        &self.driver.marks
     }
 
     /// What it has done so far.
     pub fn stats(&self) -> LogStats {
-        todo!()
+        self.driver.stats()
     }
 
     /// Writes everything, seals the stream, syncs, and ends. Nothing may be appended any more.
     ///
     /// # Errors
-    /// If the log is or becomes poisoned.
-    pub async fn close(&self) -> Result<(), StorageError> {
-        todo!()
+    /// Why the log is or became poisoned.
+    pub async fn close(&self) -> Result<(), Rc<str>> {
+        self.driver.close().await
     }
 }
+
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod live_tests;
+#[cfg(test)]
+mod offline;

@@ -3,10 +3,22 @@
 //! Readers observe, callers act: this yields frames and where they stop being valid, and changes nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::encoding::frame::{DirectoryId, Frame, StreamId};
+use super::ahead::ReadAhead;
+use super::segments;
+use crate::encoding::frame::{DirectoryId, Frame, FrameHeader, StreamId};
 use crate::ids::Lsn;
 use crate::storage::StorageError;
+use crate::storage::file::AlignedBuf;
+
+/// How long the locks of a killed process are waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// Batches read before they are asked for.
+const AHEAD: usize = 2;
 
 /// What a reader must know of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +59,67 @@ pub struct Cut {
     pub bytes: u64,
 }
 
+/// Frames that were read and verified together, in the memory they were read into.
+pub(super) struct Batch {
+    pub(super) memory: AlignedBuf,
+    pub(super) frames: Vec<(FrameHeader, usize)>,
+    pub(super) file: Arc<Path>,
+    /// Where in the file the memory begins.
+    pub(super) offset: u64,
+}
+
+/// What the thread that reads ahead sends.
+pub(super) enum Sent {
+    Batch(Batch),
+    End(StreamEnd),
+    Failed(StorageError),
+}
+
 /// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that serves.
 pub struct StreamReader {
-    _private: (),
+    id: DirectoryId,
+    batches: Option<Receiver<Sent>>,
+    used: Option<SyncSender<AlignedBuf>>,
+    thread: Option<JoinHandle<()>>,
+    batch: Option<Batch>,
+    at: usize,
+    end: Option<StreamEnd>,
 }
 
 impl StreamReader {
     /// Reads from the frame that holds `from` on (which may begin before it).
     ///
-    /// Waits some seconds for the locks on the segments: the last writes of a killed process can land after its death.
+    /// Waits some seconds for the locks on the segments of a stream whose end is not decided: the last writes of a killed process can
+    /// land after its death.
     ///
     /// # Errors
     /// If segments are missing or still locked, or the disk fails.
     pub fn open(spec: &StreamSpec, from: Lsn) -> Result<Self, StorageError> {
-        todo!("{spec:?} {from}")
+        Self::open_patiently(spec, from, Some(LOCK_PATIENCE))
+    }
+
+    /// As [`Self::open`], without regard to locks: for looking at the files of a master that may be running.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_unlocked(spec: &StreamSpec, from: Lsn) -> Result<Self, StorageError> {
+        Self::open_patiently(spec, from, None)
+    }
+
+    fn open_patiently(spec: &StreamSpec, from: Lsn, patience: Option<Duration>) -> Result<Self, StorageError> {
+        let (send, batches) = sync_channel(AHEAD);
+        let (used, reuse) = sync_channel(AHEAD + 2);
+        let patience = patience.filter(|_| spec.last.is_none());
+        let files = segments::plan(spec, from)?;
+        let ahead = ReadAhead::open(spec, from, files, patience, reuse)?;
+        let thread = std::thread::Builder::new().name("read-ahead".into()).spawn(move || ahead.run(&send));
+        let thread = thread.map_err(|source| StorageError::Io {
+            path: spec.dir.clone(),
+            what: "cannot start a thread to read",
+            source,
+        })?;
+        let (batches, used, thread) = (Some(batches), Some(used), Some(thread));
+        Ok(Self { id: spec.id, batches, used, thread, batch: None, at: 0, end: None })
     }
 
     /// The next frame with edits; `None` at the end.
@@ -69,16 +128,75 @@ impl StreamReader {
     /// If the stream is damaged ([`StorageError::Corrupt`]), or the disk fails.
     #[expect(clippy::should_implement_trait, reason = "the frame borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
-        todo!()
+        loop {
+            let frames = self.batch.as_ref().map_or(&[][..], |b| &b.frames);
+            if let Some(skip) = frames.get(self.at..).and_then(|rest| rest.iter().position(|(h, _)| h.count > 0)) {
+                self.at += skip + 1;
+                break;
+            }
+            if !self.next_batch()? {
+                return Ok(None);
+            }
+        }
+        Ok(self.current())
+    }
+
+    fn current(&self) -> Option<Frame<'_>> {
+        let batch = self.batch.as_ref()?;
+        let (header, start) = *batch.frames.get(self.at.checked_sub(1)?)?;
+        Some(Frame { header, bytes: batch.memory.bytes().get(start..start + header.len())? })
+    }
+
+    /// Whether there is another batch; it is then the current one.
+    fn next_batch(&mut self) -> Result<bool, StorageError> {
+        if let (Some(batch), Some(used)) = (self.batch.take(), &self.used) {
+            // If nobody wants the memory back, it is freed.
+            let _ = used.try_send(batch.memory);
+        }
+        self.at = 0;
+        match self.batches.as_ref().map(Receiver::recv) {
+            Some(Ok(Sent::Batch(batch))) => {
+                self.batch = Some(batch);
+                return Ok(true);
+            }
+            Some(Ok(Sent::End(end))) => self.end = Some(end),
+            Some(Ok(Sent::Failed(error))) => {
+                self.batches = None;
+                return Err(error);
+            }
+            Some(Err(_)) | None if self.end.is_none() => {
+                let source = std::io::Error::other("the thread that reads ahead is gone");
+                return Err(StorageError::Io { path: PathBuf::new(), what: "cannot read", source });
+            }
+            _ => {}
+        }
+        Ok(false)
     }
 
     /// Where the stream ends, once [`Self::next`] has returned `None`.
     pub fn end(&self) -> Option<&StreamEnd> {
-        todo!()
+        self.end.as_ref()
     }
 
     /// The file that the last frame came from, and its offset there.
-    pub fn place(&self) -> (&Path, u64) {
-        todo!()
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        let batch = self.batch.as_ref()?;
+        let (_, start) = batch.frames.get(self.at.checked_sub(1)?)?;
+        Some((&batch.file, batch.offset + *start as u64))
+    }
+
+    /// The data directory's id, that the frames bear in their checksums.
+    pub fn id(&self) -> DirectoryId {
+        self.id
+    }
+}
+
+impl Drop for StreamReader {
+    fn drop(&mut self) {
+        // With nobody to send to, the thread ends, also when it waits with a batch in hand.
+        (self.batches, self.used) = (None, None);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

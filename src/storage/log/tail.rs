@@ -1,13 +1,23 @@
 //! Follows a live stream: reads its durable frames from the segment files, for the mirror.
+//!
+//! Only what the stream's marks say is durable is read, so there is nothing to decide: every frame must be good. The segments' locks
+//! are their writer's; a follower needs none.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::marks::StreamMarks;
-use crate::encoding::frame::{DirectoryId, Frame, StreamId};
+use super::ahead::Segment;
+use super::marks::{DurableEnd, StreamMarks};
+use super::scan::{Scan, Step};
+use super::segments;
+use crate::encoding::frame::{BLOCK, DirectoryId, Frame, FrameHeader, StreamId, padded};
 use crate::ids::Lsn;
-use crate::storage::StorageError;
+use crate::storage::file::{AlignedBuf, read_direct};
+use crate::storage::{Corruption, StorageError, path};
+
+/// The most that is read at once, unless a frame is larger.
+const PIECE: usize = 1 << 20;
 
 /// Why a stream cannot be followed any further.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +30,27 @@ pub enum TailError {
     Storage(#[from] StorageError),
 }
 
+impl From<Corruption> for TailError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Storage(corruption.into())
+    }
+}
+
 /// Reads the durable frames of a stream that is being written. Blocks: for threads of the checkpoint side.
 pub struct TailReader {
-    _private: (),
+    dir: PathBuf,
+    id: DirectoryId,
+    stream: StreamId,
+    from: Lsn,
+    marks: Arc<StreamMarks>,
+    /// Opened when there is something durable in it.
+    segment: Option<Segment>,
+    scan: Scan,
+    /// Where in the segment the memory begins.
+    offset: u64,
+    memory: AlignedBuf,
+    /// Of the memory: what is not looked at yet.
+    unread: std::ops::Range<usize>,
 }
 
 impl TailReader {
@@ -37,7 +65,38 @@ impl TailReader {
         from: Lsn,
         marks: Arc<StreamMarks>,
     ) -> Result<Self, TailError> {
-        todo!("{dir:?} {id} {stream} {from} {marks:?}")
+        let from = from.max(Lsn(1));
+        let firsts = segments::listed(&dir, stream)?;
+        let Some(first) = firsts.iter().rev().find(|first| **first <= from) else {
+            return Err(TailError::Dropped(firsts.first().copied().unwrap_or(marks.durable().next())));
+        };
+        let mut opened = Self {
+            scan: Scan::new(id, stream, *first, None, Lsn(0)),
+            dir,
+            id,
+            stream,
+            from,
+            marks,
+            segment: None,
+            offset: 0,
+            memory: AlignedBuf::new(PIECE),
+            unread: 0..0,
+        };
+        opened.enter(*first)?;
+        Ok(opened)
+    }
+
+    /// Goes on in the segment that begins with `first`.
+    fn enter(&mut self, first: Lsn) -> Result<(), TailError> {
+        let path = path::segment(&self.dir, self.stream, first);
+        if !path.exists() {
+            let firsts = segments::listed(&self.dir, self.stream)?;
+            return Err(TailError::Dropped(firsts.first().copied().unwrap_or(first)));
+        }
+        self.segment = Some(Segment::open(&path, self.id, self.stream, first)?);
+        self.offset = BLOCK as u64;
+        self.unread = 0..0;
+        Ok(())
     }
 
     /// The next durable frame (marks without edits are passed over); `None` if there was none within `timeout`, or there will
@@ -46,6 +105,102 @@ impl TailReader {
     /// # Errors
     /// If the files are damaged or gone.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, TailError> {
-        todo!("{timeout:?}")
+        let deadline = Instant::now() + timeout;
+        let found = loop {
+            if let Some(header) = self.step()? {
+                if header.count > 0 && header.last() >= self.from {
+                    break header;
+                }
+                continue;
+            }
+            let end = self.marks.durable_end();
+            if self.read_to(end)? {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.marks.has_ended() {
+                return Ok(None);
+            }
+            self.marks.wait(end, left);
+        };
+        let start = self.unread.start - found.padded_len();
+        let bytes = &self.memory.bytes()[start..start + found.len()];
+        Ok(Some(Frame { header: found, bytes }))
+    }
+
+    /// The next whole frame in memory.
+    fn step(&mut self) -> Result<Option<FrameHeader>, TailError> {
+        let Some(segment) = &self.segment else { return Ok(None) };
+        if self.unread.is_empty() {
+            return Ok(None);
+        }
+        let at = self.offset + self.unread.start as u64;
+        match self.scan.step(segment.header.first, &self.memory.bytes()[self.unread.clone()]) {
+            Step::Frame(header) => {
+                self.unread.start += header.padded_len();
+                Ok(Some(header))
+            }
+            Step::NeedMore(bytes) => {
+                self.make_room(padded(bytes));
+                Ok(None)
+            }
+            Step::End => Ok(None),
+            Step::Bad(why) => {
+                let damaged = Corruption::new(&segment.path, at, why.to_string());
+                // After its last frame, a segment holds zeros.
+                if self.enter_following()? { Ok(None) } else { Err(damaged.into()) }
+            }
+        }
+    }
+
+    /// Goes on in the segment that begins with the next edit, if there is one; it is then proof that this one has no more.
+    fn enter_following(&mut self) -> Result<bool, TailError> {
+        let next = self.scan.next();
+        let exists = path::segment(&self.dir, self.stream, next).exists();
+        let follows = exists && self.segment.as_ref().is_some_and(|current| current.header.first < next);
+        if follows {
+            self.enter(next)?;
+        }
+        Ok(follows)
+    }
+
+    /// Brings the unread bytes to the front of memory that holds at least `bytes`.
+    fn make_room(&mut self, bytes: usize) {
+        let unread = self.unread.clone();
+        let len = unread.len();
+        if self.memory.len() < bytes {
+            let mut larger = AlignedBuf::new(bytes);
+            larger.bytes_mut()[..len].copy_from_slice(&self.memory.bytes()[unread.clone()]);
+            self.memory = larger;
+        } else {
+            self.memory.bytes_mut().copy_within(unread.clone(), 0);
+        }
+        self.offset += unread.start as u64;
+        self.unread = 0..len;
+    }
+
+    /// Reads on, as far as `end` allows; returns whether there is more than before.
+    fn read_to(&mut self, end: DurableEnd) -> Result<bool, TailError> {
+        let Some(segment) = &self.segment else { return Ok(false) };
+        if self.scan.has_ended() || end.segment < segment.header.first {
+            return Ok(false);
+        }
+        let is_newest = end.segment == segment.header.first;
+        let limit = if is_newest { end.offset } else { segment.header.bytes };
+        self.make_room(0);
+        let have = self.unread.end;
+        let Some(segment) = self.segment.as_ref().filter(|_| self.offset + (have as u64) < limit) else {
+            return if is_newest { Ok(false) } else { self.enter_following() };
+        };
+        let wanted = usize::try_from(limit - self.offset).unwrap_or(usize::MAX).min(self.memory.len());
+        let at = self.offset + have as u64;
+        let into = &mut self.memory.bytes_mut()[have..wanted];
+        let len = into.len();
+        let read = read_direct(&segment.file, &segment.path, at, into)?;
+        if read < len {
+            return Err(Corruption::new(&segment.path, at + read as u64, "the file ends here, too early").into());
+        }
+        self.unread.end = wanted;
+        Ok(len > 0)
     }
 }

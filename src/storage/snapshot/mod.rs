@@ -1,5 +1,42 @@
 //! Snapshots: the state of one partition in a file, a section per slot that holds anything.
+//!
+//! ```text
+//! header  bytes  what (integers are little-endian; each CRC32 is over the data directory's id, then over what it says)
+//!      0      8  magic "ROLLSNP\n"
+//!      8      4  format version
+//!     12      4  CRC32 over bytes 16 to 63 of the header
+//!     16     16  the data directory's id
+//!     32      2  partition
+//!     34      2  number of partitions
+//!     36      4  position: epoch
+//!     40      8  position: lsn
+//!     48      4  number of sections
+//!     52     12  zeros
+//!
+//! section, in the order of the slots; none for a slot that holds nothing
+//!      0      4  magic "SECT"
+//!      4      4  CRC32 over everything from offset 8 to the section's end
+//!      8      4  slot
+//!     12      4  position: epoch
+//!     16      8  position: lsn
+//!     24      8  number of entries
+//!     32      8  length of the entries in bytes
+//!     40      8  digest of the slot
+//!     48      …  entries, as `encoding::entry` lays them out
+//!
+//! footer
+//!      0      4  magic "DONE"
+//!      4      4  CRC32 over everything from offset 8 to the footer's end
+//!      8      4  number of sections
+//!     12      4  zeros
+//!     16      8  number of entries in all sections
+//!     24      8  digest of the partition: the wrapping sum of the sections'
+//! ```
+//!
+//! The header is written last, so an unfinished file is no snapshot. A section's position is the snapshot's, or later when the
+//! partition was written slot by slot beside live traffic.
 
+mod format;
 pub mod reader;
 pub mod writer;
 
@@ -26,6 +63,8 @@ pub struct Subject {
 pub struct Summary {
     /// Position (its oldest section's), length, checksum and digest, as the manifest records them.
     pub installed: Installed,
+    /// Number of sections.
+    pub sections: u32,
     /// Number of entries in all sections.
     pub entries: u64,
     /// Digest of each of the partition's slots, in order, as a barrier bears them; 0 for a slot without a section.

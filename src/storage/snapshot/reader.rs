@@ -1,10 +1,17 @@
 //! Reads and verifies a snapshot file.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
+use super::format::{FOOTER, Footer, FormatError, HEADER, Header, SECTION};
 use super::{SectionHeader, Subject, Summary};
 use crate::ids::Position;
-use crate::storage::StorageError;
+use crate::storage::error::Context;
+use crate::storage::{Corruption, Installed, StorageError};
+
+/// How much is read at once, in bytes.
+const READ: usize = 1 << 20;
 
 /// A section with its checksum verified.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +23,20 @@ pub struct Section<'a> {
 }
 
 /// Reads the sections of a snapshot in order. Blocks.
+#[derive(Debug)]
 pub struct SnapshotReader {
-    _private: (),
+    path: PathBuf,
+    file: BufReader<File>,
+    size: u64,
+    header: Header,
+    /// How far the file is read, in bytes.
+    at: u64,
+    next_slot: u16,
+    seen: Footer,
+    digests: Vec<u64>,
+    crc: crc32fast::Hasher,
+    entries: Vec<u8>,
+    summary: Option<Summary>,
 }
 
 impl SnapshotReader {
@@ -26,12 +45,72 @@ impl SnapshotReader {
     /// # Errors
     /// If it is not, or the disk fails.
     pub fn open(path: &Path, subject: Subject) -> Result<Self, StorageError> {
-        todo!("{path:?} {subject:?}")
+        let reader = Self::open_any(path)?;
+        let found = reader.header.subject;
+        if found == subject {
+            return Ok(reader);
+        }
+        let why = if found.id == subject.id {
+            let (p, n) = (found.partition, found.partitions.count());
+            format!("it is a snapshot of partition {p} of {n}, not of partition {} of this data", subject.partition)
+        } else {
+            format!("it belongs to another data directory ({})", found.id)
+        };
+        Err(Corruption::new(path, 16, why).into())
+    }
+
+    /// Opens a snapshot of whatever it says it is of.
+    ///
+    /// # Errors
+    /// If it is none, or the disk fails.
+    pub fn open_any(path: &Path) -> Result<Self, StorageError> {
+        let file = File::open(path).context(path, "cannot open")?;
+        // Only a hint to the kernel to read further ahead.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+        let size = file.metadata().context(path, "cannot read the size")?.len();
+        let mut file = BufReader::with_capacity(READ, file);
+        let mut bytes = [0; HEADER];
+        if size < (HEADER + FOOTER) as u64 {
+            return Err(Corruption::new(path, size, "the file is too short for a snapshot").into());
+        }
+        file.read_exact(&mut bytes).context(path, "cannot read")?;
+        let header = Header::parse(&bytes).map_err(|why| Corruption::new(path, 0, why.to_string()))?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes);
+        let partitions = header.subject.partitions;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            at: HEADER as u64,
+            next_slot: partitions.slots(header.subject.partition).start,
+            seen: Footer::default(),
+            digests: vec![0; usize::from(partitions.slots_each())],
+            crc,
+            entries: Vec::new(),
+            summary: None,
+            header,
+        })
+    }
+
+    /// What it is a snapshot of.
+    pub fn subject(&self) -> Subject {
+        self.header.subject
     }
 
     /// Where in the log the partition was.
     pub fn position(&self) -> Position {
-        todo!()
+        self.header.position
+    }
+
+    /// Number of sections in the whole file.
+    pub fn sections(&self) -> u32 {
+        self.header.sections
+    }
+
+    /// Length of the file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.size
     }
 
     /// The next section; `None` after the last, when the whole file has proved good.
@@ -40,12 +119,86 @@ impl SnapshotReader {
     /// If the file is damaged, or the disk fails.
     #[expect(clippy::should_implement_trait, reason = "the section borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Section<'_>>, StorageError> {
-        todo!()
+        if self.summary.is_some() {
+            return Ok(None);
+        }
+        if self.seen.sections == self.header.sections {
+            self.finish()?;
+            return Ok(None);
+        }
+        let began = self.at;
+        let mut bytes = [0; SECTION];
+        self.read(&mut bytes)?;
+        let damaged = |why: &str| Corruption::new(&self.path, began, why);
+        let header = SectionHeader::parse(&bytes).ok_or_else(|| damaged("no section begins here"))?;
+        // Bounded by the file before anything is allocated.
+        if header.bytes > self.size - self.at {
+            return Err(damaged("the section is longer than the file").into());
+        }
+        self.entries.resize(header.bytes as usize, 0);
+        let mut entries = std::mem::take(&mut self.entries);
+        let read = self.read(&mut entries);
+        self.entries = entries;
+        read?;
+        self.check(&header, &bytes, began)?;
+        let slots = self.header.subject.partitions.slots(self.header.subject.partition);
+        self.next_slot = header.slot.0 + 1;
+        self.digests[usize::from(header.slot.0 - slots.start)] = header.digest;
+        self.seen.sections += 1;
+        self.seen.entries = self.seen.entries.wrapping_add(header.entries);
+        self.seen.digest = self.seen.digest.wrapping_add(header.digest);
+        Ok(Some(Section { header, entries: &self.entries }))
+    }
+
+    fn check(&self, header: &SectionHeader, bytes: &[u8; SECTION], began: u64) -> Result<(), Corruption> {
+        let Subject { id, partitions, partition } = self.header.subject;
+        let why = if !SectionHeader::verify(id, bytes, &self.entries) {
+            "checksum mismatch in the section"
+        } else if !partitions.slots(partition).contains(&header.slot.0) || header.slot.0 < self.next_slot {
+            "a section of a slot that cannot come here"
+        } else if header.position < self.header.position || header.entries == 0 {
+            "an impossible section"
+        } else {
+            return Ok(());
+        };
+        Err(Corruption::new(&self.path, began, why))
+    }
+
+    /// Reads exactly `into`, and counts it.
+    fn read(&mut self, into: &mut [u8]) -> Result<(), StorageError> {
+        if self.at + into.len() as u64 > self.size {
+            return Err(Corruption::new(&self.path, self.size, "the file ends too early").into());
+        }
+        self.file.read_exact(into).context(&self.path, "cannot read")?;
+        self.crc.update(into);
+        self.at += into.len() as u64;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), StorageError> {
+        let began = self.at;
+        let mut bytes = [0; FOOTER];
+        self.read(&mut bytes)?;
+        let damaged = |offset, why: String| Corruption::new(&self.path, offset, why);
+        let footer = Footer::parse(self.header.subject.id, &bytes);
+        let footer = footer.map_err(|why: FormatError| damaged(began, why.to_string()))?;
+        if footer != self.seen {
+            return Err(damaged(began, "the footer counts other sections than there are".into()).into());
+        }
+        if self.at != self.size {
+            return Err(damaged(self.at, "the file goes on after its end".into()).into());
+        }
+        let crc = self.crc.clone().finalize();
+        let (position, digest) = (self.header.position, footer.digest);
+        let installed = Installed { position, bytes: self.size, crc, digest };
+        let (sections, entries) = (footer.sections, footer.entries);
+        self.summary = Some(Summary { installed, sections, entries, digests: std::mem::take(&mut self.digests) });
+        Ok(())
     }
 
     /// What the whole file holds, once [`Self::next`] has returned `None`.
     pub fn summary(&self) -> Option<&Summary> {
-        todo!()
+        self.summary.as_ref()
     }
 }
 
@@ -54,5 +207,7 @@ impl SnapshotReader {
 /// # Errors
 /// If it is damaged or of something else, or the disk fails.
 pub fn verify(path: &Path, subject: Subject) -> Result<Summary, StorageError> {
-    todo!("{path:?} {subject:?}")
+    let mut reader = SnapshotReader::open(path, subject)?;
+    while reader.next()?.is_some() {}
+    reader.summary.ok_or_else(|| Corruption::new(path, 0, "the snapshot does not end").into())
 }

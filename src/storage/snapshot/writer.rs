@@ -1,14 +1,30 @@
 //! Writes a snapshot file.
 
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
+use super::format::{FOOTER, Footer, HEADER, Header, SECTION};
 use super::{SectionHeader, Subject, Summary};
 use crate::ids::Position;
-use crate::storage::StorageError;
+use crate::storage::error::Context;
+use crate::storage::{Installed, StorageError};
 
 /// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no snapshot.
+#[derive(Debug)]
 pub struct SnapshotWriter {
-    _private: (),
+    path: PathBuf,
+    file: BufWriter<File>,
+    subject: Subject,
+    position: Position,
+    footer: Footer,
+    digests: Vec<u64>,
+    /// Of everything after the header.
+    crc: crc32fast::Hasher,
+    bytes: u64,
+    /// Slots before this one are done.
+    next_slot: u16,
 }
 
 impl SnapshotWriter {
@@ -17,22 +33,71 @@ impl SnapshotWriter {
     /// # Errors
     /// If the disk fails or is full.
     pub fn create(path: &Path, subject: Subject, position: Position) -> Result<Self, StorageError> {
-        todo!("{path:?} {subject:?} {position}")
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = BufWriter::with_capacity(256 << 10, options.open(path).context(path, "cannot create")?);
+        file.write_all(&[0; HEADER]).context(path, "cannot write")?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            subject,
+            position,
+            footer: Footer::default(),
+            digests: vec![0; usize::from(subject.partitions.slots_each())],
+            crc: crc32fast::Hasher::new(),
+            bytes: HEADER as u64,
+            next_slot: subject.partitions.slots(subject.partition).start,
+        })
     }
 
     /// Adds the section of a slot: after those of lower slots, with at least one entry, at the snapshot's position or later.
     ///
     /// # Errors
     /// If the disk fails or is full.
+    ///
+    /// # Panics
+    /// If the section is not one that may come next.
     pub fn section(&mut self, header: SectionHeader, entries: &[u8]) -> Result<(), StorageError> {
-        todo!("{header:?} {entries:?}")
+        let slots = self.subject.partitions.slots(self.subject.partition);
+        assert!(slots.contains(&header.slot.0) && header.slot.0 >= self.next_slot, "slots of the partition, in order");
+        assert!(header.position >= self.position && header.entries > 0, "a section is of its snapshot");
+        assert_eq!(header.bytes, entries.len() as u64, "the length is that of the entries");
+        self.put(&header.write(self.subject.id, entries))?;
+        self.put(entries)?;
+        self.next_slot = header.slot.0 + 1;
+        self.digests[usize::from(header.slot.0 - slots.start)] = header.digest;
+        self.footer.sections += 1;
+        self.footer.entries += header.entries;
+        self.footer.digest = self.footer.digest.wrapping_add(header.digest);
+        debug_assert!(self.bytes >= (HEADER + SECTION) as u64);
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.crc.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes).context(&self.path, "cannot write")
     }
 
     /// Completes and syncs the file (not its directory).
     ///
     /// # Errors
     /// If the disk fails or is full.
-    pub fn finish(self) -> Result<Summary, StorageError> {
-        todo!()
+    pub fn finish(mut self) -> Result<Summary, StorageError> {
+        let footer: [u8; FOOTER] = self.footer.write(self.subject.id);
+        self.put(&footer)?;
+        let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error);
+        let file = file.context(&self.path, "cannot write")?;
+        // What comes before is on disk before the header, which makes it a snapshot.
+        file.sync_data().context(&self.path, "cannot sync")?;
+        let header = Header { subject: self.subject, position: self.position, sections: self.footer.sections }.write();
+        file.write_all_at(&header, 0).context(&self.path, "cannot write")?;
+        file.sync_all().context(&self.path, "cannot sync")?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header);
+        crc.combine(&self.crc);
+        let Footer { sections, entries, digest } = self.footer;
+        let installed = Installed { position: self.position, bytes: self.bytes, crc: crc.finalize(), digest };
+        Ok(Summary { installed, sections, entries, digests: self.digests })
     }
 }

@@ -1,7 +1,7 @@
 //! COMMAND and its subcommands, and HELP of all commands that have it: the table, told to clients.
 
 use super::syntax::{self, Argument, Kind};
-use super::table::{Categories, Command, KeySpec, Spec, all, lookup, resolve};
+use super::table::{Categories, Command, KeyFlags, KeySpec, Refusal, Spec, all, lookup, resolve};
 use super::{Refused, glob};
 use crate::encoding::resp::{Args, Reply};
 
@@ -200,10 +200,10 @@ fn keys(args: Args<'_>, reply: &mut Reply<'_>, with_flags: bool) {
     let spec = match resolve(args) {
         Ok(spec) if spec.keys.is_empty() => return reply.error("ERR The command has no key arguments"),
         Ok(spec) => spec,
-        Err(super::table::Refusal::WrongArity(spec)) if spec.keys.is_empty() => {
+        Err(Refusal::WrongArity(spec)) if spec.keys.is_empty() => {
             return reply.error("ERR The command has no key arguments");
         }
-        Err(super::table::Refusal::WrongArity(_)) => {
+        Err(Refusal::WrongArity(_)) => {
             return reply.error("ERR Invalid number of arguments specified for command");
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
@@ -217,13 +217,23 @@ fn keys(args: Args<'_>, reply: &mut Reply<'_>, with_flags: bool) {
                 }
                 reply.bulk(args.at(index));
                 if with_flags {
-                    statuses(keys.flags.names(), "", reply);
+                    statuses(flags_in(keys.flags, args).names(), "", reply);
                 }
                 count += 1;
             }
         }
         count
     });
+}
+
+/// What a request does to its keys, where that depends on its arguments: SET reads the old value only if it is to tell it.
+fn flags_in(flags: KeyFlags, args: Args<'_>) -> KeyFlags {
+    let reads = args.from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
+    match flags.contains(KeyFlags::VARIABLE) {
+        true if reads => KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
+        true => KeyFlags::OW.and(KeyFlags::UPDATE),
+        false => flags,
+    }
 }
 
 /// What `parent HELP` tells.

@@ -79,7 +79,8 @@ impl Plan<'_, '_, '_> {
             Ok(conditions) => conditions,
             Err(ConditionError::Refused(refused)) => return Err(refused),
             Err(ConditionError::Unsupported(word)) => {
-                self.reply.error(&format!("ERR Unsupported option {}", String::from_utf8_lossy(word)));
+                let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+                self.reply.error_bytes(&[b"ERR Unsupported option ", word].concat());
                 return Ok(());
             }
         };

@@ -94,6 +94,9 @@ impl<'a> Plan<'_, 'a, '_> {
     pub(super) fn hincrbyfloat(&mut self, scratch: &'a mut Scratch) -> Planned {
         let field = self.args.at(2);
         let increment = Float::parse(self.args.at(3)).ok_or(Refused::NotFloat)?;
+        if increment.is_infinite() {
+            return Err(Refused::Because("ERR value is NaN or Infinity"));
+        }
         let old = match self.first_hash()?.and_then(|hash| hash.get(field)) {
             Some(value) => Float::parse(value).ok_or(Refused::Because("ERR hash value is not a float"))?,
             None => Float::ZERO,

@@ -69,6 +69,14 @@ pub struct Context {
     pub owned: Range<u16>,
 }
 
+impl Context {
+    /// The time in seconds, for the times at which keys are used ([`Store::set_clock`]). Wraps in 2106; only differences matter.
+    #[inline]
+    pub const fn coarse_now(&self) -> u32 {
+        (self.now.get() / 1000) as u32
+    }
+}
+
 /// Bytes that a plan makes up (a number's digits, a copied value) and that its edits borrow. Kept, it allocates nothing once it
 /// has grown.
 #[derive(Debug, Default)]
@@ -227,6 +235,11 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     #[inline]
     fn peek(&mut self, db: Db, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
         let entry = self.store.get(db, slot, key)?;
+        self.unless_over(db, slot, key, entry)
+    }
+
+    #[inline]
+    fn unless_over(&mut self, db: Db, slot: Slot, key: &'a [u8], entry: Entry<'p>) -> Option<Entry<'p>> {
         if self.is_over(&entry) {
             self.edit(db, slot, key, Change::Delete(Removal::Expired));
             return None;
@@ -237,11 +250,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// As [`Self::peek`] in the client's database; counts as a use of the key.
     #[inline]
     fn find(&mut self, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
-        let entry = self.peek(self.context.db, slot, key)?;
-        if self.context.touch {
-            self.store.touch(self.context.db, slot, key, seconds(self.context.now));
+        let db = self.context.db;
+        if !self.context.touch {
+            return self.peek(db, slot, key);
         }
-        Some(entry)
+        let entry = self.store.get_used(db, slot, key, self.context.coarse_now())?;
+        self.unless_over(db, slot, key, entry)
     }
 
     /// The content of the command's first key, which is its first argument.
@@ -295,10 +309,4 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
         (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
     }
-}
-
-/// The coarse clock of uses.
-fn seconds(now: UnixMillis) -> u32 {
-    // Wraps in 2106; only differences are used.
-    (now.get() / 1000) as u32
 }

@@ -1,7 +1,7 @@
 //! How a value is kept: OBJECT and MEMORY USAGE.
 
 use super::parse::{integer, integer_argument};
-use super::{Plan, Planned, Refused, seconds};
+use super::{Plan, Planned, Refused};
 use crate::store::{Entry, Value};
 
 /// Longest string that Redis keeps in one piece with its header, in bytes; clients know the name.
@@ -44,10 +44,11 @@ impl<'p> Plan<'p, '_, '_> {
             None => self.reply.null(),
             Some(_) => {
                 let used = self.store.last_use(self.context.db, self.slot(), self.args.at(2));
-                let now = seconds(self.context.now);
-                // A key that was never used since it was recovered has no time of last use.
+                let now = self.context.coarse_now();
+                // 0: not used since it was recovered. A clock that was set back makes no key older than it is.
                 let used = used.filter(|used| *used != 0).unwrap_or(now);
-                self.reply.int(now.saturating_sub(used).into());
+                let idle = now.wrapping_sub(used).cast_signed().max(0);
+                self.reply.int(idle.into());
             }
         }
         Ok(())

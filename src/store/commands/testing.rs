@@ -70,6 +70,7 @@ impl Rig {
             partitions: Partitions::new(PARTITIONS).unwrap(),
             owned: 0..PARTITIONS,
         };
+        self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
         for edit in plan(spec.command, &self.store, &context, args, &mut scratch, &mut reply) {

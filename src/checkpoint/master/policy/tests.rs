@@ -140,9 +140,11 @@ impl World {
         assert!(requests.is_empty() || self.policy.is_connected());
         for core in (0..CORES).map(CoreId) {
             let of_core = |p: PartitionId| self.policy.placement.core_of(p) == core;
-            let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).count();
-            let placed = self.policy.pending[usize::from(core.0)].as_ref().is_some_and(|p| p.placed.is_some());
-            assert!(asked + usize::from(placed) <= 1, "one checkpoint at a time in a stream");
+            let under_way: Vec<_> = self.policy.pending_in(core).map(|p| p.partition).collect();
+            let once = |p: &PartitionId| under_way.iter().filter(|q| *q == p).count() == 1;
+            assert!(under_way.len() <= AT_ONCE && under_way.iter().all(once), "partitions take turns");
+            let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).map(|r| r.partition);
+            assert!(asked.into_iter().all(|p| under_way.contains(&p)));
         }
         self.requests.extend(requests);
     }
@@ -274,6 +276,18 @@ fn partitions_take_turns_and_are_due_by_the_growth_of_their_stream() {
     let of = |p| order.iter().filter(move |(_, q)| *q == p).map(|(n, _)| *n).collect::<Vec<u16>>();
     assert!(of(0).len() >= 4 && of(1).len() >= 4, "{order:?}");
     assert!(of(0).windows(2).all(|w| w[1] - w[0] >= 2), "{order:?}");
+}
+
+#[test]
+fn partitions_that_nobody_waits_for_are_checkpointed_one_at_a_time() {
+    let mut world = World::new();
+    world.policy.node_up(world.now);
+    (0..20).for_each(|n| world.step(Event::Edit(n % 2)));
+    world.tick(Duration::from_millis(100));
+    assert_eq!(world.policy.pending_in(CoreId(0)).count(), 1);
+    world.step(Event::Save);
+    world.tick(Duration::from_millis(100));
+    assert_eq!(world.policy.pending_in(CoreId(0)).count(), 2);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! From a request's words to its row: one multiplication and one comparison, by a perfect hash that the compiler finds.
 
-use std::fmt::Write as _;
-
 use super::{Spec, connection, hashes, keys, server, strings};
 use crate::encoding::resp::{Args, Reply};
 
@@ -92,14 +90,32 @@ const fn place(name: u128, factor: u64) -> usize {
 /// The row of the command called `name`, in any letter case.
 #[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
-    let mut word = [0; LONGEST];
-    word.get_mut(..name.len())?.copy_from_slice(name);
-    // Only letters become small letters when this bit is set, and names are letters only: no other word turns into one.
-    const SMALL: u128 = u128::from_le_bytes([0x20; LONGEST]);
-    let used = if name.is_empty() { 0 } else { u128::MAX >> (128 - 8 * name.len()) };
-    let word = (u128::from_le_bytes(word) | SMALL) & used;
+    let word = small_letters(name)?;
     let at = usize::from(PLACES[place(word, FACTOR)]);
     if NAMES.get(at) == Some(&word) { Some(SPECS[at]) } else { None }
+}
+
+/// A word as a number, its first byte lowest, capital letters turned into small ones; `None` if it is too long to be a name.
+///
+/// Only letters become small letters when their bit is set, and names are letters only: no other word turns into one.
+#[inline]
+fn small_letters(word: &[u8]) -> Option<u128> {
+    const SMALL: u128 = u128::from_le_bytes([0x20; LONGEST]);
+    // Two loads that may overlap: no loop over a length that the CPU cannot foresee.
+    let bits = if let (Some(head), Some(tail)) = (word.first_chunk(), word.last_chunk()) {
+        if word.len() > LONGEST {
+            return None;
+        }
+        let tail = u128::from(u64::from_le_bytes(*tail));
+        u128::from(u64::from_le_bytes(*head)) | tail << (8 * (word.len() - 8))
+    } else if let (Some(head), Some(tail)) = (word.first_chunk(), word.last_chunk()) {
+        let tail = u64::from(u32::from_le_bytes(*tail));
+        u128::from(u64::from(u32::from_le_bytes(*head)) | tail << (8 * (word.len() - 4)))
+    } else {
+        word.iter().rev().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+    };
+    let used = u128::MAX.checked_shr(128 - 8 * word.len() as u32).unwrap_or(0);
+    Some((bits | SMALL) & used)
 }
 
 /// The row of the command or subcommand that a request names, if the request has as many arguments as it takes.
@@ -135,32 +151,37 @@ impl Refusal<'_> {
     /// Answers the client, in Redis's words.
     #[cold]
     pub fn reply(&self, reply: &mut Reply<'_>) {
-        let cut = |bytes: &[u8], len: usize| {
-            let bytes = &bytes[..bytes.len().min(len)];
-            let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
-            String::from_utf8_lossy(&bytes[..end]).into_owned()
-        };
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = match self {
+        match self {
             Self::UnknownCommand(args) => {
-                let mut words = String::new();
+                let mut words = Vec::new();
                 for word in args.from(1) {
                     if words.len() >= REPEATED {
                         break;
                     }
-                    let _ = write!(words, "'{}' ", cut(word, REPEATED - words.len()));
+                    let word = repeated(word, REPEATED - words.len());
+                    words.extend([b"'", word, b"' "].concat());
                 }
-                write!(text, "ERR unknown command '{}', with args beginning with: {words}", cut(args.at(0), REPEATED))
+                let name = repeated(args.at(0), REPEATED);
+                let parts = [b"ERR unknown command '", name, b"', with args beginning with: ", &words];
+                reply.error_bytes(&parts.concat());
             }
             Self::UnknownSubcommand(parent, name) => {
                 let parent = parent.name.to_ascii_uppercase();
-                write!(text, "ERR unknown subcommand '{}'. Try {parent} HELP.", cut(name, REPEATED))
+                let name = repeated(name, REPEATED);
+                let parts = [b"ERR unknown subcommand '", name, b"'. Try ", parent.as_bytes(), b" HELP."];
+                reply.error_bytes(&parts.concat());
             }
-            Self::WrongArity(spec) => write!(text, "ERR wrong number of arguments for '{}' command", spec.name),
-        };
-        reply.error(&text);
+            Self::WrongArity(spec) => {
+                reply.error(&format!("ERR wrong number of arguments for '{}' command", spec.name));
+            }
+        }
     }
+}
+
+/// As much of a client's word as an error repeats: up to a zero byte, as in C.
+fn repeated(word: &[u8], len: usize) -> &[u8] {
+    let word = &word[..word.len().min(len)];
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
 }
 
 #[cfg(test)]

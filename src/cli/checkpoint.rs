@@ -1,0 +1,69 @@
+//! `rollbook checkpoint`: runs a checkpoint node, by itself or as the child that `serve` starts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Exit, Failure};
+use crate::checkpoint::node::{self, NodeError, Options, Parent, Stop};
+use crate::config::Config;
+
+/// Runs the node until it is ended. `parent` is the process id of the master whose child it is.
+///
+/// # Errors
+///
+/// If its directory or the master's refusal leave nothing to be tried again.
+pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
+    let bound = match parent.map(Parent::bind) {
+        None => None,
+        // The master was gone before this could be bound to it: there is nobody to serve.
+        Some(None) => return Ok(()),
+        Some(bound) => bound,
+    };
+    let master = match bound {
+        Some(_) => reachable(config.checkpoint.bind, config.checkpoint.port).to_string(),
+        None => config.checkpoint.master.clone(),
+    };
+    let options = Options {
+        master,
+        dir: config.node_dir(),
+        password: config.server.password.clone(),
+        upload_bytes_per_second: config.checkpoint.upload_bytes_per_second,
+        parent: bound,
+    };
+    tracing::info!(master = %options.master, dir = %options.dir.display(), "checkpoint node");
+    node::run(options, Stop::default()).map_err(|e| Failure::new(exit(&e), e))
+}
+
+/// How a process on this machine reaches what listens on `bind`.
+fn reachable(bind: IpAddr, port: u16) -> SocketAddr {
+    let ip = match bind {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, port)
+}
+
+fn exit(error: &NodeError) -> Exit {
+    use crate::storage::StorageError;
+    match error {
+        NodeError::Own(StorageError::Io { .. }) => Exit::Io,
+        NodeError::Own(StorageError::Corrupt(_)) => Exit::Data,
+        NodeError::Own(StorageError::InUse { .. }) => Exit::Unavailable,
+        NodeError::Own(StorageError::Unusable { .. }) | NodeError::Foreign { .. } | NodeError::Refused(_) => {
+            Exit::Config
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_reaches_its_master_wherever_that_listens() {
+        let reached = |bind: &str| reachable(bind.parse().unwrap(), 7).to_string();
+        assert_eq!(reached("0.0.0.0"), "127.0.0.1:7");
+        assert_eq!(reached("::"), "[::1]:7");
+        assert_eq!(reached("10.1.2.3"), "10.1.2.3:7");
+    }
+}

@@ -1,0 +1,109 @@
+//! Lives of the master: how an epoch begins and ends on disk.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use rustix::fs::FallocateFlags;
+
+use super::DataDir;
+use crate::encoding::frame::{BLOCK, StreamId};
+use crate::ids::{CoreId, Epoch, Lsn};
+use crate::storage::error::Context;
+use crate::storage::file::{list, make_dir, sync_dir};
+use crate::storage::log::reader::StreamEnd;
+use crate::storage::log::segment::{MIN_BYTES, SegmentHeader};
+use crate::storage::{Corruption, StorageError, failpoint, path};
+
+impl DataDir {
+    /// Recovery has read the streams of the open epoch and found where they end: syncs their files and records the ends, so that
+    /// nothing is served that a second crash could take away. Nothing in the files changes; what follows an end is ignored from now
+    /// on. `ends` has an entry for each of the epoch's streams, in order.
+    ///
+    /// # Errors
+    /// If the disk fails, or `epoch` is not open.
+    pub fn end_epoch(&self, epoch: Epoch, ends: &[StreamEnd]) -> Result<(), StorageError> {
+        for core in 0..self.manifest().placement(epoch).map_or(0, |p| p.cores()) {
+            let dir = path::stream(&self.path, StreamId::new(epoch, CoreId(core)));
+            for name in list(&dir)? {
+                let file = dir.join(&name);
+                if name == path::NEXT {
+                    // It was made for a segment that was never needed, and holds nothing.
+                    std::fs::remove_file(&file).context(&file, "cannot remove")?;
+                } else {
+                    File::open(&file).and_then(|f| f.sync_all()).context(&file, "cannot sync")?;
+                }
+            }
+            sync_dir(&dir)?;
+        }
+        failpoint::reach("epoch.synced");
+        let lasts: Vec<Lsn> = ends.iter().map(|end| end.last).collect();
+        self.change(|manifest| {
+            let ended = manifest.end_epoch(epoch, &lasts);
+            ended.map_err(|why| StorageError::Unusable { path: path::epoch(&self.path, epoch), why: why.into() })
+        })
+    }
+
+    /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the epoch, so that
+    /// a recorded stream without a segment has lost it. The epoch before must have ended.
+    ///
+    /// # Errors
+    /// If the disk fails or is full.
+    ///
+    /// # Panics
+    /// If the epoch before has not ended, or there are no cores or more of them than partitions.
+    pub fn begin_epoch(&self, cores: u16, first_segment_bytes: u64) -> Result<Epoch, StorageError> {
+        self.change(|manifest| {
+            let epoch = manifest.begin_epoch(cores);
+            let dir = path::epoch(&self.path, epoch);
+            if dir.exists() {
+                // An earlier attempt, interrupted before it was recorded.
+                self.set_aside_unrecorded(epoch)?;
+            }
+            make_dir(&dir)?;
+            for core in 0..cores {
+                self.make_first_segment(StreamId::new(epoch, CoreId(core)), first_segment_bytes)?;
+            }
+            failpoint::reach("epoch.segments-made");
+            Ok(epoch)
+        })
+    }
+
+    fn make_first_segment(&self, stream: StreamId, bytes: u64) -> Result<(), StorageError> {
+        let bytes = bytes.next_multiple_of(BLOCK as u64).max(MIN_BYTES);
+        let dir = path::stream(&self.path, stream);
+        make_dir(&dir)?;
+        let path = path::segment(&self.path, stream, Lsn(1));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path).context(&path, "cannot create")?;
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).context(&path, "cannot reserve space")?;
+        let header = SegmentHeader { stream, first: Lsn(1), previous: Lsn(0), bytes };
+        let mut block = [0; BLOCK];
+        header.write(self.id, &mut block);
+        file.write_all_at(&block, 0).context(&path, "cannot write")?;
+        file.sync_all().context(&path, "cannot sync")?;
+        sync_dir(&dir)
+    }
+
+    /// Moves the logs of an epoch that the manifest does not know out of the way, if nothing was ever written to them.
+    pub(super) fn set_aside_unrecorded(&self, epoch: Epoch) -> Result<std::path::PathBuf, StorageError> {
+        let dir = path::epoch(&self.path, epoch);
+        for core in list(&dir)? {
+            for name in list(&dir.join(&core))? {
+                let file = dir.join(&core).join(&name);
+                if path::parse_segment(&name).is_some() && has_frames(&file)? {
+                    let why = "there are edits here, of an epoch that the manifest does not know: is the manifest an old copy?";
+                    return Err(Corruption::new(&file, BLOCK as u64, why).into());
+                }
+            }
+        }
+        self.set_aside(&dir)
+    }
+}
+
+/// Whether anything stands where a segment's first frame would.
+fn has_frames(path: &std::path::Path) -> Result<bool, StorageError> {
+    let mut block = [0; BLOCK];
+    let file = File::open(path).context(path, "cannot open")?;
+    let read = file.read_at(&mut block, BLOCK as u64).context(path, "cannot read")?;
+    Ok(block[..read].iter().any(|b| *b != 0))
+}

@@ -1,0 +1,72 @@
+//! Snapshots come and go.
+//!
+//! | step | a crash after it leaves |
+//! |---|---|
+//! | the file is synced in `incoming/` | the old generations; an upload that is complete |
+//! | it is moved to its place, both directories are synced | the old generations; a file that belongs to nothing |
+//! | the manifest is recorded | the new generations; the third is set aside at the next start |
+//! | the third generation is removed | the new generations |
+
+use std::fs::File;
+use std::path::Path;
+
+use super::DataDir;
+use crate::ids::PartitionId;
+use crate::storage::error::Context;
+use crate::storage::file::{make_dir, sync_dir};
+use crate::storage::manifest::Installed;
+use crate::storage::{StorageError, failpoint, path};
+
+impl DataDir {
+    /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`: syncs it, moves
+    /// it to its place, records it, and only then removes the generation that is now the third. Idempotent: a snapshot at the position
+    /// of the newest generation, or before it, is removed and nothing else happens.
+    ///
+    /// # Errors
+    /// If the disk fails; the old generations are then still in place.
+    pub fn install_snapshot(
+        &self,
+        partition: PartitionId,
+        incoming: &Path,
+        installed: Installed,
+    ) -> Result<(), StorageError> {
+        let place = path::snapshot(&self.path, partition, installed.position);
+        let newest = self.manifest().generations(partition).newest;
+        if newest.is_some_and(|newest| newest.position >= installed.position) {
+            return remove(incoming);
+        }
+        File::open(incoming).and_then(|f| f.sync_all()).context(incoming, "cannot sync")?;
+        failpoint::reach("install.synced");
+        let dir = path::partition(&self.path, partition);
+        make_dir(&dir)?;
+        std::fs::rename(incoming, &place).context(incoming, "cannot install")?;
+        sync_dir(&dir)?;
+        incoming.parent().map_or(Ok(()), sync_dir)?;
+        failpoint::reach("install.moved");
+        let third = self.change(|manifest| Ok(manifest.install(partition, installed)))?;
+        failpoint::reach("install.recorded");
+        third.map_or(Ok(()), |third| remove(&path::snapshot(&self.path, partition, third.position)))
+    }
+
+    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to `aside/`.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn discard_snapshot(&self, partition: PartitionId, bad: Installed) -> Result<(), StorageError> {
+        if self.change(|manifest| Ok(manifest.discard(partition, bad)))? {
+            let file = path::snapshot(&self.path, partition, bad.position);
+            if file.exists() {
+                self.set_aside(&file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file; no error if it is gone.
+fn remove(file: &Path) -> Result<(), StorageError> {
+    match std::fs::remove_file(file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.context(file, "cannot remove"),
+    }
+}

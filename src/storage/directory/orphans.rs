@@ -1,0 +1,87 @@
+//! What is found in a data directory and belongs to nothing: traces of a crash, and files that are not ours.
+
+use std::path::{Path, PathBuf};
+
+use super::{DataDir, Found};
+use crate::ids::{Epoch, PartitionId};
+use crate::storage::error::Context;
+use crate::storage::file::{list, make_dir, sync_dir};
+use crate::storage::{StorageError, path};
+
+impl DataDir {
+    /// Finishes what a crash interrupted, and sets aside what belongs to nothing.
+    pub(super) fn tidy(&self, found: &mut Found) -> Result<(), StorageError> {
+        self.note_unknown(found)?;
+        self.tidy_log(found)?;
+        self.tidy_snapshots(found)
+    }
+
+    fn note_unknown(&self, found: &mut Found) -> Result<(), StorageError> {
+        let ours = [path::LOCK, path::LOG, path::SNAPSHOTS, path::INCOMING, path::NODE, path::ASIDE, "lost+found"];
+        let ours = ours.iter().chain(&path::MANIFESTS);
+        let unknown = list(&self.path)?.into_iter().filter(|name| !ours.clone().any(|our| our == name));
+        found.unknown.extend(unknown.map(|name| self.path.join(name)));
+        Ok(())
+    }
+
+    /// Logs of epochs that are not in the manifest: older ones were dropped, but the crash came before they were removed; a newer one
+    /// was being made.
+    fn tidy_log(&self, found: &mut Found) -> Result<(), StorageError> {
+        let manifest = self.manifest();
+        let log = self.path.join(path::LOG);
+        for name in list(&log)? {
+            let Some(epoch) = path::parse_epoch(&name) else {
+                found.unknown.push(log.join(name));
+                continue;
+            };
+            if manifest.epochs.iter().any(|e| e.epoch == epoch) {
+                continue;
+            }
+            if manifest.epochs.first().is_some_and(|oldest| epoch < oldest.epoch && epoch > Epoch(0)) {
+                let dir = log.join(&name);
+                std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+            } else {
+                found.set_aside.push(self.set_aside_unrecorded(epoch)?);
+            }
+        }
+        self.remove_dropped_segments(&manifest)?;
+        Ok(())
+    }
+
+    /// Snapshots that the manifest does not name: the crash came between the file's move and the record, or the record and the
+    /// removal of an old generation.
+    fn tidy_snapshots(&self, found: &mut Found) -> Result<(), StorageError> {
+        let manifest = self.manifest();
+        let snapshots = self.path.join(path::SNAPSHOTS);
+        for partition in list(&snapshots)? {
+            let dir = snapshots.join(&partition);
+            let number = path::parse_partition(&partition).filter(|p| p.0 < manifest.partitions.count());
+            let Some(PartitionId(number)) = number else {
+                found.unknown.push(dir);
+                continue;
+            };
+            let generations = manifest.generations(PartitionId(number));
+            let kept = [generations.newest, generations.older].map(|g| g.map(|s| path::snapshot_name(s.position)));
+            for name in list(&dir)? {
+                if !kept.iter().flatten().any(|kept| *kept == name) {
+                    found.set_aside.push(self.set_aside(&dir.join(name))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a file or directory to `aside/`, under a name that is free; returns where it is now.
+    pub(super) fn set_aside(&self, what: &Path) -> Result<PathBuf, StorageError> {
+        let aside = self.path.join(path::ASIDE);
+        make_dir(&aside)?;
+        let inside = what.strip_prefix(&self.path).unwrap_or(what);
+        let name = inside.to_string_lossy().replace('/', "-");
+        let free = (0u32..).map(|n| aside.join(if n == 0 { name.clone() } else { format!("{name}.{n}") }));
+        let target = free.into_iter().find(|target| !target.exists()).unwrap_or_else(|| aside.join(&name));
+        std::fs::rename(what, &target).context(what, "cannot set aside")?;
+        what.parent().map_or(Ok(()), sync_dir)?;
+        sync_dir(&aside)?;
+        Ok(target)
+    }
+}

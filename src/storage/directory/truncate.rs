@@ -1,0 +1,81 @@
+//! Log that no snapshot needs any more goes, in this order: recorded as dropped, then removed.
+
+use super::DataDir;
+use crate::encoding::frame::StreamId;
+use crate::ids::{CoreId, Lsn};
+use crate::storage::error::Context;
+use crate::storage::file::list;
+use crate::storage::manifest::{EpochRecord, Manifest, StreamRecord};
+use crate::storage::{StorageError, failpoint, path};
+
+impl DataDir {
+    /// Edits before the given one of each given stream are not needed any more: records that, then removes the segments that lie
+    /// wholly before. Returns the bytes that became free. The newest segment of a stream that is open always stays.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn drop_log(&self, firsts: &[(StreamId, Lsn)]) -> Result<u64, StorageError> {
+        let before = self.manifest();
+        self.change(|manifest| {
+            for (stream, first) in firsts {
+                manifest.drop_log(*stream, *first);
+            }
+            manifest.forget_dropped_epochs();
+            Ok(())
+        })?;
+        failpoint::reach("truncate.recorded");
+        let after = self.manifest();
+        let mut freed = 0;
+        for forgotten in before.epochs.iter().filter(|e| after.epochs.iter().all(|kept| kept.epoch != e.epoch)) {
+            freed += self.remove_epoch(forgotten)?;
+        }
+        Ok(freed + self.remove_dropped_segments(&after)?)
+    }
+
+    fn remove_epoch(&self, forgotten: &EpochRecord) -> Result<u64, StorageError> {
+        let mut freed = 0;
+        for core in 0..forgotten.streams.len() {
+            let stream = StreamId::new(forgotten.epoch, CoreId(core as u16));
+            freed += self.remove_segments(stream, |_| true)?;
+        }
+        let dir = path::epoch(&self.path, forgotten.epoch);
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+        }
+        Ok(freed)
+    }
+
+    /// Removes the segments that lie wholly before the first needed edit of their stream.
+    pub(super) fn remove_dropped_segments(&self, manifest: &Manifest) -> Result<u64, StorageError> {
+        let mut freed = 0;
+        for epoch in &manifest.epochs {
+            for (core, record) in (0u16..).zip(&epoch.streams) {
+                let stream = StreamId::new(epoch.epoch, CoreId(core));
+                freed += self.remove_segments(stream, |end| is_dropped(*record, end))?;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Removes segments from the oldest on, as long as `is_dropped` says so, told which edit the next segment begins with.
+    fn remove_segments(&self, stream: StreamId, is_dropped: impl Fn(Option<Lsn>) -> bool) -> Result<u64, StorageError> {
+        let dir = path::stream(&self.path, stream);
+        let firsts: Vec<Lsn> = list(&dir)?.iter().filter_map(|name| path::parse_segment(name)).collect();
+        let mut freed = 0;
+        for (i, first) in firsts.iter().enumerate() {
+            if !is_dropped(firsts.get(i + 1).copied()) {
+                break;
+            }
+            let segment = path::segment(&self.path, stream, *first);
+            let bytes = std::fs::metadata(&segment).map_or(0, |m| m.len());
+            std::fs::remove_file(&segment).context(&segment, "cannot remove")?;
+            freed += bytes;
+        }
+        Ok(freed)
+    }
+}
+
+/// Whether a segment may go that is followed by one which begins with `next`.
+fn is_dropped(record: StreamRecord, next: Option<Lsn>) -> bool {
+    next.map_or(record.is_dropped(), |next| next <= record.first)
+}

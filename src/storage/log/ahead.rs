@@ -1,0 +1,256 @@
+//! The thread of a [`super::reader::StreamReader`]: reads segments in large pieces, verifies every frame, and finds the end.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use super::reader::{Batch, Cut, Sent, StreamEnd, StreamSpec};
+use super::scan::{Scan, Step, bad_frame_len, is_complete};
+use super::segment::SegmentHeader;
+use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameError, FrameHeader, StreamId, padded};
+use crate::ids::Lsn;
+use crate::storage::file::{AlignedBuf, lock_shared, open_direct, read_direct};
+use crate::storage::{Corruption, StorageError};
+
+/// How much is read at once.
+const PIECE: usize = 1 << 20;
+
+/// An open segment whose header is good.
+pub(super) struct Segment {
+    pub(super) file: File,
+    pub(super) path: Arc<Path>,
+    pub(super) header: SegmentHeader,
+}
+
+impl Segment {
+    /// Opens the segment of `stream` that begins with `first`.
+    pub(super) fn open(path: &Path, id: DirectoryId, stream: StreamId, first: Lsn) -> Result<Self, StorageError> {
+        let file = open_direct(path)?;
+        let mut block = AlignedBuf::new(BLOCK);
+        let read = read_direct(&file, path, 0, block.bytes_mut())?;
+        let damaged = |offset, why: String| Err(Corruption::new(path, offset, why).into());
+        let block: &[u8; BLOCK] = match block.bytes()[..read].try_into() {
+            Ok(block) => block,
+            Err(_) => return damaged(read as u64, "the file ends within the segment's header".into()),
+        };
+        let header = match SegmentHeader::parse(id, block) {
+            Ok(header) => header,
+            Err(why) => return damaged(0, why.to_string()),
+        };
+        if (header.stream, header.first) != (stream, first) {
+            let why = format!("the header is that of segment {} of stream {}", header.first, header.stream);
+            return damaged(0, why);
+        }
+        let size = file.metadata().map_err(|source| StorageError::Io {
+            path: path.to_owned(),
+            what: "cannot read the size",
+            source,
+        })?;
+        if size.len() < header.bytes {
+            return damaged(size.len(), format!("the file was cut off; it had {} bytes", header.bytes));
+        }
+        Ok(Self { file, path: path.into(), header })
+    }
+
+    /// Reads `len` bytes (a multiple of blocks) at `offset`, all of which must be there.
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
+        let read = read_direct(&self.file, &self.path, offset, into)?;
+        if read == into.len() {
+            return Ok(());
+        }
+        Err(Corruption::new(&self.path, offset + read as u64, "the file ends here, too early").into())
+    }
+}
+
+/// Reads a stream from its files.
+pub(super) struct ReadAhead {
+    id: DirectoryId,
+    scan: Scan,
+    segments: VecDeque<Segment>,
+    from: Lsn,
+    reuse: Receiver<AlignedBuf>,
+}
+
+impl ReadAhead {
+    /// Opens all of `files` and, with `patience`, waits for their locks.
+    pub(super) fn open(
+        spec: &StreamSpec,
+        from: Lsn,
+        files: Vec<(Lsn, PathBuf)>,
+        patience: Option<Duration>,
+        reuse: Receiver<AlignedBuf>,
+    ) -> Result<Self, StorageError> {
+        let next = files.first().map_or(spec.last.unwrap_or_default().next(), |(first, _)| *first);
+        let mut segments = VecDeque::new();
+        for (first, path) in files {
+            if let Some(patience) = patience {
+                // The lock comes first: until it is had, a killed process may still be writing the header.
+                lock_shared(&open_direct(&path)?, &path, patience)?;
+            }
+            segments.push_back(Segment::open(&path, spec.id, spec.stream, first)?);
+        }
+        let scan = Scan::new(spec.id, spec.stream, next, spec.last, spec.floor);
+        Ok(Self { id: spec.id, scan, segments, from, reuse })
+    }
+
+    /// Reads to the end or the first error; ends early if nobody listens.
+    pub(super) fn run(mut self, send: &SyncSender<Sent>) {
+        let outcome = match self.read_all(send) {
+            Ok(Some(end)) => Sent::End(end),
+            Ok(None) => return,
+            Err(error) => Sent::Failed(error),
+        };
+        let _ = send.send(outcome);
+    }
+
+    fn read_all(&mut self, send: &SyncSender<Sent>) -> Result<Option<StreamEnd>, StorageError> {
+        let mut cut = None;
+        while let Some(segment) = self.segments.pop_front() {
+            let Some(stopped) = self.read_segment(&segment, send)? else { return Ok(None) };
+            if let Some(following) = self.segments.front() {
+                self.check_joint(&segment, stopped, following)?;
+            } else if !self.scan.has_ended() {
+                cut = self.end_of_stream(&segment, stopped)?;
+            }
+        }
+        Ok(Some(StreamEnd { last: Lsn(self.scan.next().0 - 1), sealed: self.scan.sealed(), cut }))
+    }
+
+    /// Rows 4 and 5 of the table in `scan`.
+    fn check_joint(&self, segment: &Segment, stopped: u64, following: &Segment) -> Result<(), StorageError> {
+        let (n, first) = (self.scan.next(), following.header.first);
+        if self.scan.sealed() {
+            let why = format!("the stream was closed here, but a segment that begins with edit {first} follows");
+            return Err(Corruption::new(&segment.path, stopped, why).into());
+        }
+        if n != first {
+            let why = format!("edit {n} is missing, though a segment that begins with edit {first} follows");
+            return Err(Corruption::new(&segment.path, stopped, why).into());
+        }
+        if following.header.previous != segment.header.first {
+            let (found, expected) = (following.header.previous, segment.header.first);
+            let why = format!("it says that it follows segment {found}, but the one before it is {expected}");
+            return Err(Corruption::new(&following.path, 0, why).into());
+        }
+        Ok(())
+    }
+
+    /// Sends the frames of a segment; returns where they stop, or `None` if nobody listens.
+    fn read_segment(&mut self, segment: &Segment, send: &SyncSender<Sent>) -> Result<Option<u64>, StorageError> {
+        let size = segment.header.bytes;
+        let mut offset = BLOCK as u64;
+        let mut memory = AlignedBuf::new(0);
+        // Bytes of the piece before that belong to a frame which goes on in this one.
+        let mut kept = 0..0;
+        let mut wanted = PIECE;
+        loop {
+            let mut piece = self.memory(wanted);
+            let carried = kept.len();
+            piece.bytes_mut()[..carried].copy_from_slice(&memory.bytes()[kept]);
+            let len = piece.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
+            segment.read(offset + carried as u64, &mut piece.bytes_mut()[carried..len])?;
+            let (mut at, mut frames) = (0, Vec::new());
+            let stopped = loop {
+                match self.scan.step(segment.header.first, &piece.bytes()[at..len]) {
+                    Step::Frame(header) => {
+                        if header.last() >= self.from {
+                            frames.push((header, at));
+                        }
+                        at += header.padded_len();
+                    }
+                    Step::NeedMore(n) if offset + (at + n) as u64 <= size => {
+                        wanted = padded(n).max(PIECE);
+                        break None;
+                    }
+                    Step::NeedMore(_) | Step::Bad(_) | Step::End => break Some(offset + at as u64),
+                }
+            };
+            kept = at..len;
+            let file = segment.path.clone();
+            if frames.is_empty() {
+                memory = piece;
+            } else {
+                memory = AlignedBuf::new(kept.len());
+                memory.bytes_mut()[..kept.len()].copy_from_slice(&piece.bytes()[kept]);
+                kept = 0..len - at;
+                if send.send(Sent::Batch(Batch { memory: piece, frames, file, offset })).is_err() {
+                    return Ok(None);
+                }
+            }
+            offset += at as u64;
+            if stopped.is_some() {
+                return Ok(stopped);
+            }
+        }
+    }
+
+    fn memory(&self, bytes: usize) -> AlignedBuf {
+        match self.reuse.try_recv() {
+            Ok(memory) if memory.len() >= bytes => memory,
+            _ => AlignedBuf::new(bytes),
+        }
+    }
+
+    /// Rows 6 to 9: what stands at `stopped`, where the next edit should be.
+    fn end_of_stream(&mut self, segment: &Segment, stopped: u64) -> Result<Option<Cut>, StorageError> {
+        let (mut at, mut last_byte) = (stopped, stopped);
+        let mut piece = AlignedBuf::new(PIECE);
+        let mut complete = false;
+        while at < segment.header.bytes {
+            let room = segment.header.bytes - at;
+            let len = usize::try_from(room).unwrap_or(usize::MAX).min(piece.len());
+            segment.read(at, &mut piece.bytes_mut()[..len])?;
+            let bytes = &piece.bytes()[..len];
+            if at == stopped
+                && let Some(header) = bytes.first_chunk::<FRAME_HEADER>()
+            {
+                let claimed = bad_frame_len(self.id, header, room);
+                if claimed > len {
+                    piece = AlignedBuf::new(claimed);
+                    continue;
+                }
+                // With the right checksum in the wrong place, it was certainly written in full.
+                let is_frame = matches!(FrameHeader::parse(self.id, bytes), Ok(_) | Err(FrameError::Meaningless));
+                complete = is_frame || is_complete(&bytes[..claimed]);
+            }
+            let (searched, wanted) = self.search(bytes, room);
+            if let Some(end) = end_of_content(&bytes[..searched]) {
+                last_byte = at + end as u64;
+            }
+            at += searched as u64;
+            if wanted > piece.len() {
+                piece = AlignedBuf::new(wanted);
+            }
+        }
+        if let Some(why) = self.scan.verdict(complete) {
+            return Err(Corruption::new(&segment.path, stopped, why).into());
+        }
+        let cut = Cut { file: segment.path.to_path_buf(), offset: stopped, bytes: last_byte - stopped };
+        Ok((cut.bytes > 0).then_some(cut))
+    }
+
+    /// Searches `bytes`, after which the segment has `room - bytes.len()` more; returns how far it came, and how many bytes it wants
+    /// to see from there on.
+    fn search(&mut self, bytes: &[u8], room: u64) -> (usize, usize) {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.scan.search(&bytes[at..]) {
+                Ok(searched) => at += searched,
+                Err(wanted) if at as u64 + wanted as u64 > room => at += BLOCK,
+                Err(wanted) => return (at, padded(wanted)),
+            }
+        }
+        (at.min(bytes.len()), 0)
+    }
+}
+
+/// Where the last byte ends that is not zero.
+fn end_of_content(bytes: &[u8]) -> Option<usize> {
+    // Whole blocks first, combined without a branch per byte: most of what is looked at here is empty.
+    let block = bytes.chunks(BLOCK).rposition(|block| block.iter().fold(0, |all, byte| all | byte) != 0)?;
+    let end = bytes.len().min((block + 1) * BLOCK);
+    bytes[..end].iter().rposition(|byte| *byte != 0).map(|last| last + 1)
+}

@@ -1,0 +1,120 @@
+//! The real disk: direct I/O through glommio, on the core's own rings.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+
+use super::disk::Disk;
+use super::flock;
+use super::writer::Buffer;
+use crate::encoding::frame::BLOCK;
+use crate::storage::probe::SyncMethod;
+
+/// The disk beneath the data directory, as one core uses it.
+pub(super) struct DirectDisk {
+    method: SyncMethod,
+}
+
+/// An open file, and whether its writes are durable when they return.
+pub(super) struct DirectFile {
+    file: DmaFile,
+    durable_writes: bool,
+}
+
+impl DirectDisk {
+    pub(super) const fn new(method: SyncMethod) -> Self {
+        Self { method }
+    }
+}
+
+impl Buffer for DmaBuffer {
+    fn new(bytes: usize) -> Self {
+        // From the memory that the executor has registered with the kernel, as long as there is some.
+        glommio::allocate_dma_buffer(bytes)
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self.as_bytes_mut()
+    }
+
+    fn truncated(mut self, bytes: usize) -> Self {
+        self.trim_to_size(bytes);
+        self
+    }
+}
+
+impl Disk for DirectDisk {
+    type File = DirectFile;
+    type Buffer = DmaBuffer;
+
+    async fn create(&self, path: &Path) -> io::Result<DirectFile> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).dma_open(path).await?;
+        Ok(DirectFile { file, durable_writes: false })
+    }
+
+    async fn open(&self, path: &Path) -> io::Result<DirectFile> {
+        let durable_writes = self.method == SyncMethod::DsyncWrite;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(if durable_writes { libc::O_DSYNC } else { 0 });
+        let file = options.dma_open(path).await?;
+        flock::lock(&file)?;
+        Ok(DirectFile { file, durable_writes })
+    }
+
+    async fn read_block(&self, file: &DirectFile) -> io::Result<Vec<u8>> {
+        Ok(file.file.read_at_aligned(0, BLOCK).await?.to_vec())
+    }
+
+    async fn reserve(&self, file: &DirectFile, bytes: u64) -> io::Result<()> {
+        Ok(file.file.pre_allocate(bytes, false).await?)
+    }
+
+    async fn write(&self, file: &DirectFile, buffer: DmaBuffer, offset: u64) -> io::Result<()> {
+        let bytes = buffer.len();
+        let written = file.file.write_at(buffer, offset).await?;
+        if written == bytes {
+            Ok(())
+        } else {
+            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been lost.
+            Err(io::Error::new(io::ErrorKind::WriteZero, format!("{written} of {bytes} bytes were written")))
+        }
+    }
+
+    async fn sync(&self, file: &DirectFile) -> io::Result<()> {
+        if file.durable_writes { Ok(()) } else { Ok(file.file.fdatasync().await?) }
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(glommio::io::rename(from, to).await?)
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let dir = dir.to_owned();
+        glommio::executor().spawn_blocking(move || File::open(dir)?.sync_all()).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        Ok(glommio::io::remove(path).await?)
+    }
+
+    async fn close(&self, file: DirectFile) {
+        // Nothing is lost if this fails: what had to be durable was synced.
+        let _ = file.file.close().await;
+    }
+
+    async fn sleep(&self, time: Duration) {
+        glommio::timer::sleep(time).await;
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local(task).detach();
+    }
+}

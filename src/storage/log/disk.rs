@@ -1,0 +1,42 @@
+//! The seam between a log's driver and the disk: [`Disk`], with glommio behind it in `direct` and a model disk in the tests.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::writer::Buffer;
+
+/// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
+pub(super) trait Disk: 'static {
+    /// An open file.
+    type File: 'static;
+    /// Memory to write from.
+    type Buffer: Buffer + 'static;
+
+    /// Makes an empty file; what `path` was before is gone.
+    async fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a segment for commits and locks it for as long as it is open.
+    async fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// The first block of a file.
+    async fn read_block(&self, file: &Self::File) -> io::Result<Vec<u8>>;
+    /// Gives a file a size of at least `bytes`, with space on disk for all of it.
+    async fn reserve(&self, file: &Self::File, bytes: u64) -> io::Result<()>;
+    /// Writes all of `buffer`; less is an error.
+    async fn write(&self, file: &Self::File, buffer: Self::Buffer, offset: u64) -> io::Result<()>;
+    /// Makes what was written and reserved durable.
+    async fn sync(&self, file: &Self::File) -> io::Result<()>;
+    /// Gives a file another name.
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Removes a file's name.
+    async fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Closes a file and gives its lock back.
+    async fn close(&self, file: Self::File);
+    /// Waits.
+    async fn sleep(&self, time: Duration);
+    /// A monotonic clock.
+    fn now(&self) -> Instant;
+    /// Runs a task beside the others of this core.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}

@@ -1,0 +1,186 @@
+//! The live log of a stream as its core sees it: what [`super::Log`] is a handle of. `task` writes it, `prepare` makes its segments.
+//!
+//! No cell is borrowed across an await.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use super::bell::Bell;
+use super::disk::Disk;
+use super::latency::Latency;
+use super::marks::StreamMarks;
+use super::prepare::{Next, fill};
+use super::segment::SegmentHeader;
+use super::writer::{Wake, Writer};
+use super::{Commit, LogOptions, LogStats, Space};
+use crate::encoding::edit::EncodedEdits;
+use crate::encoding::frame::BLOCK;
+use crate::ids::Lsn;
+use crate::storage::error::Context;
+use crate::storage::{StorageError, path};
+
+/// A log that is being written.
+pub(super) struct Driver<D: Disk> {
+    pub(super) disk: D,
+    pub(super) options: LogOptions,
+    pub(super) marks: Arc<StreamMarks>,
+    pub(super) writer: RefCell<Writer<D::Buffer>>,
+    /// The space for the segment after this one.
+    pub(super) next: Next<D>,
+    /// The segment in use; none after the end.
+    pub(super) file: RefCell<Option<Rc<D::File>>>,
+    pub(super) bell: Bell,
+    pub(super) eager: Cell<bool>,
+    /// Someone wants a commit now.
+    pub(super) urgent: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+    pub(super) ended: Cell<bool>,
+    pub(super) closers: RefCell<Vec<Waker>>,
+    pub(super) poison: OnceCell<Rc<str>>,
+    on_progress: RefCell<Option<Rc<dyn Fn()>>>,
+    /// No unflushed edit was appended before this.
+    pub(super) since: Cell<Instant>,
+    pub(super) stats: RefCell<LogStats>,
+    pub(super) latency: RefCell<Latency>,
+}
+
+impl<D: Disk> Driver<D> {
+    /// Opens the stream's first segment, which must be fresh.
+    pub(super) async fn open(disk: D, options: LogOptions, marks: Arc<StreamMarks>) -> Result<Rc<Self>, StorageError> {
+        let segment = path::segment(&options.dir, options.stream, Lsn(1));
+        let file = disk.open(&segment).await.context(&segment, "cannot open and lock")?;
+        let block = disk.read_block(&file).await.context(&segment, "cannot read")?;
+        let unusable = |why: String| StorageError::Unusable { path: segment.clone(), why };
+        let block: &[u8; BLOCK] = block[..].try_into().map_err(|_| unusable("too short".into()))?;
+        let header = SegmentHeader::parse(options.id, block).map_err(|e| unusable(e.to_string()))?;
+        if (header.stream, header.first) != (options.stream, Lsn(1)) {
+            return Err(unusable("not the first segment of its stream".into()));
+        }
+        if options.sync.zero_fill {
+            let filled = fill(&disk, &file, BLOCK as u64, header.bytes, async |_| true).await;
+            filled.context(&segment, "cannot fill with zeros")?;
+            disk.sync(&file).await.context(&segment, "cannot sync")?;
+        }
+        let now = disk.now();
+        let driver = Rc::new(Self {
+            writer: RefCell::new(Writer::new(options.id, header, options.buffer_bytes, options.buffers)),
+            next: Next::default(),
+            file: RefCell::new(Some(Rc::new(file))),
+            bell: Bell::default(),
+            eager: Cell::new(options.commit == Commit::Eager),
+            urgent: Cell::default(),
+            closing: Cell::default(),
+            ended: Cell::default(),
+            closers: RefCell::default(),
+            poison: OnceCell::new(),
+            on_progress: RefCell::default(),
+            since: Cell::new(now),
+            stats: RefCell::new(LogStats { segments: 1, ..LogStats::default() }),
+            latency: RefCell::new(Latency::new(now)),
+            disk,
+            options,
+            marks,
+        });
+        driver.disk.spawn(driver.clone().run());
+        driver.disk.spawn(driver.clone().prepare_next());
+        Ok(driver)
+    }
+
+    #[inline]
+    pub(super) fn append(&self, edits: &EncodedEdits) -> Lsn {
+        let (lsn, wake) = self.writer.borrow_mut().append(edits.as_bytes(), edits.count());
+        self.marks.set_appended(lsn);
+        if wake != Wake::No {
+            self.bell.ring();
+        }
+        lsn
+    }
+
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        let writer = self.writer.borrow();
+        writer.unflushed() >= writer.bound()
+    }
+
+    #[inline]
+    pub(super) fn space(&self) -> Space {
+        if !self.next.is_out_of_space() {
+            return Space::Enough;
+        }
+        let writer = self.writer.borrow();
+        let room = writer.room().saturating_sub(writer.unflushed());
+        let reserve = (2 * writer.bound()).min(writer.segment().bytes / 4);
+        match room {
+            room if room >= reserve => Space::Enough,
+            room if room >= reserve / 4 => Space::Reserve,
+            _ => Space::Exhausted,
+        }
+    }
+
+    pub(super) fn poisoned(&self) -> Option<Rc<str>> {
+        self.poison.get().cloned()
+    }
+
+    pub(super) fn commit_now(&self) {
+        self.urgent.set(true);
+        self.bell.ring();
+    }
+
+    pub(super) fn set_eager(&self, eager: bool) {
+        self.eager.set(eager);
+        self.bell.ring();
+    }
+
+    pub(super) fn set_on_progress(&self, call: Rc<dyn Fn()>) {
+        self.on_progress.replace(Some(call));
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        let times = self.latency.borrow().percentiles();
+        LogStats {
+            commit_p50_us: times.p50,
+            commit_p99_us: times.p99,
+            commit_max_us: times.max,
+            ..*self.stats.borrow()
+        }
+    }
+
+    /// Whether no more segments will be needed. While the log is closing, what still waits may need one.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get() || self.poison.get().is_some()
+    }
+
+    pub(super) async fn close(&self) -> Result<(), Rc<str>> {
+        self.closing.set(true);
+        self.bell.ring();
+        self.next.bell.ring();
+        std::future::poll_fn(|context| {
+            if self.ended.get() {
+                return Poll::Ready(());
+            }
+            self.closers.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.poisoned().map_or(Ok(()), Err)
+    }
+
+    /// Tells whoever waits for it that something has changed.
+    pub(super) fn progress(&self) {
+        let call = self.on_progress.borrow().clone();
+        if let Some(call) = call {
+            call();
+        }
+    }
+
+    /// Nothing becomes durable from here on, for this reason.
+    pub(super) fn poison(&self, why: &StorageError) {
+        if self.poison.set(why.to_string().into()).is_ok() {
+            tracing::error!(stream = %self.options.stream, "the log is poisoned, writes are refused: {why}");
+            self.bell.ring();
+        }
+    }
+}

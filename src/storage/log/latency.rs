@@ -1,0 +1,49 @@
+//! How long commits took in the last minute or two.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+const WINDOW: Duration = Duration::from_secs(60);
+/// Longer times are counted as this long: an hour, in microseconds.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// Two histograms: of this window and of the one before.
+pub(super) struct Latency {
+    current: Histogram<u64>,
+    before: Histogram<u64>,
+    since: Instant,
+}
+
+/// Percentiles in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Percentiles {
+    pub(super) p50: u64,
+    pub(super) p99: u64,
+    pub(super) max: u64,
+}
+
+impl Latency {
+    pub(super) fn new(now: Instant) -> Self {
+        let empty = || Histogram::new_with_max(LONGEST_US, 2).expect("bounds and precision are valid");
+        Self { current: empty(), before: empty(), since: now }
+    }
+
+    /// A commit has taken `time` until `now`.
+    pub(super) fn record(&mut self, time: Duration, now: Instant) {
+        if now - self.since >= WINDOW {
+            std::mem::swap(&mut self.current, &mut self.before);
+            self.current.clear();
+            self.since = now;
+        }
+        self.current.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST_US));
+    }
+
+    pub(super) fn percentiles(&self) -> Percentiles {
+        let mut both = self.before.clone();
+        if both.add(&self.current).is_err() || both.is_empty() {
+            return Percentiles::default();
+        }
+        Percentiles { p50: both.value_at_quantile(0.5), p99: both.value_at_quantile(0.99), max: both.max() }
+    }
+}

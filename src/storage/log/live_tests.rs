@@ -1,0 +1,117 @@
+//! The live log with the real disk, and its readers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::offline::group;
+use super::*;
+use crate::encoding::edit::Edit;
+use crate::encoding::frame::Frame;
+use crate::ids::{CoreId, Partitions};
+use crate::storage::probe::SyncMethod;
+use crate::storage::{DataDir, StreamReader, TailReader};
+
+struct Setup {
+    data: DataDir,
+    options: LogOptions,
+    _dir: tempfile::TempDir,
+}
+
+fn setup(segment_bytes: u64, sync: Probed) -> Setup {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, _) = DataDir::open(dir.path(), Partitions::new(4).unwrap()).unwrap();
+    let epoch = data.begin_epoch(1, segment_bytes).unwrap();
+    let options = LogOptions {
+        dir: dir.path().to_owned(),
+        id: data.id(),
+        stream: StreamId::new(epoch, CoreId(0)),
+        segment_bytes,
+        buffer_bytes: 64 << 10,
+        buffers: 4,
+        flush_interval: Duration::from_millis(5),
+        sync,
+        commit: Commit::Async,
+    };
+    Setup { data, options, _dir: dir }
+}
+
+fn on_core<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(4 << 20);
+    executor.spawn(move || async move { work().await }).unwrap().join().unwrap()
+}
+
+/// Reads the whole stream; returns the number of edits.
+fn read_back(data: &DataDir, stream: StreamId) -> (u64, reader::StreamEnd) {
+    let mut reader = StreamReader::open(&data.stream(stream).unwrap(), Lsn(1)).unwrap();
+    let mut next = 1;
+    while let Some(frame) = reader.next().unwrap() {
+        for edit in frame.edits() {
+            let (lsn, bytes) = edit.unwrap();
+            assert_eq!(lsn, Lsn(next));
+            Edit::decode(bytes).unwrap();
+            next += 1;
+        }
+    }
+    (next - 1, reader.end().unwrap().clone())
+}
+
+#[test]
+fn what_is_appended_is_read_back_and_followed_over_many_segments() {
+    for method in [SyncMethod::DsyncWrite, SyncMethod::WriteThenFdatasync] {
+        for zero_fill in [false, true] {
+            let setup = setup(512 << 10, Probed { method, zero_fill, ..Probed::default() });
+            let options = setup.options.clone();
+            let marks = Arc::new(StreamMarks::new());
+            let follower = std::thread::spawn({
+                let (options, marks) = (options.clone(), marks.clone());
+                move || {
+                    let LogOptions { dir, id, stream, .. } = options;
+                    let mut tail = TailReader::open(dir, id, stream, Lsn(1), marks.clone()).unwrap();
+                    let mut last = Lsn(0);
+                    while !marks.has_ended() || last < marks.durable() {
+                        if let Some(frame) = tail.next(Duration::from_millis(50)).unwrap() {
+                            assert_eq!(frame.header.first, last.next());
+                            assert_eq!(Frame::parse(id, frame.bytes).unwrap().header, frame.header);
+                            last = frame.header.last();
+                        }
+                    }
+                    last
+                }
+            });
+            let appended = on_core(async move || {
+                let log = Log::open(options, marks).await.unwrap();
+                let progress = Rc::new(std::cell::Cell::new(0));
+                log.on_progress({
+                    let progress = progress.clone();
+                    Rc::new(move || progress.set(progress.get() + 1))
+                });
+                for n in 0..300 {
+                    while log.is_full() {
+                        glommio::timer::sleep(Duration::from_micros(200)).await;
+                    }
+                    log.append(&group(1 + n % 5, 3000));
+                    if n % 100 == 0 {
+                        // Larger than a buffer, and once larger than a segment.
+                        log.append(&group(1, if n == 100 { 900 << 10 } else { 100 << 10 }));
+                    }
+                    if n % 7 == 0 {
+                        log.commit_now();
+                        glommio::timer::sleep(Duration::from_micros(100)).await;
+                    }
+                }
+                log.close().await.unwrap();
+                assert_eq!(log.durable(), log.appended());
+                assert!(log.stats().segments > 4 && progress.get() > 10, "{:?}", log.stats());
+                log.appended()
+            });
+            let (edits, end) = read_back(&setup.data, setup.options.stream);
+            assert_eq!((edits, end.sealed, end.cut.clone()), (appended.0, true, None));
+            assert_eq!(follower.join().unwrap(), appended);
+            setup.data.end_epoch(setup.options.stream.epoch, &[end]).unwrap();
+            assert_eq!(read_back(&setup.data, setup.options.stream).0, appended.0);
+        }
+    }
+}

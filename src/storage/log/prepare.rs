@@ -1,0 +1,218 @@
+//! Segments in the making: the space for the next one is prepared while this one is written, so that a commit seldom waits for it.
+//!
+//! A full disk is met here, before anything is promised: the log goes on in the segment that it has, says how much room is left, and
+//! tries again every second.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::bell::Bell;
+use super::disk::Disk;
+use super::driver::Driver;
+use super::segment::MIN_BYTES;
+use super::writer::Buffer;
+use crate::encoding::frame::BLOCK;
+use crate::storage::error::Context;
+use crate::storage::{StorageError, path};
+
+/// How much is filled with zeros in one write: small, so that a commit does not wait long behind it.
+const CHUNK: u64 = 256 << 10;
+/// Pause between such writes while there is no hurry.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How long a full disk is left alone before it is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The space for the segment to come.
+pub(super) struct Next<D: Disk> {
+    ready: RefCell<Option<(D::File, u64)>>,
+    /// The segment is needed now.
+    hurry: Cell<bool>,
+    out_of_space: RefCell<Option<Rc<str>>>,
+    /// Rung when one of the above has changed.
+    pub(super) bell: Bell,
+}
+
+impl<D: Disk> Default for Next<D> {
+    fn default() -> Self {
+        Self {
+            ready: RefCell::default(),
+            hurry: Cell::default(),
+            out_of_space: RefCell::default(),
+            bell: Bell::default(),
+        }
+    }
+}
+
+impl<D: Disk> Next<D> {
+    /// Why there is no space for another segment.
+    pub(super) fn out_of_space(&self) -> Option<Rc<str>> {
+        self.out_of_space.borrow().clone()
+    }
+
+    #[inline]
+    pub(super) fn is_out_of_space(&self) -> bool {
+        self.out_of_space.borrow().is_some()
+    }
+}
+
+impl<D: Disk> Driver<D> {
+    /// Makes the space for the next segment; as long as the disk is full, tries again and again.
+    pub(super) async fn prepare_next(self: Rc<Self>) {
+        while !self.has_ended() {
+            match self.prepare().await {
+                Ok(ready) => {
+                    self.next.ready.replace(Some(ready));
+                    self.set_out_of_space(None);
+                    self.next.bell.ring();
+                    if self.has_ended() {
+                        self.discard_next().await;
+                    }
+                    return;
+                }
+                Err(why) if why.is_out_of_space() => self.wait_for_space(&why).await,
+                Err(why) => {
+                    self.poison(&why);
+                    self.next.bell.ring();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn prepare(&self) -> Result<(D::File, u64), StorageError> {
+        let path = path::stream(&self.options.dir, self.options.stream).join(path::NEXT);
+        let bytes = self.options.segment_bytes.next_multiple_of(BLOCK as u64).max(MIN_BYTES);
+        let file = self.disk.create(&path).await.context(&path, "cannot create")?;
+        let filled = self.reserve_and_fill(&file, bytes).await;
+        self.disk.close(file).await;
+        if filled.is_err() {
+            // It holds nothing. If it cannot be removed, the next attempt empties it.
+            let _ = self.disk.remove(&path).await;
+        }
+        filled.context(&path, "cannot reserve space")?;
+        let file = self.disk.open(&path).await.context(&path, "cannot open and lock")?;
+        Ok((file, bytes))
+    }
+
+    async fn reserve_and_fill(&self, file: &D::File, bytes: u64) -> io::Result<()> {
+        self.disk.reserve(file, bytes).await?;
+        if self.options.sync.zero_fill {
+            fill(&self.disk, file, 0, bytes, async |filled| self.pace(filled, bytes).await).await?;
+        }
+        self.disk.sync(file).await
+    }
+
+    /// Keeps the filling twice as far as the segment in use is, and otherwise out of its way; `false` ends it.
+    async fn pace(&self, filled: u64, bytes: u64) -> bool {
+        let (room, size) = {
+            let writer = self.writer.borrow();
+            (writer.room(), writer.segment().bytes)
+        };
+        let is_ahead = u128::from(filled) * u128::from(size) >= 2 * u128::from(size - room) * u128::from(bytes);
+        if is_ahead && !self.next.hurry.get() {
+            self.disk.sleep(PAUSE).await;
+        }
+        !self.next.hurry.get() && !self.has_ended()
+    }
+
+    /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is durable.
+    pub(super) async fn roll(self: &Rc<Self>, needed: u64) -> Result<(), StorageError> {
+        let prepared = path::stream(&self.options.dir, self.options.stream).join(path::NEXT);
+        let Some((file, mut bytes)) = self.take_next().await? else { return Ok(()) };
+        while bytes < needed {
+            match self.disk.reserve(&file, needed).await.context(&prepared, "cannot reserve space") {
+                Ok(()) => bytes = needed,
+                Err(why) if why.is_out_of_space() && !self.closing.get() => self.wait_for_space(&why).await,
+                Err(why) => return Err(why),
+            }
+        }
+        self.set_out_of_space(None);
+        let header = self.writer.borrow().following(bytes);
+        let segment = path::segment(&self.options.dir, self.options.stream, header.first);
+        let mut block = D::Buffer::new(BLOCK);
+        header.write(self.options.id, block.bytes().first_chunk_mut().expect("it has the length of a block"));
+        self.disk.write(&file, block, 0).await.context(&prepared, "cannot write")?;
+        self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
+        self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
+        let dir = path::stream(&self.options.dir, self.options.stream);
+        self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
+        self.writer.borrow_mut().roll(header);
+        self.use_file(Some(file)).await;
+        self.stats.borrow_mut().segments += 1;
+        self.disk.spawn(self.clone().prepare_next());
+        Ok(())
+    }
+
+    /// Writes to `file` from now on, and closes the one before.
+    pub(super) async fn use_file(&self, file: Option<D::File>) {
+        let before = self.file.replace(file.map(Rc::new)).and_then(|file| Rc::try_unwrap(file).ok());
+        if let Some(file) = before {
+            self.disk.close(file).await;
+        }
+    }
+
+    /// Waits for the space that is being prepared; `None` if the log was poisoned meanwhile.
+    async fn take_next(&self) -> Result<Option<(D::File, u64)>, StorageError> {
+        self.next.hurry.set(true);
+        loop {
+            let ready = self.next.ready.take();
+            if ready.is_some() || self.poison.get().is_some() {
+                self.next.hurry.set(false);
+                return Ok(ready);
+            }
+            if let (Some(why), true) = (self.next.out_of_space(), self.closing.get()) {
+                let why = io::Error::new(io::ErrorKind::StorageFull, why.to_string());
+                return Err(why)
+                    .context(&path::stream(&self.options.dir, self.options.stream), "cannot make a segment");
+            }
+            self.next.bell.wait().await;
+        }
+    }
+
+    async fn wait_for_space(&self, why: &StorageError) {
+        self.set_out_of_space(Some(why.to_string().into()));
+        self.next.bell.ring();
+        self.disk.sleep(RETRY).await;
+    }
+
+    fn set_out_of_space(&self, why: Option<Rc<str>>) {
+        let stream = self.options.stream;
+        match (self.next.out_of_space.replace(why.clone()), why) {
+            (None, Some(why)) => tracing::error!(%stream, "no space for another segment of the log: {why}"),
+            (Some(_), None) => tracing::info!(%stream, "there is space for the log again"),
+            _ => return,
+        }
+        self.progress();
+    }
+
+    /// Removes the prepared space, which holds nothing.
+    pub(super) async fn discard_next(&self) {
+        let ready = self.next.ready.take();
+        if let Some((file, _)) = ready {
+            self.disk.close(file).await;
+            // If it stays, the next start removes it.
+            let _ = self.disk.remove(&path::stream(&self.options.dir, self.options.stream).join(path::NEXT)).await;
+        }
+    }
+}
+
+/// Fills `file` with zeros from offset `from` to `to`; `pace` is told how far it has come, and ends it by `false`.
+pub(super) async fn fill<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    from: u64,
+    to: u64,
+    mut pace: impl AsyncFnMut(u64) -> bool,
+) -> io::Result<()> {
+    let mut at = from;
+    while at < to && pace(at).await {
+        let bytes = CHUNK.min(to - at);
+        let mut zeros = D::Buffer::new(bytes as usize);
+        zeros.bytes().fill(0);
+        disk.write(file, zeros, at).await?;
+        at += bytes;
+    }
+    Ok(())
+}

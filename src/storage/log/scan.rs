@@ -1,0 +1,140 @@
+//! Decides where a stream ends. Pure: it is shown bytes and says what they mean.
+//!
+//! A frame that is not good, where edit `n` should stand, is either what a crash left of a commit that nobody was told of (a *torn
+//! tail*: cut it off) or an edit that was once durable and is damaged (refuse). First row that fits:
+//!
+//! | | found | then |
+//! |---|---|---|
+//! | 1 | the stream's `last` is known, and is before `n` | the end, whatever stands here |
+//! | 2 | the stream's `last` is known, and is not before `n` | damaged |
+//! | 3 | a seal came before | the end |
+//! | 4 | a later segment follows that begins with `n` | go on there |
+//! | 5 | a later segment follows that begins elsewhere | damaged: a segment is proof of all edits before it |
+//! | 6 | anything valid, before or after, bears a `durable` of `n` or more, or a snapshot does | damaged |
+//! | 7 | a valid frame that begins with `n` stands further on | damaged: what is bad is a mark, which was durable before that was written |
+//! | 8 | the frame is there in full length: none of its sectors is as empty as it was before it was written | damaged |
+//! | 9 | anything else | torn tail: the end is `n - 1` |
+//!
+//! Row 8 rests on this: a device writes a sector of 512 bytes wholly or not at all, and a segment is all zeros before. A torn frame
+//! therefore lacks whole sectors; one that lacks none was written in full, and then changed.
+
+use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId};
+use crate::ids::Lsn;
+
+/// The unit that a device writes wholly or not at all, in bytes.
+const SECTOR: usize = 512;
+
+/// How far a stream has been read.
+#[derive(Clone, Debug)]
+pub(super) struct Scan {
+    id: DirectoryId,
+    stream: StreamId,
+    last: Option<Lsn>,
+    /// Lsn of the edit that comes next.
+    next: Lsn,
+    /// Edits up to here were durable once.
+    witnessed: Lsn,
+    /// The frame of the next edit was found further on.
+    goes_on: bool,
+    sealed: bool,
+}
+
+/// What stands at a place in a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The frame that comes next, and how many bytes it takes.
+    Frame(FrameHeader),
+    /// The stream has ended (rows 1 and 3).
+    End,
+    /// To tell, this many bytes are needed.
+    NeedMore(usize),
+    /// No frame that could come next.
+    Bad(FrameError),
+}
+
+impl Scan {
+    /// From edit `next` on, of which the segment that it stands in is proof that all before were durable.
+    pub(super) fn new(id: DirectoryId, stream: StreamId, next: Lsn, last: Option<Lsn>, floor: Lsn) -> Self {
+        let witnessed = floor.max(Lsn(next.0.saturating_sub(1)));
+        Self { id, stream, last, next, witnessed, goes_on: false, sealed: false }
+    }
+
+    /// Lsn of the edit that comes next.
+    pub(super) fn next(&self) -> Lsn {
+        self.next
+    }
+
+    /// Whether the master closed the stream here.
+    pub(super) fn sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Whether nothing of the stream can follow.
+    pub(super) fn has_ended(&self) -> bool {
+        self.sealed || self.last.is_some_and(|last| self.next > last)
+    }
+
+    /// Looks at `bytes`, which begin at a block of `segment`, and goes on over the frame there if it is the next.
+    pub(super) fn step(&mut self, segment: Lsn, bytes: &[u8]) -> Step {
+        if self.has_ended() {
+            return Step::End;
+        }
+        let header = match FrameHeader::parse(self.id, bytes) {
+            Ok(header) => header,
+            Err(FrameError::Short(bytes)) => return Step::NeedMore(bytes),
+            Err(why) => return Step::Bad(why),
+        };
+        if (header.stream, header.segment, header.first) != (self.stream, segment, self.next) {
+            return Step::Bad(FrameError::Meaningless);
+        }
+        if header.count > 0 && self.last.is_some_and(|last| header.last() > last) {
+            return Step::Bad(FrameError::Meaningless);
+        }
+        self.next = header.last().next();
+        self.witnessed = self.witnessed.max(header.durable);
+        self.sealed = header.seal;
+        Step::Frame(header)
+    }
+
+    /// Looks for proof in `bytes`, which begin at a block somewhere after a bad frame. `NeedMore` asks for more bytes from the same
+    /// place; otherwise the search goes on `Ok` bytes further.
+    pub(super) fn search(&mut self, bytes: &[u8]) -> Result<usize, usize> {
+        match Frame::parse(self.id, bytes) {
+            Ok(frame) if frame.header.stream == self.stream => {
+                self.witnessed = self.witnessed.max(frame.header.durable);
+                self.goes_on |= frame.header.first == self.next;
+                Ok(frame.header.padded_len())
+            }
+            Err(FrameError::Short(needed)) => Err(needed),
+            _ => Ok(BLOCK),
+        }
+    }
+
+    /// Rows 2 and 6 to 9: why what stands where the next edit should is damage, or `None` if it is a torn tail. `is_complete` is what
+    /// [`is_complete`] says of it.
+    pub(super) fn verdict(&self, is_complete: bool) -> Option<String> {
+        let n = self.next;
+        if let Some(last) = self.last {
+            return Some(format!("edit {n} is missing, though the stream is known to end with edit {last}"));
+        }
+        if self.witnessed >= n {
+            let witnessed = self.witnessed;
+            return Some(format!("edit {n} is missing, though edits up to {witnessed} are known to have been on disk"));
+        }
+        if self.goes_on {
+            return Some(format!("what stands before edit {n} is not what was written"));
+        }
+        is_complete.then(|| format!("the frame of edit {n} was written in full, but is not what was written"))
+    }
+}
+
+/// Row 8: whether the bad frame at the start of `bytes` shows no trace of being torn. Needs [`bad_frame_len`] bytes.
+pub(super) fn is_complete(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.chunks(SECTOR).all(|sector| sector.iter().any(|b| *b != 0))
+}
+
+/// How long the bad frame that begins with `header` is. One sector, if its header is not what was written: a sector is whole, so that
+/// is no torn frame, unless the sector is still empty.
+pub(super) fn bad_frame_len(id: DirectoryId, header: &[u8; FRAME_HEADER], room: u64) -> usize {
+    FrameHeader::claimed_len(id, header).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
+}

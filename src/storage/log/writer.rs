@@ -1,0 +1,305 @@
+//! What a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver does what it says.
+//!
+//! Always: durable ≤ written ≤ appended; frames stand one after the other in the order of their lsns; at most one commit is under way;
+//! the last block of a segment is left for the seal.
+
+use std::collections::VecDeque;
+
+use super::marks::DurableEnd;
+use super::segment::SegmentHeader;
+use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameHeader, MAX_BODY, StreamId, padded};
+use crate::ids::Lsn;
+
+/// Frames up to this many bytes are copied out of their buffer, which then stays where it is, warm.
+const COPY_UP_TO: usize = 32 << 10;
+
+/// Memory that the disk can write from.
+pub(super) trait Buffer {
+    /// `bytes` bytes of memory, with whatever in them.
+    fn new(bytes: usize) -> Self;
+    /// All of it.
+    fn bytes(&mut self) -> &mut [u8];
+    /// Only the first `bytes` bytes of it.
+    fn truncated(self, bytes: usize) -> Self;
+}
+
+/// A buffer with edits and room for a frame's header before them.
+struct Filling<B> {
+    buffer: B,
+    capacity: usize,
+    /// Where the next edit goes.
+    end: usize,
+    first: Lsn,
+    count: u32,
+}
+
+impl<B: Buffer> Filling<B> {
+    fn new(buffer: B, capacity: usize, first: Lsn) -> Self {
+        Self { buffer, capacity, end: FRAME_HEADER, first, count: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A frame to be written.
+pub(super) struct Placed<B> {
+    /// The frame with its padding.
+    pub(super) buffer: B,
+    /// Its length.
+    pub(super) bytes: usize,
+    /// Where it goes in the current segment.
+    pub(super) offset: u64,
+}
+
+/// A commit under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    /// Where the durable part ends when the commit is done.
+    pub(super) end: DurableEnd,
+    /// Bytes of edits that are then no longer unflushed.
+    body_bytes: u64,
+}
+
+/// What an append asks of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Nothing: it knows of unflushed edits already.
+    No,
+    /// These are the first unflushed edits.
+    First,
+    /// A buffer is full.
+    Full,
+}
+
+/// The log of one stream as numbers and buffers.
+pub(super) struct Writer<B> {
+    id: DirectoryId,
+    stream: StreamId,
+    buffer_bytes: usize,
+    buffers: usize,
+    filling: Filling<B>,
+    full: VecDeque<Filling<B>>,
+    spare: Vec<B>,
+    /// Lsn of the next edit.
+    next: Lsn,
+    durable: Lsn,
+    /// Highest `durable` that a header on disk bears.
+    witnessed: Lsn,
+    segment: SegmentHeader,
+    /// Where the next frame goes in the segment.
+    offset: u64,
+    /// Bytes of edits appended but not durable.
+    unflushed: u64,
+}
+
+impl<B: Buffer> Writer<B> {
+    /// A log that goes on in the fresh segment `segment`, with `buffers` buffers of `buffer_bytes` each.
+    pub(super) fn new(id: DirectoryId, segment: SegmentHeader, buffer_bytes: usize, buffers: usize) -> Self {
+        let buffer_bytes = padded(buffer_bytes.max(2 * BLOCK));
+        let buffers = buffers.max(2);
+        let before = Lsn(segment.first.0 - 1);
+        Self {
+            id,
+            stream: segment.stream,
+            buffer_bytes,
+            buffers,
+            filling: Filling::new(B::new(buffer_bytes), buffer_bytes, segment.first),
+            full: VecDeque::with_capacity(2 * buffers),
+            spare: (1..buffers).map(|_| B::new(buffer_bytes)).collect(),
+            next: segment.first,
+            durable: before,
+            witnessed: before,
+            segment,
+            offset: BLOCK as u64,
+            unflushed: 0,
+        }
+    }
+
+    /// Puts a group of `count` edits into one frame; returns the lsn of the last, and what the driver is to know.
+    #[inline]
+    pub(super) fn append(&mut self, edits: &[u8], count: u32) -> (Lsn, Wake) {
+        assert!(count > 0, "a group has edits");
+        let mut wake = if self.unflushed == 0 { Wake::First } else { Wake::No };
+        let mut end = self.filling.end + edits.len();
+        if end > self.filling.capacity {
+            wake = Wake::Full;
+            self.turn(edits.len());
+            end = FRAME_HEADER + edits.len();
+        }
+        let filling = &mut self.filling;
+        filling.buffer.bytes()[filling.end..end].copy_from_slice(edits);
+        filling.end = end;
+        filling.count += count;
+        self.unflushed += edits.len() as u64;
+        self.next = Lsn(self.next.0 + u64::from(count));
+        (Lsn(self.next.0 - 1), wake)
+    }
+
+    /// Sets the buffer aside as full and begins another, large enough for `bytes`.
+    #[cold]
+    fn turn(&mut self, bytes: usize) {
+        assert!(bytes <= MAX_BODY, "the limits on requests keep groups below {MAX_BODY} bytes");
+        let capacity = padded(FRAME_HEADER + bytes).max(self.buffer_bytes);
+        let spare = if capacity == self.buffer_bytes { self.spare.pop() } else { None };
+        let fresh = Filling::new(spare.unwrap_or_else(|| B::new(capacity)), capacity, self.next);
+        let before = std::mem::replace(&mut self.filling, fresh);
+        if before.is_empty() {
+            self.keep(before.buffer, before.capacity);
+        } else {
+            self.full.push_back(before);
+        }
+    }
+
+    fn keep(&mut self, buffer: B, capacity: usize) {
+        if capacity == self.buffer_bytes && self.spare.len() + 1 < self.buffers {
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Lsn of the last edit appended.
+    pub(super) fn appended(&self) -> Lsn {
+        Lsn(self.next.0 - 1)
+    }
+
+    /// Lsn of the last edit on disk.
+    pub(super) fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Bytes of edits appended but not durable.
+    pub(super) fn unflushed(&self) -> u64 {
+        self.unflushed
+    }
+
+    /// The most unflushed bytes before [`super::Log::is_full`] says so.
+    pub(super) fn bound(&self) -> u64 {
+        (self.buffers * self.buffer_bytes) as u64
+    }
+
+    /// Whether edits wait that no commit has taken.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.full.is_empty() || !self.filling.is_empty()
+    }
+
+    /// Whether a whole buffer of them waits.
+    pub(super) fn has_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// The segment that frames go to.
+    pub(super) fn segment(&self) -> SegmentHeader {
+        self.segment
+    }
+
+    /// Bytes of the segment that are not taken yet; the block of the seal is not counted.
+    pub(super) fn room(&self) -> u64 {
+        (self.segment.bytes - BLOCK as u64).saturating_sub(self.offset)
+    }
+
+    /// If the next frame does not fit into the segment: the least size of the segment that it needs.
+    pub(super) fn needs_segment(&self) -> Option<u64> {
+        let next = self.full.front().unwrap_or(&self.filling);
+        let frame = padded(next.end) as u64;
+        if next.is_empty() || frame <= self.room() { None } else { Some(frame + 2 * BLOCK as u64) }
+    }
+
+    /// Header of the segment that follows, with a size of `bytes`, once all that was taken is durable.
+    pub(super) fn following(&self, bytes: u64) -> SegmentHeader {
+        let first = self.full.front().unwrap_or(&self.filling).first;
+        debug_assert_eq!(first, self.durable.next(), "a segment begins after what is durable");
+        SegmentHeader { stream: self.stream, first, previous: self.segment.first, bytes }
+    }
+
+    /// From now on frames go to `segment`, whose header is on disk and witnesses all edits before it.
+    pub(super) fn roll(&mut self, segment: SegmentHeader) {
+        self.segment = segment;
+        self.offset = BLOCK as u64;
+        self.witnessed = self.durable;
+    }
+
+    /// Takes the frames that wait, as far as they fit into the segment, with their headers written.
+    pub(super) fn take(&mut self, frames: &mut Vec<Placed<B>>) -> Pending {
+        let mut body_bytes = 0;
+        while self.needs_segment().is_none() && self.has_waiting() {
+            body_bytes += match self.full.pop_front() {
+                Some(full) => self.place(full, frames),
+                None => self.place_filling(frames),
+            };
+        }
+        self.pending(self.full.front().unwrap_or(&self.filling).first, body_bytes)
+    }
+
+    fn pending(&self, next: Lsn, body_bytes: u64) -> Pending {
+        let end = DurableEnd { lsn: Lsn(next.0 - 1), segment: self.segment.first, offset: self.offset };
+        Pending { end, body_bytes }
+    }
+
+    /// Places the buffer being filled: a small frame by copy, a large one by giving the buffer away.
+    fn place_filling(&mut self, frames: &mut Vec<Placed<B>>) -> u64 {
+        let bytes = padded(self.filling.end);
+        if bytes <= COPY_UP_TO && self.filling.capacity == self.buffer_bytes {
+            let filling = &mut self.filling;
+            let (end, first, count) = (filling.end, filling.first, filling.count);
+            let mut copy = Filling { buffer: B::new(bytes), capacity: bytes, end, first, count };
+            copy.buffer.bytes()[FRAME_HEADER..end].copy_from_slice(&filling.buffer.bytes()[FRAME_HEADER..end]);
+            (filling.end, filling.count, filling.first) = (FRAME_HEADER, 0, self.next);
+            self.place(copy, frames)
+        } else {
+            let fresh = self.spare.pop().unwrap_or_else(|| B::new(self.buffer_bytes));
+            let fresh = Filling::new(fresh, self.buffer_bytes, self.next);
+            let full = std::mem::replace(&mut self.filling, fresh);
+            self.place(full, frames)
+        }
+    }
+
+    /// Gives a frame its place and header; returns the length of its body.
+    fn place(&mut self, full: Filling<B>, frames: &mut Vec<Placed<B>>) -> u64 {
+        let body_len = full.end - FRAME_HEADER;
+        self.seal_frame(full.buffer, full.first, full.count, body_len, false, frames);
+        body_len as u64
+    }
+
+    fn seal_frame(
+        &mut self,
+        buffer: B,
+        first: Lsn,
+        count: u32,
+        body_len: usize,
+        seal: bool,
+        frames: &mut Vec<Placed<B>>,
+    ) {
+        let (stream, segment, durable) = (self.stream, self.segment.first, self.durable);
+        let body_len = u32::try_from(body_len).expect("a body is at most MAX_BODY bytes");
+        let header = FrameHeader { body_len, count, stream, seal, segment, first, durable };
+        let bytes = header.padded_len();
+        let mut buffer = buffer.truncated(bytes);
+        header.write(self.id, buffer.bytes());
+        frames.push(Placed { buffer, bytes, offset: self.offset });
+        self.offset += bytes as u64;
+        self.witnessed = durable;
+    }
+
+    /// Whether what is durable is more than any header on disk says, and a mark that says it fits.
+    pub(super) fn wants_mark(&self) -> bool {
+        self.witnessed < self.durable && !self.has_waiting() && self.room() >= BLOCK as u64
+    }
+
+    /// Takes a mark, or at the end of the stream the seal, for which there is always room. Nothing must wait.
+    pub(super) fn take_mark(&mut self, seal: bool, frames: &mut Vec<Placed<B>>) -> Pending {
+        debug_assert!(!self.has_waiting(), "a mark comes after all edits");
+        self.seal_frame(B::new(BLOCK), self.next, 0, 0, seal, frames);
+        self.pending(self.next, 0)
+    }
+
+    /// What was taken is on disk.
+    pub(super) fn complete(&mut self, pending: Pending) {
+        debug_assert!(pending.end.lsn >= self.durable && pending.end.lsn <= self.appended());
+        self.durable = pending.end.lsn;
+        self.unflushed -= pending.body_bytes;
+        while self.spare.len() + 1 < self.buffers {
+            self.spare.push(B::new(self.buffer_bytes));
+        }
+    }
+}

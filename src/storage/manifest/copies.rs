@@ -1,0 +1,144 @@
+//! The manifest's two copies. A change writes one, syncs it, then the other: whatever a crash does to one, the other is whole.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::Manifest;
+use super::codec::{self, ManifestError};
+use crate::encoding::frame::padded;
+use crate::storage::error::Context;
+use crate::storage::{Corruption, StorageError, path};
+
+/// What the two copies hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::storage) struct Loaded {
+    pub(in crate::storage) manifest: Manifest,
+    pub(in crate::storage) sequence: u64,
+    /// What is wrong with the other copy, if it is not the same.
+    pub(in crate::storage) repair: Option<String>,
+}
+
+/// Reads both copies in `dir` and takes the newer good one; `None` if neither file has anything in it.
+///
+/// | one copy | the other | then |
+/// |---|---|---|
+/// | good | good | the one of the higher sequence |
+/// | good | damaged, empty or missing | the good one, and the other is repaired |
+/// | of another version | whatever | refuse |
+/// | damaged | damaged, empty or missing | refuse |
+/// | empty or missing | empty or missing | there is none |
+pub(in crate::storage) fn load(dir: &Path) -> Result<Option<Loaded>, StorageError> {
+    let mut copies = Vec::new();
+    for name in path::MANIFESTS {
+        let file = dir.join(name);
+        let bytes = match std::fs::read(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.context(&file, "cannot read")?,
+        };
+        copies.push((name, codec::decode(&bytes)));
+    }
+    for (name, copy) in &copies {
+        if let Err(why @ ManifestError::Version(_)) = copy {
+            let (path, why) = (dir.join(name), format!("{why}; use the program that made it"));
+            return Err(StorageError::Unusable { path, why });
+        }
+    }
+    match (copies.remove(0), copies.remove(0)) {
+        ((_, Ok(a)), (_, Ok(b))) if a == b => Ok(Some(Loaded { manifest: a.0, sequence: a.1, repair: None })),
+        ((a_name, Ok(a)), (b_name, Ok(b))) => {
+            let (stale, (manifest, sequence)) = if a.1 > b.1 { (b_name, a) } else { (a_name, b) };
+            Ok(Some(Loaded { manifest, sequence, repair: Some(format!("{stale} was older than its twin")) }))
+        }
+        ((_, Ok((manifest, sequence))), (bad, Err(why))) | ((bad, Err(why)), (_, Ok((manifest, sequence)))) => {
+            Ok(Some(Loaded { manifest, sequence, repair: Some(format!("{bad}: {why}")) }))
+        }
+        ((_, Err(ManifestError::Empty)), (_, Err(ManifestError::Empty))) => Ok(None),
+        ((a, Err(a_why)), (b, Err(b_why))) => {
+            let why = format!("no good copy of the manifest ({a}: {a_why}; {b}: {b_why})");
+            Err(Corruption::new(&dir.join(a), 0, why).into())
+        }
+    }
+}
+
+/// Writes both copies, one after the other, and makes them durable.
+pub(in crate::storage) fn store(dir: &Path, manifest: &Manifest, sequence: u64) -> Result<(), StorageError> {
+    let bytes = codec::encode(manifest, sequence);
+    for name in path::MANIFESTS {
+        let path = dir.join(name);
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).context(&path, "cannot open")?;
+        overwrite(&file, &bytes).context(&path, "cannot write")?;
+        crate::storage::failpoint::reach("manifest.copy-written");
+    }
+    Ok(())
+}
+
+/// Writes in place, so that a full disk hardly ever stands in the way.
+fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let len = padded(bytes.len()) as u64;
+    if file.metadata()?.len() < len {
+        file.set_len(len)?;
+    }
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::frame::DirectoryId;
+    use crate::ids::Partitions;
+
+    fn manifest(n: u8) -> Manifest {
+        Manifest::new(DirectoryId([n; 16]), Partitions::new(2).unwrap())
+    }
+
+    /// Every row of the table in [`load`], both ways round.
+    #[test]
+    fn any_two_copies_give_what_the_table_says() {
+        let good = |n: u8| codec::encode(&manifest(n), u64::from(n));
+        let mut other_version = good(9);
+        other_version[8] = 99;
+        let kinds: [(&str, Vec<u8>); 5] = [
+            ("new", good(2)),
+            ("old", good(1)),
+            ("damaged", good(3)[..40].to_vec()),
+            ("empty", Vec::new()),
+            ("version", other_version),
+        ];
+        for (a, a_bytes) in &kinds {
+            for (b, b_bytes) in &kinds {
+                let dir = tempfile::tempdir().unwrap();
+                std::fs::write(dir.path().join("manifest.0"), a_bytes).unwrap();
+                std::fs::write(dir.path().join("manifest.1"), b_bytes).unwrap();
+                let loaded = load(dir.path());
+                let pair = [*a, *b];
+                if pair.contains(&"version") {
+                    assert!(matches!(loaded, Err(StorageError::Unusable { .. })), "{pair:?}");
+                } else if let Some(n) = [("new", 2), ("old", 1)].iter().find(|(k, _)| pair.contains(k)).map(|k| k.1) {
+                    let loaded = loaded.unwrap().unwrap();
+                    assert_eq!((loaded.manifest, loaded.sequence), (manifest(n), u64::from(n)), "{pair:?}");
+                    assert_eq!(loaded.repair.is_some(), a != b, "{pair:?}");
+                } else if pair == ["empty", "empty"] {
+                    assert_eq!(loaded.unwrap(), None);
+                } else {
+                    assert!(matches!(loaded, Err(StorageError::Corrupt(_))), "{pair:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_manifest_over_a_longer_one_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut long = manifest(1);
+        long.begin_epoch(2);
+        store(dir.path(), &long, 1).unwrap();
+        store(dir.path(), &manifest(1), 2).unwrap();
+        let loaded = load(dir.path()).unwrap().unwrap();
+        assert_eq!(loaded, Loaded { manifest: manifest(1), sequence: 2, repair: None });
+    }
+}

@@ -1,0 +1,258 @@
+//! What a data directory holds, as a value. Changes are pure; `directory` makes them durable.
+//!
+//! Always: only the newest epoch may be open, so every stream of an older one has its `last`; `first ≤ last + 1`;
+//! a partition's newer generation is at a later position than its older one; both are below what their streams reach.
+
+pub mod codec;
+pub(super) mod copies;
+
+use crate::encoding::frame::{DirectoryId, StreamId};
+use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Partitions, Placement, Position};
+
+/// What a data directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Tells this data directory from every other.
+    pub id: DirectoryId,
+    /// How the slots are cut.
+    pub partitions: Partitions,
+    /// Lives of the master of which some log is kept, oldest first; the newest one always stays.
+    pub epochs: Vec<EpochRecord>,
+    /// The installed snapshots, per partition.
+    pub snapshots: Vec<Generations>,
+}
+
+/// One life of the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRecord {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its streams, one per core.
+    pub streams: Vec<StreamRecord>,
+}
+
+/// One stream of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// The first edit that is still needed: segments wholly below may be gone.
+    pub first: Lsn,
+    /// The last edit, once recovery has decided that; `None` while the epoch is open.
+    pub last: Option<Lsn>,
+}
+
+impl StreamRecord {
+    /// Whether no edit of the stream is needed any more.
+    pub fn is_dropped(&self) -> bool {
+        self.last.is_some_and(|last| self.first > last)
+    }
+}
+
+/// Up to two snapshots of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generations {
+    /// The newest installed.
+    pub newest: Option<Installed>,
+    /// The one before it, kept with the log that follows it in case the newest proves bad.
+    pub older: Option<Installed>,
+}
+
+/// A snapshot file that was verified whole before it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Where in the log the partition was.
+    pub position: Position,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// CRC32 of the whole file.
+    pub crc: u32,
+    /// Digest of the partition: the wrapping sum of its slots'.
+    pub digest: u64,
+}
+
+impl Manifest {
+    /// That of a new data directory.
+    pub fn new(id: DirectoryId, partitions: Partitions) -> Self {
+        let snapshots = vec![Generations::default(); usize::from(partitions.count())];
+        Self { id, partitions, epochs: Vec::new(), snapshots }
+    }
+
+    /// The newest epoch.
+    pub fn newest_epoch(&self) -> Option<&EpochRecord> {
+        self.epochs.last()
+    }
+
+    /// The newest epoch, if its streams' ends are not decided.
+    pub fn open_epoch(&self) -> Option<&EpochRecord> {
+        self.newest_epoch().filter(|e| e.streams.iter().any(|s| s.last.is_none()))
+    }
+
+    /// The record of a stream.
+    pub fn stream(&self, stream: StreamId) -> Option<StreamRecord> {
+        let epoch = self.epochs.iter().find(|e| e.epoch == stream.epoch)?;
+        epoch.streams.get(usize::from(stream.core.0)).copied()
+    }
+
+    /// The streams of which some edit may be needed, in the order in which a partition must be given their edits.
+    pub fn kept_streams(&self) -> impl Iterator<Item = (StreamId, StreamRecord)> {
+        self.epochs.iter().flat_map(|e| {
+            let records = (0u16..).zip(&e.streams);
+            records
+                .map(|(core, record)| (StreamId::new(e.epoch, CoreId(core)), *record))
+                .filter(|(_, r)| !r.is_dropped())
+        })
+    }
+
+    /// Which core held which partition in an epoch.
+    pub fn placement(&self, epoch: Epoch) -> Option<Placement> {
+        let record = self.epochs.iter().find(|e| e.epoch == epoch)?;
+        Placement::new(self.partitions, u16::try_from(record.streams.len()).ok()?)
+    }
+
+    /// The installed snapshots of a partition.
+    pub fn generations(&self, partition: PartitionId) -> Generations {
+        self.snapshots.get(usize::from(partition.0)).copied().unwrap_or_default()
+    }
+
+    /// Whether the log reaches back to the first edit that the partition ever had.
+    pub fn keeps_whole_log(&self, partition: PartitionId) -> bool {
+        let from_start = self.epochs.first().is_none_or(|e| e.epoch == Epoch(1));
+        from_start
+            && self.epochs.iter().all(|e| {
+                let core = self.placement(e.epoch).map(|placement| placement.core_of(partition));
+                let record = core.and_then(|core| e.streams.get(usize::from(core.0)));
+                record.is_some_and(|r| r.first <= Lsn(1))
+            })
+    }
+
+    /// Begins the next epoch, with `cores` streams.
+    ///
+    /// # Panics
+    /// If the epoch before has not ended, or there are no cores or more of them than partitions.
+    pub fn begin_epoch(&mut self, cores: u16) -> Epoch {
+        assert!(self.open_epoch().is_none(), "an epoch begins after the one before has ended");
+        assert!(Placement::new(self.partitions, cores).is_some(), "every core has a partition");
+        let epoch = Epoch(self.newest_epoch().map_or(0, |e| e.epoch.0) + 1);
+        let streams = vec![StreamRecord { first: Lsn(1), last: None }; usize::from(cores)];
+        self.epochs.push(EpochRecord { epoch, streams });
+        epoch
+    }
+
+    /// The streams of the open epoch end with these edits.
+    ///
+    /// # Errors
+    /// If `epoch` is not open, or has another number of streams.
+    pub fn end_epoch(&mut self, epoch: Epoch, lasts: &[Lsn]) -> Result<(), &'static str> {
+        let open = self.epochs.last_mut().filter(|e| e.epoch == epoch && e.streams.iter().any(|s| s.last.is_none()));
+        let streams = &mut open.ok_or("the epoch is not open")?.streams;
+        if streams.len() != lasts.len() {
+            return Err("the epoch has another number of streams");
+        }
+        for (stream, last) in streams.iter_mut().zip(lasts) {
+            stream.last = Some(*last);
+            // What was dropped was not needed, whatever recovery found of it.
+            stream.first = stream.first.min(last.next());
+        }
+        Ok(())
+    }
+
+    /// Makes `installed` the newest generation of `partition`. Returns the generation that is then no longer kept; `None` as well
+    /// if there was none, and `Some(installed)` if it is not newer than the newest.
+    pub fn install(&mut self, partition: PartitionId, installed: Installed) -> Option<Installed> {
+        let generations = self.snapshots.get_mut(usize::from(partition.0))?;
+        if generations.newest.is_some_and(|newest| newest.position >= installed.position) {
+            return Some(installed);
+        }
+        let third = generations.older;
+        *generations = Generations { newest: Some(installed), older: generations.newest };
+        third
+    }
+
+    /// Forgets a generation that proved bad; returns whether it was there.
+    pub fn discard(&mut self, partition: PartitionId, bad: Installed) -> bool {
+        let Some(generations) = self.snapshots.get_mut(usize::from(partition.0)) else { return false };
+        if generations.newest == Some(bad) {
+            generations.newest = generations.older.take();
+            true
+        } else {
+            generations.older.take_if(|older| *older == bad).is_some()
+        }
+    }
+
+    /// Edits of `stream` before `first` are no longer needed. Returns whether that is news.
+    pub fn drop_log(&mut self, stream: StreamId, first: Lsn) -> bool {
+        let epoch = self.epochs.iter_mut().find(|e| e.epoch == stream.epoch);
+        let Some(record) = epoch.and_then(|e| e.streams.get_mut(usize::from(stream.core.0))) else { return false };
+        let first = record.last.map_or(first, |last| first.min(last.next()));
+        let is_news = first > record.first;
+        record.first = record.first.max(first);
+        is_news
+    }
+
+    /// Forgets the oldest epochs of which no edit is needed, but never the newest epoch.
+    pub fn forget_dropped_epochs(&mut self) {
+        let kept = self.epochs.len().saturating_sub(1);
+        let forgotten =
+            self.epochs[..kept].iter().take_while(|e| e.streams.iter().all(StreamRecord::is_dropped)).count();
+        self.epochs.drain(..forgotten);
+    }
+
+    /// Whether the promises at the head of this module hold.
+    fn is_consistent(&self) -> bool {
+        let in_order = self.epochs.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
+        let older = self.epochs.len().saturating_sub(1);
+        let ended = self.epochs[..older].iter().all(|e| e.streams.iter().all(|s| s.last.is_some()));
+        let placed = self.epochs.iter().all(|e| self.placement(e.epoch).is_some());
+        let sane = |s: &StreamRecord| s.first.0 >= 1 && s.last.is_none_or(|last| s.first <= last.next());
+        let sane = self.epochs.iter().flat_map(|e| &e.streams).all(sane);
+        let generations = self.snapshots.iter().all(|g| match (g.newest, g.older) {
+            (Some(newest), Some(older)) => older.position < newest.position,
+            (None, older) => older.is_none(),
+            _ => true,
+        });
+        in_order && ended && placed && sane && generations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(epoch: u32, lsn: u64) -> Installed {
+        Installed { position: Position::new(Epoch(epoch), Lsn(lsn)), bytes: 1, crc: 2, digest: 3 }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest::new(DirectoryId([1; 16]), Partitions::new(4).unwrap())
+    }
+
+    #[test]
+    fn two_generations_are_kept_and_repeats_change_nothing() {
+        let (mut m, p) = (manifest(), PartitionId(2));
+        assert_eq!(m.install(p, installed(1, 5)), None);
+        assert_eq!(m.install(p, installed(1, 5)), Some(installed(1, 5)));
+        assert_eq!(m.install(p, installed(1, 9)), None);
+        assert_eq!(m.install(p, installed(1, 4)), Some(installed(1, 4)));
+        assert_eq!(m.install(p, installed(2, 1)), Some(installed(1, 5)));
+        assert_eq!(m.generations(p), Generations { newest: Some(installed(2, 1)), older: Some(installed(1, 9)) });
+        assert!(m.discard(p, installed(2, 1)) && !m.discard(p, installed(2, 1)));
+        assert_eq!(m.generations(p), Generations { newest: Some(installed(1, 9)), older: None });
+    }
+
+    #[test]
+    fn an_epoch_is_forgotten_when_all_its_streams_are_dropped_but_never_the_newest() {
+        let mut m = manifest();
+        let first = m.begin_epoch(2);
+        m.end_epoch(first, &[Lsn(10), Lsn(0)]).unwrap();
+        let stream = |core| StreamId::new(first, CoreId(core));
+        assert!(m.keeps_whole_log(PartitionId(0)));
+        assert!(m.drop_log(stream(0), Lsn(11)) && !m.drop_log(stream(0), Lsn(3)));
+        assert!(!m.keeps_whole_log(PartitionId(0)) && m.keeps_whole_log(PartitionId(3)));
+        m.forget_dropped_epochs();
+        assert_eq!(m.epochs.len(), 1, "the newest");
+        assert_eq!(m.begin_epoch(4), Epoch(2));
+        assert_eq!(m.end_epoch(first, &[Lsn(1)]), Err("the epoch is not open"));
+        m.forget_dropped_epochs();
+        assert_eq!((m.epochs.len(), m.is_consistent()), (1, true));
+        assert_eq!(m.kept_streams().count(), 4);
+    }
+}

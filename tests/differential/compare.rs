@@ -1,0 +1,130 @@
+//! What counts as the same: every reply word by word, but for order where there is none, for time that passes between two servers, and
+//! for what is told about memory.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::generator::{Generator, Keys};
+use super::replies::Value;
+use super::servers::Target;
+
+/// Times may differ by so many milliseconds (or seconds, where they are told in seconds).
+const SLACK: i64 = 10_000;
+
+/// After so many requests all data are compared.
+const CHECK_EVERY: u64 = 500;
+
+/// Asks both the same and compares.
+pub fn compare(redis: &mut impl Target, ours: &mut impl Target, seed: u64, requests: u64, keys: Keys, protocol: u8) {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let mut generator = Generator::new(seed, keys, now_ms);
+    let hello = [b"HELLO".to_vec(), protocol.to_string().into_bytes()];
+    for word in [&hello[..], &[b"FLUSHALL".to_vec()]] {
+        redis.ask(word);
+        ours.ask(word);
+    }
+    let mut history = std::collections::VecDeque::new();
+    for number in 1..=requests {
+        if generator.random.u32(..100) == 0 {
+            let select = [b"SELECT".to_vec(), generator.random.u32(..3).to_string().into_bytes()];
+            assert_eq!(redis.ask(&select), ours.ask(&select));
+            history.push_back(show(&select));
+        }
+        let request = generator.request();
+        history.push_back(show(&request));
+        if history.len() > 30 {
+            history.pop_front();
+        }
+        let (theirs, own) = (redis.ask(&request), ours.ask(&request));
+        if !is_same(&request, &theirs, &own) {
+            let history: Vec<String> = history.into();
+            panic!(
+                "seed {seed}, protocol {protocol}, request {number}\nrequests:\n  {}\nRedis: {theirs:?}\nours:  {own:?}",
+                history.join("\n  ")
+            );
+        }
+        if number % CHECK_EVERY == 0 || number == requests {
+            compare_all(redis, ours, &format!("seed {seed}, protocol {protocol}, after request {number}"));
+        }
+    }
+}
+
+fn show(words: &[Vec<u8>]) -> String {
+    words.iter().map(|word| format!("{:?}", word.escape_ascii().to_string())).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether two replies to a request are the same.
+fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
+    let word =
+        |index: usize| request.get(index).map(|w| String::from_utf8_lossy(w).to_ascii_uppercase()).unwrap_or_default();
+    let about = |slack: i64| match (redis.int(), ours.int()) {
+        (Some(a), Some(b)) if a >= 0 && b >= 0 => (a - b).abs() <= slack,
+        _ => redis == ours,
+    };
+    if matches!(redis, Value::Error(_)) {
+        return redis == ours;
+    }
+    match word(0).as_str() {
+        "TTL" | "EXPIRETIME" => about(SLACK / 1000),
+        "PTTL" | "PEXPIRETIME" => about(SLACK),
+        "HGETALL" => redis.sorted(2) == ours.sorted(2),
+        "HKEYS" | "HVALS" | "KEYS" => redis.sorted(1) == ours.sorted(1),
+        "HRANDFIELD" => {
+            redis.elements().len() == ours.elements().len() && (*redis == Value::Null) == (*ours == Value::Null)
+        }
+        "RANDOMKEY" => (*redis == Value::Null) == (*ours == Value::Null),
+        // A step is as long as either likes unless it is all.
+        "SCAN" if word(2) == "COUNT" && word(3) != "10000" => true,
+        "HSCAN" if word(2) != "0" || word(4) == "COUNT" => true,
+        "HSCAN" | "SCAN" => {
+            let group = if word(0) == "SCAN" { 1 } else { 2 };
+            match (redis.elements(), ours.elements()) {
+                // A core tells only its own keys in one step.
+                ([end, _], [_, _]) if end.text() != Some("0") => true,
+                ([_, _], [end, _]) if end.text() != Some("0") => true,
+                ([_, a], [_, b]) => a.sorted(group) == b.sorted(group),
+                _ => false,
+            }
+        }
+        "OBJECT" if word(1) == "ENCODING" => {
+            // How a string came about decides in Redis whether it is "raw", and how large a hash once was.
+            let is_string = |value: &Value| matches!(value.text(), Some("int" | "embstr" | "raw"));
+            let is_hash = |value: &Value| matches!(value.text(), Some("listpack" | "hashtable"));
+            redis == ours || is_string(redis) && is_string(ours) || is_hash(redis) && is_hash(ours)
+        }
+        // Small numbers are shared in Redis: their time of use is not the key's.
+        "OBJECT" if word(1) == "IDLETIME" => match (redis.int(), ours.int()) {
+            (Some(theirs), Some(own)) => own <= theirs + SLACK / 1000,
+            _ => redis == ours,
+        },
+        "OBJECT" if word(1) == "REFCOUNT" => redis.int().is_some() == ours.int().is_some(),
+        "MEMORY" => redis.int().is_some() == ours.int().is_some(),
+        _ => redis == ours,
+    }
+}
+
+/// Compares all data.
+fn compare_all(redis: &mut impl Target, ours: &mut impl Target, when: &str) {
+    let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+    for db in 0..3 {
+        for server in [&mut *redis as &mut dyn Target, &mut *ours as &mut dyn Target] {
+            assert_eq!(server.ask(&words(&format!("SELECT {db}"))), Value::Simple("OK".into()));
+        }
+        let mut both = |line: &str| {
+            let request = words(line);
+            let (theirs, own) = (redis.ask(&request), ours.ask(&request));
+            assert!(is_same(&request, &theirs, &own), "{when}, {line} in {db}\nRedis: {theirs:?}\nours:  {own:?}");
+            theirs
+        };
+        for key in both("KEYS *").elements() {
+            let key = key.text().unwrap_or_default();
+            both(&format!("PEXPIRETIME {key}"));
+            match both(&format!("TYPE {key}")).text() {
+                Some("string") => both(&format!("GET {key}")),
+                _ => both(&format!("HGETALL {key}")),
+            };
+        }
+    }
+    for server in [redis as &mut dyn Target, ours as &mut dyn Target] {
+        server.ask(&words("SELECT 0"));
+    }
+}

@@ -1,0 +1,253 @@
+//! Random requests: mostly meaningful ones on few keys, so that they meet, and some with what clients get wrong.
+
+use fastrand::Rng;
+
+/// How keys lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// All in one slot: every command can be had.
+    Together,
+    /// All over the slots; no command that needs several keys on one core.
+    Apart,
+}
+
+/// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is
+/// no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a
+/// database; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for themselves.
+const REQUESTS: &[&str] = &[
+    "GET K",
+    "GET K",
+    "SET K V",
+    "SET K V",
+    "SET K N",
+    "SET K V [NX|XX] [GET] [EX_S|PX_M|EXAT_A|PXAT_B|KEEPTTL]",
+    "SET K V [EX_S|PX_M|EXAT_A|PXAT_B|KEEPTTL] [GET] [NX|XX]",
+    "SET K V [EX_X|PX_X|EXAT_X|NX|PERSIST|EX|KEEPTTL] [XX|KEEPTTL|PX_M] [GET|EX_S|nonsense]",
+    "SETNX K V",
+    "SETEX K S|X V",
+    "PSETEX K M|X V",
+    "GETSET K V",
+    "GETDEL K",
+    "GETEX K [EX_S|PX_M|EXAT_A|PXAT_B|PERSIST]",
+    "GETEX K [EX_X|PX_X|EXAT_X|KEEPTTL|PERSIST] [EX_S|PERSIST|NX]",
+    "MGET K+",
+    "MSET KV+",
+    "MSETNX KV+",
+    "MSET KV+ K",
+    "INCR K",
+    "DECR K",
+    "INCRBY K N",
+    "DECRBY K N",
+    "INCRBYFLOAT K R",
+    "INCRBYFLOAT K N",
+    "APPEND K V",
+    "STRLEN K",
+    "GETRANGE K N N",
+    "SUBSTR K I I",
+    "GETRANGE K I I",
+    "SETRANGE K I V",
+    "SETRANGE K N V",
+    "HSET K FV+",
+    "HSET K FV+",
+    "HSET K FV+",
+    "HSET K F N",
+    "HSET K FV+ F",
+    "HSETNX K F V",
+    "HMSET K FV+",
+    "HGET K F",
+    "HMGET K F+",
+    "HGETALL K",
+    "HDEL K F+",
+    "HLEN K",
+    "HEXISTS K F",
+    "HKEYS K",
+    "HVALS K",
+    "HSTRLEN K F",
+    "HINCRBY K F N",
+    "HINCRBYFLOAT K F R",
+    "HINCRBYFLOAT K F N",
+    "HRANDFIELD K",
+    "HRANDFIELD K I [WITHVALUES|nonsense]",
+    "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
+    "HSCAN K N COUNT N",
+    "DEL K+",
+    "UNLINK K+",
+    "EXISTS K+",
+    "TOUCH K+",
+    "TYPE K",
+    "EXPIRE K S|X [NX|XX|GT|LT] [GT|LT|XX|nonsense]",
+    "EXPIRE K S [NX|XX|GT|LT]",
+    "PEXPIRE K M|X [NX|XX|GT|LT]",
+    "EXPIREAT K A|N [NX|XX|GT|LT]",
+    "PEXPIREAT K B|N [NX|XX|GT|LT]",
+    "TTL K",
+    "PTTL K",
+    "EXPIRETIME K",
+    "PEXPIRETIME K",
+    "PERSIST K",
+    "KEYS G",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_list|TYPE]",
+    "SCAN 0 COUNT N",
+    "SCAN nonsense",
+    "RANDOMKEY",
+    "MOVE K D",
+    "RENAME K K",
+    "RENAMENX K K",
+    "COPY K K [DB_D] [REPLACE]",
+    "COPY K K [REPLACE|nonsense|DB] [DB_D]",
+    "OBJECT ENCODING K",
+    "OBJECT REFCOUNT K",
+    "OBJECT FREQ K",
+    "OBJECT IDLETIME K",
+    "OBJECT nonsense K",
+    "MEMORY USAGE K [SAMPLES_I|SAMPLES|nonsense]",
+    "DBSIZE",
+    "SWAPDB D D",
+    "COMMAND GETKEYS REQUEST",
+    "COMMAND GETKEYSANDFLAGS REQUEST",
+];
+
+/// Requests that are rarely wanted, because they leave little behind.
+const RARE: &[&str] = &["FLUSHDB [ASYNC|SYNC|nonsense]", "FLUSHALL [SYNC] [SYNC]", "nonsense K V"];
+
+/// Makes requests.
+pub struct Generator {
+    pub random: Rng,
+    keys: Keys,
+    now_ms: u64,
+}
+
+impl Generator {
+    /// Always the same ones for the same seed, but for the times in them.
+    pub fn new(seed: u64, keys: Keys, now_ms: u64) -> Self {
+        Self { random: Rng::with_seed(seed), keys, now_ms }
+    }
+
+    fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
+        from[self.random.usize(..from.len())]
+    }
+
+    /// The next request.
+    pub fn request(&mut self) -> Vec<Vec<u8>> {
+        loop {
+            let rare = self.random.u32(..500) == 0;
+            let line = self.pick(if rare { RARE } else { REQUESTS });
+            let name = line.split(' ').next().unwrap_or_default();
+            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name);
+            if self.keys == Keys::Apart && needs_one_core {
+                continue;
+            }
+            let mut words = Vec::new();
+            for part in line.split(' ') {
+                self.part(part, &mut words);
+            }
+            match self.random.u32(..200) {
+                0 => drop(words.pop()),
+                1 => words.push(b"nonsense".to_vec()),
+                _ => {}
+            }
+            let Some(name) = words.first_mut() else { continue };
+            if self.random.u32(..4) == 0 {
+                name.make_ascii_lowercase();
+            }
+            return words;
+        }
+    }
+
+    fn part(&mut self, part: &str, words: &mut Vec<Vec<u8>>) {
+        if let Some(optional) = part.strip_prefix('[').and_then(|part| part.strip_suffix(']')) {
+            if self.random.bool() {
+                self.part(optional, words);
+            }
+        } else if part.contains('|') {
+            let choices: Vec<&str> = part.split('|').collect();
+            let choice = self.pick(&choices);
+            self.part(choice, words);
+        } else if let Some(repeated) = part.strip_suffix('+') {
+            let count = if self.random.u32(..50) == 0 { self.random.usize(1..150) } else { self.random.usize(1..4) };
+            for _ in 0..count {
+                for letter in repeated.chars() {
+                    self.part(&letter.to_string(), words);
+                }
+            }
+        } else if part == "REQUEST" {
+            words.extend(self.request());
+        } else if let Some((name, value)) = part.split_once('_') {
+            self.part(name, words);
+            self.part(value, words);
+        } else {
+            words.push(self.word(part));
+        }
+    }
+
+    fn word(&mut self, part: &str) -> Vec<u8> {
+        match part {
+            "K" => self.key(),
+            "V" => self.value(),
+            "F" => {
+                let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
+                format!("f{}", self.random.u32(..fields)).into_bytes()
+            }
+            "N" => self.integer(),
+            // What expires while the test runs does so at another instant on each server.
+            "X" => match self.integer() {
+                short if short.first() != Some(&b'-') && short.len() < 7 => [b"-", &short[..]].concat(),
+                other => other,
+            },
+            "I" => self.random.i64(-12..30).to_string().into_bytes(),
+            "R" => self.fraction(),
+            "S" => self.random.u64(200..10_000_000).to_string().into_bytes(),
+            "M" => self.random.u64(200_000..10_000_000_000).to_string().into_bytes(),
+            "A" => (self.now_ms / 1000 + self.random.u64(200..10_000_000)).to_string().into_bytes(),
+            "B" => (self.now_ms + self.random.u64(200_000..10_000_000_000)).to_string().into_bytes(),
+            "G" => self
+                .pick(&["*", "*k*", "?t}*", "{t}k[1-3]*", "*[^1]", "f*", "f?", "f[0-4]", "\\f1", "*1*2*", ""])
+                .into(),
+            "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
+            other => other.into(),
+        }
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let number = self.random.u32(..24);
+        match self.keys {
+            Keys::Together => format!("{{t}}k{number}"),
+            Keys::Apart => format!("k{number}"),
+        }
+        .into_bytes()
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        match self.random.u32(..8) {
+            0 => Vec::new(),
+            1 => self.integer(),
+            2 => self.fraction(),
+            3 => std::iter::repeat_with(|| self.random.u8(..)).take(10).collect(),
+            4 => vec![b'x'; self.random.usize(..200)],
+            _ => format!("value {}", self.random.u32(..1000)).into_bytes(),
+        }
+    }
+
+    fn integer(&mut self) -> Vec<u8> {
+        match self.random.u32(..10) {
+            0 => self
+                .pick(&["9223372036854775807", "-9223372036854775808", "9223372036854775808", "9223372036854775"])
+                .into(),
+            1 => self.pick(&["", "+1", " 1", "01", "1.0", "x", "-0", "0", "--1", "1 "]).into(),
+            2 => self.random.i64(..).to_string().into_bytes(),
+            _ => self.random.i64(-1000..1000).to_string().into_bytes(),
+        }
+    }
+
+    fn fraction(&mut self) -> Vec<u8> {
+        match self.random.u32(..10) {
+            0 => self
+                .pick(&["inf", "-inf", "nan", "1e400", "1e-400", "1e5000", "0x1.8p3", "1e", ".5", "5.", " 1", "1 "])
+                .into(),
+            1 => format!("{}e{}", self.random.i64(-10_000..10_000), self.random.i32(-25..25)).into_bytes(),
+            2 => format!("{}", f64::from_bits(self.random.u64(..) >> 2)).into_bytes(),
+            3 => format!("{}", self.random.f64() * 1e15).into_bytes(),
+            _ => format!("{}", self.random.i64(-100_000..100_000) as f64 / 1000.0).into_bytes(),
+        }
+    }
+}

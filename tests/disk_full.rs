@@ -1,0 +1,107 @@
+//! Promise: a full disk refuses writes in clear words, keeps reads and everything acknowledged, and goes on by itself once there is room.
+
+mod harness;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use harness::{Conn, Home, Value, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Of the file system; ext4 keeps some of it to itself.
+const DISK_BYTES: u64 = 32 << 20;
+/// Room that is given back when the disk is full.
+const BALLAST_BYTES: usize = 8 << 20;
+
+/// A small file system of its own; gone when this is dropped.
+struct Disk {
+    mount: PathBuf,
+}
+
+impl Disk {
+    /// `None` where mounting is not allowed: that takes root.
+    fn make(directory: &Path) -> Option<Self> {
+        let (image, mount) = (directory.join("disk.img"), directory.join("disk"));
+        fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES)).expect("create an image");
+        fs::create_dir(&mount).expect("create a mount point");
+        let run =
+            |program: &str, args: &[&Path]| Command::new(program).args(args).output().is_ok_and(|o| o.status.success());
+        if !run("mkfs.ext4", &[Path::new("-q"), &image]) || !run("mount", &[Path::new("-oloop"), &image, &mount]) {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+        Some(Self { mount })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What cannot be unmounted is left to the tester, who sees it in the list of mounts.
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
+    }
+}
+
+/// Writes until a write is refused; returns how many were acknowledged, and the refusal.
+fn write_until_refused(conn: &mut Conn, from: usize) -> (usize, String) {
+    let value = "v".repeat(10_000);
+    for n in from..from + 100_000 {
+        if let Value::Error(text) = conn.command(&["SET", &format!("key:{n}"), &value]) {
+            return (n, text);
+        }
+    }
+    panic!("a full disk refuses nothing");
+}
+
+fn fill_and_free(durability: &str) {
+    let home = Home::new();
+    let Some(disk) = Disk::make(home.path()) else { return };
+    let data = disk.mount.join("data");
+    let home = home
+        .set("data.dir", &data.display().to_string())
+        .set("server.cores", "1")
+        .set("log.durability", durability)
+        .set("log.segment_bytes", "1048576");
+    let ballast = disk.mount.join("ballast");
+    fs::write(&ballast, vec![1; BALLAST_BYTES]).expect("write the ballast");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let (count, refusal) = write_until_refused(&mut conn, 0);
+    let clear = ["disk", "space"].iter().any(|word| refusal.to_lowercase().contains(word));
+    assert!(clear && count > 0, "after {count} writes: {refusal}");
+    assert_eq!(conn.call("STRLEN key:0").int(), 10_000);
+    assert!(conn.call("SET other value").is_error());
+    assert_eq!(conn.call("PING").text(), "PONG");
+    fs::remove_file(&ballast).expect("make room");
+    eventually("writes go on by themselves", PATIENCE, || (!conn.call("SET other value").is_error()).then_some(()));
+    let (more, _) = write_until_refused(&mut conn, count);
+    assert!(more > count + 100, "{count} writes, then {}", more - count);
+    server.kill();
+    let server = home.start();
+    let mut conn = server.connect();
+    if durability == "sync" {
+        assert!((0..more).all(|n| conn.call(&format!("EXISTS key:{n}")).int() == 1), "acknowledged writes are lost");
+    }
+    assert_eq!(conn.call("EXISTS other").int(), 1);
+}
+
+#[test]
+fn in_sync() {
+    fill_and_free("sync");
+}
+
+#[test]
+fn in_async() {
+    fill_and_free("async");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_refused_in_words() {
+    let home = Home::new();
+    let Err(refused) = home.launch_under(&["prlimit", "--fsize=1048576"]).wait_until_ready() else {
+        panic!("a server started that cannot write one segment");
+    };
+    assert!(refused.status.code().is_some_and(|code| (64..79).contains(&code)), "{refused}");
+    assert!(refused.log.contains("large") || refused.log.contains("limit"), "{refused}");
+}

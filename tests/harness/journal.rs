@@ -1,0 +1,220 @@
+//! The writes of one connection, numbered; and the search for the first part of them that is held.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use fastrand::Rng;
+use rollbook::encoding::slot::slot_of;
+use rollbook::ids::{CoreId, Placement};
+
+use super::load::Load;
+use super::resp::{Conn, Value, encode};
+
+/// A write. Its number is its place in the journal, counted from 1.
+pub struct Write {
+    /// The key's number.
+    pub key: usize,
+    /// Whether it deletes the key.
+    pub deletes: bool,
+    /// Just before it was sent.
+    pub sent: Instant,
+    /// Just after its reply was received.
+    pub acknowledged: Option<Instant>,
+    /// Whether it changed nothing, or nothing that can be seen any more.
+    pub refused: bool,
+}
+
+/// The writes of one connection.
+pub struct Journal {
+    /// Begins its keys.
+    pub name: String,
+    /// The database that it writes to.
+    pub db: u8,
+    keys: usize,
+    padding: usize,
+    /// Every write that was sent, in order.
+    pub writes: Vec<Write>,
+    /// The errors that were answered.
+    pub refusals: BTreeSet<String>,
+    /// Numbers of the writes that the last crash left.
+    pub survived: HashSet<u64>,
+}
+
+impl Journal {
+    /// An empty journal of a load's connection.
+    pub fn new(load: &Load, connection: usize) -> Self {
+        Self {
+            name: format!("{}:{connection}", load.name),
+            // Two databases are enough to see one being taken for another.
+            db: (connection % 2) as u8,
+            keys: load.keys,
+            padding: load.padding,
+            writes: Vec::new(),
+            refusals: BTreeSet::new(),
+            survived: HashSet::new(),
+        }
+    }
+
+    /// The name of a key.
+    pub fn key_name(&self, key: usize) -> String {
+        format!("{}:{key}", self.name)
+    }
+
+    fn is_hash(key: usize) -> bool {
+        key % 2 == 1
+    }
+
+    /// The value of write `number` to `key`.
+    fn value(&self, key: usize, number: u64) -> String {
+        let padding = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % (self.padding + 1);
+        format!("{}#{number}#{}", self.key_name(key), ".".repeat(padding))
+    }
+
+    /// Writes and notes the replies. An error is the end of the connection.
+    pub fn run(&mut self, load: &Load, conn: &mut Conn, stop: &AtomicBool, rng: &mut Rng) -> io::Result<()> {
+        let mut batch = Vec::new();
+        let mut replies = 0;
+        while !stop.load(Ordering::Relaxed) && self.writes.len() < load.writes {
+            batch.clear();
+            let room = load.pipeline - (self.writes.len() - replies);
+            for _ in 0..rng.usize(1..=room) {
+                self.plan(&mut batch, rng);
+            }
+            conn.send(&batch)?;
+            let rest = rng.usize(0..load.pipeline);
+            while self.writes.len() - replies > rest {
+                self.note(replies, conn.read()?);
+                replies += 1;
+            }
+            if !load.pause.is_zero() {
+                thread::sleep(load.pause.mul_f64(rng.f64()));
+            }
+        }
+        while replies < self.writes.len() {
+            self.note(replies, conn.read()?);
+            replies += 1;
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, batch: &mut Vec<u8>, rng: &mut Rng) {
+        let key = rng.usize(0..self.keys);
+        let name = self.key_name(key);
+        let deletes = rng.u8(0..8) == 0;
+        let number = self.writes.len() as u64 + 1;
+        if deletes {
+            encode(batch, &["DEL", &name]);
+        } else if Self::is_hash(key) {
+            encode(batch, &["HSET", &name, "value", &self.value(key, number), "number", &number.to_string()]);
+        } else {
+            encode(batch, &["SET", &name, &self.value(key, number)]);
+        }
+        self.writes.push(Write { key, deletes, sent: Instant::now(), acknowledged: None, refused: false });
+    }
+
+    fn note(&mut self, write: usize, reply: Value) {
+        let write = &mut self.writes[write];
+        if let Value::Error(text) = reply {
+            write.refused = true;
+            self.refusals.insert(text);
+        } else {
+            write.acknowledged = Some(Instant::now());
+        }
+    }
+
+    /// The number that each key holds; panics if a value is not exactly what one write made.
+    pub fn read(&self, conn: &mut Conn) -> Vec<u64> {
+        conn.command(&["SELECT", &self.db.to_string()]);
+        let commands: Vec<Vec<String>> = (0..self.keys)
+            .map(|key| vec![if Self::is_hash(key) { "HGETALL" } else { "GET" }.to_owned(), self.key_name(key)])
+            .collect();
+        let replies = commands.chunks(100).flat_map(|chunk| conn.pipeline(chunk));
+        replies.enumerate().map(|(key, reply)| self.number(key, &reply)).collect()
+    }
+
+    fn number(&self, key: usize, reply: &Value) -> u64 {
+        let value = if Self::is_hash(key) {
+            let fields: BTreeMap<_, _> = reply.pairs().into_iter().collect();
+            let field =
+                |name: &str| fields.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned());
+            let value = field("value");
+            let number = value.as_deref().and_then(|value| value.split('#').nth(1)).map(str::to_owned);
+            assert!(field("number") == number && fields.len() != 1, "half a write: {reply:?}");
+            value
+        } else {
+            reply.bytes().map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let Some(value) = value else { return 0 };
+        let number = value.split('#').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        assert_eq!(value, self.value(key, number), "a value that no write made, under {}", self.key_name(key));
+        number
+    }
+
+    /// The numbers of the keys that live on `core`.
+    pub fn keys_on(&self, core: CoreId, placement: Placement) -> BTreeSet<usize> {
+        let on_core = |key: &usize| placement.core_of_slot(slot_of(self.key_name(*key).as_bytes())) == core;
+        (0..self.keys).filter(on_core).collect()
+    }
+
+    /// The places of the writes to `keys`, without those that were refused.
+    pub fn writes_to(&self, keys: &BTreeSet<usize>) -> Vec<usize> {
+        let writes = self.writes.iter().enumerate();
+        writes.filter(|(_, write)| !write.refused && keys.contains(&write.key)).map(|(at, _)| at).collect()
+    }
+
+    /// The least and the greatest number of first writes out of `own` after which `keys` hold what `held` says.
+    pub fn cut(&self, keys: &BTreeSet<usize>, own: &[usize], held: &[u64]) -> (usize, usize) {
+        let mut state: HashMap<usize, u64> = HashMap::new();
+        let mut wrong = keys.iter().filter(|key| held[**key] != 0).count();
+        let mut cuts = (wrong == 0).then_some((0, 0));
+        let mut best = (wrong, 0);
+        for (place, write) in own.iter().enumerate() {
+            let Write { key, deletes, .. } = self.writes[*write];
+            let number = if deletes { 0 } else { *write as u64 + 1 };
+            let before = state.insert(key, number).unwrap_or(0);
+            wrong = wrong + usize::from(before == held[key]) - usize::from(number == held[key]);
+            if wrong == 0 {
+                cuts = Some((cuts.map_or(place + 1, |(least, _)| least), place + 1));
+            }
+            best = best.min((wrong, place + 1));
+        }
+        cuts.unwrap_or_else(|| self.explain(keys, own, held, best.1))
+    }
+
+    fn explain(&self, keys: &BTreeSet<usize>, own: &[usize], held: &[u64], nearest: usize) -> ! {
+        let mut state: BTreeMap<usize, u64> = BTreeMap::new();
+        for write in &own[..nearest] {
+            let Write { key, deletes, .. } = self.writes[*write];
+            state.insert(key, if deletes { 0 } else { *write as u64 + 1 });
+        }
+        let wrong = keys.iter().filter(|key| state.get(key).copied().unwrap_or(0) != held[**key]);
+        let lines: Vec<String> = wrong
+            .take(10)
+            .map(|key| {
+                let expected = state.get(key).copied().unwrap_or(0);
+                format!("{}: held {}, expected {expected}", self.key_name(*key), held[*key])
+            })
+            .collect();
+        let acknowledged = own.iter().filter(|write| self.writes[**write].acknowledged.is_some()).count();
+        panic!(
+            "what is held of connection {} is no first part of its {} writes ({acknowledged} acknowledged); after {nearest} of them, \
+             the nearest, these differ:\n{}",
+            self.name,
+            own.len(),
+            lines.join("\n")
+        );
+    }
+
+    /// Forgets the past: from now on what is held now is expected, nothing else.
+    pub fn keep(&mut self, held: &[u64]) {
+        let now = Instant::now();
+        for (at, write) in self.writes.iter_mut().enumerate() {
+            // A write that is not what a key holds changes nothing that can be seen any more.
+            write.refused = held[write.key] != at as u64 + 1;
+            write.acknowledged = Some(now);
+        }
+    }
+}

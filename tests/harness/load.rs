@@ -1,0 +1,89 @@
+//! Clients that write until they are told to stop or the server dies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::journal::Journal;
+use super::ledger::Ledger;
+use super::server::Server;
+
+/// What the clients do.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Begins every key; loads of different names do not touch each other's keys.
+    pub name: String,
+    /// Number of connections.
+    pub connections: usize,
+    /// Keys of each connection: strings and hashes by turns.
+    pub keys: usize,
+    /// Most commands in flight on a connection.
+    pub pipeline: usize,
+    /// Most bytes of padding in a value.
+    pub padding: usize,
+    /// Longest pause between batches.
+    pub pause: Duration,
+    /// Most writes of a connection.
+    pub writes: usize,
+    /// Number of cores of the server.
+    pub cores: u16,
+}
+
+impl Load {
+    /// Four connections that write as fast as they can.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            connections: 4,
+            keys: 300,
+            pipeline: 32,
+            padding: 300,
+            pause: Duration::ZERO,
+            writes: 100_000,
+            cores: 2,
+        }
+    }
+
+    /// Begins to write.
+    pub fn start(&self, server: &Server, rng: &mut Rng) -> Running {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..self.connections)
+            .map(|connection| {
+                let mut conn = server.connect();
+                let mut journal = Journal::new(self, connection);
+                conn.command(&["SELECT", &journal.db.to_string()]);
+                let (load, stop, mut rng) = (self.clone(), Arc::clone(&stop), rng.fork());
+                thread::spawn(move || {
+                    // The error is the server's death: what was not acknowledged by then stays so.
+                    let _ = journal.run(&load, &mut conn, &stop, &mut rng);
+                    journal
+                })
+            })
+            .collect();
+        Running { stop, threads, cores: self.cores }
+    }
+}
+
+/// Clients at work.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Journal>>,
+    cores: u16,
+}
+
+impl Running {
+    /// Waits until every connection has come to its end: its last write, or the server's death.
+    pub fn join(self) -> Ledger {
+        let journals = self.threads.into_iter().map(|thread| thread.join().expect("a client's thread"));
+        Ledger::new(journals.collect(), self.cores)
+    }
+
+    /// Lets the clients read what is under way and stop.
+    pub fn stop(self) -> Ledger {
+        self.stop.store(true, Ordering::Relaxed);
+        self.join()
+    }
+}
