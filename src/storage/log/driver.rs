@@ -12,7 +12,7 @@ use super::bell::Bell;
 use super::disk::Disk;
 use super::latency::Latency;
 use super::marks::StreamMarks;
-use super::prepare::{Next, fill};
+use super::prepare::{Next, fill_first};
 use super::segment::SegmentHeader;
 use super::writer::{Wake, Writer};
 use super::{Commit, LogOptions, LogStats, Space};
@@ -60,9 +60,7 @@ impl<D: Disk> Driver<D> {
             return Err(unusable("not the first segment of its stream".into()));
         }
         if options.sync.zero_fill {
-            let filled = fill(&disk, &file, BLOCK as u64, header.bytes, async |_| true).await;
-            filled.context(&segment, "cannot fill with zeros")?;
-            disk.sync(&file).await.context(&segment, "cannot sync")?;
+            fill_first(&disk, &segment, header.bytes).await.context(&segment, "cannot fill with zeros")?;
         }
         let now = disk.now();
         let driver = Rc::new(Self {

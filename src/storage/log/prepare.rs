@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -198,8 +199,17 @@ impl<D: Disk> Driver<D> {
     }
 }
 
+/// Fills a stream's first segment, which has `bytes` bytes, with zeros after its header.
+pub(super) async fn fill_first<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = disk.open_to_fill(path).await?;
+    let filled = fill(disk, &file, BLOCK as u64, bytes, async |_| true).await;
+    let synced = disk.sync(&file).await;
+    disk.close(file).await;
+    filled.and(synced)
+}
+
 /// Fills `file` with zeros from offset `from` to `to`; `pace` is told how far it has come, and ends it by `false`.
-pub(super) async fn fill<D: Disk>(
+async fn fill<D: Disk>(
     disk: &D,
     file: &D::File,
     from: u64,
