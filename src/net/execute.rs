@@ -193,7 +193,7 @@ impl Worker {
     fn scatter(&mut self, token: Token, spec: &'static Spec, gather: Gather, args: Args<'_>) -> Flow {
         let Some(keys) = spec.keys.first() else { return Flow::Next };
         let step = usize::from(keys.step);
-        if (args.len() - 1) % step != 0 {
+        if !(args.len() - 1).is_multiple_of(step) {
             // A key without its value: any core's plan says so.
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
