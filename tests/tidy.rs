@@ -20,8 +20,10 @@ const CONFINED: [(&str, &[&str]); 9] = [
         &[
             "src/cli/preflight/ring.rs",
             "src/net/buffers.rs",
+            "src/net/commands/usage.rs",
             "src/net/ring.rs",
             "src/net/server.rs",
+            "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
             "src/store/record.rs",
             "tests/preflight.rs",
@@ -37,7 +39,16 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("await", &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/cli/", "tests/", "benches/"]),
     (
         "std::fs",
-        &["src/config/load.rs", "src/storage/", "src/checkpoint/", "src/cli/", "tests/", "benches/", "build.rs"],
+        &[
+            "src/config/load.rs",
+            "src/storage/",
+            "src/net/commands/usage.rs",
+            "src/checkpoint/",
+            "src/cli/",
+            "tests/",
+            "benches/",
+            "build.rs",
+        ],
     ),
     ("glommio", &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/cli/"]),
     ("socket2", &["src/net/", "src/checkpoint/", "src/cli/", "tests/", "benches/"]),

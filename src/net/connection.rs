@@ -31,6 +31,8 @@ pub struct Connection {
     pub written: Vec<Lsn>,
     /// Why its requests are not executed at the moment.
     pub hold: Hold,
+    /// All cores have published their counts for its request, which is `INFO`.
+    pub counts_asked_for: bool,
     /// Whether it is to be closed.
     pub closing: Closing,
     /// A receive is armed.
@@ -52,8 +54,12 @@ pub enum Hold {
     No,
     /// The log, or the queue to another core, has no room. It stands in the list of stalled connections.
     Stalled,
+    /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`, `INFO`).
+    Settling,
     /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
     Blocked(Ticket),
+    /// The client has ended the server (`SHUTDOWN`).
+    Ending,
 }
 
 /// Whether a connection is to be closed.
@@ -149,6 +155,7 @@ impl Connection {
             replies: ReplyQueue::default(),
             written: Vec::new(),
             hold: Hold::No,
+            counts_asked_for: false,
             closing: Closing::No,
             receiving: false,
             pausing: false,

@@ -19,6 +19,23 @@ const BATCH: usize = 512;
 /// Requests to one core that may be unanswered; beyond it connections wait.
 const OUTSTANDING: usize = 32 * 1024;
 
+/// A request's command, and the slot of its key if it has just one.
+#[derive(Clone, Copy)]
+pub(super) struct Resolved {
+    /// `None`: it names no command, or not with as many arguments as it takes.
+    spec: Option<&'static Spec>,
+    slot: Slot,
+}
+
+impl Resolved {
+    #[inline]
+    fn of(args: Args<'_>) -> Self {
+        let spec = resolve(args).ok();
+        let key = spec.filter(|s| s.route == Route::Key).and_then(|s| s.first_key(args));
+        Self { spec, slot: key.map_or(Slot(0), slot_of) }
+    }
+}
+
 /// How to go on after a request.
 pub(super) enum Flow {
     /// With the next one.
@@ -70,13 +87,17 @@ impl Worker {
     fn run_batch(&mut self, token: Token, requests: &Requests, bytes: &[u8], parsed: usize) -> usize {
         let mut resolved = std::mem::take(&mut self.resolved);
         resolved.clear();
-        resolved.extend((0..requests.len()).map(|i| resolve(requests.args(i, bytes)).ok()));
+        resolved.extend((0..requests.len()).map(|i| Resolved::of(requests.args(i, bytes))));
         if requests.len() > 1 {
-            self.prefetch(token, requests, bytes, &resolved);
+            self.look_ahead(token, requests, bytes, &resolved);
         }
         let mut done = parsed;
-        for (i, spec) in resolved.iter().enumerate() {
-            match self.request(token, requests.args(i, bytes), *spec) {
+        for (i, resolved) in resolved.iter().enumerate() {
+            let flow = self.request(token, requests.args(i, bytes), *resolved);
+            if !matches!(flow, Flow::Stall) {
+                self.stats.note_command(resolved.spec);
+            }
+            match flow {
                 Flow::Next => {}
                 Flow::Stall => {
                     done = if i == 0 { 0 } else { requests.end(i - 1) };
@@ -92,25 +113,28 @@ impl Worker {
         done
     }
 
-    /// Asks for the memory of all keys of a batch before any is needed, so that the memory's latency is paid once.
-    fn prefetch(&self, token: Token, requests: &Requests, bytes: &[u8], resolved: &[Option<&'static Spec>]) {
+    /// Has all keys of a batch that are here looked up before the first is needed, so that the memory's latency is paid once.
+    fn look_ahead(&mut self, token: Token, requests: &Requests, bytes: &[u8], resolved: &[Resolved]) {
         let Some(connection) = self.connections.get(token as usize) else { return };
-        for (i, spec) in resolved.iter().enumerate() {
-            let Some(spec) = spec.filter(|s| s.route == Route::Key) else { continue };
-            let Some(key) = spec.first_key(requests.args(i, bytes)) else { continue };
-            let slot = slot_of(key);
-            if self.placement.core_of_slot(slot) == self.core() {
-                self.shard.store().prefetch(connection.session.db, slot, key);
+        let db = connection.session.db;
+        let store = self.shard.store();
+        self.sought.clear();
+        for (i, Resolved { spec, slot }) in resolved.iter().enumerate() {
+            if let Some(spec) = spec.filter(|s| s.route == Route::Key)
+                && self.placement.core_of_slot(*slot) == self.shard.core()
+                && let Some(key) = spec.first_key(requests.args(i, bytes))
+            {
+                self.sought.push(store.seek(db, *slot, key));
             }
         }
+        self.sought.iter().for_each(|sought| store.seek_bucket(sought));
+        self.sought.iter().for_each(|sought| store.seek_record(sought));
     }
 
     /// Executes one request, or sends it where it belongs.
-    fn request(&mut self, token: Token, args: Args<'_>, spec: Option<&'static Spec>) -> Flow {
-        self.stats.commands += 1;
+    fn request(&mut self, token: Token, args: Args<'_>, resolved: Resolved) -> Flow {
         let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
-        let Some(spec) = spec else {
-            self.stats.errors += 1;
+        let Some(spec) = resolved.spec else {
             if let Err(refusal) = resolve(args) {
                 self.reply_unless_muted(token, |r| refusal.reply(r));
             }
@@ -123,10 +147,7 @@ impl Worker {
         }
         match spec.route {
             Route::Connection => commands::execute(self, token, spec, args),
-            Route::Key => {
-                let slot = slot_of(spec.first_key(args).unwrap_or_default());
-                self.on_core(token, spec, self.placement.core_of_slot(slot), slot, args)
-            }
+            Route::Key => self.on_core(token, spec, self.placement.core_of_slot(resolved.slot), resolved.slot, args),
             Route::OneCore => self.on_one_core(token, spec, args),
             Route::Scatter(gather) => self.scatter(token, spec, gather, args),
             Route::EveryCore(gather) => self.on_every_core(token, spec, merge_of(gather), args),
@@ -245,9 +266,7 @@ impl Worker {
         let start = out.len();
         let mut reply = Reply::new(out, connection.session.protocol);
         let Executed { gate, wrote } = self.shard.execute(spec, &context, args, &mut reply);
-        if out.get(start) == Some(&b'-') {
-            self.stats.errors += 1;
-        }
+        self.stats.note_reply(&out[start..]);
         if muted {
             out.truncate(start);
         }
@@ -339,7 +358,7 @@ impl Worker {
     }
 
     /// Whether `core` takes a command now.
-    fn has_room(&self, spec: &Spec, core: CoreId) -> bool {
+    pub(super) fn has_room(&self, spec: &Spec, core: CoreId) -> bool {
         if core == self.core() {
             !(spec.is_write() && self.shard.is_full())
         } else {
@@ -348,14 +367,17 @@ impl Worker {
     }
 
     /// Lets a connection wait until there is room.
-    fn stall(&mut self, token: Token) -> Flow {
+    pub(super) fn stall(&mut self, token: Token) -> Flow {
+        self.lists.stalled.push(token);
+        self.stats.stalls += 1;
+        self.put_off(token, Hold::Stalled)
+    }
+
+    /// Lets a connection wait, its request not being executed yet.
+    pub(super) fn put_off(&mut self, token: Token, hold: Hold) -> Flow {
         if let Some(connection) = self.connections.get_mut(token as usize) {
-            connection.hold = Hold::Stalled;
-            self.lists.stalled.push(token);
-            self.stats.stalls += 1;
+            connection.hold = hold;
         }
-        // It is counted when it is executed.
-        self.stats.commands -= 1;
         Flow::Stall
     }
 

@@ -19,6 +19,20 @@ pub enum Merge {
     Any(u64),
     /// Texts (bulk strings) are joined.
     Text,
+    /// There is no reply.
+    Nothing,
+    /// Integers are added; the reply is OK, or this error if they come to nothing.
+    Found(&'static str),
+    /// For `WAITAOF`: the first `cores` parts tell each of a core that its edits are on disk. Parts may be missing.
+    OnDisk {
+        /// How many cores.
+        cores: u16,
+    },
+    /// For `WAIT`: the first `cores` parts tell each that the checkpoint node has a core's edits. Parts may be missing.
+    Mirrored {
+        /// How many cores.
+        cores: u16,
+    },
 }
 
 /// Writes the reply that `parts` come to. Each part is one whole reply of ours.
@@ -55,7 +69,27 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
             let texts: Vec<&[u8]> = parts.iter().map(|p| text(p)).collect();
             reply.text(&String::from_utf8_lossy(&texts.concat()));
         }
+        Merge::Nothing => {}
+        Merge::Found(otherwise) => {
+            if parts.iter().any(|p| head(p).0 > 0) {
+                reply.ok();
+            } else {
+                reply.error(otherwise);
+            }
+        }
+        Merge::OnDisk { cores } => {
+            reply.array(2);
+            reply.int(all_there(parts, *cores));
+            // The checkpoint node keeps edits in memory until it writes a snapshot, so no replica has synced them.
+            reply.int(0);
+        }
+        Merge::Mirrored { cores } => reply.int(all_there(parts, *cores)),
     }
+}
+
+/// 1 if none of the first `count` parts is missing.
+fn all_there(parts: &[Vec<u8>], count: u16) -> i64 {
+    parts.iter().take(usize::from(count)).all(|p| !p.is_empty()).into()
 }
 
 /// The number in a reply's first line, and what follows that line.
@@ -104,6 +138,11 @@ mod tests {
         assert_eq!(merged(&Merge::InOrder(vec![0, 1, 0]), &mget), "*3\r\n$2\r\n\r\n\r\n$1\r\nx\r\n$-1\r\n");
         assert_eq!(merged(&Merge::Any(5), &["$-1\r\n", "$1\r\nk\r\n"]), "$1\r\nk\r\n");
         assert_eq!(merged(&Merge::Any(5), &["$-1\r\n", "$-1\r\n"]), "$-1\r\n");
+        assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":2\r\n"]), "+OK\r\n");
+        assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":0\r\n"]), "-ERR none\r\n");
+        assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", ":1\r\n", ""]), ":1\r\n");
+        assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", "", ""]), ":0\r\n");
+        assert_eq!(merged(&Merge::OnDisk { cores: 1 }, &["", ""]), "*2\r\n:0\r\n:0\r\n");
         assert_eq!(merged(&Merge::Text, &["$2\r\na\n\r\n", "=6\r\ntxt:b\n\r\n"]), "$4\r\na\nb\n\r\n");
     }
 

@@ -105,37 +105,30 @@ impl Worker {
         args: Args<'_>,
         out: &mut Vec<u8>,
     ) -> Executed {
+        let start = out.len();
         let mut reply = Reply::new(out, protocol);
         if commands::execute_on_every_core(self, origin.client, spec, args, &mut reply) {
             return Executed::default();
         }
         let slot = spec.first_key(args).map_or(Slot(0), slot_of);
         let context = self.context(db, slot, true);
-        self.shard.execute(spec, &context, args, &mut reply)
+        let executed = self.shard.execute(spec, &context, args, &mut reply);
+        self.stats.note_reply(&out[start..]);
+        executed
     }
 
     /// Answers once the edits that the gate names are there; starts their commit now.
     pub(super) fn await_edits(&mut self, to: CoreId, origin: Origin, gate: Gate) {
         self.shard.log().commit_now();
         let answer = HeldAnswer { to, origin, wrote: Lsn(0), bytes: b":1\r\n".to_vec() };
-        if self.is_open(gate) {
-            self.answer(answer);
-        } else {
-            self.held.push_back((gate, answer));
-        }
+        self.pass(gate, answer);
     }
 
     /// Lets go what has become safe.
     pub(super) fn release_gated(&mut self) {
-        let mut kept = std::collections::VecDeque::new();
-        while let Some((gate, answer)) = self.held.pop_front() {
-            if self.is_open(gate) {
-                self.answer(answer);
-            } else {
-                kept.push_back((gate, answer));
-            }
+        for (gate, answer) in std::mem::take(&mut self.held) {
+            self.pass(gate, answer);
         }
-        self.held = kept;
         for token in std::mem::take(&mut self.lists.gated) {
             if let Some(connection) = self.connections.get_mut(token as usize) {
                 connection.gated = false;
@@ -180,6 +173,26 @@ impl Worker {
         if connection.replies.answer(origin.ticket, origin.part, bytes) {
             self.unblock(origin.connection, origin.ticket);
         }
+    }
+
+    /// Gives an answer if its gate is open, or keeps it; if the gate will never open, says so instead.
+    fn pass(&mut self, gate: Gate, mut answer: HeldAnswer) {
+        if self.is_open(gate) {
+            self.answer(answer);
+        } else if let Some(why) = self.why_shut(gate) {
+            answer.bytes.clear();
+            Reply::new(&mut answer.bytes, Protocol::Resp2).error(&format!("MISCONF the log cannot be written: {why}"));
+            self.answer(answer);
+        } else {
+            self.held.push_back((gate, answer));
+        }
+    }
+
+    /// Why a client that asks for edits to be safe will never hear that they are.
+    fn why_shut(&self, gate: Gate) -> Option<std::rc::Rc<str>> {
+        let (Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate else { return None };
+        let log = self.shard.log();
+        log.is_poisoned().filter(|_| lsn > log.durable())
     }
 
     fn is_open(&self, gate: Gate) -> bool {

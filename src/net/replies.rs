@@ -20,6 +20,8 @@ pub struct ReplyQueue {
     first: u64,
     slots: VecDeque<Slot>,
     bytes: usize,
+    /// Slots whose parts are missing.
+    pending: usize,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,21 @@ struct Pending {
     muted: bool,
 }
 
+impl Pending {
+    /// The reply that the parts come to.
+    fn reply(&mut self) -> Vec<u8> {
+        let mut reply = Vec::new();
+        if self.muted {
+            return reply;
+        }
+        if self.how == Merge::Only {
+            return self.parts.pop().unwrap_or_default();
+        }
+        merge(&self.how, &self.parts, self.protocol, &mut reply);
+        reply
+    }
+}
+
 impl ReplyQueue {
     /// Whether a reply that is ready may leave at once.
     pub fn is_empty(&self) -> bool {
@@ -54,6 +71,16 @@ impl ReplyQueue {
     /// Requests whose replies wait.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether any reply lacks a part.
+    pub const fn has_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// Whether this reply lacks a part.
+    pub fn is_pending(&mut self, ticket: Ticket) -> bool {
+        matches!(self.slot(ticket), Some(Slot::Pending(_)))
     }
 
     /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
@@ -74,6 +101,7 @@ impl ReplyQueue {
     pub fn expect(&mut self, how: Merge, parts: usize, protocol: Protocol, muted: bool) -> Ticket {
         let pending = Pending { how, protocol, parts: vec![Vec::new(); parts], missing: parts, muted };
         self.slots.push_back(Slot::Pending(Box::new(pending)));
+        self.pending += 1;
         Ticket(self.first + self.slots.len() as u64 - 1)
     }
 
@@ -87,29 +115,34 @@ impl ReplyQueue {
         if pending.missing > 0 {
             return false;
         }
-        let mut reply = Vec::new();
-        if !pending.muted {
-            if pending.how == Merge::Only {
-                reply = pending.parts.pop().unwrap_or_default();
-            } else {
-                merge(&pending.how, &pending.parts, pending.protocol, &mut reply);
-            }
-        }
-        let added = reply.len();
-        *slot = Slot::Ready { bytes: reply, gate: Lsn(0) };
-        self.bytes += added;
+        let reply = pending.reply();
+        self.complete(ticket, reply);
+        true
+    }
+
+    /// Makes the reply out of the parts that are there. Returns whether somebody waited for it.
+    pub fn cut_short(&mut self, ticket: Ticket) -> bool {
+        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
+        let reply = pending.reply();
+        self.complete(ticket, reply);
         true
     }
 
     /// Gives the whole reply, whatever parts are missing. Returns whether somebody waited for it.
     pub fn finish(&mut self, ticket: Ticket, reply: &[u8]) -> bool {
-        let Some(slot @ Slot::Pending(_)) = self.slot(ticket) else { return false };
-        let muted = matches!(slot, Slot::Pending(p) if p.muted);
-        let bytes = if muted { Vec::new() } else { reply.to_vec() };
-        let added = bytes.len();
-        *slot = Slot::Ready { bytes, gate: Lsn(0) };
-        self.bytes += added;
+        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
+        let reply = if pending.muted { Vec::new() } else { reply.to_vec() };
+        self.complete(ticket, reply);
         true
+    }
+
+    fn complete(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+        let added = bytes.len();
+        if let Some(slot) = self.slot(ticket) {
+            *slot = Slot::Ready { bytes, gate: Lsn(0) };
+            self.bytes += added;
+            self.pending -= 1;
+        }
     }
 
     /// Moves what may leave to `out`, edits being safe up to `safe`.
@@ -169,6 +202,17 @@ mod tests {
         assert_eq!(released(&mut queue, 4), "");
         assert!(queue.is_gated());
         assert_eq!(released(&mut queue, 5), "+1\r\n+2\r\n");
+    }
+
+    #[test]
+    fn a_reply_that_is_cut_short_says_what_is_there() {
+        let mut queue = ReplyQueue::default();
+        let wait = queue.expect(Merge::OnDisk { cores: 2 }, 3, Protocol::Resp2, false);
+        assert!(queue.has_pending() && queue.is_pending(wait));
+        assert!(!queue.answer(wait, 0, b":1\r\n") && !queue.answer(wait, 1, b":1\r\n"));
+        assert!(queue.cut_short(wait) && !queue.cut_short(wait) && !queue.has_pending());
+        assert!(!queue.answer(wait, 2, b":1\r\n"));
+        assert_eq!(released(&mut queue, 0), "*2\r\n:1\r\n:0\r\n");
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Server {
             })
         });
         let worker = Rc::new(RefCell::new(worker));
+        worker.borrow_mut().myself = Rc::downgrade(&worker);
         Ok(Self {
             worker,
             ring,

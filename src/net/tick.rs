@@ -39,6 +39,8 @@ impl Worker {
         self.stats.unflushed_bytes = log.unflushed_bytes();
         self.stats.log = log.stats();
         self.stats.poisoned = log.is_poisoned().map(|why| why.to_string());
+        self.stats.peak_data_bytes = self.stats.peak_data_bytes.max(self.stats.data_bytes);
+        self.stats.sample_rates(self.now);
         self.stats.connections = self.connections.len() as u64;
         self.stats.blocked = self.connections.iter().filter(|(_, c)| matches!(c.hold, Hold::Blocked(_))).count() as u64;
         self.stats.output_bytes = self.connections.iter().map(|(_, c)| c.output_bytes() as u64).sum();
@@ -53,6 +55,9 @@ impl Worker {
             self.settings_version = version;
             self.settings = self.shared.settings();
             self.shard.set_durability(self.settings.durability);
+            if self.settings.password.is_none() {
+                self.connections.iter_mut().for_each(|(_, c)| c.session.authenticated = true);
+            }
             // What waited for more than is now asked for need not wait.
             self.release_gated();
         }

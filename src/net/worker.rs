@@ -4,12 +4,15 @@
 //! and what came of it leaves. Nothing in a turn awaits. The worker never touches the ring: it notes which connections have something
 //! to send, to be paused or to go on, and the end of the turn sees to it.
 
+use std::cell::RefCell;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Instant;
 
 use slab::Slab;
 
 use super::connection::{Closing, Connection, Hold, Session};
+use super::execute::Resolved;
 use super::message::{Answers, Batch, HeldAnswer, Message};
 use super::replies::Ticket;
 use super::ring::Token;
@@ -21,13 +24,15 @@ use crate::ids::{CoreId, Lsn, Placement};
 use crate::partition::Shard;
 use crate::runtime::clock;
 use crate::runtime::mesh::Endpoint;
-use crate::store::commands::Spec;
+use crate::store::Sought;
 
 /// Bytes of a held connection's input beyond which no more is received from it.
 const HELD_INPUT: usize = 1 << 20;
 
 /// One core's share of the server.
 pub struct Worker {
+    /// The worker itself, for tasks that come back to it later.
+    pub(super) myself: Weak<RefCell<Self>>,
     pub(super) shared: Arc<Shared>,
     pub(super) placement: Placement,
     pub(super) shard: Shard,
@@ -48,7 +53,8 @@ pub struct Worker {
     pub(super) wall: UnixMillis,
     pub(super) random: fastrand::Rng,
     pub(super) requests: Requests,
-    pub(super) resolved: Vec<Option<&'static Spec>>,
+    pub(super) resolved: Vec<Resolved>,
+    pub(super) sought: Vec<Sought>,
     pub(super) spare: Vec<u8>,
     pub(super) stats: CoreStats,
     pub(super) settings: Arc<Settings>,
@@ -91,6 +97,7 @@ impl Worker {
         let placement = shared.placement;
         let cores = usize::from(placement.cores());
         Self {
+            myself: Weak::new(),
             placement,
             shard,
             connections: Slab::new(),
@@ -106,6 +113,7 @@ impl Worker {
             random: fastrand::Rng::new(),
             requests: Requests::default(),
             resolved: Vec::new(),
+            sought: Vec::new(),
             spare: Vec::new(),
             stats: CoreStats::default(),
             settings: shared.settings(),
@@ -239,10 +247,13 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(token as usize) else { return };
         let protocol = connection.session.protocol;
         if connection.replies.is_empty() {
+            let start = connection.output.len();
             write(&mut Reply::new(&mut connection.output, protocol));
+            self.stats.note_reply(&connection.output[start..]);
         } else {
             self.spare.clear();
             write(&mut Reply::new(&mut self.spare, protocol));
+            self.stats.note_reply(&self.spare);
             connection.replies.push(&self.spare, Lsn(0));
         }
         self.touch(token);
@@ -259,9 +270,13 @@ impl Worker {
     /// A reply is complete: lets it leave, and its client go on if it waited for it.
     pub(super) fn unblock(&mut self, token: Token, ticket: Ticket) {
         self.release(token);
-        if let Some(connection) = self.connections.get_mut(token as usize)
-            && connection.hold == Hold::Blocked(ticket)
-        {
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        let may_go_on = match connection.hold {
+            Hold::Blocked(awaited) => awaited == ticket,
+            Hold::Settling => !connection.replies.has_pending(),
+            Hold::No | Hold::Stalled | Hold::Ending => false,
+        };
+        if may_go_on {
             connection.hold = Hold::No;
             self.go_on(token);
         }

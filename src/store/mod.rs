@@ -25,6 +25,7 @@ mod fields;
 mod garbage;
 mod hash;
 mod head;
+mod lookahead;
 mod memory;
 mod packed;
 mod placement;
@@ -44,6 +45,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use hash::HashRef;
+pub use lookahead::Sought;
 
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};

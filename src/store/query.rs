@@ -8,7 +8,7 @@ use crate::ids::{Db, PartitionId, Slot};
 
 impl Store {
     #[inline]
-    fn map(&self, db: Db, slot: Slot) -> Option<&SlotMap> {
+    pub(super) fn map(&self, db: Db, slot: Slot) -> Option<&SlotMap> {
         self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
     }
 
@@ -29,22 +29,6 @@ impl Store {
     #[inline]
     pub fn get(&self, db: Db, slot: Slot, key: &[u8]) -> Option<Entry<'_>> {
         self.record(db, slot, key).map(entry_of)
-    }
-
-    /// Hints the CPU that `key` is about to be looked up.
-    #[inline]
-    pub fn prefetch(&self, db: Db, slot: Slot, key: &[u8]) {
-        if let Some(map) = self.map(db, slot) {
-            map.table.prefetch(self.seed.hash(key));
-        }
-    }
-
-    /// A second step, some keys after [`Self::prefetch`] of this key: hints that its value is about to be used.
-    #[inline]
-    pub fn prefetch_value(&self, db: Db, slot: Slot, key: &[u8]) {
-        if let Some(map) = self.map(db, slot) {
-            map.table.prefetch_record(self.seed.hash(key));
-        }
     }
 
     /// As [`Self::get`]; the key counts as used at `now_s`, a coarse clock in seconds. No edit: the time of use is not part of the state.

@@ -20,11 +20,9 @@ impl SlotMap {
         tools: &mut Tools<'_>,
     ) -> Refusal {
         check(key, fields)?;
-        let clock = self.table.find(key.hash, key.bytes).map_or(0, Record::clock);
         self.delete(key, tools);
         if !fields.is_empty() {
             let (record, digest) = new_hash(key, fields.len(), fields.iter(), expire_at, tools);
-            record.touch(clock);
             self.add(key, record, digest, tools);
         }
         Ok(())

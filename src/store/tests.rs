@@ -420,14 +420,21 @@ fn uses_are_noted_and_outlive_edits() {
         Change::WriteString { offset: 100, bytes: b"x".into() },
     ];
     for (now, change) in (1..).zip(changes) {
+        store.set_clock(10 * now);
+        let writes_a_string = !matches!(change, Change::SetExpiry(_));
         store.apply(&edit(change)).unwrap();
-        assert_eq!(store.last_use(db, slot, b"key"), Some(now - 1));
-        store.touch(db, slot, b"key", now);
+        if writes_a_string {
+            assert_eq!(store.last_use(db, slot, b"key"), Some(10 * now));
+        }
+        assert!(store.get_used(db, slot, b"key", 10 * now + 1).is_some());
+        assert_eq!(store.last_use(db, slot, b"key"), Some(10 * now + 1));
     }
+    store.set_clock(50);
     store.apply(&edit(Change::PutHash { fields, expire_at: None })).unwrap();
-    assert_eq!(store.last_use(db, slot, b"key"), Some(4));
-    store.prefetch(db, slot, b"key");
-    store.prefetch_value(db, slot, b"key");
+    assert_eq!(store.last_use(db, slot, b"key"), Some(50));
+    let sought = store.seek(db, slot, b"key");
+    store.seek_bucket(&sought);
+    store.seek_record(&sought);
     assert!(store.memory_of(db, slot, b"key").unwrap() > 200 * 32);
 }
 

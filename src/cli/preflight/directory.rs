@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{OFlags, statfs, statvfs};
 
 use super::Finding;
-use crate::config::Config;
 use crate::config::check::BLOCK_BYTES;
 use crate::config::load::Loaded;
+use crate::config::{Config, Data};
 use crate::storage::path::LOCK;
+use crate::storage::{DataDir, StorageError};
 
 /// File systems in memory, by their number in `statfs`.
 const VOLATILE: [(u32, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs")];
@@ -72,6 +73,24 @@ pub(super) fn free(dir: &Path) -> Finding {
     }
 }
 
+/// Whether the data directory is of this version, and was made with as many partitions as configured.
+pub(super) fn contents(loaded: &Loaded) -> Finding {
+    let Data { dir, partitions } = &loaded.config.data;
+    match DataDir::peek(dir) {
+        Ok(None) => Finding::fine("data directory", format!("{} is yet to be made", dir.display())),
+        Ok(Some(manifest)) if manifest.partitions == *partitions => {
+            Finding::fine("data directory", format!("{} is of this version", dir.display()))
+        }
+        Ok(Some(manifest)) => {
+            let (made, asked) = (manifest.partitions.count(), partitions.count());
+            let why = format!("{asked}, but {} was made with {made}: set it to {made}", dir.display());
+            Finding::misconfigured(loaded, "data.partitions", why)
+        }
+        Err(why @ StorageError::Unusable { .. }) => Finding::misconfigured(loaded, "data.dir", why),
+        Err(other) => Finding::failed("data directory", other),
+    }
+}
+
 /// Whether there is room for the log to begin: two segments for each core.
 pub(super) fn space(config: &Config) -> Finding {
     let place = existing(&config.data.dir);
@@ -111,7 +130,7 @@ fn probe_file(dir: &Path, flags: OFlags) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::{Exit, Verdict};
     use super::*;
     use crate::config::Sources;
 
@@ -135,8 +154,31 @@ mod tests {
         let arguments = vec![format!("data.dir={}", file.display())];
         let loaded = Sources { arguments, ..Sources::default() }.load().unwrap();
         let finding = usable(&loaded, "data.dir", &file);
-        assert_eq!(finding.verdict, Verdict::Blocker(super::super::Exit::Config));
+        assert_eq!(finding.verdict, Verdict::Blocker(Exit::Config));
         assert!(finding.text.starts_with("--set data.dir: data.dir: "), "{}", finding.text);
+    }
+
+    #[test]
+    fn a_directory_of_another_version_or_cut_otherwise_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |partitions: u16| {
+            let arguments = vec![format!("data.dir={}", dir.path().display()), format!("data.partitions={partitions}")];
+            contents(&Sources { arguments, ..Sources::default() }.load().unwrap())
+        };
+        assert_eq!(with(4).verdict, Verdict::Fine);
+        drop(DataDir::open(dir.path(), crate::ids::Partitions::new(4).unwrap()).unwrap());
+        assert_eq!(with(4).verdict, Verdict::Fine);
+        assert!(with(8).text.starts_with("--set data.partitions: data.partitions: 8, but "), "{}", with(8).text);
+
+        let manifests = crate::storage::path::MANIFESTS.map(|name| dir.path().join(name));
+        let mut bytes = std::fs::read(&manifests[0]).unwrap();
+        bytes[8] += 1;
+        std::fs::write(&manifests[0], &bytes).unwrap();
+        assert_eq!(with(4).verdict, Verdict::Blocker(Exit::Config));
+        assert!(with(4).text.contains("version 2") && with(4).text.contains("data.dir"), "{}", with(4).text);
+
+        manifests.iter().for_each(|file| std::fs::write(file, "rubbish").unwrap());
+        assert_eq!(with(4).verdict, Verdict::Blocker(Exit::Data));
     }
 
     #[test]

@@ -56,6 +56,12 @@ impl Finding {
         Self { subject, verdict: Verdict::Blocker(Exit::Unavailable), text: text.into() }
     }
 
+    /// Looking failed, or showed that nothing can go on.
+    pub fn failed(subject: &'static str, error: impl Into<Failure>) -> Self {
+        let failure = error.into();
+        Self { subject, verdict: Verdict::Blocker(failure.exit), text: failure.to_string() }
+    }
+
     /// A setting does not fit the machine.
     pub fn misconfigured(loaded: &Loaded, key: &'static str, why: impl fmt::Display) -> Self {
         let text = match loaded.origin(key) {
@@ -129,7 +135,11 @@ pub fn everything(loaded: &Loaded) -> Report {
     // A directory that can't be used has been reported; there is nothing more to learn about it.
     if !findings.iter().any(|finding| finding.verdict == Verdict::Blocker(Exit::Config)) {
         findings.push(directory::direct_io(&config.data.dir));
-        findings.push(directory::free(&config.data.dir));
+        let free = directory::free(&config.data.dir);
+        // Whoever has the directory may be changing it.
+        let looked = (free.verdict == Verdict::Fine).then(|| directory::contents(loaded));
+        findings.push(free);
+        findings.extend(looked);
         findings.push(directory::space(config));
         findings.extend(ports::free(config));
     }

@@ -98,6 +98,14 @@ impl DataDir {
         Ok((opened, found))
     }
 
+    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there is none.
+    ///
+    /// # Errors
+    /// If it was made by another version, if it has no good manifest, or if the disk fails.
+    pub fn peek(path: &Path) -> Result<Option<Manifest>, StorageError> {
+        Ok(copies::load(path)?.map(|loaded| loaded.manifest))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -148,9 +148,9 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Whether no more segments will be needed.
-    pub(super) fn is_ending(&self) -> bool {
-        self.closing.get() || self.ended.get() || self.poison.get().is_some()
+    /// Whether no more segments will be needed. While the log is closing, what still waits may need one.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get() || self.poison.get().is_some()
     }
 
     pub(super) async fn close(&self) -> Result<(), Rc<str>> {

@@ -60,13 +60,13 @@ impl<D: Disk> Next<D> {
 impl<D: Disk> Driver<D> {
     /// Makes the space for the next segment; as long as the disk is full, tries again and again.
     pub(super) async fn prepare_next(self: Rc<Self>) {
-        while !self.is_ending() {
+        while !self.has_ended() {
             match self.prepare().await {
                 Ok(ready) => {
                     self.next.ready.replace(Some(ready));
                     self.set_out_of_space(None);
                     self.next.bell.ring();
-                    if self.is_ending() {
+                    if self.has_ended() {
                         self.discard_next().await;
                     }
                     return;
@@ -114,7 +114,7 @@ impl<D: Disk> Driver<D> {
         if is_ahead && !self.next.hurry.get() {
             self.disk.sleep(PAUSE).await;
         }
-        !self.next.hurry.get() && !self.is_ending()
+        !self.next.hurry.get() && !self.has_ended()
     }
 
     /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is durable.
@@ -124,7 +124,7 @@ impl<D: Disk> Driver<D> {
         while bytes < needed {
             match self.disk.reserve(&file, needed).await.context(&prepared, "cannot reserve space") {
                 Ok(()) => bytes = needed,
-                Err(why) if why.is_out_of_space() && !self.is_ending() => self.wait_for_space(&why).await,
+                Err(why) if why.is_out_of_space() && !self.closing.get() => self.wait_for_space(&why).await,
                 Err(why) => return Err(why),
             }
         }

@@ -1,0 +1,162 @@
+//! AUTH, HELLO.
+
+use super::{Refusal, SYNTAX, answer, client, shown};
+use crate::config::Password;
+use crate::encoding::resp::{Args, Protocol, Reply};
+use crate::net::execute::Flow;
+use crate::net::ring::Token;
+use crate::net::worker::Worker;
+use crate::store::commands::parse;
+
+/// The only user.
+const USER: &[u8] = b"default";
+/// The version of Redis whose commands and words clients may expect.
+pub(super) const REDIS_VERSION: &str = "7.2.0";
+
+const WRONG: Refusal = Refusal::Borrowed("WRONGPASS invalid username-password pair or user is disabled.");
+const NO_PASSWORD: Refusal = Refusal::Borrowed(
+    "ERR AUTH <password> called without any password configured for the default user. \
+     Are you sure your configuration is correct?",
+);
+const FIRST_AUTHENTICATE: Refusal = Refusal::Borrowed(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be \
+      used to authenticate the client and select the RESP protocol version at the same time",
+);
+
+/// `AUTH [username] password`
+pub(super) fn auth(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
+    let expected = worker.settings.password.as_ref();
+    let outcome = match args.len() {
+        2 if expected.is_none() => Err(NO_PASSWORD),
+        2 => check(expected, USER, args.at(1)),
+        3 => check(expected, args.at(1), args.at(2)),
+        _ => Err(SYNTAX),
+    };
+    if let (Ok(()), Some(connection)) = (&outcome, worker.connections.get_mut(token as usize)) {
+        connection.session.authenticated = true;
+    }
+    answer(worker, token, outcome)
+}
+
+fn check(expected: Option<&Password>, user: &[u8], password: &[u8]) -> Result<(), Refusal> {
+    let known = user == USER && expected.is_none_or(|expected| expected.matches(password));
+    if known { Ok(()) } else { Err(WRONG) }
+}
+
+/// What `HELLO` asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Hello<'a> {
+    protocol: Option<Protocol>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Hello<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, Refusal> {
+        let mut asked = Self::default();
+        if let Some(version) = args.get(1) {
+            asked.protocol = Some(match parse::integer(version) {
+                Some(2) => Protocol::Resp2,
+                Some(3) => Protocol::Resp3,
+                Some(_) => return Err("NOPROTO unsupported protocol version".into()),
+                None => return Err("ERR Protocol version is not an integer or out of range".into()),
+            });
+        }
+        let mut at = 2;
+        while let Some(option) = args.get(at) {
+            if option.eq_ignore_ascii_case(b"AUTH")
+                && let (Some(user), Some(password)) = (args.get(at + 1), args.get(at + 2))
+            {
+                asked.credentials = Some((user, password));
+                at += 3;
+            } else if option.eq_ignore_ascii_case(b"SETNAME")
+                && let Some(name) = args.get(at + 1)
+            {
+                client::check_name(name)?;
+                asked.name = Some(name);
+                at += 2;
+            } else {
+                return Err(format!("ERR Syntax error in HELLO option '{}'", shown(option)).into());
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// `HELLO [protover [AUTH username password] [SETNAME clientname]]`
+pub(super) fn hello(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
+    match agree(worker, token, args) {
+        Ok((client, protocol)) => worker.reply_unless_muted(token, |r| describe(r, client, protocol)),
+        Err(why) => worker.reply_unless_muted(token, |r| r.error(&why)),
+    }
+    Flow::Next
+}
+
+/// Does what a `HELLO` asks for; returns the client's number and the protocol that it now speaks.
+fn agree(worker: &mut Worker, token: Token, args: Args<'_>) -> Result<(u64, Protocol), Refusal> {
+    let asked = Hello::parse(args)?;
+    let expected = worker.settings.password.clone();
+    let connection = worker.connections.get_mut(token as usize).ok_or(SYNTAX)?;
+    let session = &mut connection.session;
+    if let Some((user, password)) = asked.credentials {
+        check(expected.as_ref(), user, password)?;
+        session.authenticated = true;
+    }
+    if !session.authenticated {
+        return Err(FIRST_AUTHENTICATE);
+    }
+    if let Some(name) = asked.name {
+        session.name = name.to_vec();
+    }
+    session.protocol = asked.protocol.unwrap_or(session.protocol);
+    Ok((connection.client, session.protocol))
+}
+
+fn describe(reply: &mut Reply<'_>, client: u64, protocol: Protocol) {
+    reply.map(7);
+    let mut entry = |name: &str, value: &dyn Fn(&mut Reply<'_>)| {
+        reply.bulk(name.as_bytes());
+        value(reply);
+    };
+    // Libraries look at these two to learn what they may ask for.
+    entry("server", &|r| r.bulk(b"redis"));
+    entry("version", &|r| r.bulk(REDIS_VERSION.as_bytes()));
+    entry("proto", &|r| r.int(if protocol == Protocol::Resp3 { 3 } else { 2 }));
+    entry("id", &|r| r.int(client as i64));
+    entry("mode", &|r| r.bulk(b"standalone"));
+    entry("role", &|r| r.bulk(b"master"));
+    entry("modules", &|r| r.array(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::request;
+    use super::*;
+
+    #[test]
+    fn only_the_default_user_with_the_password_is_let_in() {
+        let password = Password::new("secret");
+        assert_eq!(check(Some(&password), b"default", b"secret"), Ok(()));
+        assert_eq!(check(Some(&password), b"default", b"Secret"), Err(WRONG));
+        assert_eq!(check(Some(&password), b"Default", b"secret"), Err(WRONG));
+        assert_eq!(check(None, b"default", b"anything"), Ok(()));
+        assert_eq!(check(None, b"other", b"anything"), Err(WRONG));
+    }
+
+    #[test]
+    fn hello_takes_its_options_in_any_order_and_names_the_wrong_one() {
+        let parse = |text: &str| request(text, |args| format!("{:?}", Hello::parse(args)));
+        let all = "Ok(Hello { protocol: Some(Resp3), credentials: Some(([117], [112])), name: Some([110]) })";
+        assert_eq!(parse("HELLO 3 AUTH u p SETNAME n"), all);
+        assert_eq!(parse("HELLO 3 setname n auth u p"), all);
+        for (text, why) in [
+            ("HELLO 4", "NOPROTO unsupported protocol version"),
+            ("HELLO two", "ERR Protocol version is not an integer or out of range"),
+            ("HELLO 2 AUTH u", "ERR Syntax error in HELLO option 'AUTH'"),
+            ("HELLO 2 what", "ERR Syntax error in HELLO option 'what'"),
+            ("HELLO 2 SETNAME a\u{1}b", "ERR Client names cannot contain spaces, newlines or special characters."),
+        ] {
+            assert_eq!(parse(text), format!("Err({why:?})"), "{text}");
+        }
+    }
+}
