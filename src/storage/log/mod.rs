@@ -16,7 +16,7 @@ mod prepare;
 pub mod reader;
 mod scan;
 pub mod segment;
-mod segments;
+pub(in crate::storage) mod segments;
 pub mod tail;
 mod task;
 mod writer;
