@@ -203,8 +203,12 @@ impl Log {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod offline;
