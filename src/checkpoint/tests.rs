@@ -18,7 +18,7 @@ use crate::config::Password;
 use crate::encoding::edit::{Change, Edit, EncodedEdits};
 use crate::encoding::frame::StreamId;
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Partitions, Placement, Position};
+use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, Position};
 use crate::partition::{Recovered, recover};
 use crate::storage::snapshot::{self, Subject};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StreamMarks, path};
@@ -38,7 +38,6 @@ enum Order {
 /// A data directory in use: cores, their logs, and the master's side.
 struct Register {
     dir: Arc<DataDir>,
-    epoch: Epoch,
     placement: Placement,
     marks: Vec<Arc<StreamMarks>>,
     orders: Vec<Sender<Order>>,
@@ -96,7 +95,7 @@ impl Register {
             child: None,
         };
         let master = Arc::new(Master::start(options).unwrap());
-        Self { dir, epoch, placement, marks, orders, cores: threads, master }
+        Self { dir, placement, marks, orders, cores: threads, master }
     }
 
     fn put(&self, key: &str, value: &[u8]) {
@@ -125,6 +124,7 @@ impl Register {
     }
 
     fn checkpoint(&self) {
+        self.until_mirrored();
         let ticket = self.master.request_checkpoint().expect("a node is connected");
         assert_eq!(self.master.wait(ticket, Duration::from_secs(60)), Some(Outcome::Done));
     }
@@ -433,4 +433,28 @@ fn without_a_node_nothing_waits_and_nothing_is_promised() {
     until("observed", || register.status().dirty == usize::from(PARTITIONS));
     assert_eq!((register.status().node, register.status().installed), (None, 0));
     register.close();
+}
+
+#[test]
+fn a_node_that_was_away_for_several_lives_catches_up_through_all_of_them() {
+    let path = tempfile::tempdir().unwrap();
+    for (life, cores) in [1, 8, 2, 3].into_iter().enumerate() {
+        let register = Register::open(&path, cores);
+        if life == 0 {
+            let node = register.node(node_dir(&path));
+            register.fill(500, 100, 1);
+            register.checkpoint();
+            node.end().unwrap();
+        }
+        register.fill(400, 100, 10 + life as u8);
+        if life == 3 {
+            let node = register.node(node_dir(&path));
+            register.until_mirrored();
+            assert_eq!(register.status().sessions, 1, "in one go");
+            register.compare(None);
+            assert_eq!(register.status().compared.1, 0);
+            node.end().unwrap();
+        }
+        register.close();
+    }
 }

@@ -9,11 +9,13 @@
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
 //! | [`serve`] | the master |
+//! | [`inspect`] | what is on disk, and whether it is good |
 
 pub mod arguments;
 pub mod checkpoint;
 pub mod doctor;
 pub mod exit;
+pub mod inspect;
 pub mod logging;
 pub mod preflight;
 pub mod serve;
@@ -60,8 +62,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             preflight::node(&loaded)?;
             checkpoint::run(&loaded.config, checkpoint.parent)
         }
-        // inspect::run(inspect)
-        Command::Inspect(_) => Err(Failure::new(Exit::Software, "inspecting is not part of this build")),
+        Command::Inspect(inspect) => inspect::run(inspect),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
 }

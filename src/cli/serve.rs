@@ -204,7 +204,9 @@ impl Starting {
         inboxes: Vec<Inbox<Order>>,
         process: Process,
     ) -> Result<Arc<Shared>, Failure> {
-        let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
+        let streams = self.marks.clone();
+        let shared =
+            Arc::new(Shared::new(self.config.clone(), self.placement, epoch, streams, inboxes, process, started));
         let (ready, all_ready) = channel();
         let mut listeners = self.listeners()?;
         for (core, launch) in self.launches.iter().enumerate() {

@@ -12,7 +12,8 @@
 //!     24      8  lsn of the first edit of the segment that the frame stands in
 //!     32      8  lsn of the frame's first edit; of the edit to come, if the frame has none
 //!     40      8  durable: every edit up to this lsn was on disk before the frame was written
-//!     48      …  body: the edits, as `encoding::edit` lays them out
+//!     48      4  CRC32 over the data directory's id, then over bytes 8 to 47: only with this is the length believed
+//!     52      …  body: the edits, as `encoding::edit` lays them out
 //!             …  zeros up to the next multiple of 4096 (not part of the frame)
 //! ```
 //!
@@ -27,7 +28,7 @@ use crate::ids::{CoreId, Epoch, Lsn};
 /// Frames, segment headers and writes begin at multiples of this many bytes.
 pub const BLOCK: usize = 4096;
 /// Bytes of a frame before its body.
-pub const FRAME_HEADER: usize = DURABLE + 8;
+pub const FRAME_HEADER: usize = HEADER_CRC + 4;
 /// Longest body of a frame in bytes: what Linux writes in one call, with some room for the header.
 pub const MAX_BODY: usize = (2 << 30) - (64 << 10);
 
@@ -41,7 +42,8 @@ const FLAGS: usize = CORE + 2;
 const SEGMENT: usize = FLAGS + 2;
 const FIRST: usize = SEGMENT + 8;
 const DURABLE: usize = FIRST + 8;
-const _: () = assert!(FRAME_HEADER == 48);
+const HEADER_CRC: usize = DURABLE + 8;
+const _: () = assert!(FRAME_HEADER == 52);
 
 const SEAL: u16 = 1;
 
@@ -105,10 +107,10 @@ pub enum FrameError {
     /// More bytes are needed to tell: this many in all.
     #[error("the frame's {0} bytes are cut off")]
     Short(usize),
-    /// The length is more than any frame has.
-    #[error("impossible length")]
-    Length,
-    /// Something in it is not what was written, or it belongs to another data directory.
+    /// The header is not what was written, or it belongs to another data directory.
+    #[error("checksum mismatch in the frame's header")]
+    Header,
+    /// Something in it is not what was written.
     #[error("checksum mismatch")]
     Checksum,
     /// The checksum is right, but no version of this program writes such a frame.
@@ -151,17 +153,20 @@ impl FrameHeader {
         frame[FLAGS..SEGMENT].copy_from_slice(&(if self.seal { SEAL } else { 0 }).to_le_bytes());
         frame[SEGMENT..FIRST].copy_from_slice(&self.segment.0.to_le_bytes());
         frame[FIRST..DURABLE].copy_from_slice(&self.first.0.to_le_bytes());
-        frame[DURABLE..FRAME_HEADER].copy_from_slice(&self.durable.0.to_le_bytes());
+        frame[DURABLE..HEADER_CRC].copy_from_slice(&self.durable.0.to_le_bytes());
+        let crc = checksum(id, &frame[BODY_LEN..HEADER_CRC]);
+        frame[HEADER_CRC..FRAME_HEADER].copy_from_slice(&crc.to_le_bytes());
         let crc = checksum(id, &frame[BODY_LEN..self.len()]);
         frame[CRC..BODY_LEN].copy_from_slice(&crc.to_le_bytes());
         frame[self.len()..].fill(0);
     }
 
-    /// How long the frame is whose first bytes these are, header and body, if nothing in it is damaged; `None` if no frame has
-    /// that length or begins like this.
-    pub fn claimed_len(header: &[u8; FRAME_HEADER]) -> Option<usize> {
+    /// How long the frame is that begins with `header`, header and body, if the header is what was written.
+    pub fn claimed_len(id: DirectoryId, header: &[u8; FRAME_HEADER]) -> Option<usize> {
         let body_len = u32_at(header, BODY_LEN) as usize;
-        if header[..CRC] == MAGIC && body_len <= MAX_BODY { Some(FRAME_HEADER + body_len) } else { None }
+        let believed =
+            header[..CRC] == MAGIC && checksum(id, &header[BODY_LEN..HEADER_CRC]) == u32_at(header, HEADER_CRC);
+        (believed && body_len <= MAX_BODY).then_some(FRAME_HEADER + body_len)
     }
 
     /// The header of the frame at the start of `bytes`, whose checksum is right. `bytes` may go on after the frame.
@@ -173,7 +178,7 @@ impl FrameHeader {
         if header[..CRC] != MAGIC {
             return Err(FrameError::Magic);
         }
-        let len = Self::claimed_len(header).ok_or(FrameError::Length)?;
+        let len = Self::claimed_len(id, header).ok_or(FrameError::Header)?;
         let body_len = (len - FRAME_HEADER) as u32;
         let Some(frame) = bytes.get(..len) else { return Err(FrameError::Short(len)) };
         if checksum(id, &frame[BODY_LEN..]) != u32_at(header, CRC) {
@@ -301,13 +306,13 @@ mod tests {
     #[test]
     fn a_frame_of_another_directory_is_none() {
         let (_, bytes) = sample(b"four");
-        assert_eq!(FrameHeader::parse(DirectoryId([8; 16]), &bytes), Err(FrameError::Checksum));
+        assert_eq!(FrameHeader::parse(DirectoryId([8; 16]), &bytes), Err(FrameError::Header));
     }
 
     #[test]
     fn a_huge_length_is_refused_before_anything_else_is_looked_at() {
         let (_, mut bytes) = sample(b"four");
         bytes[BODY_LEN..COUNT].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(FrameHeader::parse(ID, &bytes), Err(FrameError::Length));
+        assert_eq!(FrameHeader::parse(ID, &bytes), Err(FrameError::Header));
     }
 }

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use super::message::Call;
 use super::replies::{ReplyQueue, Ticket};
 use crate::encoding::resp::{Limits, Partial, Protocol};
-use crate::ids::{CoreId, Db, Lsn};
+use crate::ids::{CoreId, Db, Lsn, Slot};
+use crate::store::commands::Spec;
 
 /// A connection. Its core alone touches it.
 pub struct Connection {
@@ -31,6 +33,8 @@ pub struct Connection {
     pub written: Vec<Lsn>,
     /// Why its requests are not executed at the moment.
     pub hold: Hold,
+    /// All cores have published their counts for its request, which is `INFO`.
+    pub counts_asked_for: bool,
     /// Whether it is to be closed.
     pub closing: Closing,
     /// A receive is armed.
@@ -52,7 +56,7 @@ pub enum Hold {
     No,
     /// The log, or the queue to another core, has no room. It stands in the list of stalled connections.
     Stalled,
-    /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`).
+    /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`, `INFO`).
     Settling,
     /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
     Blocked(Ticket),
@@ -153,6 +157,7 @@ impl Connection {
             replies: ReplyQueue::default(),
             written: Vec::new(),
             hold: Hold::No,
+            counts_asked_for: false,
             closing: Closing::No,
             receiving: false,
             pausing: false,
@@ -170,6 +175,12 @@ impl Connection {
     /// Limits on its requests, `usual` being those after authentication.
     pub fn limits(&self, usual: Limits) -> Limits {
         if self.session.authenticated { usual } else { Limits::UNAUTHENTICATED }
+    }
+
+    /// A command of this client, as another core is to execute it.
+    pub const fn call(&self, (spec, slot): (&'static Spec, Slot)) -> Call {
+        let Session { db, protocol, no_touch, .. } = self.session;
+        Call { spec, db, slot, protocol, touch: !no_touch }
     }
 
     /// Whether its requests are executed.

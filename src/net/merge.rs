@@ -19,6 +19,8 @@ pub enum Merge {
     Any(u64),
     /// Texts (bulk strings) are joined.
     Text,
+    /// There is no reply.
+    Nothing,
     /// Integers are added; the reply is OK, or this error if they come to nothing.
     Found(&'static str),
     /// For `WAITAOF`: the first `cores` parts tell each of a core that its edits are on disk. Parts may be missing.
@@ -67,6 +69,7 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
             let texts: Vec<&[u8]> = parts.iter().map(|p| text(p)).collect();
             reply.text(&String::from_utf8_lossy(&texts.concat()));
         }
+        Merge::Nothing => {}
         Merge::Found(otherwise) => {
             if parts.iter().any(|p| head(p).0 > 0) {
                 reply.ok();

@@ -124,6 +124,12 @@ impl Record {
         super::prefetch::bytes(self.start().as_ptr(), PREFETCHED);
     }
 
+    /// Hints the CPU that the key is about to be read.
+    #[inline]
+    pub fn prefetch_key(&self) {
+        super::prefetch::bytes(self.start().as_ptr(), 1);
+    }
+
     #[inline]
     fn head(&self) -> Head {
         // SAFETY: every record begins with an aligned head.

@@ -15,9 +15,12 @@ use super::record::Record;
 use super::segment::Segment;
 
 /// Average number of records in a segment above which another segment is added. Segments not yet split have up to twice as many.
-const GROW_AT: usize = 512;
+const GROW_AT: usize = 256;
 /// Average number below which the last segment is given up.
-const SHRINK_AT: usize = 160;
+const SHRINK_AT: usize = 80;
+
+/// How many records ahead of the one under way are fetched when all of a segment are looked at.
+const AHEAD: usize = 16;
 
 /// The seed of all tables of this process, drawn at its start, so that nobody can choose keys that collide.
 #[derive(Clone, Copy, Debug)]
@@ -222,10 +225,13 @@ impl Table {
         let directory = self.directory_memory() as isize - before as isize;
         let from = std::mem::take(self.segment_mut(parent(new)));
         let from_memory = from.memory();
-        from.iter().for_each(Record::prefetch);
         let room = from.len() / 2 + from.len().isqrt();
         let (mut stay, mut go) = (Segment::with_capacity(room), Segment::with_capacity(room));
-        for record in from.into_records() {
+        let mut records = from.into_records().collect::<Vec<_>>().into_iter();
+        while let Some(record) = records.next() {
+            if let Some(ahead) = records.as_slice().get(AHEAD) {
+                ahead.prefetch_key();
+            }
             let goes = self.segment_of(seed.hash(record.key())) == new;
             if goes { &mut go } else { &mut stay }.insert(record);
         }

@@ -19,14 +19,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long a connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections at once beyond those that one session has.
+/// Connections at once beyond one for each stream.
 const SPARE: usize = 16;
 /// How often the thread looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The accept thread.
 pub(super) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
-    let most = shared.streams.len() * 2 + SPARE;
+    // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
+    let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
     while !shared.is_stopping() {
         let mut fds: Vec<_> = listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)).collect();

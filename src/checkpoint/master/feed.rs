@@ -39,8 +39,10 @@ pub(super) fn serve(
         let (shared, links) = (shared.clone(), links.clone());
         let listen = move || {
             let ended = hear(&shared, stream, &mut receiver);
-            // Whatever ended it, the feeding half has no one to feed any more.
-            links.shut();
+            // The feeding half has no one to feed any more. Only ended streams end without the session.
+            if stream.epoch == shared.epoch {
+                links.shut();
+            }
             if let Err(e) = ended
                 && !matches!(e, LinkError::Closed)
                 && !shared.is_stopping()

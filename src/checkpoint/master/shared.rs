@@ -17,6 +17,8 @@ use crate::storage::{DataDir, PartitionMarks, StreamMarks};
 
 /// How often the policy looks at the marks.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is said that the node is away while the log grows.
+const REMIND: Duration = Duration::from_secs(300);
 /// How often the log is looked over for what can go, even if nothing was installed.
 const LOOK_OVER: Duration = Duration::from_secs(10);
 
@@ -145,6 +147,7 @@ impl Shared {
 /// The policy thread.
 pub(super) fn run_policy(shared: &Shared) {
     let mut next_look = Duration::ZERO;
+    let mut next_reminder = REMIND;
     while !shared.is_stopping() {
         let now = shared.clock.now();
         let (requests, decided, look_over) = {
@@ -156,6 +159,10 @@ pub(super) fn run_policy(shared: &Shared) {
             let look_over = std::mem::take(&mut state.look_over) || now >= next_look;
             (requests, take_decided(&mut state), look_over)
         };
+        if now >= next_reminder {
+            next_reminder = now + REMIND;
+            remind(shared);
+        }
         requests.into_iter().for_each(|request| (shared.ask)(request));
         decided.into_iter().for_each(|(call, outcome)| call(outcome));
         if look_over {
@@ -180,6 +187,16 @@ fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
     }
     state.callbacks = open;
     decided
+}
+
+/// A log that nobody shortens is worth a word now and then.
+fn remind(shared: &Shared) {
+    let state = shared.state();
+    let behind = state.policy.replay_edits();
+    if !state.policy.is_connected() && behind > 0 {
+        drop(state);
+        tracing::warn!(edits = behind, "no checkpoint node is connected; the log grows, and a start would replay it");
+    }
 }
 
 fn drop_log(shared: &Shared) {

@@ -81,6 +81,8 @@ pub struct Status {
     pub mirrored: Vec<(CoreId, Lsn, Lsn)>,
     /// Partitions edited after their newest snapshot.
     pub dirty: usize,
+    /// Edits that a start would have to read from the log now.
+    pub replay_edits: u64,
     /// Checkpoints under way.
     pub pending: usize,
     /// Partitions in which the node's data differs.
@@ -114,6 +116,7 @@ impl Shared {
             sessions: c.sessions,
             mirrored,
             dirty,
+            replay_edits: state.policy.replay_edits(),
             pending,
             diverged: state.policy.diverged().count(),
             last: c.last,

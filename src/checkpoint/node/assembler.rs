@@ -60,7 +60,7 @@ impl Assembler {
         self.bytes.extend_from_slice(run);
     }
 
-    /// The next whole frame that holds an edit not seen yet. Edits in it up to [`Self::applied`] (as it was before) are repeated ones.
+    /// The next whole frame that holds an edit not seen yet. Its first edits may be repeated ones.
     ///
     /// # Errors
     /// If what has arrived is not the continuation of the stream.
@@ -92,11 +92,6 @@ impl Assembler {
                 return Ok(Some(Frame { header, bytes: &self.bytes[at..at + header.len()] }));
             }
         }
-    }
-
-    /// The last edit handed out.
-    pub const fn applied(&self) -> Lsn {
-        self.applied
     }
 }
 
@@ -149,7 +144,7 @@ mod tests {
                 seen.extend(collect(&mut assembler).unwrap());
             }
             assert_eq!(seen, [(5, 6), (7, 7), (8, 10)], "cut at {at}");
-            assert_eq!(assembler.applied(), Lsn(10));
+            assert_eq!(assembler.applied, Lsn(10));
         }
     }
 

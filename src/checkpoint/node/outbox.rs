@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn only_the_newest_of_a_partition_waits() {
         let outbox = Outbox::default();
-        [ready(1, 5), ready(2, 6), ready(1, 7), ready(2, 4)].map(|r| outbox.ready(r));
+        [ready(1, 5), ready(2, 6), ready(1, 7), ready(2, 4)].into_iter().for_each(|r| outbox.ready(r));
         assert_eq!(taken(&outbox), [(2, 6), (1, 7)]);
     }
 

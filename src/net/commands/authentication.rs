@@ -19,8 +19,8 @@ const NO_PASSWORD: Refusal = Refusal::Borrowed(
      Are you sure your configuration is correct?",
 );
 const FIRST_AUTHENTICATE: Refusal = Refusal::Borrowed(
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
-     option can be used to authenticate the client and select the RESP protocol version at the same time",
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be \
+      used to authenticate the client and select the RESP protocol version at the same time",
 );
 
 /// `AUTH [username] password`

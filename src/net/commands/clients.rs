@@ -38,9 +38,10 @@ impl<'a> Filter<'a> {
             2 => Ok(Self::ALL),
             4 if option(b"TYPE") => Ok(Self { normal: is_normal(args.at(3))?, ..Self::ALL }),
             4.. if option(b"ID") => {
-                let ids = args.from(3).map(|id| parse::integer(id).and_then(|id| u64::try_from(id).ok()));
-                let ids = ids.collect::<Option<Vec<_>>>().ok_or("ERR Invalid client ID")?;
-                Ok(Self { ids: Some(ids), ..Self::ALL })
+                let ids = args.from(3).map(parse::integer).collect::<Option<Vec<i64>>>();
+                // Nobody has a negative number.
+                let ids = ids.ok_or("ERR Invalid client ID")?.into_iter().filter_map(|id| u64::try_from(id).ok());
+                Ok(Self { ids: Some(ids.collect()), ..Self::ALL })
             }
             _ => Err(SYNTAX),
         }

@@ -1,6 +1,6 @@
 //! INFO: how the server is and what it has done, under Redis's names where Redis has one, so that existing exporters work.
 //!
-//! Counts of other cores are up to a tenth of a second old. Left out is what nothing here counts or has: hits and misses of keys,
+//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what nothing here counts or has: hits and misses of keys,
 //! eviction, scripts, publish and subscribe.
 
 mod sections;
@@ -9,16 +9,21 @@ use std::fmt::{Display, Write as _};
 
 use super::usage::Usage;
 use crate::encoding::resp::Args;
+use crate::net::connection::{Hold, ReplyMode};
 use crate::net::execute::Flow;
+use crate::net::merge::Merge;
 use crate::net::ring::Token;
 use crate::net::shared::{CheckpointReport, Settings, Shared};
 use crate::net::stats::CoreStats;
 use crate::net::worker::Worker;
 use crate::runtime::clock;
+use crate::store::commands::Spec;
 
 /// `INFO [section ...]`
-pub(super) fn info(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
-    // So that a client finds its own doings in it, as far as this core has done them.
+pub(super) fn info(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
+    if let Some(flow) = ask_for_counts(worker, token, spec, args) {
+        return flow;
+    }
     worker.publish();
     let report = Report {
         shared: &worker.shared,
@@ -34,6 +39,22 @@ pub(super) fn info(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
     let text = report.text(&wanted);
     worker.reply_unless_muted(token, |r| r.text(&text));
     Flow::Next
+}
+
+/// Has all cores publish their counts. Until they have, the request is put off; `None` once it may go on.
+fn ask_for_counts(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Option<Flow> {
+    let connection = worker.connections.get_mut(token as usize)?;
+    let asked_for = std::mem::take(&mut connection.counts_asked_for);
+    let wanted = connection.session.replies == ReplyMode::On;
+    if asked_for || !wanted || worker.placement.cores() == 1 {
+        return None;
+    }
+    let flow = worker.on_every_core(token, spec, Merge::Nothing, args);
+    if !matches!(flow, Flow::Next) {
+        return Some(flow);
+    }
+    worker.connections.get_mut(token as usize)?.counts_asked_for = true;
+    Some(worker.put_off(token, Hold::Settling))
 }
 
 /// Everything that `INFO` tells of.
@@ -133,7 +154,8 @@ mod tests {
             checkpoints: Box::new(|()| CheckpointReport::default()),
         };
         let placement = Placement::new(Partitions::new(256).unwrap(), 2).unwrap();
-        let shared = Shared::new(Config::default(), placement, Epoch(7), Vec::new(), process, Instant::now());
+        let shared =
+            Shared::new(Config::default(), placement, Epoch(7), Vec::new(), Vec::new(), process, Instant::now());
         let mut core = CoreStats { appended: Lsn(12), durable: Lsn(11), mirrored: Lsn(9), ..CoreStats::default() };
         core.data_bytes = 1536;
         (core.keys[3], core.expiring[3]) = (5, 2);

@@ -61,7 +61,7 @@ pub(super) fn execute(worker: &mut Worker, token: Token, spec: &'static Spec, ar
         Command::ConfigGet => config::get(worker, token, args),
         Command::ConfigSet => config::set(worker, token, args),
         Command::ConfigResetstat => worker.on_every_core(token, spec, Merge::Ok, args),
-        Command::Info => info::info(worker, token, args),
+        Command::Info => info::info(worker, token, spec, args),
         Command::Time => server::time(worker, token),
         Command::Lastsave => server::lastsave(worker, token),
         Command::Save => server::save(worker, token),
@@ -81,7 +81,7 @@ pub(super) fn execute(worker: &mut Worker, token: Token, spec: &'static Spec, ar
     }
 }
 
-/// This core's part of a command that is about all cores (`CLIENT LIST`, `CLIENT KILL`, `CONFIG RESETSTAT`).
+/// This core's part of a command that is about all cores (`CLIENT LIST`, `CLIENT KILL`, `CONFIG RESETSTAT`, `INFO`).
 /// Returns whether it is one.
 pub(super) fn execute_on_every_core(
     worker: &mut Worker,
@@ -93,6 +93,10 @@ pub(super) fn execute_on_every_core(
     match spec.command {
         Command::ClientList => clients::list_here(worker, args, reply),
         Command::ClientKill => clients::kill_here(worker, asking_client, args, reply),
+        Command::Info => {
+            worker.publish();
+            reply.ok();
+        }
         Command::ConfigResetstat => {
             worker.stats.reset();
             worker.publish();

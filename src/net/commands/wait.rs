@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::{NOT_INTEGER, Refusal};
 use crate::encoding::resp::Args;
 use crate::ids::{CoreId, Lsn};
-use crate::net::connection::Hold;
+use crate::net::connection::{Closing, Hold};
 use crate::net::execute::Flow;
 use crate::net::merge::Merge;
 use crate::net::message::{Origin, Task};
@@ -22,7 +22,9 @@ use crate::net::worker::{Gate, Worker};
 use crate::store::commands::{Spec, parse};
 
 /// How often a timer looks whether its client is still there.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a client that will send no more may wait without a time-out: most likely it is gone.
+const ALONE: Duration = Duration::from_secs(60);
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,6 @@ struct Wish {
 impl Wish {
     /// `WAIT numreplicas timeout`
     fn of_wait(args: Args<'_>) -> Result<Self, Refusal> {
-        // As in Redis, the time-out is looked at first only where both are wrong: the number's error comes first.
         let replicas = parse::integer(args.at(1)).ok_or(NOT_INTEGER)?;
         let timeout = timeout(args.at(2))?;
         Ok(Self { goal: Goal::Mirrored, at_once: replicas <= 0, in_vain: replicas > 1, timeout })
@@ -133,9 +134,7 @@ fn fulfil(worker: &mut Worker, token: Token, spec: &'static Spec, wish: Result<W
         return Flow::Next;
     }
     connection.hold = Hold::Blocked(ticket);
-    if let Some(timeout) = wish.timeout {
-        set_timer(worker, token, client, ticket, timeout);
-    }
+    set_timer(worker, token, client, ticket, wish.timeout);
     Flow::Stop
 }
 
@@ -157,21 +156,16 @@ fn ask(worker: &mut Worker, origin: Origin, goal: Goal, core: CoreId, lsn: Lsn) 
 /// Gives a part of a reply of this core's own.
 fn give(worker: &mut Worker, origin: Origin) {
     if let Some(connection) = worker.connections.get_mut(origin.connection as usize)
-        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n")
+        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n", &mut connection.output)
     {
         worker.unblock(origin.connection, origin.ticket);
     }
 }
 
-/// Whether a core's edits up to `lsn` are safe, as far as this core knows: what it hears of others is up to a tenth of a second old.
+/// Whether a core's edits up to `lsn` are safe.
 fn has_reached(worker: &Worker, goal: Goal, core: CoreId, lsn: Lsn) -> bool {
-    let (durable, mirrored) = if core == worker.core() {
-        let marks = worker.shard.log().marks();
-        (marks.durable(), marks.mirrored())
-    } else {
-        worker.shared.stats().get(usize::from(core.0)).map(|s| (s.durable, s.mirrored)).unwrap_or_default()
-    };
-    lsn <= if goal == Goal::OnDisk { durable } else { mirrored }
+    let marks = &worker.shared.streams[usize::from(core.0)];
+    lsn <= if goal == Goal::OnDisk { marks.durable() } else { marks.mirrored() }
 }
 
 /// Answers with what has been reached.
@@ -183,24 +177,31 @@ fn finish_now(worker: &mut Worker, token: Token, ticket: Ticket) {
     }
 }
 
-/// Ends the wait at its time-out.
-fn set_timer(worker: &Worker, token: Token, client: u64, ticket: Ticket, timeout: Duration) {
+/// Ends the wait at its time-out, or when nobody waits any more.
+fn set_timer(worker: &Worker, token: Token, client: u64, ticket: Ticket, timeout: Option<Duration>) {
     let myself = worker.myself.clone();
     // A time-out beyond all time is none.
-    let Some(end) = Instant::now().checked_add(timeout) else { return };
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let timer = async move {
+        let mut alone_since = None;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
             // In steps, so that the timer does not long outlive its client.
             glommio::timer::sleep(left.min(LOOK)).await;
             let Some(worker) = myself.upgrade() else { return };
             let worker = &mut *worker.borrow_mut();
             worker.begin_turn();
-            let connection = worker.connections.get(token as usize);
-            if connection.is_none_or(|c| c.client != client || c.hold != Hold::Blocked(ticket)) {
+            let Some(connection) = worker.connections.get(token as usize) else { return };
+            if connection.client != client || connection.hold != Hold::Blocked(ticket) {
                 return;
             }
-            if worker.now >= end {
+            if end.is_none() && connection.closing == Closing::AfterInput {
+                alone_since.get_or_insert(worker.now);
+            }
+            // The server ends and lets its clients go.
+            let ending = connection.closing == Closing::AfterReplies;
+            let given_up = alone_since.is_some_and(|since| worker.now.saturating_duration_since(since) >= ALONE);
+            if ending || given_up || end.is_some_and(|end| end <= worker.now) {
                 finish_now(worker, token, ticket);
                 worker.endpoint.bell().ring();
                 return;

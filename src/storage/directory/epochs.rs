@@ -44,7 +44,8 @@ impl DataDir {
     }
 
     /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the epoch, so that
-    /// a recorded stream without a segment has lost it. The epoch before must have ended.
+    /// a recorded stream without a segment has lost it. The epoch before must have ended. First segments have `first_segment_bytes`,
+    /// but 16 MiB at most.
     ///
     /// # Errors
     /// If the disk fails or is full.
@@ -69,7 +70,7 @@ impl DataDir {
     }
 
     fn make_first_segment(&self, stream: StreamId, bytes: u64) -> Result<(), StorageError> {
-        let bytes = bytes.next_multiple_of(BLOCK as u64).max(MIN_BYTES);
+        let bytes = bytes.min(FIRST_SEGMENT).next_multiple_of(BLOCK as u64).max(MIN_BYTES);
         let dir = path::stream(&self.path, stream);
         make_dir(&dir)?;
         let path = path::segment(&self.path, stream, Lsn(1));
@@ -99,6 +100,9 @@ impl DataDir {
         self.set_aside(&dir)
     }
 }
+
+/// The largest first segment in bytes: an epoch may be short, and a start must be quick.
+const FIRST_SEGMENT: u64 = 16 << 20;
 
 /// Whether anything stands where a segment's first frame would.
 fn has_frames(path: &std::path::Path) -> Result<bool, StorageError> {

@@ -31,6 +31,8 @@ pub struct DataDir {
     manifest: Mutex<Arc<Manifest>>,
     /// Held during a change.
     changes: Mutex<Changes>,
+    /// Nothing is changed: what should be is only said.
+    read_only: bool,
     _lock: File,
 }
 
@@ -63,7 +65,7 @@ impl DataDir {
     pub fn open(path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
         let mut directory = std::fs::DirBuilder::new();
         directory.recursive(true).mode(0o700).create(path).context(path, "cannot create")?;
-        let lock = lock(path)?;
+        let lock = lock(path, false)?;
         let mut found = Found::default();
         let loaded = match copies::load(path)? {
             Some(loaded) => loaded,
@@ -92,10 +94,40 @@ impl DataDir {
             id: loaded.manifest.id,
             manifest: Mutex::new(Arc::new(loaded.manifest)),
             changes: Mutex::new(Changes { sequence, failed: None }),
+            read_only: false,
             _lock: lock,
         };
         opened.tidy(&mut found)?;
         Ok((opened, found))
+    }
+
+    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open`] would do. Nothing in it is changed, also
+    /// by the methods that change things, except that no master can start as long as it is open. `None` if there is no data.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_read_only(path: &Path) -> Result<Option<(Self, Found)>, StorageError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        // A copy of a data directory may be without its lock; there is then nobody to keep out.
+        let unlocked = !path.join(path::LOCK).exists();
+        let lock = if unlocked { File::open(path).context(path, "cannot open")? } else { lock(path, true)? };
+        let Some(loaded) = copies::load(path)? else {
+            check_empty(path)?;
+            return Ok(None);
+        };
+        let mut found = Found { repaired_manifest: loaded.repair, ..Found::default() };
+        let opened = Self {
+            path: path.to_owned(),
+            id: loaded.manifest.id,
+            manifest: Mutex::new(Arc::new(loaded.manifest)),
+            changes: Mutex::new(Changes { sequence: loaded.sequence, failed: None }),
+            read_only: true,
+            _lock: lock,
+        };
+        opened.tidy(&mut found)?;
+        Ok(Some((opened, found)))
     }
 
     /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there is none.
@@ -132,7 +164,7 @@ impl DataDir {
         let before = self.manifest();
         let mut manifest = Manifest::clone(&before);
         let outcome = change(&mut manifest)?;
-        if manifest == *before {
+        if manifest == *before || self.read_only {
             return Ok(outcome);
         }
         if let Err(why) = copies::store(&self.path, &manifest, changes.sequence + 1) {
@@ -172,30 +204,38 @@ pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<
     Some(StreamSpec { dir, id, stream, first: record.first, last: record.last, floor })
 }
 
-/// Takes the lock of a data directory.
-fn lock(dir: &Path) -> Result<File, StorageError> {
+/// Takes the lock of a data directory; shared with others who only look, if `read_only`.
+fn lock(dir: &Path, read_only: bool) -> Result<File, StorageError> {
     let path = dir.join(path::LOCK);
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let options = options.read(true).write(!read_only).create(!read_only).truncate(false).mode(0o600);
     let mut file = options.open(&path).context(&path, "cannot open")?;
-    match file.try_lock() {
+    match if read_only { file.try_lock_shared() } else { file.try_lock() } {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(e)) => return Err(e).context(&path, "cannot lock"),
     }
-    // Only for people who look whose it is: nothing depends on it.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if !read_only {
+        // Only for people who look whose it is: nothing depends on it.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    }
     Ok(file)
 }
 
-/// Makes the manifest of a new data directory, unless there is data already.
-fn create(dir: &Path, partitions: Partitions) -> Result<copies::Loaded, StorageError> {
+/// Makes sure that a data directory without a manifest has no data either.
+fn check_empty(dir: &Path) -> Result<(), StorageError> {
     for name in [path::LOG, path::SNAPSHOTS] {
         if !file::list(&dir.join(name))?.is_empty() {
             let why = format!("there is no manifest, but {name}/ is not empty: this is not a new data directory");
             return Err(Corruption::new(&dir.join(path::MANIFESTS[0]), 0, why).into());
         }
     }
+    Ok(())
+}
+
+/// Makes the manifest of a new data directory, unless there is data already.
+fn create(dir: &Path, partitions: Partitions) -> Result<copies::Loaded, StorageError> {
+    check_empty(dir)?;
     let id = DirectoryId(random_id().context(Path::new("/dev/urandom"), "cannot read")?);
     let loaded = copies::Loaded { manifest: Manifest::new(id, partitions), sequence: 1, repair: None };
     copies::store(dir, &loaded.manifest, loaded.sequence)?;

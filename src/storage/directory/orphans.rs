@@ -39,12 +39,16 @@ impl DataDir {
             }
             if manifest.epochs.first().is_some_and(|oldest| epoch < oldest.epoch && epoch > Epoch(0)) {
                 let dir = log.join(&name);
-                std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+                if !self.read_only {
+                    std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+                }
             } else {
                 found.set_aside.push(self.set_aside_unrecorded(epoch)?);
             }
         }
-        self.remove_dropped_segments(&manifest)?;
+        if !self.read_only {
+            self.remove_dropped_segments(&manifest)?;
+        }
         Ok(())
     }
 
@@ -73,6 +77,9 @@ impl DataDir {
 
     /// Moves a file or directory to `aside/`, under a name that is free; returns where it is now.
     pub(super) fn set_aside(&self, what: &Path) -> Result<PathBuf, StorageError> {
+        if self.read_only {
+            return Ok(what.to_owned());
+        }
         let aside = self.path.join(path::ASIDE);
         make_dir(&aside)?;
         let inside = what.strip_prefix(&self.path).unwrap_or(what);

@@ -194,7 +194,7 @@ impl ReadAhead {
         }
     }
 
-    /// Rows 6 to 8: what stands at `stopped`, where the next edit should be.
+    /// Rows 6 to 9: what stands at `stopped`, where the next edit should be.
     fn end_of_stream(&mut self, segment: &Segment, stopped: u64) -> Result<Option<Cut>, StorageError> {
         let (mut at, mut last_byte) = (stopped, stopped);
         let mut piece = AlignedBuf::new(PIECE);
@@ -207,7 +207,7 @@ impl ReadAhead {
             if at == stopped
                 && let Some(header) = bytes.first_chunk::<FRAME_HEADER>()
             {
-                let claimed = bad_frame_len(header, room);
+                let claimed = bad_frame_len(self.id, header, room);
                 if claimed > len {
                     piece = AlignedBuf::new(claimed);
                     continue;
@@ -217,8 +217,8 @@ impl ReadAhead {
                 complete = is_frame || is_complete(&bytes[..claimed]);
             }
             let (searched, wanted) = self.search(bytes, room);
-            if let Some(last) = bytes[..searched].iter().rposition(|b| *b != 0) {
-                last_byte = at + last as u64 + 1;
+            if let Some(end) = end_of_content(&bytes[..searched]) {
+                last_byte = at + end as u64;
             }
             at += searched as u64;
             if wanted > piece.len() {
@@ -245,4 +245,12 @@ impl ReadAhead {
         }
         (at.min(bytes.len()), 0)
     }
+}
+
+/// Where the last byte ends that is not zero.
+fn end_of_content(bytes: &[u8]) -> Option<usize> {
+    // Whole blocks first, combined without a branch per byte: most of what is looked at here is empty.
+    let block = bytes.chunks(BLOCK).rposition(|block| block.iter().fold(0, |all, byte| all | byte) != 0)?;
+    let end = bytes.len().min((block + 1) * BLOCK);
+    bytes[..end].iter().rposition(|byte| *byte != 0).map(|last| last + 1)
 }

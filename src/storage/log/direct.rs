@@ -56,6 +56,11 @@ impl Disk for DirectDisk {
         Ok(DirectFile { file, durable_writes: false })
     }
 
+    async fn open_to_fill(&self, path: &Path) -> io::Result<DirectFile> {
+        let file = OpenOptions::new().read(true).write(true).dma_open(path).await?;
+        Ok(DirectFile { file, durable_writes: false })
+    }
+
     async fn open(&self, path: &Path) -> io::Result<DirectFile> {
         let durable_writes = self.method == SyncMethod::DsyncWrite;
         let mut options = OpenOptions::new();

@@ -15,6 +15,8 @@ pub(super) trait Disk: 'static {
 
     /// Makes an empty file; what `path` was before is gone.
     async fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file to fill it with zeros.
+    async fn open_to_fill(&self, path: &Path) -> io::Result<Self::File>;
     /// Opens a segment for commits and locks it for as long as it is open.
     async fn open(&self, path: &Path) -> io::Result<Self::File>;
     /// The first block of a file.

@@ -12,7 +12,7 @@ use super::bell::Bell;
 use super::disk::Disk;
 use super::latency::Latency;
 use super::marks::StreamMarks;
-use super::prepare::{Next, fill};
+use super::prepare::{Next, fill_first};
 use super::segment::SegmentHeader;
 use super::writer::{Wake, Writer};
 use super::{Commit, LogOptions, LogStats, Space};
@@ -60,9 +60,7 @@ impl<D: Disk> Driver<D> {
             return Err(unusable("not the first segment of its stream".into()));
         }
         if options.sync.zero_fill {
-            let filled = fill(&disk, &file, BLOCK as u64, header.bytes, async |_| true).await;
-            filled.context(&segment, "cannot fill with zeros")?;
-            disk.sync(&file).await.context(&segment, "cannot sync")?;
+            fill_first(&disk, &segment, header.bytes).await.context(&segment, "cannot fill with zeros")?;
         }
         let now = disk.now();
         let driver = Rc::new(Self {
@@ -148,9 +146,9 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Whether no more segments will be needed.
-    pub(super) fn is_ending(&self) -> bool {
-        self.closing.get() || self.ended.get() || self.poison.get().is_some()
+    /// Whether no more segments will be needed. While the log is closing, what still waits may need one.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.get() || self.poison.get().is_some()
     }
 
     pub(super) async fn close(&self) -> Result<(), Rc<str>> {

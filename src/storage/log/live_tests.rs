@@ -6,22 +6,13 @@ use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
 
+use super::offline::group;
 use super::*;
-use crate::encoding::edit::{Change, Edit};
-use crate::ids::{CoreId, Db, Partitions, Slot};
+use crate::encoding::edit::Edit;
+use crate::encoding::frame::Frame;
+use crate::ids::{CoreId, Partitions};
 use crate::storage::probe::SyncMethod;
 use crate::storage::{DataDir, StreamReader, TailReader};
-
-/// A group of `edits` edits, each with a value of `bytes` bytes.
-pub(super) fn group(edits: usize, bytes: usize) -> EncodedEdits {
-    let mut encoded = EncodedEdits::new();
-    for n in 0..edits {
-        let change = Change::PutString { value: vec![n as u8 | 1; bytes].into(), expire_at: None };
-        let key = format!("key{n}").into_bytes().into();
-        encoded.push(crate::ids::PartitionId(0), &Edit::Key { db: Db(0), slot: Slot(1), key, change });
-    }
-    encoded
-}
 
 struct Setup {
     data: DataDir,
@@ -124,5 +115,3 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
         }
     }
 }
-
-use crate::encoding::frame::Frame;

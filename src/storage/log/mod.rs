@@ -203,4 +203,8 @@ impl Log {
 }
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod offline;

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,13 +61,13 @@ impl<D: Disk> Next<D> {
 impl<D: Disk> Driver<D> {
     /// Makes the space for the next segment; as long as the disk is full, tries again and again.
     pub(super) async fn prepare_next(self: Rc<Self>) {
-        while !self.is_ending() {
+        while !self.has_ended() {
             match self.prepare().await {
                 Ok(ready) => {
                     self.next.ready.replace(Some(ready));
                     self.set_out_of_space(None);
                     self.next.bell.ring();
-                    if self.is_ending() {
+                    if self.has_ended() {
                         self.discard_next().await;
                     }
                     return;
@@ -114,7 +115,7 @@ impl<D: Disk> Driver<D> {
         if is_ahead && !self.next.hurry.get() {
             self.disk.sleep(PAUSE).await;
         }
-        !self.next.hurry.get() && !self.is_ending()
+        !self.next.hurry.get() && !self.has_ended()
     }
 
     /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is durable.
@@ -124,7 +125,7 @@ impl<D: Disk> Driver<D> {
         while bytes < needed {
             match self.disk.reserve(&file, needed).await.context(&prepared, "cannot reserve space") {
                 Ok(()) => bytes = needed,
-                Err(why) if why.is_out_of_space() && !self.is_ending() => self.wait_for_space(&why).await,
+                Err(why) if why.is_out_of_space() && !self.closing.get() => self.wait_for_space(&why).await,
                 Err(why) => return Err(why),
             }
         }
@@ -198,8 +199,17 @@ impl<D: Disk> Driver<D> {
     }
 }
 
+/// Fills a stream's first segment, which has `bytes` bytes, with zeros after its header.
+pub(super) async fn fill_first<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = disk.open_to_fill(path).await?;
+    let filled = fill(disk, &file, BLOCK as u64, bytes, async |_| true).await;
+    let synced = disk.sync(&file).await;
+    disk.close(file).await;
+    filled.and(synced)
+}
+
 /// Fills `file` with zeros from offset `from` to `to`; `pace` is told how far it has come, and ends it by `false`.
-pub(super) async fn fill<D: Disk>(
+async fn fill<D: Disk>(
     disk: &D,
     file: &D::File,
     from: u64,

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::ahead::ReadAhead;
+use super::segment::SegmentHeader;
 use super::segments;
 use crate::encoding::frame::{DirectoryId, Frame, FrameHeader, StreamId};
 use crate::ids::Lsn;
@@ -106,11 +107,37 @@ impl StreamReader {
         Self::open_patiently(spec, from, None)
     }
 
+    /// Reads a single segment file, whatever stream of whatever data directory it belongs to, without regard to locks.
+    ///
+    /// # Errors
+    /// If its header is damaged, or the disk fails.
+    pub fn open_file(path: &Path) -> Result<(Self, SegmentHeader), StorageError> {
+        let (id, header) = segments::identify(path)?;
+        let spec = StreamSpec {
+            dir: path.to_owned(),
+            id,
+            stream: header.stream,
+            first: header.first,
+            last: None,
+            floor: Lsn(0),
+        };
+        let files = vec![(header.first, path.to_owned())];
+        Ok((Self::start(&spec, header.first, files, None)?, header))
+    }
+
     fn open_patiently(spec: &StreamSpec, from: Lsn, patience: Option<Duration>) -> Result<Self, StorageError> {
+        let patience = patience.filter(|_| spec.last.is_none());
+        Self::start(spec, from, segments::plan(spec, from)?, patience)
+    }
+
+    fn start(
+        spec: &StreamSpec,
+        from: Lsn,
+        files: Vec<(Lsn, PathBuf)>,
+        patience: Option<Duration>,
+    ) -> Result<Self, StorageError> {
         let (send, batches) = sync_channel(AHEAD);
         let (used, reuse) = sync_channel(AHEAD + 2);
-        let patience = patience.filter(|_| spec.last.is_none());
-        let files = segments::plan(spec, from)?;
         let ahead = ReadAhead::open(spec, from, files, patience, reuse)?;
         let thread = std::thread::Builder::new().name("read-ahead".into()).spawn(move || ahead.run(&send));
         let thread = thread.map_err(|source| StorageError::Io {
@@ -122,23 +149,34 @@ impl StreamReader {
         Ok(Self { id: spec.id, batches, used, thread, batch: None, at: 0, end: None })
     }
 
-    /// The next frame with edits; `None` at the end.
+    /// The next frame with edits; `None` at the end. Marks are passed over.
     ///
     /// # Errors
     /// If the stream is damaged ([`StorageError::Corrupt`]), or the disk fails.
     #[expect(clippy::should_implement_trait, reason = "the frame borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
+        self.advance(|header| header.count > 0)
+    }
+
+    /// The next frame, with edits or a mark; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn next_with_marks(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
+        self.advance(|_| true)
+    }
+
+    fn advance(&mut self, wanted: impl Fn(&FrameHeader) -> bool) -> Result<Option<Frame<'_>>, StorageError> {
         loop {
             let frames = self.batch.as_ref().map_or(&[][..], |b| &b.frames);
-            if let Some(skip) = frames.get(self.at..).and_then(|rest| rest.iter().position(|(h, _)| h.count > 0)) {
+            if let Some(skip) = frames.get(self.at..).and_then(|rest| rest.iter().position(|(h, _)| wanted(h))) {
                 self.at += skip + 1;
-                break;
+                return Ok(self.current());
             }
             if !self.next_batch()? {
                 return Ok(None);
             }
         }
-        Ok(self.current())
     }
 
     fn current(&self) -> Option<Frame<'_>> {

@@ -11,10 +11,11 @@
 //! | 4 | a later segment follows that begins with `n` | go on there |
 //! | 5 | a later segment follows that begins elsewhere | damaged: a segment is proof of all edits before it |
 //! | 6 | anything valid, before or after, bears a `durable` of `n` or more, or a snapshot does | damaged |
-//! | 7 | the frame is there in full length: none of its sectors is as empty as it was before it was written | damaged |
-//! | 8 | anything else | torn tail: the end is `n - 1` |
+//! | 7 | a valid frame that begins with `n` stands further on | damaged: what is bad is a mark, which was durable before that was written |
+//! | 8 | the frame is there in full length: none of its sectors is as empty as it was before it was written | damaged |
+//! | 9 | anything else | torn tail: the end is `n - 1` |
 //!
-//! Row 7 rests on this: a device writes a sector of 512 bytes wholly or not at all, and a segment is all zeros before. A torn frame
+//! Row 8 rests on this: a device writes a sector of 512 bytes wholly or not at all, and a segment is all zeros before. A torn frame
 //! therefore lacks whole sectors; one that lacks none was written in full, and then changed.
 
 use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId};
@@ -33,6 +34,8 @@ pub(super) struct Scan {
     next: Lsn,
     /// Edits up to here were durable once.
     witnessed: Lsn,
+    /// The frame of the next edit was found further on.
+    goes_on: bool,
     sealed: bool,
 }
 
@@ -52,7 +55,8 @@ pub(super) enum Step {
 impl Scan {
     /// From edit `next` on, of which the segment that it stands in is proof that all before were durable.
     pub(super) fn new(id: DirectoryId, stream: StreamId, next: Lsn, last: Option<Lsn>, floor: Lsn) -> Self {
-        Self { id, stream, last, next, witnessed: floor.max(Lsn(next.0.saturating_sub(1))), sealed: false }
+        let witnessed = floor.max(Lsn(next.0.saturating_sub(1)));
+        Self { id, stream, last, next, witnessed, goes_on: false, sealed: false }
     }
 
     /// Lsn of the edit that comes next.
@@ -98,6 +102,7 @@ impl Scan {
         match Frame::parse(self.id, bytes) {
             Ok(frame) if frame.header.stream == self.stream => {
                 self.witnessed = self.witnessed.max(frame.header.durable);
+                self.goes_on |= frame.header.first == self.next;
                 Ok(frame.header.padded_len())
             }
             Err(FrameError::Short(needed)) => Err(needed),
@@ -105,7 +110,7 @@ impl Scan {
         }
     }
 
-    /// Rows 2 and 6 to 8: why what stands where the next edit should is damage, or `None` if it is a torn tail. `is_complete` is what
+    /// Rows 2 and 6 to 9: why what stands where the next edit should is damage, or `None` if it is a torn tail. `is_complete` is what
     /// [`is_complete`] says of it.
     pub(super) fn verdict(&self, is_complete: bool) -> Option<String> {
         let n = self.next;
@@ -116,17 +121,20 @@ impl Scan {
             let witnessed = self.witnessed;
             return Some(format!("edit {n} is missing, though edits up to {witnessed} are known to have been on disk"));
         }
+        if self.goes_on {
+            return Some(format!("what stands before edit {n} is not what was written"));
+        }
         is_complete.then(|| format!("the frame of edit {n} was written in full, but is not what was written"))
     }
 }
 
-/// Row 7: whether the bad frame at the start of `bytes` shows no trace of being torn. Needs [`bad_frame_len`] bytes.
+/// Row 8: whether the bad frame at the start of `bytes` shows no trace of being torn. Needs [`bad_frame_len`] bytes.
 pub(super) fn is_complete(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.chunks(SECTOR).all(|sector| sector.iter().any(|b| *b != 0))
 }
 
-/// How long the bad frame that begins with `header`, `room` bytes before the end of its segment, claims to be. One sector, if it
-/// claims nothing possible: a sector is whole, so that is no torn frame.
-pub(super) fn bad_frame_len(header: &[u8; FRAME_HEADER], room: u64) -> usize {
-    FrameHeader::claimed_len(header).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
+/// How long the bad frame that begins with `header` is. One sector, if its header is not what was written: a sector is whole, so that
+/// is no torn frame, unless the sector is still empty.
+pub(super) fn bad_frame_len(id: DirectoryId, header: &[u8; FRAME_HEADER], room: u64) -> usize {
+    FrameHeader::claimed_len(id, header).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
 }

@@ -86,6 +86,13 @@ impl SegmentHeader {
         block[CRC..ID].copy_from_slice(&crc.to_le_bytes());
     }
 
+    /// The data directory that the segment says it belongs to, not verified.
+    pub fn claimed_id(block: &[u8; BLOCK]) -> DirectoryId {
+        let mut id = DirectoryId::default();
+        id.0.copy_from_slice(&block[ID..EPOCH]);
+        id
+    }
+
     /// The header in `block`.
     ///
     /// # Errors

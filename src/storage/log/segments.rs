@@ -1,14 +1,16 @@
 //! Which segment files of a stream are to be read, and whether they are all there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::reader::StreamSpec;
-use crate::encoding::frame::StreamId;
+use super::segment::SegmentHeader;
+use crate::encoding::frame::{BLOCK, DirectoryId, StreamId};
 use crate::ids::Lsn;
+use crate::storage::file::AlignedBuf;
 use crate::storage::{Corruption, StorageError, file, path};
 
 /// First lsns of the segments of a stream that are on disk, in order.
-pub(super) fn listed(dir: &std::path::Path, stream: StreamId) -> Result<Vec<Lsn>, StorageError> {
+pub(super) fn listed(dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageError> {
     let names = file::list(&path::stream(dir, stream))?;
     Ok(names.iter().filter_map(|name| path::parse_segment(name)).collect())
 }
@@ -30,4 +32,17 @@ pub(super) fn plan(spec: &StreamSpec, from: Lsn) -> Result<Vec<(Lsn, PathBuf)>, 
     };
     let wanted = firsts[skipped..].iter().filter(|first| spec.last.is_none_or(|last| **first <= last));
     Ok(wanted.map(|first| (*first, path::segment(&spec.dir, spec.stream, *first))).collect())
+}
+
+/// Which data directory and stream a segment file says it belongs to.
+pub(super) fn identify(path: &Path) -> Result<(DirectoryId, SegmentHeader), StorageError> {
+    let file = file::open_direct(path)?;
+    let mut block = AlignedBuf::new(BLOCK);
+    let read = file::read_direct(&file, path, 0, block.bytes_mut())?;
+    let Ok(block) = <&[u8; BLOCK]>::try_from(&block.bytes()[..read]) else {
+        return Err(Corruption::new(path, read as u64, "the file ends within the segment's header").into());
+    };
+    let id = SegmentHeader::claimed_id(block);
+    let header = SegmentHeader::parse(id, block).map_err(|why| Corruption::new(path, 0, why.to_string()))?;
+    Ok((id, header))
 }

@@ -9,17 +9,13 @@ impl Policy {
     /// The partition of `core` whose turn it is, if one is due, and whether somebody waits for it: such come first, then the one
     /// furthest behind.
     pub(super) fn next_due(&self, core: CoreId, now: Duration) -> Option<(PartitionId, bool)> {
-        let end = self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
         let due = self.placement.partitions_of(core).map(PartitionId).filter_map(|id| {
             let p = &self.partitions[usize::from(id.0)];
             let last_edit = self.last_edit(id);
             let (dirty, stale) = (p.is_dirty(last_edit), p.is_stale(last_edit));
-            let (behind, every_edits) = match p.newest {
-                Some(newest) if newest.epoch == self.epoch => {
-                    (end.0.saturating_sub(newest.lsn.0), self.pace.every_edits)
-                }
-                _ => (p.backlog + end.0, p.first_edits),
-            };
+            let behind = self.behind(core, id);
+            let had_turn = p.newest.is_some_and(|newest| newest.epoch == self.epoch);
+            let every_edits = if had_turn { self.pace.every_edits } else { p.first_edits };
             let wanted = p.wanted.is_some() && dirty;
             let by_edits = dirty && behind >= every_edits;
             let by_age = stale && now >= p.due_at;

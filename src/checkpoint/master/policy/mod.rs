@@ -281,6 +281,16 @@ impl Policy {
         (0..).map(PartitionId).zip(&self.partitions).filter_map(|(id, p)| p.diverged.map(|at| (id, at)))
     }
 
+    /// How many edits a start would have to read from the log now.
+    pub fn replay_edits(&self) -> u64 {
+        let of_core = |core| {
+            let owned = self.placement.partitions_of(core).map(PartitionId);
+            let dirty = owned.filter(|p| self.partitions[usize::from(p.0)].is_dirty(self.last_edit(*p)));
+            dirty.map(|p| self.behind(core, p)).max().unwrap_or(0)
+        };
+        (0..self.placement.cores()).map(CoreId).map(of_core).sum()
+    }
+
     /// Number of partitions that were edited after their newest snapshot, and of checkpoints under way.
     pub fn backlog(&self) -> (usize, usize) {
         let dirty = (0..self.placement.partitions().count()).map(PartitionId);
@@ -300,6 +310,16 @@ impl Policy {
     /// The checkpoints under way in a core's stream.
     fn pending_in(&self, core: CoreId) -> impl Iterator<Item = &Pending> {
         self.pending.iter().filter(move |p| self.placement.core_of(p.partition) == core)
+    }
+
+    /// By how much its stream has grown since the partition's newest snapshot.
+    fn behind(&self, core: CoreId, partition: PartitionId) -> u64 {
+        let end = self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
+        let state = &self.partitions[usize::from(partition.0)];
+        match state.newest {
+            Some(newest) if newest.epoch == self.epoch => end.0.saturating_sub(newest.lsn.0),
+            _ => state.backlog + end.0,
+        }
     }
 
     /// The partition's last edit, in this life or before.

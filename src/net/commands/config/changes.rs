@@ -75,7 +75,7 @@ fn fsync(value: &[u8]) -> Result<Durability, Why> {
     }
 }
 
-/// Bytes with Redis's units: `k` is a thousand, `kb` is 1024. 0 is no bound.
+/// Bytes with Redis's units: `k` is a thousand, `kb` is 1024. 0 is no bound, and so is no number, as in Redis.
 fn memory(value: &[u8]) -> Result<Option<u64>, Why> {
     const UNITS: [(&[u8], u64); 8] = [
         (b"", 1),
@@ -89,9 +89,9 @@ fn memory(value: &[u8]) -> Result<Option<u64>, Why> {
     ];
     let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
     let (number, unit) = value.split_at(digits);
-    let number = std::str::from_utf8(number).ok().and_then(|n| n.parse::<u64>().ok());
+    let number = if digits == 0 { Some(0) } else { std::str::from_utf8(number).ok().and_then(|n| n.parse().ok()) };
     let factor = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
-    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    let bytes = number.zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
     bytes.map(|bytes| (bytes > 0).then_some(bytes)).ok_or_else(|| "argument must be a memory value".into())
 }
 

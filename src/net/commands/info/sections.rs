@@ -1,6 +1,6 @@
 //! The sections of `INFO`.
 
-use super::{Lines, Report, human};
+use super::{Lines, Report};
 use crate::config::Durability;
 use crate::ids::{Db, Position};
 use crate::net::commands::authentication::REDIS_VERSION;
@@ -80,7 +80,8 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     out.put_bytes("total_system_memory", report.machine_bytes);
     out.put_bytes("maxmemory", report.settings.max_memory.unwrap_or(0));
     out.put("maxmemory_policy", "noeviction");
-    out.put("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+    let ratio = if used == 0 { 0.0 } else { resident as f64 / used as f64 };
+    out.put("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
     out.put("mem_fragmentation_bytes", resident as i64 - used as i64);
     out.put("mem_clients_normal", report.sum(|s| s.input_bytes + s.output_bytes));
     out.put("mem_aof_buffer", report.sum(|s| s.unflushed_bytes));
@@ -207,7 +208,7 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
             &format!("core{core}"),
             format_args!(
                 "requests={},forwarded={},stalls={},edits={},durable={},mirrored={},unflushed_bytes={},commits={},log_bytes={},\
-                 commit_p50_us={},commit_p99_us={},commit_max_us={},connections={},data_bytes={},data={}",
+                 commit_p50_us={},commit_p99_us={},commit_max_us={},connections={},data_bytes={}",
                 s.commands,
                 s.forwarded,
                 s.stalls,
@@ -222,7 +223,6 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
                 s.log.commit_max_us,
                 s.connections,
                 s.data_bytes,
-                human(s.data_bytes),
             ),
         );
         if let Some(why) = &s.poisoned {

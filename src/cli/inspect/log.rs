@@ -1,0 +1,156 @@
+//! `inspect log`: the frames and edits of a segment file, or of all segments of a stream.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Printer, Shown, finish, is_dir, readable};
+use crate::encoding::edit::{Change, Edit};
+use crate::encoding::frame::Frame;
+use crate::ids::Lsn;
+use crate::storage::log::segment::SegmentHeader;
+use crate::storage::{Corruption, StorageError, StreamReader, StreamSpec, path};
+
+/// Prints the segment or stream at `path`.
+pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
+    let opened = if is_dir(path) { open_stream(path) } else { StreamReader::open_file(path) };
+    let (mut reader, header) = opened?;
+    out.line(format!("stream {}, from edit {}", header.stream, header.first))?;
+    let (epoch, core) = (header.stream.epoch.0, header.stream.core.0);
+    let head = json!({"id": reader.id().to_string(), "epoch": epoch, "core": core, "first": header.first.0});
+    out.raw(&format!("{{\"stream\":{head},\"frames\":["))?;
+    let mut count = 0;
+    let outcome = loop {
+        // Where the frame stands is asked after it was read.
+        let frame = match reader.next_with_marks() {
+            Ok(Some(frame)) => frame.bytes.to_vec(),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        };
+        let (file, offset) = reader.place().unwrap_or((path, 0));
+        let Ok(frame) = Frame::parse(reader.id(), &frame) else { continue };
+        out.raw(if count > 0 { "," } else { "" })?;
+        count += 1;
+        if let Err(error) = show_frame(&frame, file, offset, out)? {
+            break Err(error);
+        }
+    };
+    out.raw("]")?;
+    let end = reader.end().cloned();
+    let value = end.as_ref().map_or(Value::Null, |end| {
+        let cut = end.cut.as_ref();
+        let cut = cut.map(|cut| json!({"file": cut.file, "offset": cut.offset, "bytes": cut.bytes}));
+        json!({"last": end.last.0, "sealed": end.sealed, "cut": cut})
+    });
+    let text = end.map_or(String::new(), |end| {
+        let how =
+            if end.sealed { "sealed" } else { "not sealed: more may follow in another segment, or it was killed" };
+        let cut =
+            end.cut.map(|cut| format!("; {} bytes from byte {} on are the rest of a crash", cut.bytes, cut.offset));
+        format!("{count} frames, last edit {}, {how}{}", end.last, cut.unwrap_or_default())
+    });
+    finish(out, outcome.map(|()| value), &text)
+}
+
+/// Opens all segments in the directory of a stream.
+fn open_stream(dir: &Path) -> Result<(StreamReader, SegmentHeader), StorageError> {
+    let entries = std::fs::read_dir(dir).map_err(|source| StorageError::Io {
+        path: dir.to_owned(),
+        what: "cannot list",
+        source,
+    })?;
+    let firsts = entries.flatten().filter_map(|e| path::parse_segment(&e.file_name().to_string_lossy()));
+    let Some(first) = firsts.min() else {
+        return Err(Corruption::new(dir, 0, "there are no segments here").into());
+    };
+    let (reader, header) = StreamReader::open_file(&dir.join(path::segment_name(first)))?;
+    // log/<epoch>/<core> lies three directories below the data directory.
+    let data = dir.canonicalize().ok().and_then(|dir| dir.ancestors().nth(3).map(Path::to_owned));
+    let data = data.unwrap_or_default();
+    let spec =
+        StreamSpec { dir: data, id: reader.id(), stream: header.stream, first, last: None, floor: Lsn(first.0 - 1) };
+    Ok((StreamReader::open_unlocked(&spec, first)?, header))
+}
+
+fn show_frame(
+    frame: &Frame<'_>,
+    file: &Path,
+    offset: u64,
+    out: &mut Printer<'_>,
+) -> Result<Result<(), StorageError>, super::Interrupted> {
+    let h = frame.header;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    out.line(match (h.count, h.seal) {
+        (0, false) => format!("{name}@{offset} mark: durable {}", h.durable),
+        (0, true) => format!("{name}@{offset} seal: durable {}", h.durable),
+        _ => format!("{name}@{offset} edits {}–{}, {} bytes, durable {}", h.first, h.last(), h.body_len, h.durable),
+    })?;
+    let head = json!({"file": name, "offset": offset, "first": h.first.0, "count": h.count, "bytes": h.body_len,
+        "durable": h.durable.0, "segment": h.segment.0, "seal": h.seal});
+    // The object stays open for the edits.
+    let head = head.to_string();
+    out.raw(&format!("{},\"edits\":[", head.trim_end_matches('}')))?;
+    let mut outcome = Ok(());
+    for (n, edit) in frame.edits().enumerate() {
+        let decoded = edit.and_then(|(lsn, bytes)| Edit::decode(bytes).map(|edit| (lsn, edit)));
+        match decoded {
+            Ok((lsn, edit)) => {
+                let (text, mut value) = describe(&edit);
+                out.line(format!("  {lsn} {text}"))?;
+                value["lsn"] = lsn.0.into();
+                out.raw(&format!("{}{value}", if n > 0 { "," } else { "" }))?;
+            }
+            Err(why) => {
+                outcome = Err(Corruption::new(file, offset, why.to_string()).into());
+                break;
+            }
+        }
+    }
+    out.raw("]}")?;
+    Ok(outcome)
+}
+
+/// An edit as text and as JSON; values only by their length.
+fn describe(edit: &Edit<'_>) -> (String, Value) {
+    match edit {
+        Edit::Key { db, slot, key, change } => {
+            let (name, detail) = describe_change(change);
+            let key = readable(key);
+            let text = format!("db {db} slot {slot} {key}: {name} {detail}");
+            (text, json!({"edit": name, "db": db.0, "slot": slot.0, "key": key, "detail": detail}))
+        }
+        Edit::Flush { partition, db } => {
+            let value = json!({"edit": "flush", "partition": partition.0, "db": db.0});
+            (format!("partition {partition}: flush db {db}"), value)
+        }
+        Edit::SwapDb { partition, a, b } => {
+            let value = json!({"edit": "swapdb", "partition": partition.0, "db": a.0, "other": b.0});
+            (format!("partition {partition}: swap db {a} with {b}"), value)
+        }
+        Edit::Barrier { partition, checkpoint, digests } => {
+            let digest = digests.iter().fold(0u64, |sum, digest| sum.wrapping_add(*digest));
+            let what = if *checkpoint { "barrier for a checkpoint" } else { "barrier" };
+            let value = json!({"edit": "barrier", "partition": partition.0, "checkpoint": checkpoint,
+                "digest": format!("{digest:016x}")});
+            (format!("partition {partition}: {what}, digest {digest:016x}"), value)
+        }
+    }
+}
+
+fn describe_change(change: &Change<'_>) -> (&'static str, String) {
+    let expires = |at: &Option<crate::encoding::edit::UnixMillis>| {
+        at.map_or(String::new(), |at| format!(", expires at {} ms", at.get()))
+    };
+    match change {
+        Change::PutString { value, expire_at } => {
+            ("put string", format!("{} bytes{}", value.len(), expires(expire_at)))
+        }
+        Change::WriteString { offset, bytes } => ("write string", format!("{} bytes at {offset}", bytes.len())),
+        Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
+        Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
+        Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::SetExpiry(None) => ("persist", String::new()),
+        Change::SetExpiry(Some(at)) => ("expire", format!("at {} ms", at.get())),
+        Change::Delete(removal) => ("delete", format!("{removal:?}").to_lowercase()),
+    }
+}
