@@ -198,7 +198,6 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Rig;
-    use super::*;
     use crate::encoding::resp::Protocol;
 
     #[test]
