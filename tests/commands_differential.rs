@@ -4,6 +4,8 @@
 //! Once against the plans alone, in this process, and once against a `rollbook` process with one core and with all. Skipped where
 //! `redis-server` is missing. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n` makes it longer.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "differential/mod.rs"]
 mod differential;
 

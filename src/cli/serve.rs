@@ -57,6 +57,8 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
 
     let (events, inbox_events) = channel();
+    // From here on a signal ends the server in good order, however early it comes.
+    listen_for_signals(&events)?;
     let mut config = config.clone();
     config.server.max_clients = ready.max_clients;
     let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
@@ -66,7 +68,6 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
     let process = checkpoints.process(&events, epoch);
     let shared = master.launch(epoch, started, inboxes, process)?;
-    listen_for_signals(&events)?;
     announce(&shared, started);
     let outcome = master.watch(&shared, &inbox_events);
     checkpoints.end();
@@ -204,7 +205,9 @@ impl Starting {
         inboxes: Vec<Inbox<Order>>,
         process: Process,
     ) -> Result<Arc<Shared>, Failure> {
-        let shared = Arc::new(Shared::new(self.config.clone(), self.placement, epoch, inboxes, process, started));
+        let streams = self.marks.clone();
+        let shared =
+            Arc::new(Shared::new(self.config.clone(), self.placement, epoch, streams, inboxes, process, started));
         let (ready, all_ready) = channel();
         let mut listeners = self.listeners()?;
         for (core, launch) in self.launches.iter().enumerate() {

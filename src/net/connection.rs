@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use super::message::Call;
 use super::replies::{ReplyQueue, Ticket};
 use crate::encoding::resp::{Limits, Partial, Protocol};
-use crate::ids::{CoreId, Db, Lsn};
+use crate::ids::{CoreId, Db, Lsn, Slot};
+use crate::store::commands::Spec;
 
 /// A connection. Its core alone touches it.
 pub struct Connection {
@@ -173,6 +175,12 @@ impl Connection {
     /// Limits on its requests, `usual` being those after authentication.
     pub fn limits(&self, usual: Limits) -> Limits {
         if self.session.authenticated { usual } else { Limits::UNAUTHENTICATED }
+    }
+
+    /// A command of this client, as another core is to execute it.
+    pub const fn call(&self, (spec, slot): (&'static Spec, Slot)) -> Call {
+        let Session { db, protocol, no_touch, .. } = self.session;
+        Call { spec, db, slot, protocol, touch: !no_touch }
     }
 
     /// Whether its requests are executed.

@@ -170,7 +170,7 @@ impl Worker {
         if core == self.core() {
             self.execute_here(token, spec, slot, args);
         } else if let Some(ticket) = self.expect(token, Merge::Only, 1) {
-            self.send(token, ticket, 0, core, spec, args.from(0));
+            self.send(token, ticket, 0, core, (spec, slot), args.from(0));
         }
         Flow::Next
     }
@@ -193,7 +193,7 @@ impl Worker {
     fn scatter(&mut self, token: Token, spec: &'static Spec, gather: Gather, args: Args<'_>) -> Flow {
         let Some(keys) = spec.keys.first() else { return Flow::Next };
         let step = usize::from(keys.step);
-        if (args.len() - 1) % step != 0 {
+        if !(args.len() - 1).is_multiple_of(step) {
             // A key without its value: any core's plan says so.
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
@@ -218,10 +218,12 @@ impl Worker {
             let its_keys = homes.iter().enumerate().filter(|(_, home)| *home == core);
             let words = its_keys.flat_map(|(n, _)| (0..step).map(move |i| args.at(1 + n * step + i)));
             let words = std::iter::once(args.at(0)).chain(words);
+            let first = homes.iter().position(|home| home == core).unwrap_or_default();
+            let slot = slot_of(args.at(1 + first * step));
             if *core == self.core() {
-                self.execute_part(token, ticket, part, spec, words);
+                self.execute_part(token, ticket, part, (spec, slot), words);
             } else {
-                self.send(token, ticket, part, *core, spec, words);
+                self.send(token, ticket, part, *core, (spec, slot), words);
             }
         }
         self.release(token);
@@ -240,9 +242,9 @@ impl Worker {
         let Some(ticket) = self.expect(token, how, usize::from(cores)) else { return Flow::Stop };
         for core in (0..cores).map(CoreId) {
             if core == self.core() {
-                self.execute_part(token, ticket, core.0, spec, args.from(0));
+                self.execute_part(token, ticket, core.0, (spec, Slot(0)), args.from(0));
             } else {
-                self.send(token, ticket, core.0, core, spec, args.from(0));
+                self.send(token, ticket, core.0, core, (spec, Slot(0)), args.from(0));
             }
         }
         self.release(token);
@@ -291,17 +293,17 @@ impl Worker {
         token: Token,
         ticket: Ticket,
         part: u16,
-        spec: &'static Spec,
+        command: (&'static Spec, Slot),
         words: impl Iterator<Item = &'a [u8]>,
     ) {
         let Some(connection) = self.connections.get(token as usize) else { return };
-        let (db, protocol) = (connection.session.db, connection.session.protocol);
+        let call = connection.call(command);
         let origin = Origin { connection: token, client: connection.client, ticket, part };
         let mut single = super::message::Batch::default();
-        single.push(origin, Task::Command { spec, db, protocol }, words);
+        single.push(origin, Task::Command(call), words);
         let Some((_, _, args)) = single.get(0) else { return };
         let mut bytes = Vec::new();
-        let executed = self.execute_for(origin, spec, db, protocol, args, &mut bytes);
+        let executed = self.execute_for(origin, call, args, &mut bytes);
         self.hold_or_answer(executed, HeldAnswer { to: self.core(), origin, wrote: executed.wrote, bytes });
     }
 
@@ -346,11 +348,11 @@ impl Worker {
         ticket: Ticket,
         part: u16,
         core: CoreId,
-        spec: &'static Spec,
+        command: (&'static Spec, Slot),
         words: impl Iterator<Item = &'a [u8]>,
     ) {
         let Some(connection) = self.connections.get(token as usize) else { return };
-        let task = Task::Command { spec, db: connection.session.db, protocol: connection.session.protocol };
+        let task = Task::Command(connection.call(command));
         let origin = Origin { connection: token, client: connection.client, ticket, part };
         self.outbox[usize::from(core.0)].push(origin, task, words);
         self.outstanding[usize::from(core.0)] += 1;

@@ -3,7 +3,7 @@
 use super::replies::Ticket;
 use super::ring::Token;
 use crate::encoding::resp::{Args, Protocol, Span};
-use crate::ids::{CoreId, Db, Lsn};
+use crate::ids::{CoreId, Db, Lsn, Slot};
 use crate::store::commands::Spec;
 
 /// A message between cores.
@@ -31,18 +31,26 @@ pub struct Origin {
 #[derive(Clone, Copy, Debug)]
 pub enum Task {
     /// A command, with the batch's arguments.
-    Command {
-        /// Which one.
-        spec: &'static Spec,
-        /// The client's database.
-        db: Db,
-        /// How the client wants its reply.
-        protocol: Protocol,
-    },
+    Command(Call),
     /// To be told when the core's edits are on disk up to this one; the commit is to start at once.
     Durable(Lsn),
     /// To be told when the checkpoint node has the core's edits up to this one; the commit is to start at once.
     Mirrored(Lsn),
+}
+
+/// A command that one core executes for another's client.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Which one.
+    pub spec: &'static Spec,
+    /// The client's database.
+    pub db: Db,
+    /// The slot of its first key; any if it has none.
+    pub slot: Slot,
+    /// How the client wants its reply.
+    pub protocol: Protocol,
+    /// Whether it counts as a use of its keys.
+    pub touch: bool,
 }
 
 /// Requests of one core to another.
@@ -83,9 +91,11 @@ impl Batch {
         Some((item.origin, item.task, Args::new(&self.bytes, &self.spans[item.first..][..item.count])))
     }
 
-    /// Bytes of arguments.
-    pub const fn bytes(&self) -> usize {
-        self.bytes.len()
+    /// Forgets all requests, for the batch to be filled again.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.spans.clear();
+        self.bytes.clear();
     }
 }
 
@@ -107,6 +117,12 @@ impl Answers {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Forgets all answers, for the batch to be filled again.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.bytes.clear();
     }
 
     /// Adds an answer: what `write` appends. `wrote` is the last edit that it stands for, or 0.

@@ -2,13 +2,14 @@
 
 use super::commands;
 use super::connection::{Closing, Hold};
-use super::message::{Batch, HeldAnswer, Message, Origin, Task};
+use super::message::{Batch, Call, HeldAnswer, Message, Origin, Task};
 use super::worker::{Gate, Worker};
 use crate::encoding::resp::{Args, Protocol, Reply};
-use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Lsn, Slot};
+use crate::ids::{CoreId, Lsn};
 use crate::partition::Executed;
-use crate::store::commands::Spec;
+
+/// Empty batches of each kind that are kept to be filled again.
+const SPARES: usize = 16;
 
 impl Worker {
     /// Takes in all messages from other cores.
@@ -23,11 +24,13 @@ impl Worker {
             {
                 match message {
                     Message::Requests(batch) => self.execute_batch(core, batch, 0),
-                    Message::Answers(answers) => {
+                    Message::Answers(mut answers) => {
                         for (origin, wrote, bytes) in answers.iter() {
                             self.outstanding[index] -= 1;
                             self.take_answer(core, origin, wrote, bytes);
                         }
+                        answers.clear();
+                        self.spare_answers.push(answers);
                     }
                 }
             }
@@ -36,16 +39,21 @@ impl Worker {
 
     /// Sends what has been collected for other cores.
     pub(super) fn send_messages(&mut self) {
+        // What comes in is filled again and sent; no more is kept than a turn needs.
+        self.spare_batches.truncate(SPARES);
+        self.spare_answers.truncate(SPARES);
         for core in self.endpoint.others() {
             let index = usize::from(core.0);
             if self.outbox[index].len() > 0 {
-                let batch = std::mem::take(&mut self.outbox[index]);
+                let empty = self.spare_batches.pop().unwrap_or_default();
+                let batch = std::mem::replace(&mut self.outbox[index], empty);
                 if let Err(Message::Requests(batch)) = self.endpoint.send(core, Message::Requests(batch)) {
                     self.outbox[index] = batch;
                 }
             }
             if !self.answers[index].is_empty() {
-                let answers = std::mem::take(&mut self.answers[index]);
+                let empty = self.spare_answers.pop().unwrap_or_default();
+                let answers = std::mem::replace(&mut self.answers[index], empty);
                 if let Err(Message::Answers(answers)) = self.endpoint.send(core, Message::Answers(answers)) {
                     self.answers[index] = answers;
                 }
@@ -59,60 +67,83 @@ impl Worker {
     }
 
     /// Executes another core's requests from the one at `from` on; parks them when the log is full.
-    fn execute_batch(&mut self, core: CoreId, batch: Batch, from: usize) {
-        for index in from..batch.len() {
-            let Some((origin, task, args)) = batch.get(index) else { continue };
+    fn execute_batch(&mut self, core: CoreId, mut batch: Batch, from: usize) {
+        self.look_ahead_batch(&batch, from);
+        let index = usize::from(core.0);
+        // Most answers leave at once: they are written where they leave from.
+        let mut answers = std::mem::take(&mut self.answers[index]);
+        let mut parked = None;
+        for request in from..batch.len() {
+            let Some((origin, task, args)) = batch.get(request) else { continue };
             match task {
-                Task::Command { spec, .. } if spec.is_write() && self.shard.is_full() => {
-                    self.parked[usize::from(core.0)] = Some((batch, index));
-                    return;
+                Task::Command(call) if call.spec.is_write() && self.shard.is_full() => {
+                    parked = Some(request);
+                    break;
                 }
-                Task::Command { spec, db, protocol } => {
-                    let answers = &mut self.answers[usize::from(core.0)];
-                    // Most answers leave at once: they are written where they leave from.
-                    let mut taken = std::mem::take(answers);
-                    let mut executed = Executed::default();
-                    let mut late = Vec::new();
-                    let safe = self.shard.safe();
-                    taken.push_if(origin, |out| {
-                        let start = out.len();
-                        executed = self.execute_for(origin, spec, db, protocol, args, out);
-                        let hold = executed.gate > safe;
-                        if hold {
-                            late.extend_from_slice(&out[start..]);
-                        }
-                        (!hold).then_some(executed.wrote)
-                    });
-                    self.answers[usize::from(core.0)] = taken;
-                    if executed.gate > safe {
-                        let answer = HeldAnswer { to: core, origin, wrote: executed.wrote, bytes: late };
-                        self.held.push_back((Gate::Safe(executed.gate), answer));
-                    }
+                Task::Command(call) => {
+                    answers.push_if(origin, |out| self.answer_or_hold(core, origin, call, args, out))
                 }
                 Task::Durable(lsn) => self.await_edits(core, origin, Gate::Durable(lsn)),
                 Task::Mirrored(lsn) => self.await_edits(core, origin, Gate::Mirrored(lsn)),
             }
         }
+        // Answers to this core that were given meanwhile by other ways.
+        for (origin, wrote, bytes) in std::mem::take(&mut self.answers[index]).iter() {
+            answers.push(origin, wrote, |out| out.extend_from_slice(bytes));
+        }
+        self.answers[index] = answers;
+        match parked {
+            Some(request) => self.parked[index] = Some((batch, request)),
+            None => {
+                batch.clear();
+                self.spare_batches.push(batch);
+            }
+        }
+    }
+
+    /// Executes a command for another core's client. The answer goes to the end of `out`, unless its edits must become safe first.
+    fn answer_or_hold(
+        &mut self,
+        core: CoreId,
+        origin: Origin,
+        call: Call,
+        args: Args<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Lsn> {
+        let start = out.len();
+        let Executed { gate, wrote } = self.execute_for(origin, call, args, out);
+        if gate <= self.shard.safe() {
+            return Some(wrote);
+        }
+        let answer = HeldAnswer { to: core, origin, wrote, bytes: out[start..].to_vec() };
+        self.held.push_back((Gate::Safe(gate), answer));
+        None
+    }
+
+    /// Has the keys of a batch looked up before the first is needed.
+    fn look_ahead_batch(&mut self, batch: &Batch, from: usize) {
+        let store = self.shard.store();
+        self.sought.clear();
+        for request in from..batch.len() {
+            if let Some((_, Task::Command(call), args)) = batch.get(request)
+                && let Some(key) = call.spec.first_key(args)
+            {
+                self.sought.push(store.seek(call.db, call.slot, key));
+            }
+        }
+        self.sought.iter().for_each(|sought| store.seek_bucket(sought));
+        self.sought.iter().for_each(|sought| store.seek_record(sought));
     }
 
     /// Executes a command for a connection that may be another core's.
-    pub(super) fn execute_for(
-        &mut self,
-        origin: Origin,
-        spec: &'static Spec,
-        db: Db,
-        protocol: Protocol,
-        args: Args<'_>,
-        out: &mut Vec<u8>,
-    ) -> Executed {
+    pub(super) fn execute_for(&mut self, origin: Origin, call: Call, args: Args<'_>, out: &mut Vec<u8>) -> Executed {
         let start = out.len();
-        let mut reply = Reply::new(out, protocol);
-        if commands::execute_on_every_core(self, origin.client, spec, args, &mut reply) {
+        let mut reply = Reply::new(out, call.protocol);
+        if commands::execute_on_every_core(self, origin.client, call.spec, args, &mut reply) {
             return Executed::default();
         }
-        let slot = spec.first_key(args).map_or(Slot(0), slot_of);
-        let context = self.context(db, slot, true);
-        let executed = self.shard.execute(spec, &context, args, &mut reply);
+        let context = self.context(call.db, call.slot, call.touch);
+        let executed = self.shard.execute(call.spec, &context, args, &mut reply);
         self.stats.note_reply(&out[start..]);
         executed
     }
@@ -129,10 +160,16 @@ impl Worker {
         for (gate, answer) in std::mem::take(&mut self.held) {
             self.pass(gate, answer);
         }
+        let poisoned = self.shard.log().is_poisoned().is_some();
         for token in std::mem::take(&mut self.lists.gated) {
             if let Some(connection) = self.connections.get_mut(token as usize) {
                 connection.gated = false;
                 self.release(token);
+                // What such a client waits for will never be safe, and what became of it nobody knows: that is what a lost
+                // connection tells it.
+                if poisoned && self.connections.get(token as usize).is_some_and(|c| c.gated) {
+                    self.break_off(token);
+                }
             }
         }
     }
@@ -170,7 +207,7 @@ impl Worker {
         if wrote.0 > 0 {
             connection.note_write(core, wrote, cores);
         }
-        if connection.replies.answer(origin.ticket, origin.part, bytes) {
+        if connection.replies.answer(origin.ticket, origin.part, bytes, &mut connection.output) {
             self.unblock(origin.connection, origin.ticket);
         }
     }
@@ -190,7 +227,7 @@ impl Worker {
 
     /// Why a client that asks for edits to be safe will never hear that they are.
     fn why_shut(&self, gate: Gate) -> Option<std::rc::Rc<str>> {
-        let (Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate else { return None };
+        let (Gate::Safe(lsn) | Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate;
         let log = self.shard.log();
         log.is_poisoned().filter(|_| lsn > log.durable())
     }

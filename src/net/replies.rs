@@ -28,6 +28,8 @@ pub struct ReplyQueue {
 enum Slot {
     /// Complete; may leave once this core's edits are safe up to `gate`.
     Ready { bytes: Vec<u8>, gate: Lsn },
+    /// The one part that it has is missing: by far the most frequent.
+    Single { muted: bool },
     /// Parts are missing.
     Pending(Box<Pending>),
 }
@@ -48,9 +50,6 @@ impl Pending {
         let mut reply = Vec::new();
         if self.muted {
             return reply;
-        }
-        if self.how == Merge::Only {
-            return self.parts.pop().unwrap_or_default();
         }
         merge(&self.how, &self.parts, self.protocol, &mut reply);
         reply
@@ -80,7 +79,7 @@ impl ReplyQueue {
 
     /// Whether this reply lacks a part.
     pub fn is_pending(&mut self, ticket: Ticket) -> bool {
-        matches!(self.slot(ticket), Some(Slot::Pending(_)))
+        matches!(self.slot(ticket), Some(Slot::Single { .. } | Slot::Pending(_)))
     }
 
     /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
@@ -99,23 +98,49 @@ impl ReplyQueue {
 
     /// Keeps a place for a reply that will be made of `parts` parts.
     pub fn expect(&mut self, how: Merge, parts: usize, protocol: Protocol, muted: bool) -> Ticket {
-        let pending = Pending { how, protocol, parts: vec![Vec::new(); parts], missing: parts, muted };
-        self.slots.push_back(Slot::Pending(Box::new(pending)));
+        self.slots.push_back(if how == Merge::Only {
+            Slot::Single { muted }
+        } else {
+            let pending = Pending { how, protocol, parts: vec![Vec::new(); parts], missing: parts, muted };
+            Slot::Pending(Box::new(pending))
+        });
         self.pending += 1;
         Ticket(self.first + self.slots.len() as u64 - 1)
     }
 
     /// Fills in a part. Returns whether the reply is now complete; a part that nobody waits for is ignored.
-    pub fn answer(&mut self, ticket: Ticket, part: u16, bytes: &[u8]) -> bool {
-        let Some(slot) = self.slot(ticket) else { return false };
-        let Slot::Pending(pending) = slot else { return false };
-        let Some(place) = pending.parts.get_mut(usize::from(part)).filter(|p| p.is_empty()) else { return false };
-        *place = bytes.to_vec();
-        pending.missing -= 1;
-        if pending.missing > 0 {
-            return false;
-        }
-        let reply = pending.reply();
+    /// A reply whose turn it is goes to `out` at once.
+    pub fn answer(&mut self, ticket: Ticket, part: u16, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let is_first = ticket.0 == self.first;
+        let reply = match self.slot(ticket) {
+            Some(Slot::Single { muted }) if is_first => {
+                if !*muted {
+                    out.extend_from_slice(bytes);
+                }
+                self.slots.pop_front();
+                self.first += 1;
+                self.pending -= 1;
+                return true;
+            }
+            Some(Slot::Single { muted }) => {
+                if *muted {
+                    Vec::new()
+                } else {
+                    bytes.to_vec()
+                }
+            }
+            Some(Slot::Pending(pending)) => {
+                let place = pending.parts.get_mut(usize::from(part)).filter(|p| p.is_empty());
+                let Some(place) = place else { return false };
+                *place = bytes.to_vec();
+                pending.missing -= 1;
+                if pending.missing > 0 {
+                    return false;
+                }
+                pending.reply()
+            }
+            Some(Slot::Ready { .. }) | None => return false,
+        };
         self.complete(ticket, reply);
         true
     }
@@ -130,8 +155,12 @@ impl ReplyQueue {
 
     /// Gives the whole reply, whatever parts are missing. Returns whether somebody waited for it.
     pub fn finish(&mut self, ticket: Ticket, reply: &[u8]) -> bool {
-        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
-        let reply = if pending.muted { Vec::new() } else { reply.to_vec() };
+        let muted = match self.slot(ticket) {
+            Some(Slot::Single { muted }) => *muted,
+            Some(Slot::Pending(pending)) => pending.muted,
+            Some(Slot::Ready { .. }) | None => return false,
+        };
+        let reply = if muted { Vec::new() } else { reply.to_vec() };
         self.complete(ticket, reply);
         true
     }
@@ -180,25 +209,26 @@ mod tests {
 
     #[test]
     fn replies_leave_in_the_order_of_requests() {
-        let mut queue = ReplyQueue::default();
+        let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
         let one = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
         queue.push(b"+B\r\n", Lsn(0));
         let two = queue.expect(Merge::Sum, 2, Protocol::Resp2, false);
-        assert!(!queue.answer(two, 1, b":2\r\n"));
-        assert!(queue.answer(two, 0, b":1\r\n"));
+        assert!(!queue.answer(two, 1, b":2\r\n", &mut out));
+        assert!(queue.answer(two, 0, b":1\r\n", &mut out));
         assert_eq!(released(&mut queue, 0), "");
-        assert!(queue.answer(one, 0, b"+A\r\n"));
-        assert_eq!(released(&mut queue, 0), "+A\r\n+B\r\n:3\r\n");
+        assert!(queue.answer(one, 0, b"+A\r\n", &mut out));
+        assert_eq!(out, b"+A\r\n");
+        assert_eq!(released(&mut queue, 0), "+B\r\n:3\r\n");
         assert!(queue.is_empty() && queue.bytes() == 0);
-        assert!(!queue.answer(one, 0, b"+late\r\n"));
+        assert!(!queue.answer(one, 0, b"+late\r\n", &mut out));
     }
 
     #[test]
     fn a_reply_waits_until_its_edit_is_safe_and_so_do_those_behind_it() {
-        let mut queue = ReplyQueue::default();
+        let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
         queue.push(b"+1\r\n", Lsn(5));
         let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
-        queue.answer(ticket, 0, b"+2\r\n");
+        queue.answer(ticket, 0, b"+2\r\n", &mut out);
         assert_eq!(released(&mut queue, 4), "");
         assert!(queue.is_gated());
         assert_eq!(released(&mut queue, 5), "+1\r\n+2\r\n");
@@ -206,22 +236,22 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_cut_short_says_what_is_there() {
-        let mut queue = ReplyQueue::default();
+        let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
         let wait = queue.expect(Merge::OnDisk { cores: 2 }, 3, Protocol::Resp2, false);
         assert!(queue.has_pending() && queue.is_pending(wait));
-        assert!(!queue.answer(wait, 0, b":1\r\n") && !queue.answer(wait, 1, b":1\r\n"));
+        assert!(!queue.answer(wait, 0, b":1\r\n", &mut out) && !queue.answer(wait, 1, b":1\r\n", &mut out));
         assert!(queue.cut_short(wait) && !queue.cut_short(wait) && !queue.has_pending());
-        assert!(!queue.answer(wait, 2, b":1\r\n"));
+        assert!(!queue.answer(wait, 2, b":1\r\n", &mut out));
         assert_eq!(released(&mut queue, 0), "*2\r\n:1\r\n:0\r\n");
     }
 
     #[test]
     fn a_muted_reply_is_awaited_and_not_sent() {
-        let mut queue = ReplyQueue::default();
+        let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
         let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, true);
         queue.push(b"+shown\r\n", Lsn(0));
         assert_eq!(released(&mut queue, 0), "");
-        queue.answer(ticket, 0, b"+muted\r\n");
+        queue.answer(ticket, 0, b"+muted\r\n", &mut out);
         assert_eq!(released(&mut queue, 0), "+shown\r\n");
     }
 }

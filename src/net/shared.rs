@@ -13,6 +13,7 @@ use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
+use crate::storage::StreamMarks;
 
 /// What the cores of one server have in common.
 pub struct Shared {
@@ -30,6 +31,8 @@ pub struct Shared {
     pub started: Instant,
     /// When it started, by the wall clock.
     pub started_at: UnixMillis,
+    /// How far each core's stream has come.
+    pub streams: Vec<Arc<StreamMarks>>,
     /// Messages to each core from outside of the cores.
     pub inboxes: Vec<Inbox<Order>>,
     /// The rest of the process.
@@ -133,6 +136,7 @@ impl Shared {
         config: Config,
         placement: Placement,
         epoch: Epoch,
+        streams: Vec<Arc<StreamMarks>>,
         inboxes: Vec<Inbox<Order>>,
         process: Process,
         started: Instant,
@@ -146,6 +150,7 @@ impl Shared {
             started,
             started_at: crate::runtime::clock::unix_millis(),
             process,
+            streams,
             settings: RwLock::new(Arc::new(Settings::of(&config))),
             settings_version: AtomicU64::new(0),
             clients: AtomicU32::new(0),

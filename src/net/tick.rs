@@ -26,6 +26,7 @@ impl Worker {
 
     /// Publishes this core's counts.
     pub(super) fn publish(&mut self) {
+        self.stats.expired += self.shard.take_expired();
         let store = self.shard.store();
         for db in Db::all() {
             self.stats.keys[usize::from(db.0)] = store.len(db) as u64;

@@ -41,6 +41,9 @@ pub struct Worker {
     /// By core: what goes there at the end of the turn.
     pub(super) outbox: Vec<Batch>,
     pub(super) answers: Vec<Answers>,
+    /// Emptied ones, to be filled again.
+    pub(super) spare_batches: Vec<Batch>,
+    pub(super) spare_answers: Vec<Answers>,
     /// By core: requests sent there and not yet answered.
     pub(super) outstanding: Vec<usize>,
     /// By core: a batch from there that cannot go on for now, and how far it has come.
@@ -104,6 +107,8 @@ impl Worker {
             endpoint,
             outbox: (0..cores).map(|_| Batch::default()).collect(),
             answers: (0..cores).map(|_| Answers::default()).collect(),
+            spare_batches: Vec::new(),
+            spare_answers: Vec::new(),
             outstanding: vec![0; cores],
             parked: (0..cores).map(|_| None).collect(),
             held: std::collections::VecDeque::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Durability;
-use crate::encoding::edit::{Edit, EncodedEdits, UnixMillis};
+use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Slot};
 use crate::storage::{Log, PartitionMarks, Space, StreamMarks};
@@ -24,6 +24,8 @@ pub struct Shard {
     /// By slot: its last edit in this epoch.
     last_edits: Vec<Lsn>,
     memory_used_up: bool,
+    /// Keys removed because their time had come, not yet taken.
+    expired: u64,
     encoded: EncodedEdits,
     scratch: Scratch,
 }
@@ -72,6 +74,7 @@ impl Shard {
             durability,
             last_edits: vec![Lsn(0); usize::from(crate::ids::SLOTS)],
             memory_used_up: false,
+            expired: 0,
             encoded: EncodedEdits::new(),
             scratch: Scratch::default(),
         }
@@ -155,10 +158,15 @@ impl Shard {
         let mut due = Vec::new();
         let complete = self.store.expired(now, budget, |db, slot, key| due.push((db, slot, key.to_vec())));
         for (db, slot, key) in due {
-            let change = crate::encoding::edit::Change::Delete(crate::encoding::edit::Removal::Expired);
+            let change = Change::Delete(Removal::Expired);
             self.commit(&[Edit::Key { db, slot, key: key.into(), change }]);
         }
         complete
+    }
+
+    /// Keys removed because their time had come, since this was last asked.
+    pub const fn take_expired(&mut self) -> u64 {
+        std::mem::replace(&mut self.expired, 0)
     }
 
     /// Puts a barrier into the log; `None` if nothing can be logged any more.
@@ -218,7 +226,10 @@ impl Shard {
     fn note_slots(&mut self, edits: &[Edit<'_>], last: Lsn) {
         for edit in edits {
             match edit {
-                Edit::Key { slot, .. } => self.last_edits[usize::from(slot.0)] = last,
+                Edit::Key { slot, change, .. } => {
+                    self.last_edits[usize::from(slot.0)] = last;
+                    self.expired += u64::from(matches!(change, Change::Delete(Removal::Expired)));
+                }
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } => {
                     let slots = self.placement.partitions().slots(*partition);
                     self.last_edits[usize::from(slots.start)..usize::from(slots.end)].fill(last);

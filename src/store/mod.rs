@@ -49,7 +49,7 @@ pub use lookahead::Sought;
 
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};
-use expiry::ExpiryCursor;
+use expiry::ExpirySearch;
 use garbage::Garbage;
 use memory::allocated;
 use slot_map::{NEVER, SlotMap, Tally};
@@ -87,7 +87,7 @@ pub struct Store {
     seed: Seed,
     /// Per partition, a time before which no key expires; see `expiry`.
     next_expiry: Vec<u64>,
-    expiry: ExpiryCursor,
+    expiry: ExpirySearch,
     garbage: Garbage,
     /// Where packed hashes are put together; kept for its room.
     scratch: Vec<u8>,
@@ -114,7 +114,7 @@ impl Store {
             clock: 0,
             seed: Seed::get(),
             next_expiry: vec![NEVER; usize::from(count)],
-            expiry: ExpiryCursor::default(),
+            expiry: ExpirySearch::default(),
             garbage: Garbage::default(),
             scratch: Vec::new(),
         }

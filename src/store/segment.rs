@@ -16,6 +16,8 @@ use super::memory::allocated;
 use super::record::Record;
 
 const PLACES: usize = 7;
+/// How many buckets ahead of the one under way have their records fetched when all are visited.
+const BUCKETS_AHEAD: usize = 4;
 const ONES: u64 = 0x0001_0101_0101_0101;
 const PASSED_ONE: u64 = 1 << 56;
 
@@ -68,6 +70,12 @@ impl Bucket {
 
     fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().flatten()
+    }
+
+    /// Hints the CPU that the records' keys and expiries are about to be read.
+    #[inline]
+    fn prefetch_records(&self) {
+        self.records().for_each(Record::prefetch_key);
     }
 }
 
@@ -237,7 +245,12 @@ impl Segment {
 
     /// Every record.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.buckets.iter().flat_map(Bucket::records)
+        self.buckets.iter().enumerate().flat_map(|(index, bucket)| {
+            if let Some(ahead) = self.buckets.get(index + BUCKETS_AHEAD) {
+                ahead.prefetch_records();
+            }
+            bucket.records()
+        })
     }
 
     /// Visits records in the order of their home buckets, those with hashes from `from` on, until at least `count` have been visited.
@@ -245,7 +258,12 @@ impl Segment {
     pub fn scan<'a>(&'a self, from: u16, count: usize, mut visit: impl FnMut(&'a Record)) -> (usize, Option<u16>) {
         let buckets = self.buckets.len();
         let mut visited = 0;
-        for start in home(from, buckets)..buckets {
+        let first = home(from, buckets);
+        self.buckets.iter().skip(first).take(BUCKETS_AHEAD).for_each(Bucket::prefetch_records);
+        for start in first..buckets {
+            if let Some(ahead) = self.buckets.get(start + BUCKETS_AHEAD) {
+                ahead.prefetch_records();
+            }
             if visited >= count {
                 return (visited, Some((start << 16).div_ceil(buckets) as u16));
             }

@@ -154,7 +154,8 @@ mod tests {
             checkpoints: Box::new(|()| CheckpointReport::default()),
         };
         let placement = Placement::new(Partitions::new(256).unwrap(), 2).unwrap();
-        let shared = Shared::new(Config::default(), placement, Epoch(7), Vec::new(), process, Instant::now());
+        let shared =
+            Shared::new(Config::default(), placement, Epoch(7), Vec::new(), Vec::new(), process, Instant::now());
         let mut core = CoreStats { appended: Lsn(12), durable: Lsn(11), mirrored: Lsn(9), ..CoreStats::default() };
         core.data_bytes = 1536;
         (core.keys[3], core.expiring[3]) = (5, 2);

@@ -22,7 +22,7 @@ use crate::net::worker::{Gate, Worker};
 use crate::store::commands::{Spec, parse};
 
 /// How often a timer looks whether its client is still there.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a client that will send no more may wait without a time-out: most likely it is gone.
 const ALONE: Duration = Duration::from_secs(60);
 
@@ -156,21 +156,16 @@ fn ask(worker: &mut Worker, origin: Origin, goal: Goal, core: CoreId, lsn: Lsn) 
 /// Gives a part of a reply of this core's own.
 fn give(worker: &mut Worker, origin: Origin) {
     if let Some(connection) = worker.connections.get_mut(origin.connection as usize)
-        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n")
+        && connection.replies.answer(origin.ticket, origin.part, b":1\r\n", &mut connection.output)
     {
         worker.unblock(origin.connection, origin.ticket);
     }
 }
 
-/// Whether a core's edits up to `lsn` are safe, as far as this core knows: what it hears of others is up to a tenth of a second old.
+/// Whether a core's edits up to `lsn` are safe.
 fn has_reached(worker: &Worker, goal: Goal, core: CoreId, lsn: Lsn) -> bool {
-    let (durable, mirrored) = if core == worker.core() {
-        let marks = worker.shard.log().marks();
-        (marks.durable(), marks.mirrored())
-    } else {
-        worker.shared.stats().get(usize::from(core.0)).map(|s| (s.durable, s.mirrored)).unwrap_or_default()
-    };
-    lsn <= if goal == Goal::OnDisk { durable } else { mirrored }
+    let marks = &worker.shared.streams[usize::from(core.0)];
+    lsn <= if goal == Goal::OnDisk { marks.durable() } else { marks.mirrored() }
 }
 
 /// Answers with what has been reached.
@@ -203,8 +198,10 @@ fn set_timer(worker: &Worker, token: Token, client: u64, ticket: Ticket, timeout
             if end.is_none() && connection.closing == Closing::AfterInput {
                 alone_since.get_or_insert(worker.now);
             }
+            // The server ends and lets its clients go.
+            let ending = connection.closing == Closing::AfterReplies;
             let given_up = alone_since.is_some_and(|since| worker.now.saturating_duration_since(since) >= ALONE);
-            if given_up || end.is_some_and(|end| end <= worker.now) {
+            if ending || given_up || end.is_some_and(|end| end <= worker.now) {
                 finish_now(worker, token, ticket);
                 worker.endpoint.bell().ring();
                 return;

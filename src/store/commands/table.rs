@@ -217,8 +217,9 @@ impl KeySpec {
     }
 }
 
-/// A command, as far as it is known without running it.
+/// A command, as far as it is known without running it. What every request needs is in the first cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Spec {
     /// Which one it is.
     pub command: Command,
@@ -230,12 +231,12 @@ pub struct Spec {
     pub flags: Flags,
     /// Where its keys stand; empty if it has none.
     pub keys: &'static [KeySpec],
+    /// The commands that its first argument can name.
+    pub subcommands: &'static [Self],
     /// Its name in small letters; a subcommand's is `parent|name`.
     pub name: &'static str,
     /// Access-control categories.
     pub categories: Categories,
-    /// The commands that its first argument can name.
-    pub subcommands: &'static [Self],
     /// Its grammar, as [`super::syntax`] reads it.
     pub syntax: &'static str,
     /// What it does, in a sentence.

@@ -90,14 +90,32 @@ const fn place(name: u128, factor: u64) -> usize {
 /// The row of the command called `name`, in any letter case.
 #[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
-    let mut word = [0; LONGEST];
-    word.get_mut(..name.len())?.copy_from_slice(name);
-    // Only letters become small letters when this bit is set, and names are letters only: no other word turns into one.
-    const SMALL: u128 = u128::from_le_bytes([0x20; LONGEST]);
-    let used = if name.is_empty() { 0 } else { u128::MAX >> (128 - 8 * name.len()) };
-    let word = (u128::from_le_bytes(word) | SMALL) & used;
+    let word = small_letters(name)?;
     let at = usize::from(PLACES[place(word, FACTOR)]);
     if NAMES.get(at) == Some(&word) { Some(SPECS[at]) } else { None }
+}
+
+/// A word as a number, its first byte lowest, capital letters turned into small ones; `None` if it is too long to be a name.
+///
+/// Only letters become small letters when their bit is set, and names are letters only: no other word turns into one.
+#[inline]
+fn small_letters(word: &[u8]) -> Option<u128> {
+    const SMALL: u128 = u128::from_le_bytes([0x20; LONGEST]);
+    // Two loads that may overlap: no loop over a length that the CPU cannot foresee.
+    let bits = if let (Some(head), Some(tail)) = (word.first_chunk(), word.last_chunk()) {
+        if word.len() > LONGEST {
+            return None;
+        }
+        let tail = u128::from(u64::from_le_bytes(*tail));
+        u128::from(u64::from_le_bytes(*head)) | tail << (8 * (word.len() - 8))
+    } else if let (Some(head), Some(tail)) = (word.first_chunk(), word.last_chunk()) {
+        let tail = u64::from(u32::from_le_bytes(*tail));
+        u128::from(u64::from(u32::from_le_bytes(*head)) | tail << (8 * (word.len() - 4)))
+    } else {
+        word.iter().rev().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+    };
+    let used = u128::MAX.checked_shr(128 - 8 * word.len() as u32).unwrap_or(0);
+    Some((bits | SMALL) & used)
 }
 
 /// The row of the command or subcommand that a request names, if the request has as many arguments as it takes.
