@@ -56,7 +56,7 @@ impl DataDir {
     pub fn discard_snapshot(&self, partition: PartitionId, bad: Installed) -> Result<(), StorageError> {
         let discarded = self.change(|manifest| {
             let is_only = manifest.generations(partition).older.is_none();
-            Ok(!(is_only && !manifest.keeps_whole_log(partition)) && manifest.discard(partition, bad))
+            Ok((!is_only || manifest.keeps_whole_log(partition)) && manifest.discard(partition, bad))
         })?;
         if discarded {
             let file = path::snapshot(&self.path, partition, bad.position);

@@ -50,8 +50,10 @@ pub(super) struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     timers: Vec<(Duration, Waker)>,
-    spawned: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    spawned: Vec<Task>,
 }
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The disk, the clock and the executor.
 #[derive(Clone)]
@@ -93,7 +95,7 @@ impl Model {
 
     /// Runs `main` and whatever is spawned until `main` is done or the time is over; what is then unfinished is dropped.
     pub(super) fn run(&self, main: impl Future<Output = ()> + 'static, until: Duration) {
-        let mut tasks: Vec<(Arc<Flag>, Pin<Box<dyn Future<Output = ()>>>)> = Vec::new();
+        let mut tasks: Vec<(Arc<Flag>, Task)> = Vec::new();
         let flag = || Arc::new(Flag(AtomicBool::new(true)));
         let main_flag = flag();
         tasks.push((main_flag.clone(), Box::pin(main)));
