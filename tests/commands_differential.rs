@@ -82,4 +82,17 @@ fn the_table_describes_commands_as_redis_does() {
         compared += 1;
     }
     assert!(compared > 90, "only {compared} commands compared");
+    // Well-formed to the last byte in both versions of the protocol, or asking would fail.
+    for protocol in ["2", "3"] {
+        ours.ask(&words(&format!("HELLO {protocol}")));
+        let count = ours.ask(&words("COMMAND COUNT")).int();
+        for all in ["COMMAND", "COMMAND INFO", "COMMAND DOCS"] {
+            let told = ours.ask(&words(all));
+            let each = if all.ends_with("DOCS") { 2 } else { 1 };
+            assert_eq!(Some((told.elements().len() / each) as i64), count, "{all}");
+        }
+        for parent in ["CLIENT", "COMMAND", "CONFIG", "MEMORY", "OBJECT"] {
+            assert!(ours.ask(&words(&format!("{parent} HELP"))).elements().len() > 2);
+        }
+    }
 }

@@ -143,6 +143,7 @@ impl Register {
     fn close(self) {
         self.master.stop();
         self.orders.iter().for_each(|o| o.send(Order::Close).unwrap());
+        until("closed", || self.cores.iter().all(JoinHandle::is_finished));
         self.cores.into_iter().for_each(|c| c.join().unwrap());
     }
 }

@@ -57,6 +57,8 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
 
     let (events, inbox_events) = channel();
+    // From here on a signal ends the server in good order, however early it comes.
+    listen_for_signals(&events)?;
     let mut config = config.clone();
     config.server.max_clients = ready.max_clients;
     let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
@@ -66,7 +68,6 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
     let process = checkpoints.process(&events, epoch);
     let shared = master.launch(epoch, started, inboxes, process)?;
-    listen_for_signals(&events)?;
     announce(&shared, started);
     let outcome = master.watch(&shared, &inbox_events);
     checkpoints.end();

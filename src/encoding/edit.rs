@@ -184,7 +184,7 @@ impl Fields<'_> {
     /// Whether the lengths add up to the bytes; iteration relies on it.
     fn is_consistent(&self) -> bool {
         let spans = self.spans.as_chunks::<SPAN>().0;
-        let total = spans.iter().map(|s| span_lengths(s)).map(|(n, v)| n as u64 + v as u64).sum::<u64>();
+        let total = spans.iter().map(span_lengths).map(|(n, v)| n as u64 + v as u64).sum::<u64>();
         total == self.bytes.len() as u64
     }
 }

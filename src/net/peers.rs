@@ -160,10 +160,16 @@ impl Worker {
         for (gate, answer) in std::mem::take(&mut self.held) {
             self.pass(gate, answer);
         }
+        let poisoned = self.shard.log().is_poisoned().is_some();
         for token in std::mem::take(&mut self.lists.gated) {
             if let Some(connection) = self.connections.get_mut(token as usize) {
                 connection.gated = false;
                 self.release(token);
+                // What such a client waits for will never be safe, and what became of it nobody knows: that is what a lost
+                // connection tells it.
+                if poisoned && self.connections.get(token as usize).is_some_and(|c| c.gated) {
+                    self.break_off(token);
+                }
             }
         }
     }
@@ -221,7 +227,7 @@ impl Worker {
 
     /// Why a client that asks for edits to be safe will never hear that they are.
     fn why_shut(&self, gate: Gate) -> Option<std::rc::Rc<str>> {
-        let (Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate else { return None };
+        let (Gate::Safe(lsn) | Gate::Durable(lsn) | Gate::Mirrored(lsn)) = gate;
         let log = self.shard.log();
         log.is_poisoned().filter(|_| lsn > log.durable())
     }

@@ -6,7 +6,7 @@
 //! | bad | good | the older one's position | start; the bad one is set aside |
 //! | bad | bad, or none but expected | – | refuse |
 //! | bad | none yet | the first edit | start, if the log still has it; otherwise refuse |
-//! | none | none | the first edit | start, if the log still has it; otherwise refuse |
+//! | none | none | the first edit that is kept | start: log is dropped only where it has no edits of a partition without snapshots |
 //!
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
 
@@ -118,28 +118,10 @@ impl Recovery<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if self.log_is_complete(partition) {
-            return Ok(());
+        match worst {
+            Some(error) if !self.manifest.keeps_whole_log(partition) => Err(error),
+            _ => Ok(()),
         }
-        Err(worst.unwrap_or_else(|| {
-            let file = self.dir.path().join("manifest.0");
-            Corruption::new(
-                &file,
-                0,
-                format!("partition {partition} has no snapshot, and its log does not begin at its first edit"),
-            )
-            .into()
-        }))
-    }
-
-    /// Whether every edit that a partition ever had is still in the log.
-    fn log_is_complete(&self, partition: PartitionId) -> bool {
-        let from_the_start = self.manifest.epochs.first().is_none_or(|e| e.epoch.0 == 1);
-        from_the_start
-            && self.manifest.epochs.iter().all(|e| {
-                let core = self.manifest.placement(e.epoch).map(|p| p.core_of(partition));
-                core.and_then(|c| e.streams.get(usize::from(c.0))).is_some_and(|s| s.first <= Lsn(1))
-            })
     }
 
     /// Fills a partition from a snapshot; everything in it is compared with what it was when it was written.

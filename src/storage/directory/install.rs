@@ -48,12 +48,17 @@ impl DataDir {
         third.map_or(Ok(()), |third| remove(&path::snapshot(&self.path, partition, third.position)))
     }
 
-    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to `aside/`.
+    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to `aside/`. It stays
+    /// where it is if without it nothing but an incomplete log is left: the next start must know that there was something.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn discard_snapshot(&self, partition: PartitionId, bad: Installed) -> Result<(), StorageError> {
-        if self.change(|manifest| Ok(manifest.discard(partition, bad)))? {
+        let discarded = self.change(|manifest| {
+            let is_only = manifest.generations(partition).older.is_none();
+            Ok((!is_only || manifest.keeps_whole_log(partition)) && manifest.discard(partition, bad))
+        })?;
+        if discarded {
             let file = path::snapshot(&self.path, partition, bad.position);
             if file.exists() {
                 self.set_aside(&file)?;

@@ -6,6 +6,8 @@
 mod epochs;
 mod install;
 mod orphans;
+#[cfg(test)]
+mod tests;
 mod truncate;
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -16,7 +16,7 @@ mod prepare;
 pub mod reader;
 mod scan;
 pub mod segment;
-mod segments;
+pub(in crate::storage) mod segments;
 pub mod tail;
 mod task;
 mod writer;
@@ -203,8 +203,12 @@ impl Log {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
 mod live_tests;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod offline;

@@ -19,7 +19,7 @@ pub(super) fn listed(dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageEr
 ///
 /// # Errors
 /// If the first of them is missing. Whether they follow each other without a gap shows when they are read.
-pub(super) fn plan(spec: &StreamSpec, from: Lsn) -> Result<Vec<(Lsn, PathBuf)>, StorageError> {
+pub(in crate::storage) fn plan(spec: &StreamSpec, from: Lsn) -> Result<Vec<(Lsn, PathBuf)>, StorageError> {
     let start = from.max(spec.first).max(Lsn(1));
     if spec.last.is_some_and(|last| last < start) {
         return Ok(Vec::new());

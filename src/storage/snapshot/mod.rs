@@ -38,6 +38,8 @@
 
 mod format;
 pub mod reader;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 pub use reader::{Section, SnapshotReader, verify};

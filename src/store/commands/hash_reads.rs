@@ -121,14 +121,19 @@ impl Plan<'_, '_, '_> {
 
     /// As many fields as asked for, each drawn from all.
     fn repeated_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
+        // A count is a number in the request, the reply is memory here: no client may ask for any amount of it.
+        const TOO_MANY: Refused = Refused::Because("ERR value is out of range");
+        const SHORTEST: u64 = "$0\r\n\r\n".len() as u64;
+        if count.saturating_mul(SHORTEST) > self.context.max_string {
+            return Err(TOO_MANY);
+        }
         let start = self.reply.written();
         self.random_head(usize::try_from(count).unwrap_or(usize::MAX), with_values);
         for _ in 0..count {
             self.random_field(hash.random_field(random.next()), with_values);
             if (self.reply.written() - start) as u64 > self.context.max_string {
-                // A count is a number in the request, the reply is memory here: no client may ask for any amount of it.
                 self.reply.take_back(start);
-                return Err(Refused::Because("ERR value is out of range"));
+                return Err(TOO_MANY);
             }
         }
         Ok(())
@@ -187,5 +192,41 @@ impl Random {
     /// A number below `end`.
     const fn below(&mut self, end: u64) -> u64 {
         ((self.next() as u128 * end as u128) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    #[test]
+    fn random_fields_are_all_drawn_and_never_twice_unless_asked_for() {
+        let mut rig = Rig::new();
+        rig.line("HSET h a 1 b 2 c 3 d 4");
+        let mut seen = [0; 4];
+        for _ in 0..400 {
+            let reply = rig.line("HRANDFIELD h 2");
+            let drawn: Vec<usize> = (0..4).filter(|n| reply.contains([" a", " b", " c", " d"][*n])).collect();
+            assert_eq!(drawn.len(), 2, "{reply}");
+            drawn.iter().for_each(|n| seen[*n] += 1);
+        }
+        assert!(seen.iter().all(|count| (120..280).contains(count)), "{seen:?}");
+        assert!(rig.line("HRANDFIELD h 9").starts_with("*4 "));
+        assert!(rig.line("HRANDFIELD h -9").starts_with("*9 "));
+        assert!(rig.line("HRANDFIELD h -2 WITHVALUES").starts_with("*4 "));
+        rig.protocol = Protocol::Resp3;
+        assert!(rig.line("HRANDFIELD h -2 WITHVALUES").starts_with("*2 *2 "));
+    }
+
+    #[test]
+    fn no_count_makes_a_reply_without_bounds() {
+        let mut rig = Rig::new();
+        rig.max_string = 10_000;
+        rig.line("HSET h field value");
+        for count in ["-9223372036854775807", "-1700", "-1000"] {
+            assert_eq!(rig.line(&format!("HRANDFIELD h {count}")), "-ERR value is out of range", "{count}");
+        }
+        assert!(rig.line("HRANDFIELD h 9223372036854775807").starts_with("*1 "));
     }
 }

@@ -31,8 +31,9 @@ impl<'a> Plan<'_, 'a, '_> {
             self.reply.int(0);
             return Ok(());
         }
+        let copy = scratch.copy_of(&entry)?;
         self.edit_first(Change::Delete(Removal::Deleted));
-        self.edit(self.context.db, to_slot, to, scratch.copy_of(&entry));
+        self.edit(self.context.db, to_slot, to, copy);
         if replace {
             self.reply.ok()
         } else {
@@ -61,7 +62,7 @@ impl<'a> Plan<'_, 'a, '_> {
         let to_slot = slot_of(to);
         let copied = match self.first() {
             Some(entry) if self.peek(to_db, to_slot, to).is_none() || replace => {
-                self.edit(to_db, to_slot, to, scratch.copy_of(&entry));
+                self.edit(to_db, to_slot, to, scratch.copy_of(&entry)?);
                 true
             }
             _ => false,
@@ -79,8 +80,9 @@ impl<'a> Plan<'_, 'a, '_> {
         let (slot, key) = (self.slot(), self.args.at(1));
         let moved = match self.first() {
             Some(entry) if self.peek(to_db, slot, key).is_none() => {
+                let copy = scratch.copy_of(&entry)?;
                 self.edit_first(Change::Delete(Removal::Deleted));
-                self.edit(to_db, slot, key, scratch.copy_of(&entry));
+                self.edit(to_db, slot, key, copy);
                 true
             }
             _ => false,
@@ -90,23 +92,74 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 }
 
+/// Largest value that is copied, in bytes, lengths of fields included: an edit has less than 2 GiB.
+const MAX_COPIED: usize = 1 << 30;
+
 impl Scratch {
     /// The change that makes another key the same as this one.
-    fn copy_of(&mut self, entry: &Entry<'_>) -> Change<'_> {
+    ///
+    /// # Errors
+    /// If the value is too large for one edit. One request cannot make such a value, but many can.
+    fn copy_of(&mut self, entry: &Entry<'_>) -> Result<Change<'_>, Refused> {
         self.clear();
         let expire_at = entry.expire_at;
         match entry.value {
             Value::String(bytes) => {
                 self.bytes.extend_from_slice(bytes);
-                Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at }
+                Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
             }
             Value::Hash(hash) => {
-                let _: ControlFlow<()> = hash.for_each(|name, value| {
-                    self.fields.push(name, value);
-                    ControlFlow::Continue(())
+                let mut room = MAX_COPIED;
+                let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
+                    Some(left) => {
+                        room = left;
+                        self.fields.push(name, value);
+                        ControlFlow::Continue(())
+                    }
+                    None => ControlFlow::Break(Refused::Because(
+                        "ERR the value is too large to be copied, renamed or moved",
+                    )),
                 });
-                Change::PutHash { fields: self.fields.fields(), expire_at }
+                match copied {
+                    ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),
+                    ControlFlow::Break(refused) => Err(refused),
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    #[test]
+    fn a_value_keeps_its_expiry_wherever_it_goes() {
+        let mut rig = Rig::new();
+        rig.line("HSET h a 1 b 2");
+        rig.line("PEXPIRE h 5000");
+        assert_eq!(rig.line("COPY h c"), ":1");
+        assert_eq!(rig.line("RENAME h r"), "+OK");
+        assert_eq!(rig.line("MOVE r 3"), ":1");
+        assert_eq!(rig.line("EXISTS h r c"), ":1");
+        assert_eq!(rig.line("PTTL c"), ":5000");
+        rig.db.0 = 3;
+        assert_eq!(rig.line("PTTL r"), ":5000");
+        assert_eq!(rig.line("HGET r b"), "$1 2");
+        assert_eq!(rig.line("HLEN r"), ":2");
+    }
+
+    #[test]
+    fn what_is_overwritten_may_have_had_its_time() {
+        let mut rig = Rig::new();
+        rig.line("SET a 1");
+        rig.line("SET b 2 PX 1");
+        rig.now += 2;
+        assert_eq!(rig.line("RENAMENX a b"), ":1");
+        assert_eq!(rig.line("GET b"), "$1 1");
+        rig.line("SET c 3 PX 1");
+        rig.now += 2;
+        assert_eq!(rig.line("COPY b c"), ":1");
+        assert_eq!(rig.line("MGET b c"), "*2 $1 1 $1 1");
     }
 }

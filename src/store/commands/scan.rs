@@ -158,3 +158,86 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::testing::Rig;
+
+    /// The next cursor and the elements of a step's reply.
+    fn step(rig: &mut Rig, request: &str) -> (String, Vec<String>) {
+        let reply = rig.line(request);
+        let words: Vec<&str> = reply.split(' ').collect();
+        let elements = words[4..].chunks(2).map(|pair| pair[1].to_owned()).collect();
+        (words[2].to_owned(), elements)
+    }
+
+    #[test]
+    fn a_walk_sees_what_is_there_all_along_while_keys_come_and_go() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new();
+        for n in 0..300 {
+            rig.line(&format!("SET stay{n} v"));
+            // Many keys of one slot, so that its table grows and shrinks under the walk.
+            rig.line(&format!("SET {{one}}stay{n} v"));
+        }
+        for _ in 0..20 {
+            let mut seen = HashSet::new();
+            let mut cursor = "0".to_owned();
+            loop {
+                let count = random.u32(1..40);
+                let (next, keys) = step(&mut rig, &format!("SCAN {cursor} COUNT {count}"));
+                seen.extend(keys);
+                for _ in 0..random.u32(..200) {
+                    let n = random.u32(..1000);
+                    let tag = if random.bool() { "{one}" } else { "" };
+                    let verb = if random.bool() { "DEL" } else { "INCR" };
+                    rig.line(&format!("{verb} {tag}go{n}"));
+                }
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+            for n in 0..300 {
+                assert!(seen.contains(&format!("stay{n}")), "seed {seed}: stay{n}");
+                assert!(seen.contains(&format!("{{one}}stay{n}")), "seed {seed}: {{one}}stay{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_is_a_cursor_and_ends_somewhere() {
+        let mut rig = Rig::new();
+        for n in 0..100 {
+            rig.line(&format!("SET k{n} v"));
+            rig.line(&format!("HSET h f{n} v"));
+        }
+        for cursor in ["18446744073709551615", "9223372036854775807", "16383", "-1", "123456789012", "4294967296"] {
+            let mut cursor = cursor.to_owned();
+            for steps in 0.. {
+                assert!(steps < 1000, "{cursor}");
+                cursor = step(&mut rig, &format!("SCAN {cursor}")).0;
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert!(rig.line(&format!("HSCAN h {cursor}")).starts_with("*2 "));
+        }
+        assert_eq!(rig.line("SCAN x"), "-ERR invalid cursor");
+    }
+
+    #[test]
+    fn keys_whose_time_has_come_are_not_told() {
+        let mut rig = Rig::new();
+        rig.line("SET gone v PX 5");
+        rig.line("SET here v");
+        rig.now += 6;
+        assert_eq!(rig.line("KEYS *"), "*1 $4 here");
+        assert_eq!(step(&mut rig, "SCAN 0 COUNT 100").1, ["here"]);
+        assert_eq!(rig.line("RANDOMKEY"), "$4 here");
+        assert_eq!(step(&mut rig, "SCAN 0 COUNT 100 TYPE hash").1, [""; 0]);
+    }
+}

@@ -1,0 +1,221 @@
+//! A data directory after a crash at any step, with strangers in it, and opened twice.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+use crate::ids::{CoreId, Epoch, PartitionId, Position, Slot};
+use crate::storage::Installed;
+use crate::storage::log::reader::StreamEnd;
+use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject, verify};
+
+const PARTITION: PartitionId = PartitionId(1);
+
+fn partitions() -> Partitions {
+    Partitions::new(4).unwrap()
+}
+
+fn open(dir: &Path) -> DataDir {
+    DataDir::open(dir, partitions()).unwrap().0
+}
+
+fn subject(data: &DataDir) -> Subject {
+    Subject { id: data.id(), partitions: partitions(), partition: PARTITION }
+}
+
+fn upload(data: &DataDir, position: Position) -> (PathBuf, Installed) {
+    let file = data.path().join(path::INCOMING).join("upload");
+    let mut writer = SnapshotWriter::create(&file, subject(data), position).unwrap();
+    let slot = Slot(partitions().slots(PARTITION).start);
+    writer.section(SectionHeader { slot, position, entries: 1, bytes: 5, digest: 77 }, b"entry").unwrap();
+    let summary = writer.finish().unwrap();
+    (file, summary.installed)
+}
+
+fn end(last: u64) -> StreamEnd {
+    StreamEnd { last: Lsn(last), sealed: false, cut: None }
+}
+
+/// Positions of the snapshots that [`live`] installs.
+fn positions() -> [Position; 3] {
+    [Position::new(Epoch(1), Lsn(5)), Position::new(Epoch(1), Lsn(12)), Position::new(Epoch(2), Lsn(3))]
+}
+
+/// Two epochs, three snapshots, and a truncation that takes the first epoch and a part of the second.
+fn live(dir: &Path) {
+    let data = open(dir);
+    let [first, second, third] = positions();
+    let stream = |epoch, core| StreamId::new(Epoch(epoch), CoreId(core));
+    data.begin_epoch(2, 4096).unwrap();
+    for position in [first, second] {
+        let (file, installed) = upload(&data, position);
+        data.install_snapshot(PARTITION, &file, installed).unwrap();
+    }
+    data.end_epoch(Epoch(1), &[end(12), end(0)]).unwrap();
+    data.begin_epoch(1, 4096).unwrap();
+    for segment in [3, 9] {
+        std::fs::write(path::segment(dir, stream(2, 0), Lsn(segment)), b"a segment").unwrap();
+    }
+    let (file, installed) = upload(&data, third);
+    data.install_snapshot(PARTITION, &file, installed).unwrap();
+    data.drop_log(&[(stream(1, 0), Lsn(13)), (stream(2, 0), Lsn(4))]).unwrap();
+}
+
+/// Run by the test below, in a process of its own that dies on the way; does nothing by itself.
+#[test]
+fn dies_on_the_way() {
+    if let Some(dir) = std::env::var_os("ROLLBOOK_TEST_DIR") {
+        live(Path::new(&dir));
+    }
+}
+
+/// What must hold after a crash at any moment of [`live`].
+fn check(dir: &Path, what: &str) {
+    let data = open(dir);
+    let manifest = data.manifest();
+    let generations = manifest.generations(PARTITION);
+    let installed: Vec<_> = [generations.older, generations.newest].into_iter().flatten().collect();
+    // The generations are two neighbours of what was installed, or the first, or none; each is there and whole.
+    let found: Vec<_> = installed.iter().map(|s| s.position).collect();
+    assert!(positions().windows(found.len().max(1)).any(|w| found.is_empty() || w == found), "{what}: {found:?}");
+    for snapshot in &installed {
+        let summary = verify(&path::snapshot(dir, PARTITION, snapshot.position), subject(&data)).unwrap();
+        assert_eq!(summary.installed, *snapshot, "{what}");
+    }
+    // Every segment is there that the manifest says is needed, and no other epoch's.
+    for (stream, record) in manifest.kept_streams() {
+        let spec = data.stream(stream).unwrap();
+        assert!(!crate::storage::log::segments::plan(&spec, record.first).unwrap().is_empty(), "{what}");
+    }
+    let epochs = file::list(&dir.join(path::LOG)).unwrap();
+    let expected: Vec<_> = manifest.epochs.iter().map(|e| format!("{:010}", e.epoch.0)).collect();
+    assert_eq!(epochs, expected, "{what}");
+    // No log is gone that the older generation does not make superfluous.
+    let oldest_kept = manifest.stream(StreamId::new(Epoch(2), CoreId(0))).map_or(Lsn(1), |r| r.first);
+    assert!(oldest_kept == Lsn(1) || found == positions()[1..], "{what}");
+    // And life goes on.
+    if let Some(open) = manifest.open_epoch() {
+        let ends: Vec<_> = open.streams.iter().map(|_| end(20)).collect();
+        data.end_epoch(open.epoch, &ends).unwrap();
+    }
+    let before = manifest.newest_epoch().map_or(Epoch(0), |e| e.epoch);
+    assert_eq!(data.begin_epoch(2, 4096).unwrap(), Epoch(before.0 + 1), "{what}");
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_the_old_or_the_new() {
+    let whole = tempfile::tempdir().unwrap();
+    live(whole.path());
+    check(whole.path(), "no crash");
+    let steps = [
+        ("manifest.copy-written", 16),
+        ("epoch.segments-made", 2),
+        ("epoch.synced", 1),
+        ("install.synced", 3),
+        ("install.moved", 3),
+        ("install.recorded", 3),
+        ("truncate.recorded", 1),
+    ];
+    for (step, times) in steps {
+        for time in 1..=times {
+            let dir = tempfile::tempdir().unwrap();
+            let died = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "storage::directory::tests::dies_on_the_way"])
+                .env("ROLLBOOK_TEST_DIR", dir.path())
+                .env("ROLLBOOK_FAILPOINT", format!("{step}:{time}"))
+                .output()
+                .unwrap();
+            assert!(!died.status.success(), "{step}:{time} was never reached");
+            check(dir.path(), &format!("{step}:{time}"));
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_one_process_and_one_number_of_partitions() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path());
+    assert!(matches!(DataDir::open(dir.path(), partitions()), Err(StorageError::InUse { .. })));
+    assert!(matches!(DataDir::open_read_only(dir.path()), Err(StorageError::InUse { .. })));
+    drop(first);
+    let other = DataDir::open(dir.path(), Partitions::new(8).unwrap());
+    assert!(matches!(other, Err(StorageError::Unusable { .. })));
+    assert!(DataDir::open_read_only(dir.path()).unwrap().is_some());
+}
+
+#[test]
+fn what_is_not_ours_is_left_and_what_belongs_to_nothing_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    live(dir.path());
+    let strangers = ["notes.txt", "log/notes.txt", "snapshots/notes.txt", "log/0000000002/00000/notes.txt"];
+    for stranger in strangers {
+        std::fs::write(dir.path().join(stranger), b"mine").unwrap();
+    }
+    let orphan = path::snapshot(dir.path(), PARTITION, Position::new(Epoch(7), Lsn(7)));
+    std::fs::write(&orphan, b"orphan").unwrap();
+    let looked = DataDir::open_read_only(dir.path()).unwrap().unwrap().1;
+    assert_eq!(looked.set_aside, std::slice::from_ref(&orphan));
+    assert!(orphan.exists());
+    let (_data, found) = DataDir::open(dir.path(), partitions()).unwrap();
+    assert_eq!(found.set_aside.len(), 1);
+    assert!(!orphan.exists() && std::fs::read(&found.set_aside[0]).unwrap() == b"orphan");
+    assert_eq!(found.unknown, looked.unknown);
+    assert!(strangers.iter().all(|stranger| dir.path().join(stranger).exists()));
+}
+
+#[test]
+fn an_epoch_with_edits_that_the_manifest_does_not_know_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = open(dir.path());
+    let old = path::MANIFESTS.map(|name| std::fs::read(dir.path().join(name)).unwrap());
+    let epoch = data.begin_epoch(1, 64 << 10).unwrap();
+    let segment = path::segment(dir.path(), StreamId::new(epoch, CoreId(0)), Lsn(1));
+    drop(data);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096] = 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for (name, bytes) in path::MANIFESTS.iter().zip(old) {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let refused = DataDir::open(dir.path(), partitions()).unwrap_err();
+    assert!(matches!(refused, StorageError::Corrupt(ref c) if c.file == segment), "{refused}");
+}
+
+#[test]
+fn data_without_a_manifest_is_not_an_empty_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    live(dir.path());
+    for name in path::MANIFESTS {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    assert!(matches!(DataDir::open(dir.path(), partitions()), Err(StorageError::Corrupt(_))));
+    assert!(matches!(DataDir::open_read_only(dir.path()), Err(StorageError::Corrupt(_))));
+}
+
+#[test]
+fn the_last_snapshot_is_not_forgotten_when_the_log_is_incomplete() {
+    let dir = tempfile::tempdir().unwrap();
+    live(dir.path());
+    let data = open(dir.path());
+    let [_, second, third] = positions();
+    let generations = data.manifest().generations(PARTITION);
+    data.discard_snapshot(PARTITION, generations.newest.unwrap()).unwrap();
+    assert!(!path::snapshot(dir.path(), PARTITION, third).exists());
+    data.discard_snapshot(PARTITION, generations.older.unwrap()).unwrap();
+    assert_eq!(data.manifest().generations(PARTITION).newest.map(|s| s.position), Some(second));
+    assert!(path::snapshot(dir.path(), PARTITION, second).exists());
+}
+
+#[test]
+fn a_snapshot_that_is_not_newer_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    live(dir.path());
+    let data = open(dir.path());
+    let before = data.manifest();
+    for position in positions() {
+        let (file, installed) = upload(&data, position);
+        data.install_snapshot(PARTITION, &file, installed).unwrap();
+        assert!(!file.exists());
+    }
+    assert_eq!(data.manifest(), before);
+}
