@@ -65,7 +65,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
     let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
-    let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
+    let checkpoints = master.start_checkpoints(arguments, &recovered, &inboxes)?;
     let process = checkpoints.process(&events, epoch);
     let shared = master.launch(epoch, started, inboxes, process)?;
     announce(&shared, started);
@@ -95,7 +95,6 @@ struct Starting {
     dir: Arc<DataDir>,
     placement: Placement,
     probed: Probed,
-    events: Sender<Event>,
     bells: Arc<[Arc<Bell>]>,
     recoveries: Receiver<(CoreId, Result<Recovery, StorageError>)>,
     launches: Vec<Sender<Launch>>,
@@ -145,7 +144,7 @@ impl Starting {
         let partitions = (0..placement.partitions().count()).map(|_| PartitionMarks::new()).collect();
         let marks = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let config = config.clone();
-        Ok(Self { config, dir, placement, probed, events, bells, recoveries, launches, threads, marks, partitions })
+        Ok(Self { config, dir, placement, probed, bells, recoveries, launches, threads, marks, partitions })
     }
 
     /// Waits until all cores have recovered.
@@ -252,7 +251,6 @@ impl Starting {
     fn start_checkpoints(
         &self,
         arguments: &Configuration,
-        epoch: Epoch,
         recovered: &[Recovery],
         inboxes: &[Inbox<Order>],
     ) -> Result<Checkpoints, Failure> {
@@ -262,7 +260,6 @@ impl Starting {
             config: &self.config,
             dir: Arc::clone(&self.dir),
             placement: self.placement,
-            epoch,
             streams: self.marks.clone(),
             partitions: Arc::clone(&self.partitions),
             last_edits,
