@@ -170,6 +170,9 @@ impl Starting {
             milliseconds = elapsed.as_millis() as u64,
             "recovered"
         );
+        for (partition, installed) in recovered.iter().flat_map(|r| &r.bad) {
+            self.dir.discard_snapshot(*partition, *installed)?;
+        }
         for (stream, end) in recovered.iter().flat_map(|r| &r.ends) {
             if let Some(cut) = &end.cut {
                 tracing::warn!(
