@@ -134,11 +134,11 @@ fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Re
         sender.send(&Message::Ping)?;
         let Message::Ping = receiver.message()? else { return Err(LinkError::OutOfTurn) };
         // In small steps, so that the end of a session is not a second late.
-        for _ in 0..20 {
+        for _ in 0..10 {
             if session.is_over() {
                 break;
             }
-            thread::sleep(HEARTBEAT / 20);
+            thread::sleep(HEARTBEAT / 10);
         }
     }
     Ok(())
@@ -161,7 +161,7 @@ fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError
         let uploading: Vec<_> = (0..upload::THREADS).map(|_| scope.spawn(upload)).collect();
         let followed = follow_all(session, &present, mirror);
         session.end();
-        let uploaded: Result<(), LinkError> = uploading.into_iter().map(joined).collect();
+        let uploaded = uploading.into_iter().try_for_each(joined);
         // The streams' own reason says more than that the session was ended because of it.
         match followed {
             Err(SessionError::Follow(FollowError::Link(LinkError::Closed))) | Ok(()) => Ok(uploaded?),

@@ -9,7 +9,7 @@
 //! | upload | `Hello`, then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
 //! | download | `Hello`, then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
-//! At any point the master may answer with a [`Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
+//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
 //!
 //! | module | what it is |
 //! |---|---|
