@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::clock::Clock;
 use super::protocol::codec::{Builder, MessageError};
 use super::protocol::wire::{Inbox, Kind, WireError, header};
 use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, SILENCE};
@@ -79,6 +80,8 @@ pub struct Receiver {
     socket: TcpStream,
     inbox: Inbox,
     limit: usize,
+    /// When the next message must be here, whatever trickles in until then.
+    deadline: Option<(Clock, Duration)>,
 }
 
 /// Makes a connection's two halves. Small messages leave at once, dead peers are noticed.
@@ -92,7 +95,7 @@ pub fn open(socket: TcpStream) -> io::Result<(Sender, Receiver)> {
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     let sender = Sender { socket: socket.try_clone()?, builder: Builder::default() };
-    Ok((sender, Receiver { socket, inbox: Inbox::default(), limit: HELLO_LIMIT }))
+    Ok((sender, Receiver { socket, inbox: Inbox::default(), limit: HELLO_LIMIT, deadline: None }))
 }
 
 impl Sender {
@@ -142,11 +145,17 @@ impl Receiver {
         self.limit = BODY_LIMIT;
     }
 
-    /// How long [`Self::next`] waits for a sign of life; `None` is forever (until [`Links::shut`]).
+    /// What comes next must be here as a whole within this time, so that a stranger cannot hold the connection by the byte.
+    pub fn set_deadline(&mut self, time: Duration) {
+        self.deadline = Some((Clock::start(), time));
+    }
+
+    /// How long [`Self::next`] waits for a sign of life; `None` is forever (until [`Links::shut`]). Ends a deadline.
     ///
     /// # Errors
     /// If the socket does not take the setting.
     pub fn set_patience(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        self.deadline = None;
         self.socket.set_read_timeout(patience)
     }
 
@@ -156,6 +165,13 @@ impl Receiver {
     /// If the connection fails or is silent for too long, or if what came is a refusal or makes no sense.
     pub fn next(&mut self) -> Result<Received<'_>, LinkError> {
         while !self.inbox.is_ready(self.limit)? {
+            if let Some((clock, time)) = self.deadline {
+                let left = time.saturating_sub(clock.now());
+                if left.is_zero() {
+                    return Err(LinkError::Silent);
+                }
+                self.socket.set_read_timeout(Some(left))?;
+            }
             match self.socket.read(self.inbox.space()) {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(count) => self.inbox.filled(count),
@@ -232,4 +248,73 @@ pub fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<(Sender, R
         }
     }
     Err(last.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn pair() -> (TcpStream, (Sender, Receiver)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (one, open(listener.accept().unwrap().0).unwrap())
+    }
+
+    #[test]
+    fn a_message_that_comes_by_the_byte_does_not_outlast_its_deadline() {
+        let (mut stranger, (_, mut receiver)) = pair();
+        let dripping = thread::spawn(move || {
+            let header = header(Kind::Message, &[0; 1000]);
+            header.iter().chain(&[0; 1000]).all(|byte| {
+                thread::sleep(Duration::from_millis(20));
+                stranger.write_all(&[*byte]).is_ok()
+            })
+        });
+        receiver.set_deadline(Duration::from_millis(200));
+        assert!(matches!(receiver.next(), Err(LinkError::Silent)));
+        drop(receiver);
+        assert!(!dripping.join().unwrap(), "the connection is closed");
+    }
+
+    #[test]
+    fn runs_and_messages_arrive_in_order_however_long() {
+        let (one, (_, mut receiver)) = pair();
+        let (mut sender, other_half) = open(one).unwrap();
+        receiver.trust();
+        let log: Vec<u8> = (0..5_000_000u32).map(|n| n as u8).collect();
+        let sent = log.clone();
+        let sending = thread::spawn(move || {
+            sender.send(&Message::Ping).unwrap();
+            sender.send_log(&sent).unwrap();
+            sender.refuse(Reason::Busy, "enough");
+        });
+        assert!(matches!(receiver.next(), Ok(Received::Message(Message::Ping))));
+        let mut got = Vec::new();
+        let refused = loop {
+            match receiver.next() {
+                Ok(Received::Log(run)) => got.extend_from_slice(run),
+                other => break other.map(|_| ()),
+            }
+        };
+        assert!(got == log && matches!(refused, Err(LinkError::Refused { reason: Reason::Busy, .. })));
+        sending.join().unwrap();
+        drop(other_half);
+        assert!(matches!(receiver.next(), Err(LinkError::Closed)));
+    }
+
+    #[test]
+    fn a_session_that_was_ended_frees_its_waiters_and_takes_no_new_connection() {
+        let (_other, (_, mut receiver)) = pair();
+        let (_another, (_, mut late)) = pair();
+        let links = std::sync::Arc::new(Links::default());
+        links.add(&receiver).unwrap();
+        receiver.set_patience(None).unwrap();
+        let waiting = thread::spawn(move || receiver.next().map(|_| ()));
+        links.shut();
+        assert!(matches!(waiting.join().unwrap(), Err(LinkError::Closed)));
+        links.add(&late).unwrap();
+        assert!(matches!(late.next(), Err(LinkError::Closed)));
+    }
 }

@@ -72,7 +72,7 @@ fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr) {
 
 /// Hears the hello and serves the role.
 fn admit(shared: &Arc<Shared>, mut sender: Sender, mut receiver: Receiver, peer: IpAddr) -> Result<(), LinkError> {
-    receiver.set_patience(Some(HELLO_TIMEOUT))?;
+    receiver.set_deadline(HELLO_TIMEOUT);
     let (role, node, session) = {
         let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
         if let Err((reason, text)) = check(shared, &hello, peer) {
@@ -100,11 +100,23 @@ fn admit(shared: &Arc<Shared>, mut sender: Sender, mut receiver: Receiver, peer:
     let ended = match role {
         Role::Control => Ok(()),
         Role::Stream => feed::serve(shared, sender, receiver, &links),
-        Role::Upload => upload::serve(shared, sender, receiver),
-        Role::Download => download::serve(shared, sender, receiver),
+        Role::Upload => {
+            yield_to_others();
+            upload::serve(shared, sender, receiver)
+        }
+        Role::Download => {
+            yield_to_others();
+            download::serve(shared, sender, receiver)
+        }
     };
     // How a connection fails after its session has ended is no news.
     if links.are_shut() { Ok(()) } else { ended }
+}
+
+/// Snapshots can wait, clients cannot: this thread takes CPU time that nobody else of the process wants.
+fn yield_to_others() {
+    // On Linux this is about the thread. Where it is not allowed, nothing is lost.
+    let _ = rustix::process::nice(10);
 }
 
 fn check(shared: &Shared, hello: &Hello<'_>, peer: IpAddr) -> Result<(), (Reason, &'static str)> {

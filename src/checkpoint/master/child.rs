@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A child that lived so long was well: the next one is started at once.
 const WELL: Duration = Duration::from_secs(30);
 /// How often a running child is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a child may take to end when asked; it holds nothing that is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 

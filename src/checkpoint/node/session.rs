@@ -134,11 +134,11 @@ fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Re
         sender.send(&Message::Ping)?;
         let Message::Ping = receiver.message()? else { return Err(LinkError::OutOfTurn) };
         // In small steps, so that the end of a session is not a second late.
-        for _ in 0..20 {
+        for _ in 0..10 {
             if session.is_over() {
                 break;
             }
-            thread::sleep(HEARTBEAT / 20);
+            thread::sleep(HEARTBEAT / 10);
         }
     }
     Ok(())
