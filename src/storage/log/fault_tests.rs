@@ -265,3 +265,20 @@ fn reading_can_begin_anywhere() {
         assert_eq!(place, Some((log.path(next.segment), next.offset)));
     }
 }
+
+#[test]
+fn the_late_writes_of_a_killed_process_are_waited_for() {
+    let log = killed();
+    let last = *log.frames.last().unwrap();
+    let bytes = std::fs::read(log.path(last.segment)).unwrap();
+    log.write_at(last.segment, last.offset, &[0; BLOCK]);
+    // The kernel keeps a killed process's file, and with it the lock, until its last write has landed.
+    let file = OpenOptions::new().write(true).open(log.path(last.segment)).unwrap();
+    file.lock().unwrap();
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        file.write_all_at(&bytes[last.offset as usize..][..BLOCK], last.offset).unwrap();
+    });
+    assert_eq!(read(&spec(&log)), Ok(end(last.last.0)));
+    late.join().unwrap();
+}
