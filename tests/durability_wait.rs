@@ -124,6 +124,20 @@ fn wait_with_a_node_confirms_it() {
 }
 
 #[test]
+fn a_checkpoint_and_the_node_do_not_wait_for_the_flush() {
+    let home = Home::with_node().set("log.durability", "async").set("log.flush_interval_ms", "60000");
+    let mut server = home.start();
+    server.node();
+    let mut conn = server.connect();
+    let start = Instant::now();
+    conn.call("SET key value");
+    assert_eq!(conn.call("WAIT 1 50000").int(), 1);
+    conn.call("SET key other");
+    assert_eq!(conn.call("SAVE").text(), "OK");
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
 fn wait_does_not_count_a_node_that_sleeps() {
     let (_home, mut server) = with_node();
     let node = server.node();

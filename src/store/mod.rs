@@ -27,6 +27,8 @@ mod hash;
 mod head;
 mod lookahead;
 mod memory;
+#[cfg(test)]
+mod model;
 mod packed;
 mod placement;
 mod prefetch;

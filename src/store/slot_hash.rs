@@ -42,6 +42,7 @@ impl SlotMap {
             Some(table) => set_in_table(key.digest, table, fields.iter()),
             None => set_in_packed(key, record, fields, tools),
         };
+        record.touch(tools.clock);
         tools.tally.memory += memory_of(record) as isize - before as isize;
         self.digest = self.digest.wrapping_add(delta);
         Ok(())
@@ -56,6 +57,7 @@ impl SlotMap {
             Stored::PackedHash(_) => remove_from_packed(key.digest, record, fields, tools.scratch),
             Stored::TableHash(_) => remove_from_table(key.digest, record, fields),
         };
+        record.touch(tools.clock);
         tools.tally.memory += memory_of(record) as isize - before as isize;
         self.digest = self.digest.wrapping_add(delta);
         if left == 0 {

@@ -193,6 +193,7 @@ impl SlotMap {
         if let Some(string) = record.bytes_mut() {
             string[offset..end].copy_from_slice(bytes);
         }
+        record.touch(tools.clock);
         tools.tally.memory += record.memory() as isize - old_memory as isize;
         let after = key.digest.string_part(record.bytes(), start, end);
         self.exchange(before, after);
@@ -204,6 +205,7 @@ impl SlotMap {
         let record = self.table.find_mut(key.hash, key.bytes).ok_or(MISSING)?;
         let (old_memory, before) = (record.memory(), record.expire_at());
         record.set_expire_at(expire_at);
+        record.touch(tools.clock);
         tools.tally.memory += record.memory() as isize - old_memory as isize;
         self.exchange(key.digest.expiry(before), key.digest.expiry(expire_at));
         self.note_expiry(tools.tally, before, expire_at);

@@ -97,12 +97,14 @@ fn admit(shared: &Arc<Shared>, mut sender: Sender, mut receiver: Receiver, peer:
     links.add(&receiver)?;
     // Whether the node lives is the control connection's business; when it ends, so do the others.
     receiver.set_patience(None)?;
-    match role {
+    let ended = match role {
         Role::Control => Ok(()),
         Role::Stream => feed::serve(shared, sender, receiver, &links),
         Role::Upload => upload::serve(shared, sender, receiver),
         Role::Download => download::serve(shared, sender, receiver),
-    }
+    };
+    // How a connection fails after its session has ended is no news.
+    if links.are_shut() { Ok(()) } else { ended }
 }
 
 fn check(shared: &Shared, hello: &Hello<'_>, peer: IpAddr) -> Result<(), (Reason, &'static str)> {
@@ -152,7 +154,9 @@ fn control(
         state.policy.node_down(shared.clock.now());
         state.counters.node_down();
         drop(state);
-        tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
+        if !shared.is_stopping() {
+            tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
+        }
     }
     ended
 }

@@ -39,12 +39,14 @@ pub(super) fn serve(
         let (shared, links) = (shared.clone(), links.clone());
         let listen = move || {
             let ended = hear(&shared, stream, &mut receiver);
+            let was_over = links.are_shut();
             // The feeding half has no one to feed any more. Only ended streams end without the session.
             if stream.epoch == shared.epoch {
                 links.shut();
             }
             if let Err(e) = ended
                 && !matches!(e, LinkError::Closed)
+                && !was_over
                 && !shared.is_stopping()
             {
                 tracing::info!(%stream, "checkpoint node: {e}");

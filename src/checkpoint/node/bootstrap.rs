@@ -137,7 +137,7 @@ fn download(
         return Err(LinkError::OutOfTurn.into());
     };
     let own = &session.node.own;
-    let temporary = own.temporary(partition)?;
+    let temporary = own.temporary(partition, position)?;
     let disk = |e| SessionError::Own(io_error(&temporary, "cannot write", e));
     let mut file = File::create(&temporary).map_err(disk)?;
     let (mut have, mut crc) = (0, crc32fast::Hasher::new());

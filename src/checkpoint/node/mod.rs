@@ -132,6 +132,7 @@ struct Node {
     options: Options,
     own: OwnDir,
     outbox: Outbox,
+    throttle: Mutex<Throttle>,
     clock: Clock,
     stop: Stop,
     /// Tells this process from every other node.
@@ -144,15 +145,15 @@ struct Node {
 /// If it makes no sense to try again.
 pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
     let own = OwnDir::open(&options.dir)?;
-    let mut throttle = Throttle::new(options.upload_bytes_per_second);
+    let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
     let number = fastrand::u64(..);
-    let node = Node { options, own, outbox: Outbox::default(), clock: Clock::start(), stop, number };
+    let node = Node { options, own, outbox: Outbox::default(), throttle, clock: Clock::start(), stop, number };
     let mut mirror: Option<Part> = None;
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     while !node.is_done() {
         let started = node.clock.now();
-        let ended = session::run(&node, &mut mirror, &mut throttle);
+        let ended = session::run(&node, &mut mirror);
         if node.is_done() {
             break;
         }
@@ -186,6 +187,11 @@ fn say(said: &mut String, error: &SessionError) {
 impl Node {
     fn is_done(&self) -> bool {
         self.stop.is_stopped() || self.options.parent.is_some_and(|parent| !parent.is_here())
+    }
+
+    /// How long to wait before `bytes` may be uploaded.
+    fn delay(&self, bytes: usize) -> Duration {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(bytes, self.clock.now())
     }
 
     fn sleep(&self, time: Duration) {

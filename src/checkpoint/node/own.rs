@@ -4,7 +4,7 @@
 //! LOCK                                    locked by the process that has the directory
 //! mirror-of                               id of the master's data directory
 //! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>, as in a data directory
-//! *.tmp                                   being written; of no use after a crash
+//! snapshots/00017/….snap.tmp              being written; of no use after a crash
 //! ```
 //!
 //! Everything here can be made again from the master. Nothing but what this module wrote is ever removed.
@@ -17,6 +17,9 @@ use super::NodeError;
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{PartitionId, Position};
 use crate::storage::{StorageError, path};
+
+/// What the name of a file ends with that is being written.
+const TEMPORARY: &str = ".tmp";
 
 /// The open directory, locked until it is dropped.
 #[derive(Debug)]
@@ -84,14 +87,14 @@ impl OwnDir {
         path::snapshot(&self.path, partition, position)
     }
 
-    /// Where a snapshot of a partition is written or downloaded, before [`Self::keep`]. Its directory is there.
+    /// Where the snapshot at `position` is written or downloaded, before [`Self::keep`]. Its directory is there.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn temporary(&self, partition: PartitionId) -> Result<PathBuf, StorageError> {
+    pub fn temporary(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
         let dir = path::partition(&self.path, partition);
         fs::create_dir_all(&dir).map_err(|e| io_error(&dir, "cannot make", e))?;
-        Ok(dir.join("snapshot.tmp"))
+        Ok(dir.join(format!("{}{TEMPORARY}", path::snapshot_name(position))))
     }
 
     /// The whole and synced file [`Self::temporary`] becomes the snapshot at `position`; older ones go.
@@ -101,12 +104,23 @@ impl OwnDir {
     /// # Errors
     /// If the disk fails.
     pub fn keep(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
-        let (from, to) = (self.temporary(partition)?, self.snapshot(partition, position));
+        let (from, to) = (self.temporary(partition, position)?, self.snapshot(partition, position));
         fs::rename(&from, &to).map_err(|e| io_error(&to, "cannot move a snapshot to", e))?;
-        for older in self.snapshots(partition).into_iter().filter(|p| *p < position) {
-            self.remove(partition, older);
-        }
+        self.remove_before(partition, position);
         Ok(to)
+    }
+
+    /// Removes snapshots before `position`, and what is left of attempts to write such.
+    fn remove_before(&self, partition: PartitionId, position: Position) {
+        for entry in fs::read_dir(path::partition(&self.path, partition)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let snapshot = path::parse_snapshot(name.strip_suffix(TEMPORARY).unwrap_or(&name));
+            if snapshot.is_some_and(|at| at < position) {
+                // If that fails, it will be tried at the next occasion.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Removes a snapshot that is bad or not needed any more. If that fails, it will be tried at the next occasion.
@@ -151,14 +165,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let own = OwnDir::open(&dir.path().join("node")).unwrap();
         let partition = PartitionId(3);
-        let stranger = own.temporary(partition).unwrap().with_file_name("notes.txt");
-        fs::write(&stranger, "mine").unwrap();
+        let at = |lsn| Position::new(Epoch(1), Lsn(lsn));
+        let [interrupted, under_way] = [7, 11].map(|lsn| own.temporary(partition, at(lsn)).unwrap());
+        let stranger = interrupted.with_file_name("notes.txt");
+        [&stranger, &interrupted, &under_way].into_iter().for_each(|f| fs::write(f, "mine").unwrap());
         for lsn in [5, 9] {
-            fs::write(own.temporary(partition).unwrap(), "snapshot").unwrap();
-            own.keep(partition, Position::new(Epoch(1), Lsn(lsn))).unwrap();
+            fs::write(own.temporary(partition, at(lsn)).unwrap(), "snapshot").unwrap();
+            own.keep(partition, at(lsn)).unwrap();
         }
-        assert_eq!(own.snapshots(partition), [Position::new(Epoch(1), Lsn(9))]);
-        assert!(stranger.exists());
+        assert_eq!(own.snapshots(partition), [at(9)]);
+        assert!(stranger.exists() && under_way.exists() && !interrupted.exists());
         assert_eq!(own.snapshots(PartitionId(4)), []);
     }
 }

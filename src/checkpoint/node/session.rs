@@ -7,7 +7,6 @@ use std::thread;
 use super::follow::{FollowError, follow};
 use super::mirror::Part;
 use super::plan::{Leg, Terms};
-use super::throttle::Throttle;
 use super::{Node, NodeError, bootstrap, upload};
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::{HEARTBEAT, Hello, Message, Role, SILENCE, VERSION};
@@ -92,7 +91,7 @@ impl Session<'_> {
 }
 
 /// Opens a session and runs it to its end.
-pub(super) fn run(node: &Node, mirror: &mut Option<Part>, throttle: &mut Throttle) -> Result<(), SessionError> {
+pub(super) fn run(node: &Node, mirror: &mut Option<Part>) -> Result<(), SessionError> {
     let links = Arc::new(Links::default());
     node.stop.watch(&links);
     let (mut sender, mut receiver) = node.connect()?;
@@ -121,7 +120,7 @@ pub(super) fn run(node: &Node, mirror: &mut Option<Part>, throttle: &mut Throttl
                 tracing::debug!("control connection: {e}");
             }
         });
-        let ended = catch_up(session, &mut whole, throttle);
+        let ended = catch_up(session, &mut whole);
         session.end();
         *mirror = Some(whole);
         ended
@@ -145,7 +144,7 @@ fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Re
     Ok(())
 }
 
-fn catch_up(session: &Session<'_>, mirror: &mut Part, throttle: &mut Throttle) -> Result<(), SessionError> {
+fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
     bootstrap::prepare(session, mirror)?;
     let positions: Vec<_> = mirror.partitions().map(|p| mirror.position(p)).collect();
     let mut epochs = session.terms.legs(&positions);
@@ -154,14 +153,15 @@ fn catch_up(session: &Session<'_>, mirror: &mut Part, throttle: &mut Throttle) -
         follow_all(session, &legs, mirror)?;
     }
     thread::scope(|scope| {
-        let uploading = scope.spawn(|| {
-            let ended = upload::run(session, throttle);
+        let upload = || {
+            let ended = upload::run(session);
             session.end();
             ended
-        });
+        };
+        let uploading: Vec<_> = (0..upload::THREADS).map(|_| scope.spawn(upload)).collect();
         let followed = follow_all(session, &present, mirror);
         session.end();
-        let uploaded = joined(uploading);
+        let uploaded: Result<(), LinkError> = uploading.into_iter().map(joined).collect();
         // The streams' own reason says more than that the session was ended because of it.
         match followed {
             Err(SessionError::Follow(FollowError::Link(LinkError::Closed))) | Ok(()) => Ok(uploaded?),

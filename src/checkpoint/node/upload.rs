@@ -1,4 +1,4 @@
-//! Writes captured states to snapshot files and uploads them, one after the other, below the configured rate.
+//! Writes captured states to snapshot files and uploads them, below the configured rate.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,13 +8,15 @@ use super::capture::Capture;
 use super::outbox::{Item, Ready};
 use super::own::io_error;
 use super::session::Session;
-use super::throttle::Throttle;
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{CHUNK, HEARTBEAT, Message, Offer, Reason, Role};
 use crate::storage::{Installed, StorageError};
 
+/// Threads that do so at a time: while one waits for the disk, here or there, others go on.
+pub(super) const THREADS: usize = 3;
+
 /// Uploads what comes into the outbox until the session ends.
-pub(super) fn run(session: &Session<'_>, throttle: &mut Throttle) -> Result<(), LinkError> {
+pub(super) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     let (mut sender, mut receiver) = session.connect(Role::Upload)?;
     let outbox = &session.node.outbox;
     while !session.is_over() {
@@ -31,7 +33,7 @@ pub(super) fn run(session: &Session<'_>, throttle: &mut Throttle) -> Result<(), 
                 }
             },
         };
-        match upload(session, ready, throttle, &mut sender, &mut receiver) {
+        match upload(session, ready, &mut sender, &mut receiver) {
             Ok(()) => {}
             Err(LinkError::Refused { reason, text }) => refused(session, ready, reason, &text),
             Err(e) => {
@@ -45,19 +47,14 @@ pub(super) fn run(session: &Session<'_>, throttle: &mut Throttle) -> Result<(), 
 
 fn write(session: &Session<'_>, capture: &Capture) -> Result<Ready, StorageError> {
     let own = &session.node.own;
-    let file = capture.write(&own.temporary(capture.partition)?, session.subject(capture.partition))?;
+    let file =
+        capture.write(&own.temporary(capture.partition, capture.position)?, session.subject(capture.partition))?;
     own.keep(capture.partition, capture.position)?;
     Ok(Ready { partition: capture.partition, file })
 }
 
 /// Offers a snapshot and sends of it what the master asks for.
-fn upload(
-    session: &Session<'_>,
-    ready: Ready,
-    throttle: &mut Throttle,
-    sender: &mut Sender,
-    receiver: &mut Receiver,
-) -> Result<(), LinkError> {
+fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
     let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
     let path = session.node.own.snapshot(partition, position);
     let file = match File::open(&path) {
@@ -78,7 +75,7 @@ fn upload(
         };
         chunk.resize(usize::try_from(bytes - offset).unwrap_or(CHUNK).min(CHUNK), 0);
         file.read_exact_at(&mut chunk, offset)?;
-        thread::sleep(throttle.delay(chunk.len(), session.node.clock.now()));
+        thread::sleep(session.node.delay(chunk.len()));
         sender.send(&Message::Chunk { offset, bytes: (&chunk[..]).into() })?;
     }
 }
