@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use self::checkpoints::Checkpoints;
@@ -46,6 +46,8 @@ enum Event {
 /// If the server cannot start, or a core fails.
 pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
+    // A file that may not grow is an error like a full disk, not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let dir = open(config)?;
     let probed = probe::probe(dir.path())?;
     tracing::info!(
@@ -65,7 +67,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
     let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
-    let checkpoints = master.start_checkpoints(arguments, epoch, &recovered, &inboxes)?;
+    let checkpoints = master.start_checkpoints(arguments, &recovered, &inboxes)?;
     let process = checkpoints.process(&events, epoch);
     let shared = master.launch(epoch, started, inboxes, process)?;
     announce(&shared, started);
@@ -95,7 +97,6 @@ struct Starting {
     dir: Arc<DataDir>,
     placement: Placement,
     probed: Probed,
-    events: Sender<Event>,
     bells: Arc<[Arc<Bell>]>,
     recoveries: Receiver<(CoreId, Result<Recovery, StorageError>)>,
     launches: Vec<Sender<Launch>>,
@@ -145,7 +146,7 @@ impl Starting {
         let partitions = (0..placement.partitions().count()).map(|_| PartitionMarks::new()).collect();
         let marks = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let config = config.clone();
-        Ok(Self { config, dir, placement, probed, events, bells, recoveries, launches, threads, marks, partitions })
+        Ok(Self { config, dir, placement, probed, bells, recoveries, launches, threads, marks, partitions })
     }
 
     /// Waits until all cores have recovered.
@@ -171,6 +172,9 @@ impl Starting {
             milliseconds = elapsed.as_millis() as u64,
             "recovered"
         );
+        for (partition, installed) in recovered.iter().flat_map(|r| &r.bad) {
+            self.dir.discard_snapshot(*partition, *installed)?;
+        }
         for (stream, end) in recovered.iter().flat_map(|r| &r.ends) {
             if let Some(cut) = &end.cut {
                 tracing::warn!(
@@ -252,7 +256,6 @@ impl Starting {
     fn start_checkpoints(
         &self,
         arguments: &Configuration,
-        epoch: Epoch,
         recovered: &[Recovery],
         inboxes: &[Inbox<Order>],
     ) -> Result<Checkpoints, Failure> {
@@ -262,7 +265,6 @@ impl Starting {
             config: &self.config,
             dir: Arc::clone(&self.dir),
             placement: self.placement,
-            epoch,
             streams: self.marks.clone(),
             partitions: Arc::clone(&self.partitions),
             last_edits,

@@ -198,7 +198,10 @@ impl Server {
                         ReceiveEnd::Paused if wanted => worker.lists.resume.push(token),
                         ReceiveEnd::Paused => worker.touch(token),
                         ReceiveEnd::Closed => worker.end_of_input(token),
-                        ReceiveEnd::Broken(_) => worker.break_off(token),
+                        ReceiveEnd::Broken(error) => {
+                            tracing::debug!(%error, "a connection broke");
+                            worker.break_off(token);
+                        }
                     }
                     worker.touch(token);
                 }

@@ -15,6 +15,9 @@ impl Worker {
     /// What comes round ten times a second. Returns whether it is done; otherwise there is more, after other tasks had their turn.
     pub(super) fn tick(&mut self) -> bool {
         self.begin_turn();
+        // The disk may be full since they began to wait; they are then refused.
+        self.retry_stalled();
+        self.receive_messages();
         let complete = self.shard.expire(self.wall, EXPIRY_SLICE);
         if complete {
             self.drop_silent_clients();

@@ -11,6 +11,7 @@
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::replica::{Place, Replica};
@@ -28,6 +29,8 @@ pub struct Recovered {
     pub places: Vec<Place>,
     /// The streams that were read, and where they end.
     pub ends: Vec<(StreamId, StreamEnd)>,
+    /// Snapshots that proved bad and were done without. They are still in the manifest: nothing is changed unless all cores recover.
+    pub bad: Vec<(PartitionId, Installed)>,
     /// What was read.
     pub tally: Tally,
 }
@@ -80,14 +83,15 @@ pub fn recover(dir: &DataDir, placement: Placement, core: CoreId) -> Result<Reco
         tally: Tally::default(),
         manifest,
         ends: Vec::new(),
+        bad: Vec::new(),
     };
     for partition in owned.clone().map(PartitionId) {
         recovery.load_newest_good(partition)?;
     }
     recovery.replay_all()?;
-    let Recovery { replica, tally, ends, .. } = recovery;
+    let Recovery { replica, tally, ends, bad, .. } = recovery;
     let places = owned.filter_map(|p| replica.place(PartitionId(p))).collect();
-    Ok(Recovered { store: replica.into_store(), places, ends, tally })
+    Ok(Recovered { store: replica.into_store(), places, ends, bad, tally })
 }
 
 struct Recovery<'a> {
@@ -96,6 +100,7 @@ struct Recovery<'a> {
     replica: Replica,
     tally: Tally,
     ends: Vec<(StreamId, StreamEnd)>,
+    bad: Vec<(PartitionId, Installed)>,
 }
 
 impl Recovery<'_> {
@@ -112,7 +117,7 @@ impl Recovery<'_> {
                     tracing::error!(%partition, %error, "a snapshot is bad; an older one and a longer log are used");
                     self.replica.reset(partition);
                     self.tally.bad_snapshots += 1;
-                    self.dir.discard_snapshot(partition, installed)?;
+                    self.bad.push((partition, installed));
                     worst = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -128,7 +133,7 @@ impl Recovery<'_> {
     fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
         let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
         let file = path::snapshot(self.dir.path(), partition, installed.position);
-        let mut reader = SnapshotReader::open(&file, subject)?;
+        let mut reader = SnapshotReader::open(&file, subject).map_err(|e| missing_is_damage(e, &file))?;
         while let Some(section) = reader.next()? {
             let header = section.header;
             let damaged = |why: String| StorageError::from(Corruption::new(&file, 0, why));
@@ -213,5 +218,15 @@ impl Recovery<'_> {
             self.ends.push((stream, end.clone()));
         }
         Ok(())
+    }
+}
+
+/// A snapshot that the manifest names and that is not there is as bad as a damaged one.
+fn missing_is_damage(error: StorageError, file: &Path) -> StorageError {
+    match error {
+        StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            Corruption::new(file, 0, "the snapshot is missing").into()
+        }
+        other => other,
     }
 }

@@ -121,10 +121,11 @@ impl Shard {
         }
     }
 
-    /// Whether a write would have to wait for the disk.
+    /// Whether a write has to wait until the disk has caught up. One that would wait in vain (the disk is full, or has failed) is to be
+    /// executed all the same: it is refused.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.log.is_full()
+        self.log.is_full() && self.log.space() == Space::Enough && self.log.is_poisoned().is_none()
     }
 
     /// Executes a command whose keys are all this core's.
@@ -189,7 +190,7 @@ impl Shard {
         let frees = !spec.flags.contains(Flags::DENYOOM);
         match self.log.space() {
             Space::Enough => {}
-            Space::Reserve if frees => {}
+            Space::Reserve if frees && !self.log.is_full() => {}
             _ => return Some("MISCONF the disk is full, so writes are refused until there is space".into()),
         }
         (self.memory_used_up && !frees).then(|| OUT_OF_MEMORY.into())

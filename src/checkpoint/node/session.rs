@@ -161,7 +161,7 @@ fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError
         let uploading: Vec<_> = (0..upload::THREADS).map(|_| scope.spawn(upload)).collect();
         let followed = follow_all(session, &present, mirror);
         session.end();
-        let uploaded: Result<(), LinkError> = uploading.into_iter().map(joined).collect();
+        let uploaded: Result<(), LinkError> = uploading.into_iter().try_for_each(joined);
         // The streams' own reason says more than that the session was ended because of it.
         match followed {
             Err(SessionError::Follow(FollowError::Link(LinkError::Closed))) | Ok(()) => Ok(uploaded?),

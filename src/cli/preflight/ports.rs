@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -15,6 +16,9 @@ use crate::config::{Config, NodeMode};
 
 /// Connections that may wait to be accepted, per listener; the kernel's `somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
+/// How long a port may be taken by a server that has been killed.
+const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(10);
 
 /// Whether this machine has the addresses. Any port will do for that.
 pub(super) fn addresses(loaded: &Loaded) -> Vec<Finding> {
@@ -37,7 +41,7 @@ pub(super) fn free(config: &Config) -> Vec<Finding> {
     ));
     let clients = |address: &IpAddr| ("port", "server.port", SocketAddr::new(*address, config.server.port));
     let all = config.server.bind.iter().map(clients).chain(node);
-    all.map(|(subject, key, address)| match bound(address) {
+    all.map(|(subject, key, address)| match bound_in_time(address) {
         Ok(_) => Finding::fine(subject, format!("{address} is free")),
         Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
             let text = format!("{address} is taken: stop what listens there (see `ss -ltnp`), or change {key}");
@@ -58,7 +62,7 @@ pub(super) fn free(config: &Config) -> Vec<Finding> {
 ///
 /// [`io::ErrorKind::AddrInUse`] if any other socket listens there, whether or not it would share.
 pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let first = bound(address)?;
+    let first = bound_in_time(address)?;
     first.listen(BACKLOG)?;
     // From here on the kernel keeps everybody out who does not share, and the siblings in.
     first.set_reuse_port(true)?;
@@ -72,6 +76,17 @@ pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListene
         listeners.push(sibling.into());
     }
     Ok(listeners)
+}
+
+/// As [`bound`], with patience for a server that was killed just now: the kernel closes the sockets of its rings a while after its end.
+fn bound_in_time(address: SocketAddr) -> io::Result<Socket> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match bound(address) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => std::thread::sleep(POLL),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A socket that is bound to `address`, which it does not share.

@@ -38,8 +38,6 @@ pub struct Setting<'a> {
     pub dir: Arc<DataDir>,
     /// Which core holds what.
     pub placement: Placement,
-    /// This life of the master.
-    pub epoch: Epoch,
     /// Marks of the streams, by core.
     pub streams: Vec<Arc<StreamMarks>>,
     /// Marks of the partitions.

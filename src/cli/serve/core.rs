@@ -9,14 +9,16 @@ use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
 use crate::config::Durability;
 use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Epoch, Placement};
+use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::net::shared::Shared;
 use crate::net::{Message, Server, Worker};
 use crate::partition::replica::Place;
 use crate::partition::{Recovered, Shard, Tally, recover};
 use crate::runtime::bell::Bell;
 use crate::runtime::mesh::Endpoint;
-use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks};
+use crate::storage::{
+    Commit, DataDir, Installed, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks,
+};
 use crate::store::Store;
 
 /// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
@@ -50,6 +52,8 @@ pub struct Recovery {
     pub places: Vec<Place>,
     /// Where the streams that it has read end.
     pub ends: Vec<(StreamId, StreamEnd)>,
+    /// Snapshots that proved bad.
+    pub bad: Vec<(PartitionId, Installed)>,
     /// What it has read.
     pub tally: Tally,
 }
@@ -86,7 +90,7 @@ impl Seat {
     }
 
     async fn live(self) -> Result<(), String> {
-        let Recovered { store, places, ends, tally } = match recover(&self.dir, self.placement, self.core) {
+        let Recovered { store, places, ends, bad, tally } = match recover(&self.dir, self.placement, self.core) {
             Ok(recovered) => recovered,
             Err(error) => {
                 let _ = self.recovered.send((self.core, Err(error)));
@@ -94,7 +98,7 @@ impl Seat {
             }
         };
         // If nobody listens any more, another core has failed: this one then gets no order either.
-        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, tally })));
+        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, bad, tally })));
         let Ok(launch) = self.launched.recv() else { return Ok(()) };
         let ready = launch.ready.clone();
         match self.prepare(launch, store).await {
