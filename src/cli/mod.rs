@@ -38,6 +38,12 @@ pub fn main() -> ExitCode {
             return if help.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
+    // A limit on the size of files is then an error of the write, which is handled, and not the death of the process.
+    let unused = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(libc::SIGXFSZ, unused) {
+        eprintln!("rollbook: cannot handle SIGXFSZ: {error}");
+        return Exit::Unavailable.into();
+    }
     match run(&arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

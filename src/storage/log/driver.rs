@@ -83,7 +83,6 @@ impl<D: Disk> Driver<D> {
             marks,
         });
         driver.disk.spawn(driver.clone().run());
-        driver.disk.spawn(driver.clone().prepare_next());
         Ok(driver)
     }
 

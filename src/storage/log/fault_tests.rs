@@ -265,3 +265,45 @@ fn reading_can_begin_anywhere() {
         assert_eq!(place, Some((log.path(next.segment), next.offset)));
     }
 }
+
+#[test]
+fn the_late_writes_of_a_killed_process_are_waited_for() {
+    let log = killed();
+    let last = *log.frames.last().unwrap();
+    let bytes = std::fs::read(log.path(last.segment)).unwrap();
+    log.write_at(last.segment, last.offset, &[0; BLOCK]);
+    // The kernel keeps a killed process's file, and with it the lock, until its last write has landed.
+    let file = OpenOptions::new().write(true).open(log.path(last.segment)).unwrap();
+    file.lock().unwrap();
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        file.write_all_at(&bytes[last.offset as usize..][..BLOCK], last.offset).unwrap();
+    });
+    assert_eq!(read(&spec(&log)), Ok(end(last.last.0)));
+    late.join().unwrap();
+}
+
+#[test]
+fn a_follower_is_told_that_the_log_begins_later() {
+    use super::tail::{TailError, TailReader};
+    use crate::storage::{DurableEnd, StreamMarks};
+    let log = killed();
+    let marks = std::sync::Arc::new(StreamMarks::new());
+    let last = *log.frames.last().unwrap();
+    marks.set_durable(DurableEnd { lsn: last.last, segment: last.segment, offset: last.offset + BLOCK as u64 });
+    let follow = |from| TailReader::open(log.dir.path().to_owned(), log.id, log.stream, from, marks.clone());
+    let wait = std::time::Duration::from_millis(1);
+    for from in 1..=last.last.0 + 1 {
+        let mut tail = follow(Lsn(from)).unwrap();
+        let mut next = from;
+        while let Some(frame) = tail.next(wait).unwrap() {
+            assert!((frame.header.first.0..=frame.header.last().0).contains(&next));
+            next = frame.header.last().0 + 1;
+        }
+        assert_eq!(next, last.last.0 + 1);
+    }
+    let segments = super::segments::listed(log.dir.path(), log.stream).unwrap();
+    std::fs::remove_file(log.path(segments[0])).unwrap();
+    assert!(matches!(follow(Lsn(1)), Err(TailError::Dropped(first)) if first == segments[1]));
+    assert!(follow(segments[1]).is_ok());
+}

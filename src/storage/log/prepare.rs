@@ -1,4 +1,5 @@
 //! Segments in the making: the space for the next one is prepared while this one is written, so that a commit seldom waits for it.
+//! It is begun when a quarter of this one is used, so that a master that writes little takes little of the disk.
 //!
 //! A full disk is met here, before anything is promised: the log goes on in the segment that it has, says how much room is left, and
 //! tries again every second.
@@ -27,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The space for the segment to come.
 pub(super) struct Next<D: Disk> {
+    /// A task makes it, or has made it.
+    begun: Cell<bool>,
     ready: RefCell<Option<(D::File, u64)>>,
     /// The segment is needed now.
     hurry: Cell<bool>,
@@ -38,6 +41,7 @@ pub(super) struct Next<D: Disk> {
 impl<D: Disk> Default for Next<D> {
     fn default() -> Self {
         Self {
+            begun: Cell::default(),
             ready: RefCell::default(),
             hurry: Cell::default(),
             out_of_space: RefCell::default(),
@@ -59,8 +63,25 @@ impl<D: Disk> Next<D> {
 }
 
 impl<D: Disk> Driver<D> {
+    /// Begins to make the space for the next segment, if that is due.
+    pub(super) fn prepare_in_time(self: &Rc<Self>) {
+        let (room, bytes) = {
+            let writer = self.writer.borrow();
+            (writer.room(), writer.segment().bytes)
+        };
+        if room <= bytes / 4 * 3 {
+            self.begin_next();
+        }
+    }
+
+    fn begin_next(self: &Rc<Self>) {
+        if !self.next.begun.replace(true) {
+            self.disk.spawn(self.clone().prepare_next());
+        }
+    }
+
     /// Makes the space for the next segment; as long as the disk is full, tries again and again.
-    pub(super) async fn prepare_next(self: Rc<Self>) {
+    async fn prepare_next(self: Rc<Self>) {
         while !self.has_ended() {
             match self.prepare().await {
                 Ok(ready) => {
@@ -142,7 +163,7 @@ impl<D: Disk> Driver<D> {
         self.writer.borrow_mut().roll(header);
         self.use_file(Some(file)).await;
         self.stats.borrow_mut().segments += 1;
-        self.disk.spawn(self.clone().prepare_next());
+        self.next.begun.set(false);
         Ok(())
     }
 
@@ -155,7 +176,8 @@ impl<D: Disk> Driver<D> {
     }
 
     /// Waits for the space that is being prepared; `None` if the log was poisoned meanwhile.
-    async fn take_next(&self) -> Result<Option<(D::File, u64)>, StorageError> {
+    async fn take_next(self: &Rc<Self>) -> Result<Option<(D::File, u64)>, StorageError> {
+        self.begin_next();
         self.next.hurry.set(true);
         loop {
             let ready = self.next.ready.take();

@@ -92,7 +92,9 @@ impl<D: Disk> Driver<D> {
         self.since.set(self.disk.now());
         self.urgent.set(false);
         let pending = self.writer.borrow_mut().take(&mut frames);
-        self.write(frames, pending).await
+        self.write(frames, pending).await?;
+        self.prepare_in_time();
+        Ok(())
     }
 
     /// Writes a mark or the seal.

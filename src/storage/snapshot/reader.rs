@@ -1,7 +1,7 @@
 //! Reads and verifies a snapshot file.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::format::{FOOTER, Footer, FormatError, HEADER, Header, SECTION};
@@ -43,9 +43,15 @@ impl SnapshotReader {
     /// Opens `path`, which must be a snapshot of `subject`.
     ///
     /// # Errors
-    /// If it is not, or the disk fails.
+    /// If it is not, also because it is missing; or the disk fails.
     pub fn open(path: &Path, subject: Subject) -> Result<Self, StorageError> {
-        let reader = Self::open_any(path)?;
+        let reader = Self::open_any(path).map_err(|error| match error {
+            // What is asked for by name was there once.
+            StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                Corruption::new(path, 0, "the file is missing").into()
+            }
+            other => other,
+        })?;
         let found = reader.header.subject;
         if found == subject {
             return Ok(reader);

@@ -83,6 +83,8 @@ fn a_snapshot_of_something_else_is_refused() {
     for other in others {
         assert!(verify(&path, other).is_err(), "{other:?}");
     }
+    let missing = verify(&dir.path().join("b.snap"), subject());
+    assert!(matches!(missing, Err(StorageError::Corrupt(_))), "it was there once");
 }
 
 #[test]
