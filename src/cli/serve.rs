@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use self::checkpoints::Checkpoints;
@@ -46,8 +46,6 @@ enum Event {
 /// If the server cannot start, or a core fails.
 pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
-    // A file that may not grow is an error like a full disk, not the end of the process.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let dir = open(config)?;
     let probed = probe::probe(dir.path())?;
     tracing::info!(

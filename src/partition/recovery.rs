@@ -11,7 +11,6 @@
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::replica::{Place, Replica};
@@ -133,7 +132,7 @@ impl Recovery<'_> {
     fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
         let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
         let file = path::snapshot(self.dir.path(), partition, installed.position);
-        let mut reader = SnapshotReader::open(&file, subject).map_err(|e| missing_is_damage(e, &file))?;
+        let mut reader = SnapshotReader::open(&file, subject)?;
         while let Some(section) = reader.next()? {
             let header = section.header;
             let damaged = |why: String| StorageError::from(Corruption::new(&file, 0, why));
@@ -218,15 +217,5 @@ impl Recovery<'_> {
             self.ends.push((stream, end.clone()));
         }
         Ok(())
-    }
-}
-
-/// A snapshot that the manifest names and that is not there is as bad as a damaged one.
-fn missing_is_damage(error: StorageError, file: &Path) -> StorageError {
-    match error {
-        StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Corruption::new(file, 0, "the snapshot is missing").into()
-        }
-        other => other,
     }
 }
