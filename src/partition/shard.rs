@@ -179,6 +179,8 @@ impl Shard {
         self.encoded.clear();
         self.encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
         let lsn = self.log.append(&self.encoded);
+        // The node sees only what is on disk, and somebody may be waiting for the checkpoint.
+        self.log.commit_now();
         Some(Barrier { partition, lsn, checkpoint, digests })
     }
 
