@@ -14,8 +14,10 @@
 //! | [`runtime`] | cores and the messages between them |
 //! | [`net`] | rings, connections, replies |
 //! | [`checkpoint`] | the checkpoint node, and the master's side of it |
-//! | [`cli`] | `serve`, `checkpoint`, `inspect`, `doctor` |
+//! | [`bench`] | the load generator |
+//! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
