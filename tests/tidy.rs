@@ -19,10 +19,12 @@ const CONFINED: [(&str, &[&str]); 9] = [
         "unsafe",
         &[
             "src/cli/preflight/ring.rs",
+            "src/net/alarm.rs",
             "src/net/buffers.rs",
             "src/net/commands/usage.rs",
             "src/net/ring.rs",
             "src/net/server.rs",
+            "src/storage/log/commit_ring.rs",
             "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
             "src/store/record.rs",

@@ -198,10 +198,12 @@ impl Core {
     async fn run(mut self) {
         let log = Log::open(self.options.clone(), self.marks.clone()).await.unwrap();
         loop {
+            log.poll();
             match self.orders.try_recv() {
                 Ok(Order::Close) => break log.close().await.unwrap(),
                 Ok(order) => {
                     while log.is_full() {
+                        log.poll();
                         glommio::timer::sleep(Duration::from_millis(1)).await;
                     }
                     self.execute(&log, order);

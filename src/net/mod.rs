@@ -6,6 +6,7 @@
 //!
 //! Only this layer knows sockets.
 
+mod alarm;
 mod buffers;
 mod commands;
 mod connection;

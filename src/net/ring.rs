@@ -8,7 +8,8 @@
 //! a `Send` is not touched between submission and completion.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
@@ -59,6 +60,9 @@ const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
 const CANCEL: u64 = 3;
+const WATCH: u64 = 4;
+/// Bits that tell the kinds apart.
+const KIND_BITS: u32 = 3;
 
 /// The ring of one core.
 pub struct Ring {
@@ -67,6 +71,16 @@ pub struct Ring {
     /// By token: bytes on their way out.
     sending: Vec<Vec<u8>>,
     completions: Vec<(u64, i32, u32)>,
+    watched: Option<Watched>,
+}
+
+/// An eventfd that is being read.
+struct Watched {
+    descriptor: RawFd,
+    /// Where the kernel writes what it reads.
+    counter: Box<[u8; 8]>,
+    /// The last read has ended.
+    ended: bool,
 }
 
 impl Ring {
@@ -84,7 +98,7 @@ impl Ring {
             .build(SUBMISSIONS)?;
         io.submitter().register_eventfd(event.as_raw_fd())?;
         let buffers = Buffers::register(&io)?;
-        let mut ring = Self { io, buffers, sending: Vec::new(), completions: Vec::new() };
+        let mut ring = Self { io, buffers, sending: Vec::new(), completions: Vec::new(), watched: None };
         ring.set_alert(false);
         Ok(ring)
     }
@@ -144,6 +158,32 @@ impl Ring {
         self.push(&entry.build().user_data(tag(SEND, token)))
     }
 
+    /// Ends [`Self::wait`] whenever `event`, an eventfd that outlives the ring, is signalled. For one event only.
+    pub fn watch(&mut self, event: BorrowedFd<'_>) {
+        debug_assert!(self.watched.is_none(), "one event only");
+        self.watched = Some(Watched { descriptor: event.as_raw_fd(), counter: Box::default(), ended: true });
+    }
+
+    /// Begins the next read of the watched event if the last has ended.
+    fn watch_on(&mut self) -> io::Result<()> {
+        let Some(watched) = self.watched.as_mut().filter(|watched| watched.ended) else { return Ok(()) };
+        watched.ended = false;
+        let read = opcode::Read::new(types::Fd(watched.descriptor), watched.counter.as_mut_ptr(), 8);
+        self.push(&read.build().user_data(tag(WATCH, 0)))
+    }
+
+    /// Hands collected submissions to the kernel and waits until something has happened, for at most `patience`.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
+        let patience = types::Timespec::new().sec(patience.as_secs()).nsec(patience.subsec_nanos());
+        match self.io.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&patience)) {
+            Err(e) if e.raw_os_error() == Some(libc::ETIME) => Ok(()),
+            outcome => tolerate(outcome),
+        }
+    }
+
     /// Hands collected submissions to the kernel and appends what has happened to `events`.
     ///
     /// # Errors
@@ -162,7 +202,7 @@ impl Ring {
             self.translate(tagged, result, flags, events);
         }
         self.completions = completions;
-        Ok(())
+        self.watch_on()
     }
 
     /// Whether [`Self::poll`] would find nothing to do.
@@ -190,7 +230,7 @@ impl Ring {
     }
 
     fn translate(&mut self, tagged: u64, result: i32, flags: u32, events: &mut Vec<Event>) {
-        let (kind, token) = (tagged & 3, (tagged >> 2) as Token);
+        let (kind, token) = (tagged & ((1 << KIND_BITS) - 1), (tagged >> KIND_BITS) as Token);
         let outcome = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) };
         match kind {
             ACCEPT => {
@@ -214,6 +254,7 @@ impl Ring {
                 }
                 events.push(Event::Sent(token, complete));
             }
+            WATCH => self.watched.iter_mut().for_each(|watched| watched.ended = true),
             _ => {}
         }
     }
@@ -244,8 +285,8 @@ impl Ring {
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
         // SAFETY: the operations are built in this file. They name descriptors that stay open until the operation has ended, and
-        // memory that outlives it: `sending[token]` is not touched until its completion, and both it and the buffers are only
-        // freed with the ring (see `drop`).
+        // memory that outlives it: `sending[token]` is not touched until its completion, and it, the buffers and the watch's counter
+        // are not freed before the ring (see `drop`).
         while unsafe { self.io.submission().push(entry) }.is_err() {
             self.submit()?;
         }
@@ -253,24 +294,29 @@ impl Ring {
     }
 
     fn submit(&mut self) -> io::Result<()> {
-        match self.io.submit() {
-            Ok(_) => Ok(()),
-            // Completions must be reaped first; or a signal came: in both cases the next turn goes on.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => Ok(()),
-            Err(e) => Err(e),
-        }
+        tolerate(self.io.submit())
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // The kernel may still be reading bytes that are on their way out, until the ring is gone, which happens after this.
+        // Until the ring is gone, which happens after this, the kernel may still be reading bytes that are on their way out, and
+        // writing what it reads.
         for held in self.sending.drain(..).filter(|held| !held.is_empty()) {
             std::mem::forget(held);
         }
+        std::mem::forget(self.watched.take());
+    }
+}
+
+/// Completions must be reaped first; or a signal came: in both cases the next turn goes on.
+fn tolerate(outcome: io::Result<usize>) -> io::Result<()> {
+    match outcome {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => Ok(()),
+        outcome => outcome.map(drop),
     }
 }
 
 const fn tag(kind: u64, token: Token) -> u64 {
-    (token as u64) << 2 | kind
+    (token as u64) << KIND_BITS | kind
 }

@@ -1,25 +1,31 @@
 //! One core's tasks: the network turn, and what comes round by the clock.
 //!
-//! A turn polls the ring, lets the worker execute, and sends. While there is traffic the task only yields between turns; when nothing
-//! has come for some turns, it asks for the bell and sleeps until a completion, another core, or the log wakes it.
+//! A turn polls the ring, lets the worker execute, and sends. While there is traffic the task only yields between turns. When there is
+//! none, it rests: first for a moment in its own ring, which is cheap to enter and to leave, and is all that ever happens under load;
+//! then in the executor, which costs a dozen system calls and lets other tasks be woken, too. Either way a completion, the bell, which
+//! other cores ring, or the log ends it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use glommio::io::BufferedFile;
-
+use super::alarm::{Alarm, Progress, yield_now};
 use super::connection::Closing;
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
 use super::worker::Worker;
 use crate::runtime::bell::Bell;
+use crate::storage::Log;
 
-/// Turns without work before the task sleeps.
-const IDLE_TURNS: u32 = 2;
+/// The longest rest in the ring. The executor's timers and file operations, other than commits, wait for its end.
+const NAP: Duration = Duration::from_micros(500);
+/// Pause between turns while the last clients leave.
+const DRAINING_TURN: Duration = Duration::from_micros(200);
 /// How often a core does what comes round by the clock.
 const TICK: Duration = Duration::from_millis(100);
 /// How long answers may take to leave at a shutdown.
@@ -30,13 +36,14 @@ const LISTENER: Token = 1 << 30;
 /// One core's network.
 pub struct Server {
     worker: Rc<RefCell<Worker>>,
+    log: Log,
     ring: Ring,
     bell: Arc<Bell>,
-    wake: BufferedFile,
+    alarm: Alarm,
     listeners: Vec<OwnedFd>,
     events: Vec<Event>,
     /// The log or the mirror has moved since the last turn.
-    progress: Rc<Cell<bool>>,
+    progress: Rc<Progress>,
     draining: Option<std::time::Instant>,
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
@@ -50,25 +57,24 @@ impl Server {
     /// # Errors
     /// If the kernel refuses the ring.
     pub fn new(worker: Worker, bell: Arc<Bell>, listeners: Vec<OwnedFd>) -> io::Result<Self> {
-        let ring = Ring::new(bell.descriptor())?;
-        let descriptor = bell.descriptor().try_clone_to_owned()?.into_raw_fd();
-        // SAFETY: the descriptor was made for this and is owned by nothing else.
-        let wake = unsafe { BufferedFile::from_raw_fd(descriptor) };
-        let progress = Rc::new(Cell::new(false));
-        worker.shard.log().on_progress({
-            let (progress, bell) = (Rc::clone(&progress), Arc::clone(&bell));
-            Rc::new(move || {
-                progress.set(true);
-                bell.ring();
-            })
+        let alarm = Alarm::new(bell.sleep_event())?;
+        let mut ring = Ring::new(bell.sleep_event())?;
+        ring.watch(bell.nap_event());
+        let log = worker.shard.log().clone();
+        log.signal(bell.nap_event())?;
+        let progress = Rc::new(Progress::default());
+        log.on_progress({
+            let progress = Rc::clone(&progress);
+            Rc::new(move || progress.note())
         });
         let worker = Rc::new(RefCell::new(worker));
         worker.borrow_mut().myself = Rc::downgrade(&worker);
         Ok(Self {
             worker,
+            log,
             ring,
             bell,
-            wake,
+            alarm,
             listeners,
             events: Vec::new(),
             progress,
@@ -87,52 +93,79 @@ impl Server {
             self.ring.accept(token, listener.as_fd())?;
         }
         let clockwork = glommio::spawn_local(clockwork(Rc::clone(&self.worker), Arc::clone(&self.bell)));
-        let mut idle = 0;
+        let mut napped = false;
         loop {
             self.ring.poll(&mut self.events)?;
-            if self.turn()? {
-                idle = 0;
-            } else {
-                idle += 1;
-            }
+            let committed = self.log.poll();
+            let worked = self.turn()?;
             if self.has_drained() {
                 break;
             }
-            if idle > IDLE_TURNS && self.draining.is_none() {
-                self.sleep().await?;
-                idle = 0;
+            if worked || committed {
+                napped = false;
+            } else if self.draining.is_some() {
+                glommio::timer::sleep(DRAINING_TURN).await;
             } else {
-                glommio::executor().yield_task_queue_now().await;
+                self.rest(napped).await?;
+                napped = true;
             }
+            yield_now().await;
         }
         clockwork.cancel().await;
-        let log = self.worker.borrow().shard.log().clone();
-        log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
+        self.alarm.disarm().await?;
+        self.log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
         self.worker.borrow_mut().publish();
         Ok(())
     }
 
-    /// Waits until there is something to do.
-    async fn sleep(&mut self) -> io::Result<()> {
-        self.bell.about_to_sleep();
-        self.ring.set_alert(true);
-        let idle = self.ring.is_idle() && !self.progress.get() && {
-            let worker = self.worker.borrow();
-            worker.is_idle() && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
-        };
-        if idle {
-            self.wake.read_at(0, 8).await.map_err(|e| io::Error::other(e.to_string()))?;
+    /// Waits until there is something to do: in the ring for a moment, or, if it has `napped` already and the log is at rest, in the
+    /// executor.
+    async fn rest(&mut self, napped: bool) -> io::Result<()> {
+        if napped && !self.log.is_committing() {
+            self.bell.about_to_sleep();
+            self.ring.set_alert(true);
+            if self.is_idle() {
+                self.sleep().await?;
+            }
+            self.ring.set_alert(false);
+        } else {
+            self.bell.about_to_nap();
+            self.log.set_alert(true);
+            if self.is_idle() {
+                self.ring.wait(NAP)?;
+            }
+            self.log.set_alert(false);
         }
-        self.ring.set_alert(false);
         self.bell.awake();
         Ok(())
+    }
+
+    /// Waits in the executor for the alarm or for progress.
+    async fn sleep(&mut self) -> io::Result<()> {
+        let (alarm, progress) = (&mut self.alarm, &self.progress);
+        poll_fn(|context| {
+            if progress.is_noted_or_wake(context) {
+                return Poll::Ready(Ok(()));
+            }
+            alarm.poll(context)
+        })
+        .await
+    }
+
+    fn is_idle(&mut self) -> bool {
+        let worker = self.worker.borrow();
+        self.ring.is_idle()
+            && self.log.is_idle()
+            && !self.progress.is_noted()
+            && worker.is_idle()
+            && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
     }
 
     /// One turn; whether there was anything to do.
     fn turn(&mut self) -> io::Result<bool> {
         let cell = Rc::clone(&self.worker);
         let worker = &mut *cell.borrow_mut();
-        let progress = self.progress.replace(false) | worker.take_mirror_progress();
+        let progress = self.progress.take() | worker.take_mirror_progress();
         let orders = worker.orders();
         let quiet = worker.is_idle() && worker.lists.dirty.is_empty() && self.rearm.is_none();
         if quiet && self.events.is_empty() && !progress && orders.is_empty() {

@@ -126,7 +126,7 @@ mod tests {
             two.bell().about_to_sleep();
             if two.is_idle() {
                 let mut counter = [0u8; 8];
-                rustix::io::read(two.bell().descriptor(), &mut counter).unwrap();
+                rustix::io::read(two.bell().sleep_event(), &mut counter).unwrap();
             }
             two.bell().awake();
         }

@@ -1,21 +1,25 @@
-//! The real disk: direct I/O through glommio, on the core's own rings.
+//! The real disk: direct I/O. Commits go through a ring of their own, everything else through glommio.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 
+use super::commit_ring::CommitRing;
 use super::disk::Disk;
 use super::flock;
-use super::writer::Buffer;
+use super::writer::{Buffer, Placed};
 use crate::encoding::frame::BLOCK;
 use crate::storage::probe::SyncMethod;
 
 /// The disk beneath the data directory, as one core uses it.
 pub(super) struct DirectDisk {
     method: SyncMethod,
+    commits: Rc<CommitRing>,
 }
 
 /// An open file, and whether its writes are durable when they return.
@@ -25,8 +29,21 @@ pub(super) struct DirectFile {
 }
 
 impl DirectDisk {
-    pub(super) const fn new(method: SyncMethod) -> Self {
-        Self { method }
+    pub(super) const fn new(method: SyncMethod, commits: Rc<CommitRing>) -> Self {
+        Self { method, commits }
+    }
+}
+
+impl DirectFile {
+    /// Whether a write is durable when it is complete.
+    pub(super) const fn has_durable_writes(&self) -> bool {
+        self.durable_writes
+    }
+}
+
+impl AsRawFd for DirectFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 
@@ -91,6 +108,14 @@ impl Disk for DirectDisk {
 
     async fn sync(&self, file: &DirectFile) -> io::Result<()> {
         if file.durable_writes { Ok(()) } else { Ok(file.file.fdatasync().await?) }
+    }
+
+    async fn commit(&self, file: &Rc<DirectFile>, frames: Vec<Placed<DmaBuffer>>) -> io::Result<()> {
+        self.commits.commit(file, frames).await
+    }
+
+    fn poll(&self) -> bool {
+        self.commits.poll()
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

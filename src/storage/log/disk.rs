@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::writer::Buffer;
+use super::writer::{Buffer, Placed};
 
 /// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
 pub(super) trait Disk: 'static {
@@ -23,10 +24,14 @@ pub(super) trait Disk: 'static {
     async fn read_block(&self, file: &Self::File) -> io::Result<Vec<u8>>;
     /// Gives a file a size of at least `bytes`, with space on disk for all of it.
     async fn reserve(&self, file: &Self::File, bytes: u64) -> io::Result<()>;
-    /// Writes all of `buffer`; less is an error.
+    /// Writes all of `buffer`, in no hurry; less is an error.
     async fn write(&self, file: &Self::File, buffer: Self::Buffer, offset: u64) -> io::Result<()>;
     /// Makes what was written and reserved durable.
     async fn sync(&self, file: &Self::File) -> io::Result<()>;
+    /// Writes all `frames` and makes them durable. Ends when [`Self::poll`] has found it complete.
+    async fn commit(&self, file: &Rc<Self::File>, frames: Vec<Placed<Self::Buffer>>) -> io::Result<()>;
+    /// Notes what the device has done; whether a commit has ended by that.
+    fn poll(&self) -> bool;
     /// Gives a file another name.
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.

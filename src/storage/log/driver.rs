@@ -5,8 +5,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bell::Bell;
 use super::disk::Disk;
@@ -21,6 +20,9 @@ use crate::encoding::frame::BLOCK;
 use crate::ids::Lsn;
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
+
+/// How often a log that is being closed looks for what the disk has done.
+const CLOSING_POLL: Duration = Duration::from_micros(200);
 
 /// A log that is being written.
 pub(super) struct Driver<D: Disk> {
@@ -38,7 +40,6 @@ pub(super) struct Driver<D: Disk> {
     pub(super) urgent: Cell<bool>,
     pub(super) closing: Cell<bool>,
     pub(super) ended: Cell<bool>,
-    pub(super) closers: RefCell<Vec<Waker>>,
     pub(super) poison: OnceCell<Rc<str>>,
     on_progress: RefCell<Option<Rc<dyn Fn()>>>,
     /// No unflushed edit was appended before this.
@@ -72,7 +73,6 @@ impl<D: Disk> Driver<D> {
             urgent: Cell::default(),
             closing: Cell::default(),
             ended: Cell::default(),
-            closers: RefCell::default(),
             poison: OnceCell::new(),
             on_progress: RefCell::default(),
             since: Cell::new(now),
@@ -154,14 +154,10 @@ impl<D: Disk> Driver<D> {
         self.closing.set(true);
         self.bell.ring();
         self.next.bell.ring();
-        std::future::poll_fn(|context| {
-            if self.ended.get() {
-                return Poll::Ready(());
-            }
-            self.closers.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        while !self.ended.get() {
+            self.disk.poll();
+            self.disk.sleep(CLOSING_POLL).await;
+        }
         self.poisoned().map_or(Ok(()), Err)
     }
 

@@ -43,6 +43,14 @@ fn on_core<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) ->
     executor.spawn(move || async move { work().await }).unwrap().join().unwrap()
 }
 
+/// What the core's loop does for its log.
+async fn poll(log: Log) {
+    loop {
+        log.poll();
+        glommio::timer::sleep(Duration::from_micros(100)).await;
+    }
+}
+
 /// Reads the whole stream; returns the number of edits.
 fn read_back(data: &DataDir, stream: StreamId) -> (u64, reader::StreamEnd) {
     let mut reader = StreamReader::open(&data.stream(stream).unwrap(), Lsn(1)).unwrap();
@@ -83,6 +91,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
             });
             let appended = on_core(async move || {
                 let log = Log::open(options, marks).await.unwrap();
+                glommio::spawn_local(poll(log.clone())).detach();
                 let progress = Rc::new(std::cell::Cell::new(0));
                 log.on_progress({
                     let progress = progress.clone();

@@ -153,7 +153,7 @@ impl StreamMarks {
         self.core.appended.store(lsn.0, Release);
     }
 
-    /// The disk has taken edits up to `lsn`, but they are not safe yet.
+    /// Edits up to `lsn` were handed to the disk; they are not safe yet.
     pub(super) fn set_written(&self, lsn: Lsn) {
         self.core.written.store(lsn.0, Release);
     }

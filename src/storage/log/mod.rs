@@ -5,11 +5,11 @@
 
 mod ahead;
 mod bell;
+mod commit_ring;
 mod direct;
 mod disk;
 mod driver;
 mod flock;
-mod join;
 mod latency;
 pub mod marks;
 mod prepare;
@@ -21,15 +21,19 @@ pub mod tail;
 mod task;
 mod writer;
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::commit_ring::CommitRing;
 use self::direct::DirectDisk;
 use self::driver::Driver;
 use self::marks::StreamMarks;
 use super::StorageError;
+use super::error::Context;
 use super::probe::Probed;
 use crate::encoding::edit::EncodedEdits;
 use crate::encoding::frame::{DirectoryId, StreamId};
@@ -102,17 +106,48 @@ pub struct LogStats {
 #[derive(Clone)]
 pub struct Log {
     driver: Rc<Driver<DirectDisk>>,
+    commits: Rc<CommitRing>,
 }
 
 impl Log {
     /// Opens the stream's first segment, which [`super::DataDir::begin_epoch`] has made, and starts the task that writes.
-    /// Must be called in a glommio executor. The first append gets lsn 1.
+    /// Must be called in a glommio executor, whose thread from then on calls [`Self::poll`] again and again. The first append gets
+    /// lsn 1.
     ///
     /// # Errors
     /// If the segment is not fresh, or the disk fails or is full.
     pub async fn open(options: LogOptions, marks: Arc<StreamMarks>) -> Result<Self, StorageError> {
-        let disk = DirectDisk::new(options.sync.method);
-        Ok(Self { driver: Driver::open(disk, options, marks).await? })
+        let commits = Rc::new(CommitRing::new().context(&options.dir, "cannot set up a ring for commits")?);
+        let disk = DirectDisk::new(options.sync.method, Rc::clone(&commits));
+        Ok(Self { driver: Driver::open(disk, options, marks).await?, commits })
+    }
+
+    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no system call.
+    pub fn poll(&self) -> bool {
+        self.commits.poll()
+    }
+
+    /// Has `event` signalled when [`Self::poll`] would find something, as long as [`Self::set_alert`] says so.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn signal(&self, event: BorrowedFd<'_>) -> io::Result<()> {
+        self.commits.signal(event)
+    }
+
+    /// Whether the event is signalled. Whoever turns it on looks once more ([`Self::is_idle`]) before it rests.
+    pub fn set_alert(&self, on: bool) {
+        self.commits.set_alert(on);
+    }
+
+    /// Whether a commit is on its way to the disk.
+    pub fn is_committing(&self) -> bool {
+        self.commits.is_committing()
+    }
+
+    /// Whether [`Self::poll`] would find nothing.
+    pub fn is_idle(&self) -> bool {
+        !self.commits.has_completions()
     }
 
     /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing else.
@@ -206,6 +241,8 @@ impl Log {
 mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod join;
 #[cfg(test)]
 mod live_tests;
 #[cfg(test)]

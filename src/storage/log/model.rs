@@ -16,6 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
+use super::join::join_all;
+use super::writer::Placed;
 
 const SECTOR: usize = 512;
 
@@ -299,6 +301,15 @@ impl Disk for Model {
         }
         content.dirty.retain(|(sector, returned)| !(*returned && covered.contains(sector)));
         Ok(())
+    }
+
+    async fn commit(&self, file: &Rc<usize>, frames: Vec<Placed<Vec<u8>>>) -> io::Result<()> {
+        join_all(frames.into_iter().map(|frame| self.write(file, frame.buffer, frame.offset))).await?;
+        self.sync(file).await
+    }
+
+    fn poll(&self) -> bool {
+        false
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

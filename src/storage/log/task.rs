@@ -3,12 +3,10 @@
 //! It sleeps while nothing is unflushed. The first append after that rings a bell; a timer runs only until the flush interval is over.
 
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
 use super::driver::Driver;
-use super::join::join_all;
 use super::writer::{Pending, Placed};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
@@ -35,7 +33,6 @@ impl<D: Disk> Driver<D> {
         self.ended.set(true);
         self.marks.set_ended();
         self.progress();
-        self.closers.take().into_iter().for_each(Waker::wake);
     }
 
     async fn serve(self: &Rc<Self>) -> Result<(), StorageError> {
@@ -112,10 +109,8 @@ impl<D: Disk> Driver<D> {
         let Some(file) = self.file.borrow().clone() else { return Ok(()) };
         let segment = || path::segment(&self.options.dir, self.options.stream, pending.end.segment);
         let (count, bytes) = (frames.len() as u64, frames.iter().map(|f| f.bytes as u64).sum());
-        let writes = frames.into_iter().map(|f| self.disk.write(&file, f.buffer, f.offset));
-        join_all(writes).await.or_else(|e| Err(e).context(&segment(), "cannot write"))?;
         self.marks.set_written(pending.end.lsn);
-        self.disk.sync(&file).await.or_else(|e| Err(e).context(&segment(), "cannot sync"))?;
+        self.disk.commit(&file, frames).await.or_else(|e| Err(e).context(&segment(), "cannot write and sync"))?;
         self.writer.borrow_mut().complete(pending);
         self.marks.set_durable(pending.end);
         self.note(count, bytes, started);

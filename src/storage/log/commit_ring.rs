@@ -1,0 +1,180 @@
+//! Commits on an io_uring of their own: the writes of a commit and the sync after them go to the kernel in one system call.
+//!
+//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it rests. Through the
+//! executor's rings a commit would leave and return only when the core has nothing else to do, twice.
+//!
+//! Invariant: what an operation names, buffers and file, is held here until its completion was seen.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use glommio::io::DmaBuffer;
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::direct::DirectFile;
+use super::writer::Placed;
+
+/// Operations that can be under way: a commit has a frame for each of its buffers, and a sync.
+const ENTRIES: u32 = 64;
+/// Names the sync among the operations of a commit; writes have the numbers of their frames.
+const SYNC: u64 = u64::MAX;
+
+/// The ring, and the commit that is under way, if any.
+pub(super) struct CommitRing {
+    ring: RefCell<IoUring>,
+    flight: RefCell<Option<Flight>>,
+}
+
+/// A commit under way.
+struct Flight {
+    frames: Vec<Placed<DmaBuffer>>,
+    /// Stays open as long as operations name it.
+    _file: Rc<DirectFile>,
+    /// Operations that are not complete.
+    pending: usize,
+    outcome: io::Result<()>,
+    waiting: Option<Waker>,
+}
+
+impl CommitRing {
+    /// A ring without commits.
+    ///
+    /// # Errors
+    /// If the kernel refuses the ring.
+    pub(super) fn new() -> io::Result<Self> {
+        let ring = IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(ENTRIES)?;
+        Ok(Self { ring: RefCell::new(ring), flight: RefCell::default() })
+    }
+
+    /// Has `event` signalled by completions, as long as [`Self::set_alert`] says so.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(super) fn signal(&self, event: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.borrow().submitter().register_eventfd(event.as_raw_fd())?;
+        self.set_alert(false);
+        Ok(())
+    }
+
+    /// Whether completions signal the event.
+    pub(super) fn set_alert(&self, on: bool) {
+        let mut ring = self.ring.borrow_mut();
+        let completion = ring.completion();
+        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
+    }
+
+    /// Whether a commit is under way.
+    pub(super) fn is_committing(&self) -> bool {
+        self.flight.borrow().is_some()
+    }
+
+    /// Whether [`Self::poll`] would find something.
+    pub(super) fn has_completions(&self) -> bool {
+        !self.ring.borrow_mut().completion().is_empty()
+    }
+
+    /// Notes what is complete; whether a commit has ended by that. Costs no system call.
+    pub(super) fn poll(&self) -> bool {
+        let mut flight = self.flight.borrow_mut();
+        let Some(flight) = flight.as_mut() else { return false };
+        for completion in self.ring.borrow_mut().completion() {
+            flight.complete(completion.user_data(), completion.result());
+        }
+        let ended = flight.pending == 0;
+        if ended && let Some(task) = flight.waiting.take() {
+            task.wake();
+        }
+        ended
+    }
+
+    /// Writes all frames, and syncs if the file's writes are not durable by themselves. One commit at a time.
+    ///
+    /// # Errors
+    /// The first error of any operation; the others have ended by then, too.
+    pub(super) async fn commit(&self, file: &Rc<DirectFile>, frames: Vec<Placed<DmaBuffer>>) -> io::Result<()> {
+        self.submit(file, frames)?;
+        poll_fn(|context| {
+            self.poll();
+            let mut slot = self.flight.borrow_mut();
+            match slot.as_mut() {
+                Some(flight) if flight.pending > 0 => {
+                    flight.waiting = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(slot.take().map_or(Ok(()), |flight| flight.outcome)),
+            }
+        })
+        .await
+    }
+
+    fn submit(&self, file: &Rc<DirectFile>, frames: Vec<Placed<DmaBuffer>>) -> io::Result<()> {
+        debug_assert!(self.flight.borrow().is_none(), "one commit at a time");
+        let descriptor = types::Fd(file.as_raw_fd());
+        let mut slot = self.flight.borrow_mut();
+        let flight = slot.insert(Flight { frames, _file: Rc::clone(file), pending: 0, outcome: Ok(()), waiting: None });
+        for (number, frame) in (0..).zip(&flight.frames) {
+            let length = u32::try_from(frame.bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let write = opcode::Write::new(descriptor, frame.buffer.as_ptr(), length).offset(frame.offset);
+            self.push(&write.build().user_data(number))?;
+            flight.pending += 1;
+        }
+        if !file.has_durable_writes() {
+            let sync = opcode::Fsync::new(descriptor).flags(types::FsyncFlags::DATASYNC);
+            // Drained: it begins when all writes before it have ended.
+            self.push(&sync.build().flags(squeue::Flags::IO_DRAIN).user_data(SYNC))?;
+            flight.pending += 1;
+        }
+        self.enter()
+    }
+
+    fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: the operations are built in this file. Buffers and file are held by the flight until all its completions were
+        // seen, or, if the ring goes before that, for ever (see `drop`).
+        while unsafe { self.ring.borrow_mut().submission().push(entry) }.is_err() {
+            self.enter()?;
+        }
+        Ok(())
+    }
+
+    /// An error leaves operations behind that the kernel has not seen; the log is then poisoned, and nothing is submitted any more.
+    fn enter(&self) -> io::Result<()> {
+        loop {
+            match self.ring.borrow().submit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn complete(&mut self, operation: u64, result: i32) {
+        self.pending -= 1;
+        let expected = if operation == SYNC { 0 } else { self.frames[operation as usize].bytes };
+        let outcome = match usize::try_from(result) {
+            Err(_) => Err(io::Error::from_raw_os_error(-result)),
+            Ok(done) if done == expected => Ok(()),
+            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been lost.
+            Ok(done) => {
+                Err(io::Error::new(io::ErrorKind::WriteZero, format!("{done} of {expected} bytes were written")))
+            }
+        };
+        if self.outcome.is_ok() {
+            self.outcome = outcome;
+        }
+    }
+}
+
+impl Drop for CommitRing {
+    fn drop(&mut self) {
+        // The kernel may still be writing from these.
+        if let Some(flight) = self.flight.take().filter(|flight| flight.pending > 0) {
+            std::mem::forget(flight);
+        }
+    }
+}
