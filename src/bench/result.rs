@@ -39,6 +39,9 @@ pub struct Report {
     pub operations: Vec<Operation>,
     /// The run second by second (or another interval).
     pub timeline: Vec<Interval>,
+    /// For each piece of the timeline, the histogram of its latencies, as [`Latency::histogram`]; empty if they were not kept.
+    #[serde(default)]
+    pub timeline_histograms: Vec<String>,
     /// What happened at an instant: checkpoints, lost connections.
     pub events: Vec<Event>,
     /// The steps of `--rate sweep`, in the order they were run; empty otherwise.
