@@ -6,5 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`result`] | what a run found: the schema of `bench.json` |
+//! | [`report`] | what is made of that: tables, a page, logs for other tools, comparisons |
 
+pub mod report;
 pub mod result;

@@ -1,0 +1,56 @@
+//! Latency over throughput: the steps of a sweep, each where it came to, and the knee.
+
+use plotters::element::Circle;
+use plotters::style::Color;
+
+use super::axis::Axis;
+use super::{draw, ink, line, plot, stroke};
+use crate::bench::report::ReportError;
+use crate::bench::result::{Latency, Step};
+
+const HEIGHT: u32 = 800;
+
+/// The names of the latencies shown, in the order of [`ink::SERIES`].
+pub const LATENCIES: [&str; 3] = ["p50", "p99", "p99.9"];
+
+/// The curves of a sweep. Steps that the server sustained are full circles, the others hollow.
+///
+/// # Errors
+/// If the chart cannot be drawn.
+pub fn load(sweep: &[Step]) -> Result<String, ReportError> {
+    let series: [fn(&Latency) -> f64; 3] = [|latency| latency.p50, |latency| latency.p99, |latency| latency.p999];
+    let x = Axis::rate(sweep.iter().map(|step| step.totals.rate).fold(0.0, f64::max));
+    let y = Axis::latency(sweep.iter().flat_map(|step| series.map(|of| of(&step.latency))));
+    draw(HEIGHT, "Latency by throughput", |area| {
+        let mut plot = plot(area, &x, &y)?;
+        if let Some(rate) = knee(sweep) {
+            line(&mut plot, [(rate, y.from), (rate, y.to)], ink::MARK)?;
+        }
+        for (of, colour) in series.into_iter().zip(ink::SERIES) {
+            let at = |step: &Step| (x.place(step.totals.rate), y.place(of(&step.latency)));
+            line(&mut plot, sweep.iter().map(at), colour)?;
+            let style = |step: &Step| if step.sustained { colour.filled() } else { stroke(colour) };
+            plot.draw_series(sweep.iter().map(|step| Circle::new(at(step), 9, style(step))))?;
+        }
+        Ok(())
+    })
+}
+
+/// The highest rate that was reached and sustained.
+pub fn knee(sweep: &[Step]) -> Option<f64> {
+    sweep.iter().filter(|step| step.sustained).map(|step| step.totals.rate).max_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::sample;
+
+    #[test]
+    fn the_knee_is_the_highest_sustained_rate() {
+        let sweep = sample::sweep().sweep;
+        assert_eq!(knee(&sweep), Some(175_000.0));
+        assert_eq!(load(&sweep).unwrap().matches("<circle").count(), 3 * sweep.len());
+        assert_eq!(knee(&[]), None);
+    }
+}
