@@ -97,7 +97,8 @@ impl Comparison<'_> {
         };
         let (less, more) = (Better::Less, Better::More);
         add("rate", Some(a.totals.rate), Some(b.totals.rate), units::rate, more);
-        add("highest sustained rate", load::knee(&a.sweep), load::knee(&b.sweep), units::rate, more);
+        let knee = |report: &Report| load::knee(&report.sweep).map(|step| step.totals.rate);
+        add("highest sustained rate", knee(a), knee(b), units::rate, more);
         for ((name, a), (_, b)) in quantiles(&a.latency).into_iter().zip(quantiles(&b.latency)) {
             add(name, Some(a), Some(b), units::micros, less);
         }

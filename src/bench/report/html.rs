@@ -20,18 +20,24 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     let under = format!("{} · {} · {}", server.address, report.machine.cpu, units::date(report.started_unix_ms));
     let mut page = Page::new(&title, &under);
     page.figures(&figures(report));
-    if !report.sweep.is_empty() {
+    if report.sweep.is_empty() {
+        page.percentiles(report)?;
+    } else {
         page.chart("Latency by throughput", &load::LATENCIES, &load::load(&report.sweep)?);
         page.note("Full circles are rates that the server sustained; the dotted line is the highest of them.");
         page.grid(&facts::sweep(report));
+        if let Some(step) = load::knee(&report.sweep) {
+            let histogram = hdr::decode(&step.latency, "the highest sustained rate")?;
+            let title = format!("Latency by percentile at {}", units::rate(step.totals.rate));
+            page.chart(&title, &["from when it was due"], &percentiles::percentiles(&[&histogram])?);
+        }
     }
-    page.percentiles(report)?;
+    page.grid(&facts::latencies(report));
     if !report.timeline.is_empty() {
-        page.chart("Over time", &timeline::LATENCIES, &timeline::timeline(report)?);
+        page.chart("Over time", &timeline::SERIES, &timeline::timeline(report)?);
     }
     page.grid(&facts::events(report));
     page.grid(&facts::verification(report));
-    page.grid(&facts::latencies(report));
     [facts::totals(report), facts::plan(report), facts::setting(report)].iter().for_each(|grid| page.grid(grid));
     page.folded("What changed in the server's INFO", &facts::info(report));
     Ok(page.finish())
@@ -39,15 +45,17 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
 
 /// What is read first: names and values.
 fn figures(report: &Report) -> Vec<(&'static str, String, bool)> {
-    let latency = &report.latency;
-    let mut figures = vec![("requests a second", units::rate(report.totals.rate), true)];
-    if let Some(rate) = load::knee(&report.sweep) {
-        figures.push(("highest sustained rate", units::rate(rate), true));
-    }
+    // Of a sweep, what the server bears counts, and not a mean over rates that it does and does not.
+    let knee = load::knee(&report.sweep);
+    let (name, rate, latency) = match knee {
+        Some(step) => ("highest sustained rate", step.totals.rate, &step.latency),
+        None => ("requests a second", report.totals.rate, &report.latency),
+    };
+    let mut figures = vec![(name, units::rate(rate), true)];
     for (name, micros) in [("p50", latency.p50), ("p99", latency.p99), ("p99.9", latency.p999), ("max", latency.max)] {
         figures.push((name, units::micros(micros), true));
     }
-    if let Some(cpu) = report.server.cpu {
+    if let Some(cpu) = knee.map_or(report.server.cpu, |step| step.cpu) {
         figures.push(("server CPU a request", units::micros(cpu.micros_per_request), true));
     }
     figures.push(("errors", units::count(report.totals.errors), report.totals.errors == 0));

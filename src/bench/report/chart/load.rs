@@ -23,7 +23,8 @@ pub fn load(sweep: &[Step]) -> Result<String, ReportError> {
     let y = Axis::latency(sweep.iter().flat_map(|step| series.map(|of| of(&step.latency))));
     draw(HEIGHT, "Latency by throughput", |area| {
         let mut plot = plot(area, &x, &y)?;
-        if let Some(rate) = knee(sweep) {
+        if let Some(knee) = knee(sweep) {
+            let rate = x.place(knee.totals.rate);
             line(&mut plot, [(rate, y.from), (rate, y.to)], ink::MARK)?;
         }
         for (of, colour) in series.into_iter().zip(ink::SERIES) {
@@ -36,9 +37,10 @@ pub fn load(sweep: &[Step]) -> Result<String, ReportError> {
     })
 }
 
-/// The highest rate that was reached and sustained.
-pub fn knee(sweep: &[Step]) -> Option<f64> {
-    sweep.iter().filter(|step| step.sustained).map(|step| step.totals.rate).max_by(f64::total_cmp)
+/// The step with the highest rate that the server sustained.
+pub fn knee(sweep: &[Step]) -> Option<&Step> {
+    let sustained = sweep.iter().filter(|step| step.sustained);
+    sustained.max_by(|a, b| a.totals.rate.total_cmp(&b.totals.rate))
 }
 
 #[cfg(test)]
@@ -49,7 +51,7 @@ mod tests {
     #[test]
     fn the_knee_is_the_highest_sustained_rate() {
         let sweep = sample::sweep().sweep;
-        assert_eq!(knee(&sweep), Some(175_000.0));
+        assert_eq!(knee(&sweep).unwrap().totals.rate, 175_000.0);
         assert_eq!(load(&sweep).unwrap().matches("<circle").count(), 3 * sweep.len());
         assert_eq!(knee(&[]), None);
     }

@@ -59,7 +59,7 @@ pub mod ink {
 /// Width of the canvas.
 const WIDTH: u32 = 1800;
 /// Size of letters on it.
-const LETTERS: u32 = 26;
+const LETTERS: u32 = 28;
 
 /// What is drawn on.
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -95,7 +95,7 @@ fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, 
         .margin_top(24)
         .margin_right(60)
         .x_label_area_size(90)
-        .y_label_area_size(150)
+        .y_label_area_size(160)
         .build_cartesian_2d(x.scale(), y.scale())?;
     plot.configure_mesh()
         .x_label_formatter(&|value| (x.label)(*value))

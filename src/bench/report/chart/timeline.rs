@@ -15,8 +15,8 @@ const THROUGHPUT: u32 = 480;
 /// Events up to this number are named, not only marked.
 const NAMED: usize = 8;
 
-/// The names of the latencies shown, in the order of [`ink::SERIES`].
-pub const LATENCIES: [&str; 3] = ["p50", "p99", "max"];
+/// The names of what is shown, in the order of [`ink::SERIES`].
+pub const SERIES: [&str; 4] = ["p50", "p99", "max", "throughput"];
 
 /// The timeline of `report`.
 ///
@@ -38,7 +38,7 @@ pub fn timeline(report: &Report) -> Result<String, ReportError> {
             let level = rate.place(throughput(interval));
             [(interval.start, level), (interval.start + interval.seconds, level)]
         });
-        line(&mut upper, steps, ink::SERIES[0])?;
+        line(&mut upper, steps, ink::SERIES[3])?;
         let mut lower = plot(&below, &time, &latency)?;
         events(&mut lower, report, &latency, false)?;
         let series: [fn(&Interval) -> f64; 3] =
@@ -65,7 +65,8 @@ fn events(plot: &mut Plot<'_, '_>, report: &Report, y: &Axis, named: bool) -> Re
     for (from, to) in outages(&report.events, end) {
         plot.draw_series([Rectangle::new([(from, y.from), (to, y.to)], ink::SHADE.filled())])?;
     }
-    for event in report.events.iter().filter(|event| (0.0..=end).contains(&event.at)) {
+    let shown = report.events.iter().filter(|event| (0.0..=end).contains(&event.at));
+    for (number, event) in (0..).zip(shown) {
         let (name, colour) = match event.kind {
             EventKind::Checkpoint => ("checkpoint", ink::MARK),
             EventKind::Lost => ("lost", ink::ALARM),
@@ -73,11 +74,11 @@ fn events(plot: &mut Plot<'_, '_>, report: &Report, y: &Axis, named: bool) -> Re
         };
         line(plot, [(event.at, y.from), (event.at, y.to)], colour)?;
         if named && report.events.len() <= NAMED {
-            // Towards the side that has room; what is lost is named before its line, so that it does not meet what is back.
-            let before = event.kind == EventKind::Lost || event.at > end * 0.9;
+            // Towards the side that has room, and each a little higher than the one before, so that neighbours do not meet.
+            let before = event.at > end * 0.9;
             let (side, gap) = if before { (HPos::Right, -end / 300.0) } else { (HPos::Left, end / 300.0) };
             let style = letters(colour).pos(Pos::new(side, VPos::Bottom));
-            let height = y.from + (y.to - y.from) * 0.02;
+            let height = y.from + (y.to - y.from) * (0.02 + 0.08 * f64::from(number % 3));
             plot.draw_series([Text::new(name, (event.at + gap, height), style)])?;
         }
     }
