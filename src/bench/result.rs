@@ -44,6 +44,9 @@ pub struct Report {
     pub timeline_histograms: Vec<String>,
     /// What happened at an instant: checkpoints, lost connections.
     pub events: Vec<Event>,
+    /// The first error that the server answered with.
+    #[serde(default)]
+    pub first_error: Option<String>,
     /// The steps of `--rate sweep`, in the order they were run; empty otherwise.
     pub sweep: Vec<Step>,
     /// What `--verify` found.
@@ -144,6 +147,12 @@ pub struct Totals {
     pub errors: u64,
     /// Requests whose connection was lost before the answer.
     pub lost: u64,
+    /// Requests that were due and had no answer when the run ended, a while after the last was due.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// Commands answered: a request is one command, or several that are sent together.
+    #[serde(default)]
+    pub commands: u64,
     /// Length of the measured part, as it came out.
     pub seconds: f64,
     /// Requests a second.
@@ -272,6 +281,9 @@ pub struct Verification {
     pub excused: u64,
     /// Writes that are there though they were never acknowledged: allowed.
     pub surprising: u64,
+    /// How long before a loss of the server acknowledged writes may be gone, in seconds.
+    #[serde(default)]
+    pub excuse_seconds: f64,
     /// Values that were never written as they are.
     pub torn: u64,
     /// Whether nothing was lost that had been promised, and nothing torn.

@@ -51,6 +51,7 @@ pub fn report() -> Report {
         timeline,
         timeline_histograms,
         events: events(),
+        first_error: None,
         sweep: Vec::new(),
         verification: Some(verification()),
         generator: Cpu { seconds: 4.2, micros_per_request: 3.5 },
@@ -180,6 +181,7 @@ fn totals(requests: u64) -> Totals {
         sent_bytes: requests * 70,
         received_bytes: requests * 70,
         downtime_seconds: 1.8,
+        ..Totals::default()
     }
 }
 
@@ -204,5 +206,6 @@ fn verification() -> Verification {
         torn: 0,
         passed: true,
         findings: Vec::new(),
+        ..Verification::default()
     }
 }
