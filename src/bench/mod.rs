@@ -6,7 +6,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`result`] | what a run found: the schema of `bench.json` |
+//! | [`peers`] | the same beside other servers |
 //! | [`report`] | what is made of that: tables, a page, logs for other tools, comparisons |
 
+pub mod peers;
 pub mod report;
 pub mod result;

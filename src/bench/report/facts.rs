@@ -32,6 +32,17 @@ pub fn totals(report: &Report) -> Grid {
     grid.fact("requests", format!("{} in {}", units::count(totals.requests), units::seconds(totals.seconds)));
     grid.fact("rate", units::rate(totals.rate));
     grid.fact("errors", bad_unless(totals.errors == 0, units::count(totals.errors)));
+    if let Some(error) = &report.first_error {
+        grid.fact("first error", bad_unless(false, error.clone()));
+    }
+    if totals.commands > totals.requests {
+        grid.fact("commands", format!("{} in these requests", units::count(totals.commands)));
+    }
+    if totals.unanswered > 0 {
+        let text =
+            format!("{} requests that were due had no answer when the run ended", units::count(totals.unanswered));
+        grid.fact("unanswered", bad_unless(false, text));
+    }
     if totals.lost > 0 {
         grid.fact("lost", format!("{} requests never answered", units::count(totals.lost)));
     }
@@ -138,8 +149,12 @@ pub fn verification(report: &Report) -> Grid {
             units::count(found.unacknowledged)
         ),
     );
-    let excused =
-        format!("{}, of which {} are allowed by the durability", units::count(found.lost), units::count(found.excused));
+    let within = match found.excuse_seconds {
+        seconds if seconds > 0.0 => format!(" (up to {} before a crash)", units::micros(seconds * 1e6)),
+        _ => String::new(),
+    };
+    let (lost, allowed) = (units::count(found.lost), units::count(found.excused));
+    let excused = format!("{lost}, of which {allowed} are allowed by the durability{within}");
     grid.fact("acknowledged and lost", bad_unless(found.lost <= found.excused, excused));
     grid.fact("unacknowledged and present", units::count(found.surprising));
     grid.fact("torn", bad_unless(found.torn == 0, units::count(found.torn)));

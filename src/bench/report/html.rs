@@ -70,13 +70,13 @@ fn figures(report: &Report) -> Vec<(&'static str, String, bool)> {
 }
 
 /// A page under construction.
-pub(super) struct Page {
+pub(in crate::bench) struct Page {
     html: String,
 }
 
 impl Page {
     /// The head of a page.
-    pub(super) fn new(title: &str, under: &str) -> Self {
+    pub(in crate::bench) fn new(title: &str, under: &str) -> Self {
         let (title, under) = (escape(title), escape(under));
         let html = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -87,7 +87,7 @@ impl Page {
     }
 
     /// Names and values that are read first; a value is good news or bad.
-    pub(super) fn figures(&mut self, figures: &[(&str, String, bool)]) {
+    pub(in crate::bench) fn figures(&mut self, figures: &[(&str, String, bool)]) {
         self.html.push_str("<dl class=\"figures\">\n");
         for (name, value, good) in figures {
             let class = if *good { "" } else { " class=\"bad\"" };
@@ -96,9 +96,12 @@ impl Page {
         self.html.push_str("</dl>\n");
     }
 
-    /// A chart with the names of its series, in the order of [`ink::SERIES`].
-    pub(super) fn chart(&mut self, title: &str, series: &[&str], svg: &str) {
-        let _ = write!(self.html, "<h2>{}</h2>\n<figure>\n<ul class=\"legend\">", escape(title));
+    /// A chart with the names of its series, in the order of [`ink::SERIES`], if they are not in the chart itself.
+    pub(in crate::bench) fn chart(&mut self, title: &str, series: &[&str], svg: &str) {
+        let _ = write!(self.html, "<h2>{}</h2>\n<figure>\n", escape(title));
+        if !series.is_empty() {
+            self.html.push_str("<ul class=\"legend\">");
+        }
         for (name, RGBColor(red, green, blue)) in series.iter().zip(ink::SERIES) {
             // A line like those in the chart, so that colour and dashes follow the style sheet.
             let _ = write!(
@@ -108,16 +111,17 @@ impl Page {
                 escape(name)
             );
         }
-        let _ = write!(self.html, "</ul>\n{svg}</figure>\n");
+        let end = if series.is_empty() { "" } else { "</ul>\n" };
+        let _ = write!(self.html, "{end}{svg}</figure>\n");
     }
 
     /// A paragraph.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(in crate::bench) fn note(&mut self, text: &str) {
         let _ = writeln!(self.html, "<p class=\"under\">{}</p>", escape(text));
     }
 
     /// A table; nothing if it has no rows.
-    pub(super) fn grid(&mut self, grid: &Grid) {
+    pub(in crate::bench) fn grid(&mut self, grid: &Grid) {
         let table = grid.to_html();
         if !table.is_empty() {
             let _ = write!(self.html, "<div class=\"scroll\">\n{table}</div>\n");
@@ -125,7 +129,7 @@ impl Page {
     }
 
     /// A table that is opened by who wants to see it; nothing if it has no rows.
-    pub(super) fn folded(&mut self, summary: &str, grid: &Grid) {
+    pub(in crate::bench) fn folded(&mut self, summary: &str, grid: &Grid) {
         if !grid.rows.is_empty() {
             let _ = write!(self.html, "<details>\n<summary>{}</summary>\n", escape(summary));
             self.grid(grid);
@@ -151,7 +155,7 @@ impl Page {
     }
 
     /// The whole page.
-    pub(super) fn finish(mut self) -> String {
+    pub(in crate::bench) fn finish(mut self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         let _ = write!(self.html, "</main>\n<footer>rollbook bench {version}</footer>\n</body>\n</html>\n");
         self.html

@@ -12,7 +12,7 @@ const LANE: u32 = 64;
 /// Height of the axis.
 const SCALE: u32 = 64;
 /// Where the values begin, and how far from the right edge they end.
-const LEFT: u32 = 330;
+const LEFT: u32 = 360;
 const RIGHT: u32 = 60;
 
 /// What was measured for one server.
@@ -25,11 +25,11 @@ pub struct Lane<'a> {
     pub median: f64,
 }
 
-/// A lane for each server, on one scale from zero.
+/// A lane for each server, on one scale from zero, whose marks are written as `shown` does.
 ///
 /// # Errors
 /// If the chart cannot be drawn.
-pub fn rounds(what: &str, lanes: &[Lane<'_>]) -> Result<String, ReportError> {
+pub fn rounds(what: &str, lanes: &[Lane<'_>], shown: fn(f64) -> String) -> Result<String, ReportError> {
     let greatest = lanes.iter().flat_map(|lane| lane.values).copied().fold(0.0, f64::max);
     let axis = Axis::from_zero(greatest);
     let bottom = (lanes.len() as u32 * LANE) as i32;
@@ -39,7 +39,7 @@ pub fn rounds(what: &str, lanes: &[Lane<'_>]) -> Result<String, ReportError> {
         for mark in &axis.marks {
             area.draw(&PathElement::new([(x(*mark), 0), (x(*mark), bottom + 8)], ink::GRID.stroke_width(2)))?;
             let style = letters(ink::TEXT).pos(Pos::new(HPos::Center, VPos::Top));
-            area.draw(&Text::new((axis.label)(*mark), (x(*mark), bottom + 16), style))?;
+            area.draw(&Text::new(shown(*mark), (x(*mark), bottom + 16), style))?;
         }
         for ((lane, colour), number) in lanes.iter().zip(ink::SERIES).zip(0..) {
             let y = number * LANE as i32 + LANE as i32 / 2;
@@ -64,7 +64,7 @@ mod tests {
             Lane { name: "rollbook", values: &[9.0, 9.5, 9.2], median: 9.2 },
             Lane { name: "redis-server <7>", values: &[10.0, 11.0], median: 10.5 },
         ];
-        let svg = rounds("CPU per request", &lanes).unwrap();
+        let svg = rounds("CPU per request", &lanes, crate::bench::report::units::micros).unwrap();
         assert_eq!(svg.matches("<circle").count(), 5);
         assert!(svg.contains("redis-server &lt;7&gt;"));
     }
