@@ -135,7 +135,7 @@ fn commands(criterion: &mut Criterion) {
             &[
                 ("PEXPIRE", &|n| Request::new(&[b"PEXPIRE", key(n).as_bytes(), b"86400000"])),
                 ("PTTL", &|n| Request::new(&[b"PTTL", key(n).as_bytes()])),
-                ("PERSIST", &|n| Request::new(&[b"PERSIST", key(n).as_bytes()])),
+                ("PERSIST without an expiry", &|n| Request::new(&[b"PERSIST", key(n).as_bytes()])),
             ],
         ),
         (
@@ -163,7 +163,7 @@ fn commands(criterion: &mut Criterion) {
 
 /// What grows and shrinks the tables: a pair of commands, so that the store is as large after as before.
 fn growth(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("keys");
+    let mut group = criterion.benchmark_group("growth");
     group.throughput(Throughput::Elements(2));
     let mut rig = Rig::filled();
     let new = |n: usize| format!("new:{n}");
