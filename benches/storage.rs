@@ -5,10 +5,12 @@
 mod setup;
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use glommio::channels::local_channel::{self, LocalReceiver};
 use glommio::{LocalExecutorBuilder, Placement as On};
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits};
 use rollbook::encoding::frame::{DirectoryId, StreamId};
@@ -62,7 +64,7 @@ impl LiveLog {
         executor
             .spawn(move || async move {
                 let _data = data;
-                let log = Log::open(options, Arc::new(StreamMarks::new())).await.unwrap();
+                let (log, progress) = open(options).await;
                 let mut group = EncodedEdits::new();
                 (0..edits).map(|n| put(n, partitions(256))).for_each(|(partition, edit)| group.push(partition, &edit));
                 // Nothing of the log runs while this waits, and nothing has to: all is durable.
@@ -70,16 +72,16 @@ impl LiveLog {
                     let begun = Instant::now();
                     for _ in 0..count {
                         while log.is_full() {
-                            turn().await;
+                            progress.recv().await;
                         }
                         let last = log.append(&group);
                         while commit == Commit::Eager && log.durable() < last {
-                            turn().await;
+                            progress.recv().await;
                         }
                     }
                     log.commit_now();
                     while log.durable() < log.appended() {
-                        turn().await;
+                        progress.recv().await;
                     }
                     answer.send(begun.elapsed()).unwrap();
                 }
@@ -95,9 +97,13 @@ impl LiveLog {
     }
 }
 
-/// Lets the log's task run.
-async fn turn() {
-    glommio::executor().yield_task_queue_now().await;
+/// Opens a log; something is received whenever it has come further.
+async fn open(options: LogOptions) -> (Log, LocalReceiver<()>) {
+    let log = Log::open(options, Arc::new(StreamMarks::new())).await.unwrap();
+    let (tell, told) = local_channel::new_bounded(1);
+    // Full, it says what is to be said already.
+    log.on_progress(Rc::new(move || drop(tell.try_send(()))));
+    (log, told)
 }
 
 fn options(data: &DataDir, epoch: Epoch, commit: Commit) -> LogOptions {
@@ -132,14 +138,14 @@ fn logged(dir: &Path) -> DataDir {
     let (data, _) = DataDir::open(dir, partitions(256)).unwrap();
     let options = options(&data, data.begin_epoch(1, SEGMENT).unwrap(), Commit::Async);
     let write = move || async move {
-        let log = Log::open(options, Arc::new(StreamMarks::new())).await.unwrap();
+        let (log, progress) = open(options).await;
         let mut group = EncodedEdits::new();
         for n in 0..KEYS {
             let (partition, edit) = put(n, partitions(256));
             group.clear();
             group.push(partition, &edit);
             while log.is_full() {
-                turn().await;
+                progress.recv().await;
             }
             log.append(&group);
         }

@@ -1,4 +1,4 @@
-//! The network's io_uring: one a core, driven by the core's own task.
+//! The network's io_uring: one a core, driven by the core's own task (or, in the load generator, by its own thread).
 //!
 //! Set up so that completions are only worked on when this core asks for them (`DEFER_TASKRUN`, `SINGLE_ISSUER`). Accepting and
 //! receiving are multishot: armed once, they go on. Received bytes lie in a ring of buffers that kernel and program pass to and fro
@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
@@ -75,6 +76,17 @@ impl Ring {
     /// # Errors
     /// If the kernel refuses; the preflight check says why in more words.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut ring = Self::silent()?;
+        ring.io.submitter().register_eventfd(event.as_raw_fd())?;
+        ring.set_alert(false);
+        Ok(ring)
+    }
+
+    /// A ring that signals nothing: for a thread that has nothing else to wait for, and waits in [`Self::wait`].
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn silent() -> io::Result<Self> {
         let io = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -82,11 +94,8 @@ impl Ring {
             .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        io.submitter().register_eventfd(event.as_raw_fd())?;
         let buffers = Buffers::register(&io)?;
-        let mut ring = Self { io, buffers, sending: Vec::new(), completions: Vec::new() };
-        ring.set_alert(false);
-        Ok(ring)
+        Ok(Self { io, buffers, sending: Vec::new(), completions: Vec::new() })
     }
 
     /// Accepts from `listener` until told otherwise.
@@ -156,13 +165,34 @@ impl Ring {
         if wanted {
             self.submit()?;
         }
+        self.reap(events);
+        Ok(())
+    }
+
+    /// As [`Self::poll`], but waits until something has happened, for `limit` at most: one system call for both.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn wait(&mut self, limit: Duration, events: &mut Vec<Event>) -> io::Result<()> {
+        let patience = types::Timespec::from(limit);
+        let arguments = types::SubmitArgs::new().timespec(&patience);
+        match self.io.submitter().submit_with_args(1, &arguments) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::ETIME) => {}
+            Err(e) => later(e)?,
+        }
+        self.reap(events);
+        Ok(())
+    }
+
+    /// Appends what has happened to `events`.
+    fn reap(&mut self, events: &mut Vec<Event>) {
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.io.completion().map(|c| (c.user_data(), c.result(), c.flags())));
         for (tagged, result, flags) in completions.drain(..) {
             self.translate(tagged, result, flags, events);
         }
         self.completions = completions;
-        Ok(())
     }
 
     /// Whether [`Self::poll`] would find nothing to do.
@@ -253,12 +283,15 @@ impl Ring {
     }
 
     fn submit(&mut self) -> io::Result<()> {
-        match self.io.submit() {
-            Ok(_) => Ok(()),
-            // Completions must be reaped first; or a signal came: in both cases the next turn goes on.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => Ok(()),
-            Err(e) => Err(e),
-        }
+        self.io.submit().map(drop).or_else(later)
+    }
+}
+
+/// Completions must be reaped first, or a signal came: in both cases the next turn goes on.
+fn later(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EAGAIN | libc::EINTR) => Ok(()),
+        _ => Err(error),
     }
 }
 

@@ -112,7 +112,7 @@ impl Page {
             );
         }
         let end = if series.is_empty() { "" } else { "</ul>\n" };
-        let _ = write!(self.html, "{end}{svg}</figure>\n");
+        let _ = writeln!(self.html, "{end}{svg}</figure>");
     }
 
     /// A paragraph.

@@ -87,7 +87,9 @@ fn options(
     scratch: &Scratch,
     stop: Arc<AtomicBool>,
 ) -> Result<Options, Failure> {
-    let own = || std::env::current_exe().map_err(|error| Failure::new(Exit::Unavailable, format_args!("this program: {error}")));
+    let own = || {
+        std::env::current_exe().map_err(|error| Failure::new(Exit::Unavailable, format_args!("this program: {error}")))
+    };
     let rollbook = peers.rollbook.clone().map_or_else(own, Ok)?;
     // It is started from elsewhere.
     let rollbook = std::path::absolute(rollbook)?;
