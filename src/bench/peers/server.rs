@@ -69,7 +69,8 @@ impl Server {
         let (out, err) = open().map_err(PeersError::system(log.display().to_string()))?;
         let mut command = Command::new(&self.program.path);
         command.args(self.program.arguments(&self.settings)).current_dir(&self.settings.dir);
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        // A variable of the environment must not make it another server than it is said to be.
+        command.env_clear().stdin(Stdio::null()).stdout(out).stderr(err);
         // A child begins where its parent's thread is.
         self.cpus.pin_this_thread()?;
         let begun = Instant::now();

@@ -29,7 +29,7 @@ pub struct Experiment {
 }
 
 /// Every experiment, in the order in which they are run.
-pub const ALL: [Experiment; 15] = [
+pub static ALL: [Experiment; 15] = [
     Experiment { name: "set", about: "SET over 50 connections", run: |bench| load::plain(bench, "set", 1, Some(0.9)) },
     Experiment {
         name: "set32",
