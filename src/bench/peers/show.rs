@@ -45,7 +45,7 @@ impl Unit {
 
 /// One line for each quantity and each subject that the first is compared with.
 fn table(report: &PeersReport) -> Grid {
-    let mut grid = Grid::numbers("Medians", ["", "", "against", "", "ratio", "min – max", "aim", "reached"]);
+    let mut grid = Grid::numbers("Medians", ["", "", "against", "", "ratio (min – max)", "aim", "met"]);
     for row in &report.rows {
         let Some((first, others)) = row.subjects.split_first() else { continue };
         let Some(own) = first.spread() else { continue };
@@ -57,12 +57,12 @@ fn table(report: &PeersReport) -> Grid {
     grid
 }
 
-fn line(row: &Row, own: Spread, against: Option<(&Subject, Option<Spread>)>) -> [Cell; 8] {
+fn line(row: &Row, own: Spread, against: Option<(&Subject, Option<Spread>)>) -> [Cell; 7] {
     let shown = row.unit.shown();
     let ratio = against.and_then(|(_, ratio)| ratio);
     let other = against.and_then(|(other, _)| other.spread());
     let dash = || "–".to_owned();
-    let reached = match row.aim.and_then(|aim| aim.is_met(own.median, ratio.map(|ratio| ratio.median))) {
+    let met = match row.aim.and_then(|aim| aim.is_met(own.median, ratio.map(|ratio| ratio.median))) {
         None => "–".into(),
         Some(true) => Cell::toned("yes", Tone::Good),
         Some(false) => Cell::toned("no", Tone::Bad),
@@ -72,11 +72,15 @@ fn line(row: &Row, own: Spread, against: Option<(&Subject, Option<Spread>)>) -> 
         shown(own.median).into(),
         against.map_or_else(dash, |(other, _)| other.name.clone()).into(),
         other.map_or_else(dash, |other| shown(other.median)).into(),
-        ratio.map_or_else(dash, |ratio| units::ratio(ratio.median)).into(),
-        ratio.map_or_else(dash, |ratio| format!("{} – {}", units::ratio(ratio.min), units::ratio(ratio.max))).into(),
+        ratio.map_or_else(dash, ratio_text).into(),
         row.aim.map_or_else(dash, |aim| aim_text(aim, shown)).into(),
-        reached,
+        met,
     ]
+}
+
+fn ratio_text(Spread { median, min, max }: Spread) -> String {
+    let [median, min, max] = [median, min, max].map(units::ratio);
+    format!("{median} ({min} – {max})")
 }
 
 fn aim_text(aim: Aim, shown: fn(f64) -> String) -> String {
@@ -136,13 +140,12 @@ mod tests {
             "9.50 µs",
             "redis-server 7.0.15",
             "10.8 µs",
-            "0.88",
-            "0.87 – 0.90",
+            "0.88 (0.87 – 0.90)",
             "≤ 0.9 ×",
             "yes",
         ];
         assert_eq!(line("SET"), cpu);
-        assert_eq!(line("start"), ["start", "70.0 ms", "–", "–", "–", "–", "≤ 60.0 ms", "no"]);
+        assert_eq!(line("start"), ["start", "70.0 ms", "–", "–", "–", "≤ 60.0 ms", "no"]);
         assert!(text.contains("interrupted during get"));
     }
 

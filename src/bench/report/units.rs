@@ -16,6 +16,7 @@ pub fn micros(micros: f64) -> String {
 pub fn rate(per_second: f64) -> String {
     match per_second {
         r if !r.is_finite() => "–".into(),
+        0.0 => "0/s".into(),
         r if r < 100.0 => format!("{}/s", significant(r)),
         r if r < 999_500.0 => format!("{}/s", count(r.round() as u64)),
         r => format!("{} M/s", significant(r / 1e6)),
