@@ -25,7 +25,12 @@ const UNCORRECTED: &str = "uncorrected";
 /// # Errors
 /// If it is damaged.
 pub fn decode(latency: &Latency, what: &str) -> Result<Histogram<u64>, ReportError> {
-    decode_text(&latency.histogram).ok_or_else(|| ReportError::Histogram(what.to_owned()))
+    let histogram = match latency {
+        // Nothing was measured, so nothing is kept.
+        Latency { count: 0, histogram, .. } if histogram.is_empty() => Histogram::new(3).ok(),
+        Latency { histogram, .. } => decode_text(histogram),
+    };
+    histogram.ok_or_else(|| ReportError::Histogram(what.to_owned()))
 }
 
 fn decode_text(text: &str) -> Option<Histogram<u64>> {
@@ -68,8 +73,11 @@ pub fn hlog(report: &Report) -> String {
          \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
         report.rollbook
     );
-    // The greatest is for people, in milliseconds as in HdrHistogram's own logs.
+    // A piece in which nothing was answered has no histogram, and gets no line. The greatest is for people, in milliseconds as in HdrHistogram's own logs.
     let mut line = |tag: &str, start: f64, length: f64, max_micros: f64, histogram: &str| {
+        if histogram.is_empty() {
+            return;
+        }
         let tag = if tag.is_empty() { String::new() } else { format!("Tag={},", tag.replace([',', ' ', '\n'], "-")) };
         let _ = writeln!(text, "{tag}{start:.3},{length:.3},{:.3},{histogram}", max_micros / 1e3);
     };
@@ -94,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::bench::report::sample;
+    use crate::bench::result::Interval;
 
     #[test]
     fn percentile_text_has_the_columns_that_plotters_read() {
@@ -134,6 +143,17 @@ mod tests {
         let report = Report { timeline_histograms: Vec::new(), ..sample::report() };
         let text = hlog(&report);
         assert_eq!(text.lines().filter(|line| line.starts_with("0.000,")).count(), 1);
+    }
+
+    #[test]
+    fn nothing_measured_is_no_damage() {
+        let empty = Report {
+            timeline: vec![Interval::default()],
+            timeline_histograms: vec![String::new()],
+            ..Report::default()
+        };
+        assert!(hgrm(&empty).unwrap().contains("Total count    =            0]"));
+        assert_eq!(hlog(&empty).lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count(), 0);
     }
 
     #[test]

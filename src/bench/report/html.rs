@@ -20,18 +20,12 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     let under = format!("{} · {} · {}", server.address, report.machine.cpu, units::date(report.started_unix_ms));
     let mut page = Page::new(&title, &under);
     page.figures(&figures(report));
-    if report.sweep.is_empty() {
-        page.percentiles(report)?;
-    } else {
+    if !report.sweep.is_empty() {
         page.chart("Latency by throughput", &load::LATENCIES, &load::load(&report.sweep)?);
         page.note("Full circles are rates that the server sustained; the dotted line is the highest of them.");
         page.grid(&facts::sweep(report));
-        if let Some(step) = load::knee(&report.sweep) {
-            let histogram = hdr::decode(&step.latency, "the highest sustained rate")?;
-            let title = format!("Latency by percentile at {}", units::rate(step.totals.rate));
-            page.chart(&title, &["from when it was due"], &percentiles::percentiles(&[&histogram])?);
-        }
     }
+    page.percentiles(report)?;
     page.grid(&facts::latencies(report));
     if !report.timeline.is_empty() {
         page.chart("Over time", &timeline::SERIES, &timeline::timeline(report)?);
@@ -45,17 +39,13 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
 
 /// What is read first: names and values.
 fn figures(report: &Report) -> Vec<(&'static str, String, bool)> {
-    // Of a sweep, what the server bears counts, and not a mean over rates that it does and does not.
-    let knee = load::knee(&report.sweep);
-    let (name, rate, latency) = match knee {
-        Some(step) => ("highest sustained rate", step.totals.rate, &step.latency),
-        None => ("requests a second", report.totals.rate, &report.latency),
-    };
-    let mut figures = vec![(name, units::rate(rate), true)];
+    let name = if report.sweep.is_empty() { "requests a second" } else { "sustained rate" };
+    let latency = &report.latency;
+    let mut figures = vec![(name, units::rate(report.totals.rate), true)];
     for (name, micros) in [("p50", latency.p50), ("p99", latency.p99), ("p99.9", latency.p999), ("max", latency.max)] {
         figures.push((name, units::micros(micros), true));
     }
-    if let Some(cpu) = knee.map_or(report.server.cpu, |step| step.cpu) {
+    if let Some(cpu) = report.server.cpu {
         figures.push(("server CPU a request", units::micros(cpu.micros_per_request), true));
     }
     figures.push(("errors", units::count(report.totals.errors), report.totals.errors == 0));
@@ -137,7 +127,7 @@ impl Page {
         }
     }
 
-    /// The latencies of a run by percentile; beside them the uncorrected ones, where there is a difference to be seen.
+    /// The latencies of a run (of a sweep's best step) by percentile; beside them the uncorrected ones, where there is a difference.
     fn percentiles(&mut self, report: &Report) -> Result<(), ReportError> {
         let corrected = hdr::decode(&report.latency, "all latencies")?;
         if report.plan.mode == "closed" {
@@ -145,8 +135,11 @@ impl Page {
             return Ok(());
         }
         let uncorrected = hdr::decode(&report.uncorrected, "the uncorrected latencies")?;
+        let at =
+            if report.sweep.is_empty() { String::new() } else { format!(" at {}", units::rate(report.totals.rate)) };
+        let title = format!("Latency by percentile{at}");
         let names = ["from when it was due", "uncorrected: from when it was sent"];
-        self.chart("Latency by percentile", &names, &percentiles::percentiles(&[&corrected, &uncorrected])?);
+        self.chart(&title, &names, &percentiles::percentiles(&[&corrected, &uncorrected])?);
         self.note(
             "A request that could not be sent in time, because the server kept its connection waiting, has waited all the same: \
              latency counts from the instant at which it was due.",
@@ -179,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_element_is_closed() {
-        for report in [sample::report(), sample::sweep()] {
+        for report in [sample::report(), sample::sweep(), Report::default()] {
             let page = html(&report).unwrap();
             for element in ["svg", "table", "tr", "td", "th", "div", "figure", "details", "li", "ul", "dl", "text", "p"]
             {

@@ -34,7 +34,7 @@ pub struct Peers {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub seconds: u16,
     /// Two short rounds with 100,000 keys: to try it, not to believe it.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["rounds", "keys", "seconds"])]
     pub quick: bool,
     /// The CPUs of the servers [default: the first].
     #[arg(long, value_name = "LIST")]

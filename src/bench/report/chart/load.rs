@@ -27,9 +27,12 @@ pub fn load(sweep: &[Step]) -> Result<String, ReportError> {
             let rate = x.place(knee.totals.rate);
             line(&mut plot, [(rate, y.from), (rate, y.to)], ink::MARK)?;
         }
+        // A step may have been tried between two that came before it.
+        let mut sweep: Vec<_> = sweep.iter().collect();
+        sweep.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         for (of, colour) in series.into_iter().zip(ink::SERIES) {
             let at = |step: &Step| (x.place(step.totals.rate), y.place(of(&step.latency)));
-            line(&mut plot, sweep.iter().map(at), colour)?;
+            line(&mut plot, sweep.iter().map(|step| at(step)), colour)?;
             let style = |step: &Step| if step.sustained { colour.filled() } else { stroke(colour) };
             plot.draw_series(sweep.iter().map(|step| Circle::new(at(step), 9, style(step))))?;
         }
