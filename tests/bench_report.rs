@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -83,6 +84,23 @@ fn peers_that_are_none_are_refused() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     let listed = String::from_utf8(peers(&["--only", "help"]).stdout).unwrap();
     assert!(listed.lines().any(|line| line.starts_with("checkpoint ")), "{listed}");
+}
+
+#[test]
+fn a_peer_that_does_not_serve_is_said_with_its_last_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("redis-server");
+    let script =
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.0.0 sha=0' || { echo 'out of luck'; exit 1; }\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["peers", "--quick", "--only", "memory", "--against", program.to_str().unwrap()];
+    let output = bench(dir.path(), &arguments);
+    let why = "memory was not measured: redis-server 7.0.0: ended instead of serving: out of luck";
+    assert_eq!(output.status.code(), Some(69));
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().next_back(), Some(format!("rollbook: {why}").as_str()));
+    let page = std::fs::read_to_string(dir.path().join("peers.html")).unwrap();
+    assert!(page.contains(why));
 }
 
 #[test]

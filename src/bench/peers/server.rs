@@ -19,6 +19,8 @@ use crate::config::Durability;
 
 /// How long a start may take, recovery included, and how long a graceful end.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a server that accepts connections may take to say whether it serves.
+const ANSWER: Duration = Duration::from_secs(60);
 /// How often a starting server is asked whether it serves.
 const ASK: Duration = Duration::from_millis(1);
 /// Keys that are set in one pipeline by [`Server::fill`].
@@ -92,7 +94,8 @@ impl Server {
 
     /// Whether it answers, and not only that it is loading.
     fn serves(&self) -> bool {
-        let answer = self.client().and_then(|mut client| Ok(client.call(&[b"PING"])?));
+        let asked = self.target().and_then(|target| Ok(target.connect_within(ANSWER, Some(ANSWER))?));
+        let answer = asked.and_then(|mut client| Ok(client.call(&[b"PING"])?));
         matches!(answer, Ok(Value::Text(text)) if text == b"PONG")
     }
 
@@ -101,8 +104,12 @@ impl Server {
     /// # Errors
     /// If it does not answer.
     pub fn client(&self) -> Result<Client, PeersError> {
+        Ok(self.target()?.connect()?)
+    }
+
+    fn target(&self) -> Result<Target, PeersError> {
         let plan = Plan { host: Ipv4Addr::LOCALHOST.to_string(), port: self.settings.port, ..Plan::default() };
-        Ok(Target::find(&plan)?.connect()?)
+        Ok(Target::find(&plan)?)
     }
 
     /// One command; an error in reply is an error.

@@ -72,7 +72,7 @@ pub fn run(peers: &Peers) -> Result<(), Failure> {
     let experiments = chosen(&peers.only)?;
     let scratch = Scratch::make(&peers.dir)?;
     let options = options(peers, experiments, &scratch, stop)?;
-    let report = peers::run(&options, &|step| eprintln!("{step}")).map_err(failure)?;
+    let report = peers::run(&options, &|step| eprintln!("{step}"))?;
     write(peers, &report)?;
     if report.rows.is_empty() {
         let why = report.notes.last().map_or("nothing was measured", String::as_str);
@@ -96,7 +96,7 @@ fn options(
     let others = if peers.against.is_empty() {
         Program::installed()
     } else {
-        peers.against.iter().map(|name| Program::named(name)).collect::<Result<_, _>>().map_err(failure)?
+        peers.against.iter().map(|name| Program::named(name)).collect::<Result<_, _>>()?
     };
     if others.is_empty() {
         let known: Vec<_> = Kind::PEERS.into_iter().map(Kind::program).collect();
@@ -104,7 +104,7 @@ fn options(
     }
     let (servers, clients) = CpuList::split_allowed();
     Ok(Options {
-        rollbook: Program::at(Kind::Rollbook, rollbook).map_err(failure)?,
+        rollbook: Program::at(Kind::Rollbook, rollbook)?,
         peers: others,
         experiments,
         rounds: if peers.quick { 2 } else { usize::from(peers.rounds) },
@@ -141,14 +141,6 @@ fn write(peers: &Peers, report: &PeersReport) -> Result<(), Failure> {
     files::write(&peers.html, &page)
 }
 
-fn failure(error: PeersError) -> Failure {
-    let exit = match &error {
-        PeersError::Interrupted | PeersError::Program { .. } | PeersError::System { .. } => Exit::Unavailable,
-        PeersError::Bench(_) | PeersError::Load { .. } => Exit::Software,
-    };
-    Failure::new(exit, error)
-}
-
 /// A directory that goes with everything in it when this is dropped.
 struct Scratch(PathBuf);
 
@@ -170,6 +162,12 @@ impl Drop for Scratch {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("rollbook: cannot remove {}: {error}", self.0.display());
         }
+    }
+}
+
+impl From<PeersError> for Failure {
+    fn from(error: PeersError) -> Self {
+        Self::new(Exit::Unavailable, error)
     }
 }
 

@@ -126,10 +126,13 @@ fn checkpoint(bench: &Bench<'_>, server: &Server) -> Result<(), PeersError> {
 }
 
 fn expect_keys(server: &Server, keys: u64) -> Result<(), PeersError> {
-    match server.call(&[b"DBSIZE"])? {
-        Value::Text(count) if count == keys.to_string().as_bytes() => Ok(()),
-        other => Err(server.unusable(format!("recovered {other:?} of {keys} keys"))),
+    let Value::Text(count) = server.call(&[b"DBSIZE"])? else {
+        return Err(server.unusable("does not say how many keys it has".to_owned()));
+    };
+    if count == keys.to_string().as_bytes() {
+        return Ok(());
     }
+    Err(server.unusable(format!("recovered {} of {keys} keys", count.escape_ascii())))
 }
 
 fn fresh(bench: &Bench<'_>, program: &Program) -> Result<Server, PeersError> {
