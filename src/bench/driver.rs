@@ -81,6 +81,8 @@ pub struct Driver {
     events: Vec<Event>,
     /// Connections that may have something to send.
     ready: Vec<Token>,
+    /// Emptied outputs. The last one emptied is taken first: it is still in the cache.
+    outputs: Vec<Vec<u8>>,
     /// In an open loop: when requests are due, and how many were.
     schedule: Option<Schedule>,
     arrived: u64,
@@ -104,11 +106,12 @@ impl Driver {
         let end = if order.loading { u64::MAX } else { order.times.end };
         let down = connections.iter().filter(|connection| !connection.is_up()).count();
         Ok(Self {
-            ring: Ring::silent()?,
+            ring: Ring::silent(buffers(connections.len()))?,
             ready: (0..connections.len() as Token).collect(),
             connections,
             recorder,
             events: Vec::new(),
+            outputs: Vec::new(),
             schedule,
             arrived: 0,
             end,
@@ -143,8 +146,10 @@ impl Driver {
                 return Ok(());
             }
             let rest = self.rest(now);
-            let waited =
-                if rest.is_zero() { self.ring.poll(&mut self.events) } else { self.ring.wait(rest, &mut self.events) };
+            let waited = match rest {
+                Duration::ZERO => self.ring.poll(&mut self.events),
+                rest => self.ring.wait(rest, &mut self.events),
+            };
             waited.map_err(ring())?;
             let now = self.order.clock.now();
             self.handle_all(now)?;
@@ -189,6 +194,10 @@ impl Driver {
         }
         let mut ready = std::mem::take(&mut self.ready);
         for token in ready.drain(..) {
+            let connection = &mut self.connections[token as usize];
+            if connection.output.capacity() == 0 {
+                connection.output = self.outputs.pop().unwrap_or_default();
+            }
             if self.schedule.is_some() {
                 self.catch_up(token, now);
             } else if now < self.end {
@@ -276,6 +285,7 @@ impl Driver {
             Event::Sent(token, outcome) => {
                 let connection = &mut self.connections[token as usize];
                 connection.sending = false;
+                self.outputs.push(self.ring.take_sent(token));
                 match outcome {
                     Ok(()) if connection.output.is_empty() => {}
                     Ok(()) => self.ready.push(token),
@@ -349,6 +359,11 @@ impl Driver {
     fn is_named(&self, token: usize) -> bool {
         self.connections[token].sending || self.connections[token].receiving
     }
+}
+
+/// Buffers to receive into: enough for all to receive at once, and not so many that none of them is in the cache when its turn comes.
+fn buffers(connections: usize) -> u16 {
+    (connections * 2).clamp(64, 512).next_power_of_two() as u16
 }
 
 /// A connection to a server that serves: one that is still starting may accept and then say that it is loading.

@@ -234,9 +234,8 @@ mod tests {
         let mut replies = Replies::default();
         let bytewise: String = ALL.chunks(1).map(|byte| answers(&mut replies, byte).unwrap()).collect();
         assert_eq!(bytewise, seen);
-        assert_eq!(seen.matches('E').count(), SEEN.matches('E').count());
         // A push and two attributes answer nothing.
-        assert_eq!(seen.len(), 20);
+        assert_eq!(seen, SEEN);
     }
 
     #[test]

@@ -291,3 +291,40 @@ pub struct Verification {
     /// The first of what went wrong, in words.
     pub findings: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::bench::report::sample;
+
+    /// Every field's path. They may become more; none may go or be renamed while [`SCHEMA`] stays.
+    const FIELDS: &str = include_str!("result/fields.txt");
+
+    fn collect(value: &Value, path: &str, fields: &mut Vec<String>) {
+        match value {
+            // Its names are the measured server's.
+            Value::Object(_) if path.ends_with("info_before") || path.ends_with("info_after") => {
+                fields.push(path.to_owned())
+            }
+            Value::Object(object) => {
+                object.iter().for_each(|(name, value)| collect(value, &format!("{path}.{name}"), fields));
+            }
+            Value::Array(elements) if elements.first().is_some_and(Value::is_object) => {
+                collect(&elements[0], &format!("{path}[]"), fields);
+            }
+            _ => fields.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_schema_is_stable() {
+        let report = Report { sweep: sample::sweep().sweep, ..sample::report() };
+        let mut fields = Vec::new();
+        collect(&serde_json::to_value(&report).unwrap(), "", &mut fields);
+        fields.sort();
+        let known: Vec<&str> = FIELDS.lines().collect();
+        assert_eq!(fields, known, "\n{}\n", fields.join("\n"));
+    }
+}

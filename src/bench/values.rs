@@ -21,8 +21,8 @@ use super::request;
 pub const STAMP: usize = 32;
 /// Bytes of the largest value: what a server takes by default.
 pub const LARGEST: usize = 512 << 20;
-/// Bytes of the pool beyond the largest value.
-const POOL: usize = 64 * 1024;
+/// Bytes of the pool beyond the largest value: few enough to stay in the nearest cache.
+const POOL: usize = 16 * 1024;
 
 /// Sizes of values, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ impl Sizes {
 pub struct Values {
     sizes: Sizes,
     pool: Vec<u8>,
+    /// What stands before each value, if all are of one size.
+    head: Option<Vec<u8>>,
 }
 
 impl Values {
@@ -108,22 +110,30 @@ impl Values {
     pub fn new(sizes: Sizes, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let pool = (0..POOL + sizes.largest()).map(|_| random.alphanumeric() as u8).collect();
-        Self { sizes, pool }
+        let head = if let Sizes::Fixed(size) = sizes { Some(format!("${size}\r\n").into_bytes()) } else { None };
+        Self { sizes, pool, head }
     }
 
     /// Appends a value, as an argument.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, random: &mut fastrand::Rng) {
         let size = self.sizes.draw(random);
-        let start = random.u16(..) as usize;
-        request::argument(out, &self.pool[start..start + size]);
+        let value = &self.pool[random.usize(..POOL)..][..size];
+        match &self.head {
+            Some(head) => {
+                out.reserve(head.len() + size + 2);
+                out.extend_from_slice(head);
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"\r\n");
+            }
+            None => request::argument(out, value),
+        }
     }
 
     /// Appends a value that says that it is write number `sequence` of `cell`, as an argument.
     pub fn write_stamped(&self, out: &mut Vec<u8>, random: &mut fastrand::Rng, cell: u64, sequence: u32) {
         let padding = self.sizes.draw(random).max(STAMP) - STAMP;
-        let start = random.u16(..) as usize;
-        let value = stamp(cell, sequence, &self.pool[start..start + padding]);
+        let value = stamp(cell, sequence, &self.pool[random.usize(..POOL)..][..padding]);
         request::argument(out, &value);
     }
 }

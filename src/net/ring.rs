@@ -19,6 +19,8 @@ use super::buffers::Buffers;
 const SUBMISSIONS: u32 = 2048;
 /// Completions that the kernel can leave without overflowing.
 const COMPLETIONS: u32 = 8192;
+/// Buffers that a server's core receives into.
+const BUFFERS: u16 = 512;
 
 /// What the program calls a connection or listener; 32 bits of its own choosing.
 pub type Token = u32;
@@ -76,17 +78,18 @@ impl Ring {
     /// # Errors
     /// If the kernel refuses; the preflight check says why in more words.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut ring = Self::silent()?;
+        let mut ring = Self::silent(BUFFERS)?;
         ring.io.submitter().register_eventfd(event.as_raw_fd())?;
         ring.set_alert(false);
         Ok(ring)
     }
 
-    /// A ring that signals nothing: for a thread that has nothing else to wait for, and waits in [`Self::wait`].
+    /// A ring that signals nothing: for a thread that has nothing else to wait for, and waits in [`Self::wait`]. It has `buffers` to
+    /// receive into, a power of two.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn silent() -> io::Result<Self> {
+    pub fn silent(buffers: u16) -> io::Result<Self> {
         let io = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -94,7 +97,7 @@ impl Ring {
             .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        let buffers = Buffers::register(&io)?;
+        let buffers = Buffers::register(&io, buffers)?;
         Ok(Self { io, buffers, sending: Vec::new(), completions: Vec::new() })
     }
 
@@ -153,6 +156,14 @@ impl Ring {
         self.push(&entry.build().user_data(tag(SEND, token)))
     }
 
+    /// After [`Event::Sent`]: the empty vector that the send has left, which would otherwise wait for the token's next send.
+    pub fn take_sent(&mut self, token: Token) -> Vec<u8> {
+        match self.sending.get_mut(token as usize) {
+            Some(held) if held.is_empty() => std::mem::take(held),
+            _ => Vec::new(),
+        }
+    }
+
     /// Hands collected submissions to the kernel and appends what has happened to `events`.
     ///
     /// # Errors
@@ -169,13 +180,13 @@ impl Ring {
         Ok(())
     }
 
-    /// As [`Self::poll`], but waits until something has happened, for `limit` at most: one system call for both.
+    /// As [`Self::poll`], but waits until something has happened, for `limit` at most: sending and waiting are one system call.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
     pub fn wait(&mut self, limit: Duration, events: &mut Vec<Event>) -> io::Result<()> {
-        let patience = types::Timespec::from(limit);
-        let arguments = types::SubmitArgs::new().timespec(&patience);
+        let limit = types::Timespec::from(limit);
+        let arguments = types::SubmitArgs::new().timespec(&limit);
         match self.io.submitter().submit_with_args(1, &arguments) {
             Ok(_) => {}
             Err(e) if e.raw_os_error() == Some(libc::ETIME) => {}
