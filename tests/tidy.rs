@@ -65,7 +65,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
             "build.rs",
         ],
     ),
-    ("glommio", &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/bench/", "src/cli/"]),
+    ("glommio", &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/bench/", "src/cli/", "benches/"]),
     ("socket2", &["src/net/", "src/checkpoint/", "src/bench/", "src/cli/", "tests/", "benches/"]),
     // A library does not talk to the terminal.
     ("println!", &["src/cli/", "tests/", "benches/", "build.rs"]),

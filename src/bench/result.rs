@@ -39,8 +39,14 @@ pub struct Report {
     pub operations: Vec<Operation>,
     /// The run second by second (or another interval).
     pub timeline: Vec<Interval>,
+    /// For each piece of the timeline, the histogram of its latencies, as [`Latency::histogram`]; empty if they were not kept.
+    #[serde(default)]
+    pub timeline_histograms: Vec<String>,
     /// What happened at an instant: checkpoints, lost connections.
     pub events: Vec<Event>,
+    /// The first error that the server answered with.
+    #[serde(default)]
+    pub first_error: Option<String>,
     /// The steps of `--rate sweep`, in the order they were run; empty otherwise.
     pub sweep: Vec<Step>,
     /// What `--verify` found.
@@ -141,6 +147,12 @@ pub struct Totals {
     pub errors: u64,
     /// Requests whose connection was lost before the answer.
     pub lost: u64,
+    /// Requests that were due and had no answer when the run ended, a while after the last was due.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// Commands answered: a request is one command, or several that are sent together.
+    #[serde(default)]
+    pub commands: u64,
     /// Length of the measured part, as it came out.
     pub seconds: f64,
     /// Requests a second.
@@ -269,10 +281,50 @@ pub struct Verification {
     pub excused: u64,
     /// Writes that are there though they were never acknowledged: allowed.
     pub surprising: u64,
+    /// How long before a loss of the server acknowledged writes may be gone, in seconds.
+    #[serde(default)]
+    pub excuse_seconds: f64,
     /// Values that were never written as they are.
     pub torn: u64,
     /// Whether nothing was lost that had been promised, and nothing torn.
     pub passed: bool,
     /// The first of what went wrong, in words.
     pub findings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::bench::report::sample;
+
+    /// Every field's path. They may become more; none may go or be renamed while [`SCHEMA`] stays.
+    const FIELDS: &str = include_str!("result/fields.txt");
+
+    fn collect(value: &Value, path: &str, fields: &mut Vec<String>) {
+        match value {
+            // Its names are the measured server's.
+            Value::Object(_) if path.ends_with("info_before") || path.ends_with("info_after") => {
+                fields.push(path.to_owned())
+            }
+            Value::Object(object) => {
+                object.iter().for_each(|(name, value)| collect(value, &format!("{path}.{name}"), fields));
+            }
+            Value::Array(elements) if elements.first().is_some_and(Value::is_object) => {
+                collect(&elements[0], &format!("{path}[]"), fields);
+            }
+            _ => fields.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_schema_is_stable() {
+        let report = Report { sweep: sample::sweep().sweep, ..sample::report() };
+        let mut fields = Vec::new();
+        collect(&serde_json::to_value(&report).unwrap(), "", &mut fields);
+        fields.sort();
+        let known: Vec<&str> = FIELDS.lines().collect();
+        assert_eq!(fields, known, "\n{}\n", fields.join("\n"));
+    }
 }

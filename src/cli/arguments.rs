@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::Failure;
+use super::bench::arguments::Bench;
 use crate::config::Sources;
 use crate::config::load::Loaded;
 
@@ -24,6 +25,8 @@ pub enum Command {
     Serve(Serve),
     /// Run a checkpoint node: mirror a master, write its snapshots and upload them.
     Checkpoint(Checkpoint),
+    /// Measure a server of this kind: Rollbook, Redis, and whatever speaks their protocol.
+    Bench(Box<Bench>),
     /// Show what is in the files of a data directory. Changes nothing.
     Inspect(Inspect),
     /// Say whether this machine can run the server, and what to do if not.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// Exit codes, as in `sysexits.h`.
+/// Exit codes, as in `sysexits.h`, and one as in shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -19,6 +19,8 @@ pub enum Exit {
     Io = 74,
     /// The configuration is wrong.
     Config = 78,
+    /// Somebody pressed Ctrl-C; as shells have it.
+    Interrupted = 130,
 }
 
 /// Why the program ends without having done what it was asked to.

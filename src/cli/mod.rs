@@ -9,9 +9,11 @@
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
 //! | [`serve`] | the master |
+//! | [`bench`] | the load generator's arguments, live line, tables and files |
 //! | [`inspect`] | what is on disk, and whether it is good |
 
 pub mod arguments;
+pub mod bench;
 pub mod checkpoint;
 pub mod doctor;
 pub mod exit;
@@ -68,6 +70,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             preflight::node(&loaded)?;
             checkpoint::run(&loaded.config, checkpoint.parent)
         }
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Doctor(doctor) => doctor::run(doctor),
     }

@@ -11,15 +11,15 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
-/// Number of buffers; a power of two.
-const COUNT: u16 = 512;
-/// Bytes of each: a pipeline of dozens of small commands fits.
+/// Bytes of each buffer: a pipeline of dozens of small commands fits.
 const BYTES: usize = 16 * 1024;
 
 /// The buffers of one ring.
 pub struct Buffers {
     entries: *mut BufRingEntry,
     memory: *mut u8,
+    /// Their number; a power of two.
+    count: u16,
     tail: u16,
 }
 
@@ -27,17 +27,17 @@ impl Buffers {
     /// The number by which receives name these buffers.
     pub const GROUP: u16 = 0;
 
-    /// Makes the buffers known to `io`; all of them are the kernel's at first.
+    /// Makes `count` buffers, a power of two, known to `io`; all of them are the kernel's at first.
     ///
     /// # Errors
     /// If there is no memory, or the kernel refuses.
-    pub fn register(io: &IoUring) -> io::Result<Self> {
-        let entries = map(usize::from(COUNT) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
-        let memory = map(usize::from(COUNT) * BYTES)?;
-        // SAFETY: the mapping has room for COUNT entries, is aligned to a page, and is never unmapped.
-        unsafe { io.submitter().register_buf_ring_with_flags(entries as u64, COUNT, Self::GROUP, 0)? };
-        let mut buffers = Self { entries, memory, tail: 0 };
-        for buffer in 0..COUNT {
+    pub fn register(io: &IoUring, count: u16) -> io::Result<Self> {
+        let entries = map(usize::from(count) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
+        let memory = map(usize::from(count) * BYTES)?;
+        // SAFETY: the mapping has room for `count` entries, is aligned to a page, and is never unmapped.
+        unsafe { io.submitter().register_buf_ring_with_flags(entries as u64, count, Self::GROUP, 0)? };
+        let mut buffers = Self { entries, memory, count, tail: 0 };
+        for buffer in 0..count {
             buffers.give_back(buffer);
         }
         Ok(buffers)
@@ -45,7 +45,7 @@ impl Buffers {
 
     /// The first `len` bytes of a buffer that the kernel has filled and that was not given back since.
     pub fn bytes(&self, buffer: u16, len: usize) -> &[u8] {
-        assert!(buffer < COUNT && len <= BYTES, "the kernel names buffers that it was given");
+        assert!(buffer < self.count && len <= BYTES, "the kernel names buffers that it was given");
         // SAFETY: in bounds by the assertion; the kernel does not write to a buffer between filling it and getting it back, which
         // takes `&mut self`.
         unsafe { std::slice::from_raw_parts(self.memory.add(usize::from(buffer) * BYTES), len) }
@@ -53,8 +53,8 @@ impl Buffers {
 
     /// Gives a buffer to the kernel.
     pub fn give_back(&mut self, buffer: u16) {
-        let place = usize::from(self.tail & (COUNT - 1));
-        // SAFETY: `place` is below COUNT; the kernel reads an entry only after the tail has passed it.
+        let place = usize::from(self.tail & (self.count - 1));
+        // SAFETY: `place` is below `count`, a power of two as the kernel has confirmed; the kernel reads an entry only after the tail has passed it.
         let entry = unsafe { &mut *self.entries.add(place) };
         entry.set_addr(self.memory.wrapping_add(usize::from(buffer) * BYTES) as u64);
         entry.set_len(BYTES as u32);

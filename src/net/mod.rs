@@ -15,7 +15,7 @@ mod merge;
 mod message;
 mod peers;
 mod replies;
-mod ring;
+pub mod ring;
 pub mod server;
 pub mod shared;
 pub mod stats;

@@ -1,4 +1,4 @@
-//! The network's io_uring: one a core, driven by the core's own task.
+//! The network's io_uring: one a core, driven by the core's own task (or, in the load generator, by its own thread).
 //!
 //! Set up so that completions are only worked on when this core asks for them (`DEFER_TASKRUN`, `SINGLE_ISSUER`). Accepting and
 //! receiving are multishot: armed once, they go on. Received bytes lie in a ring of buffers that kernel and program pass to and fro
@@ -19,6 +19,8 @@ use super::buffers::Buffers;
 const SUBMISSIONS: u32 = 2048;
 /// Completions that the kernel can leave without overflowing.
 const COMPLETIONS: u32 = 8192;
+/// Buffers that a server's core receives into.
+const BUFFERS: u16 = 512;
 
 /// What the program calls a connection or listener; 32 bits of its own choosing.
 pub type Token = u32;
@@ -89,6 +91,18 @@ impl Ring {
     /// # Errors
     /// If the kernel refuses; the preflight check says why in more words.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut ring = Self::silent(BUFFERS)?;
+        ring.io.submitter().register_eventfd(event.as_raw_fd())?;
+        ring.set_alert(false);
+        Ok(ring)
+    }
+
+    /// A ring that signals nothing: for a thread that has nothing else to wait for, and waits in [`Self::wait`]. It has `buffers` to
+    /// receive into, a power of two.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn silent(buffers: u16) -> io::Result<Self> {
         let io = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -96,11 +110,8 @@ impl Ring {
             .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        io.submitter().register_eventfd(event.as_raw_fd())?;
-        let buffers = Buffers::register(&io)?;
-        let mut ring = Self { io, buffers, sending: Vec::new(), completions: Vec::new(), watched: None };
-        ring.set_alert(false);
-        Ok(ring)
+        let buffers = Buffers::register(&io, buffers)?;
+        Ok(Self { io, buffers, sending: Vec::new(), completions: Vec::new(), watched: None })
     }
 
     /// Accepts from `listener` until told otherwise.
@@ -172,15 +183,11 @@ impl Ring {
         self.push(&read.build().user_data(tag(WATCH, 0)))
     }
 
-    /// Hands collected submissions to the kernel and waits until something has happened, for at most `patience`.
-    ///
-    /// # Errors
-    /// If the kernel takes no submissions.
-    pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
-        let patience = types::Timespec::new().sec(patience.as_secs()).nsec(patience.subsec_nanos());
-        match self.io.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&patience)) {
-            Err(e) if e.raw_os_error() == Some(libc::ETIME) => Ok(()),
-            outcome => tolerate(outcome),
+    /// After [`Event::Sent`]: the empty vector that the send has left, which would otherwise wait for the token's next send.
+    pub fn take_sent(&mut self, token: Token) -> Vec<u8> {
+        match self.sending.get_mut(token as usize) {
+            Some(held) if held.is_empty() => std::mem::take(held),
+            _ => Vec::new(),
         }
     }
 
@@ -189,6 +196,7 @@ impl Ring {
     /// # Errors
     /// If the kernel takes no submissions.
     pub fn poll(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        self.watch_on()?;
         let wanted = {
             let submission = self.io.submission();
             !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
@@ -196,13 +204,34 @@ impl Ring {
         if wanted {
             self.submit()?;
         }
+        self.reap(events);
+        Ok(())
+    }
+
+    /// As [`Self::poll`], but waits until something has happened, for `limit` at most: sending and waiting are one system call.
+    ///
+    /// # Errors
+    /// If the kernel takes no submissions.
+    pub fn wait(&mut self, limit: Duration, events: &mut Vec<Event>) -> io::Result<()> {
+        let limit = types::Timespec::from(limit);
+        let arguments = types::SubmitArgs::new().timespec(&limit);
+        match self.io.submitter().submit_with_args(1, &arguments) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::ETIME) => {}
+            Err(e) => later(e)?,
+        }
+        self.reap(events);
+        Ok(())
+    }
+
+    /// Appends what has happened to `events`.
+    fn reap(&mut self, events: &mut Vec<Event>) {
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.io.completion().map(|c| (c.user_data(), c.result(), c.flags())));
         for (tagged, result, flags) in completions.drain(..) {
             self.translate(tagged, result, flags, events);
         }
         self.completions = completions;
-        self.watch_on()
     }
 
     /// Whether [`Self::poll`] would find nothing to do.
@@ -294,7 +323,15 @@ impl Ring {
     }
 
     fn submit(&mut self) -> io::Result<()> {
-        tolerate(self.io.submit())
+        self.io.submit().map(drop).or_else(later)
+    }
+}
+
+/// Completions must be reaped first, or a signal came: in both cases the next turn goes on.
+fn later(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EAGAIN | libc::EINTR) => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -306,14 +343,6 @@ impl Drop for Ring {
             std::mem::forget(held);
         }
         std::mem::forget(self.watched.take());
-    }
-}
-
-/// Completions must be reaped first; or a signal came: in both cases the next turn goes on.
-fn tolerate(outcome: io::Result<usize>) -> io::Result<()> {
-    match outcome {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN | libc::EINTR)) => Ok(()),
-        outcome => outcome.map(drop),
     }
 }
 

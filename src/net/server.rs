@@ -132,7 +132,7 @@ impl Server {
             self.bell.about_to_nap();
             self.log.set_alert(true);
             if self.is_idle() {
-                self.ring.wait(NAP)?;
+                self.ring.wait(NAP, &mut self.events)?;
             }
             self.log.set_alert(false);
         }

@@ -27,6 +27,6 @@ pub use home::{Home, Peer};
 pub use inspect::{Verdict, verify};
 pub use ledger::{Ledger, Lost, Seen};
 pub use load::{Load, Running};
-pub use process::{Process, eventually};
+pub use process::{Process, eventually, signal_pid as signal};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};

@@ -1,0 +1,259 @@
+//! What was written and acknowledged, to be compared with what a server holds afterwards.
+//!
+//! Each connection keeps the ledger of its own cells (see [`values`](super::values)), which no other connection writes. So the writes of
+//! a cell are numbered 1, 2, 3 … in the order in which the server gets them, and always `acknowledged ≤ issued`.
+//!
+//! A cell that holds write `s` says that every acknowledged write after `s` is gone. Whether that is allowed:
+//!
+//! | held | means |
+//! |---|---|
+//! | an `s` that was acknowledged, nothing acknowledged after it | as it should be |
+//! | an `s` that was not acknowledged | allowed: the answer was lost, not the write |
+//! | an `s` (or nothing, which is 0), acknowledged ones after it | *lost*; *excused* if acknowledged within the window before the server was lost |
+//! | another cell's value, one that was never issued, one with a wrong checksum | *torn* |
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::result::Verification;
+use super::values::read_stamp;
+
+/// How many findings are kept in words.
+const FINDINGS: usize = 20;
+
+/// One write: of which cell, and which of its writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The cell.
+    pub cell: u64,
+    /// From 1 on.
+    pub sequence: u32,
+}
+
+/// One connection's ledger. Instants are nanoseconds of the run's clock.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    cells: HashMap<u64, Cell>,
+    /// What was acknowledged within the window, the oldest first.
+    recent: VecDeque<(u64, Write)>,
+    window: u64,
+    acknowledged: u64,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    issued: u32,
+    /// The last acknowledged write.
+    acknowledged: u32,
+    /// Most cells never need it.
+    doubts: Option<Box<Doubts>>,
+}
+
+/// What is not certain of a cell.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// Writes that were not acknowledged, and will not be any more.
+    unacknowledged: Vec<u32>,
+    /// From which to which acknowledged writes may be gone.
+    excused: Vec<(u32, u32)>,
+}
+
+impl Ledger {
+    /// An empty ledger that excuses the loss of what was acknowledged within `window` before the server was lost.
+    pub fn new(window: Duration) -> Self {
+        Self { window: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX), ..Self::default() }
+    }
+
+    /// The next write of `cell` is on its way.
+    pub fn issue(&mut self, cell: u64) -> Write {
+        let entry = self.cells.entry(cell).or_default();
+        entry.issued += 1;
+        Write { cell, sequence: entry.issued }
+    }
+
+    /// A write was acknowledged.
+    pub fn acknowledge(&mut self, write: Write, now: u64) {
+        let Some(entry) = self.cells.get_mut(&write.cell) else { return };
+        entry.acknowledged = entry.acknowledged.max(write.sequence);
+        self.acknowledged += 1;
+        if self.window > 0 {
+            self.forget_before(now.saturating_sub(self.window));
+            self.recent.push_back((now, write));
+        }
+    }
+
+    /// A write was refused, or its answer will never come.
+    pub fn give_up(&mut self, write: Write) {
+        if let Some(entry) = self.cells.get_mut(&write.cell) {
+            entry.doubts.get_or_insert_default().unacknowledged.push(write.sequence);
+        }
+    }
+
+    /// The server was lost: what was acknowledged within the window may be gone with it.
+    pub fn excuse(&mut self, now: u64) {
+        self.forget_before(now.saturating_sub(self.window));
+        for (_, write) in self.recent.drain(..) {
+            let Some(entry) = self.cells.get_mut(&write.cell) else { continue };
+            let excused = &mut entry.doubts.get_or_insert_default().excused;
+            match excused.last_mut() {
+                // Acknowledged in order; those in between were not acknowledged at all.
+                Some((_, to)) if *to < write.sequence => *to = write.sequence,
+                _ => excused.push((write.sequence, write.sequence)),
+            }
+        }
+    }
+
+    fn forget_before(&mut self, instant: u64) {
+        while self.recent.front().is_some_and(|(at, _)| *at < instant) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// All cells that were ever written.
+    pub fn cells(&self) -> impl Iterator<Item = u64> {
+        self.cells.keys().copied()
+    }
+
+    /// Adds the number of writes to `found`.
+    pub fn count(&self, found: &mut Verification) {
+        found.keys += self.cells.len() as u64;
+        found.acknowledged += self.acknowledged;
+        let doubts = self.cells.values().filter_map(|cell| cell.doubts.as_ref());
+        found.unacknowledged += doubts.map(|doubts| doubts.unacknowledged.len() as u64).sum::<u64>();
+    }
+
+    /// Judges what the server now holds in `cell`, which `name` is a name of for people.
+    pub fn judge(&self, cell: u64, name: &str, held: Option<&[u8]>, found: &mut Verification) {
+        let Some(entry) = self.cells.get(&cell) else { return };
+        let sequence = match held.map(read_stamp) {
+            None => 0,
+            Some(Some((of, sequence))) if of == cell && (1..=entry.issued).contains(&sequence) => sequence,
+            Some(stamp) => {
+                found.torn += 1;
+                return note(found, || describe_torn(name, stamp, cell, entry.issued));
+            }
+        };
+        let nothing = Doubts::default();
+        let doubts = entry.doubts.as_deref().unwrap_or(&nothing);
+        found.surprising += u64::from(doubts.unacknowledged.contains(&sequence));
+        let gone = (sequence + 1..=entry.acknowledged).filter(|s| !doubts.unacknowledged.contains(s));
+        let excused = |s: &u32| doubts.excused.iter().any(|(from, to)| (*from..=*to).contains(s));
+        let (excused, unexcused): (Vec<_>, Vec<_>) = gone.partition(excused);
+        found.lost += (excused.len() + unexcused.len()) as u64;
+        found.excused += excused.len() as u64;
+        if let Some(first) = unexcused.first() {
+            let holds = if sequence == 0 { "nothing".to_owned() } else { format!("write {sequence}") };
+            let last = entry.acknowledged;
+            note(found, || format!("{name} holds {holds}, but writes {first} to {last} of it were acknowledged"));
+        }
+    }
+}
+
+/// Says whether all is well, once everything was judged.
+pub fn conclude(found: &mut Verification) {
+    found.passed = found.torn == 0 && found.lost == found.excused;
+}
+
+fn describe_torn(name: &str, stamp: Option<(u64, u32)>, cell: u64, issued: u32) -> String {
+    match stamp {
+        None => format!("{name} holds a value that is not whole"),
+        Some((of, sequence)) if of == cell => {
+            format!("{name} holds write {sequence}, but only {issued} were ever sent")
+        }
+        Some((of, _)) => format!("{name} (cell {cell}) holds a value of cell {of}"),
+    }
+}
+
+fn note(found: &mut Verification, text: impl FnOnce() -> String) {
+    if found.findings.len() < FINDINGS {
+        found.findings.push(text());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::values::stamp;
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn judged(ledger: &Ledger, held: Option<&[u8]>) -> Verification {
+        let mut found = Verification::default();
+        ledger.judge(7, "key 7", held, &mut found);
+        conclude(&mut found);
+        found
+    }
+
+    /// Writes 1 to 5 of cell 7; 1, 2 and 4 are acknowledged, a second apart.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(Duration::from_millis(1500));
+        let writes: Vec<_> = (0..5).map(|_| ledger.issue(7)).collect();
+        for (second, write) in [(1, 0), (2, 1), (3, 3)] {
+            ledger.acknowledge(writes[write], second * SECOND);
+        }
+        ledger.give_up(writes[2]);
+        ledger.give_up(writes[4]);
+        ledger
+    }
+
+    #[test]
+    fn a_server_that_holds_the_last_acknowledged_write_or_a_later_one_is_good() {
+        let ledger = ledger();
+        let good = judged(&ledger, Some(&stamp(7, 4, b"")));
+        assert!(good.passed && good.surprising == 0);
+        let later = judged(&ledger, Some(&stamp(7, 5, b"padding")));
+        assert!(later.passed && later.surprising == 1);
+        let mut counts = Verification::default();
+        ledger.count(&mut counts);
+        assert_eq!((counts.keys, counts.acknowledged, counts.unacknowledged), (1, 3, 2));
+    }
+
+    #[test]
+    fn a_server_that_loses_is_found_out() {
+        let ledger = ledger();
+        let older = judged(&ledger, Some(&stamp(7, 1, b"")));
+        assert!(!older.passed);
+        // Write 3 was not acknowledged and is not missed.
+        assert_eq!((older.lost, older.excused), (2, 0));
+        assert_eq!(older.findings, ["key 7 holds write 1, but writes 2 to 4 of it were acknowledged"]);
+        let nothing = judged(&ledger, None);
+        assert_eq!((nothing.lost, nothing.passed), (3, false));
+    }
+
+    #[test]
+    fn what_was_acknowledged_just_before_the_server_was_lost_is_excused_and_nothing_else() {
+        let mut ledger = ledger();
+        ledger.excuse(3 * SECOND + SECOND * 3 / 5);
+        let excused = judged(&ledger, Some(&stamp(7, 2, b"")));
+        assert_eq!((excused.lost, excused.excused, excused.passed), (1, 1, true));
+        let too_much = judged(&ledger, Some(&stamp(7, 1, b"")));
+        assert_eq!((too_much.lost, too_much.excused, too_much.passed), (2, 1, false));
+        // A write acknowledged after that is not covered by it.
+        let write = ledger.issue(7);
+        ledger.acknowledge(write, 5 * SECOND);
+        let again = judged(&ledger, Some(&stamp(7, 4, b"")));
+        assert_eq!((again.lost, again.excused, again.passed), (1, 0, false));
+    }
+
+    #[test]
+    fn a_server_that_reorders_is_found_out() {
+        // It applied write 2 after write 4, both acknowledged.
+        assert!(!judged(&ledger(), Some(&stamp(7, 2, b""))).passed);
+    }
+
+    #[test]
+    fn a_server_that_tears_or_mixes_up_is_found_out() {
+        let ledger = ledger();
+        let mut torn = stamp(7, 4, b"padding");
+        torn.pop();
+        let other = stamp(8, 4, b"");
+        let future = stamp(7, 6, b"");
+        for (held, why) in
+            [(torn, "not whole"), (other, "cell 8"), (future, "only 5 were ever sent"), (Vec::new(), "not whole")]
+        {
+            let found = judged(&ledger, Some(&held));
+            assert_eq!((found.torn, found.passed), (1, false));
+            assert!(found.findings[0].contains(why), "{:?}", found.findings);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The server as it runs: who it is, and once a second whether a checkpoint of it has ended.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::client::{Client, Target};
+use super::driver::Clock;
+use super::error::BenchError;
+use super::process;
+use super::result::{Event, EventKind, Server};
+
+/// How often the server is asked.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known of the server before the run.
+///
+/// # Errors
+/// If nobody answers, or wants a password, or does not speak the protocol.
+pub fn introduce(target: &Target, pid: Option<u32>) -> Result<Server, BenchError> {
+    let mut client = target.connect()?;
+    let info = client.info()?;
+    let pid = pid.or_else(|| if client.is_local() { process::listener(target.address.port()) } else { None });
+    let (name, version) = identity(&info);
+    Ok(Server { address: target.name.clone(), name, version, pid, info_before: info, ..Server::default() })
+}
+
+/// Name and version of a server, from its `INFO`.
+fn identity(info: &BTreeMap<String, String>) -> (String, String) {
+    for name in ["rollbook", "valkey", "dragonfly", "keydb", "redis"] {
+        if let Some(version) = info.get(&format!("{name}_version")) {
+            return (name.to_owned(), version.clone());
+        }
+    }
+    ("unknown".to_owned(), String::new())
+}
+
+/// Looks at the server from a thread and a connection of its own.
+pub struct Observer {
+    /// Dropped to end it.
+    end: Sender<()>,
+    thread: JoinHandle<Vec<Event>>,
+}
+
+impl Observer {
+    /// Begins to look. Events are given in seconds since `zero`, in nanoseconds of `clock`.
+    ///
+    /// # Errors
+    /// If there can be no thread.
+    pub fn start(target: Target, clock: Clock, zero: u64) -> std::io::Result<Self> {
+        let (end, ended) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || {
+            let (mut events, mut seen, mut client) = (Vec::new(), None, None);
+            while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                let Some(saved) = last_save(&target, &mut client) else { continue };
+                let at = (clock.now() as f64 - zero as f64) / 1e9;
+                if seen.replace(saved).is_some_and(|before| before != saved) && at >= 0.0 {
+                    events.push(Event { at, kind: EventKind::Checkpoint, text: "a checkpoint ended".to_owned() });
+                }
+            }
+            events
+        })?;
+        Ok(Self { end, thread })
+    }
+
+    /// Ends it; returns what it has seen.
+    pub fn finish(self) -> Vec<Event> {
+        drop(self.end);
+        // It cannot fail: and if it did, only the marks would be missing.
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// When the last checkpoint ended, by the server's own clock. A lost connection is made anew with the next look.
+fn last_save(target: &Target, client: &mut Option<Client>) -> Option<u64> {
+    if client.is_none() {
+        *client = target.connect_within(PATIENCE, Some(PATIENCE)).ok();
+    }
+    match client.as_mut()?.info() {
+        Ok(info) => info.get("rdb_last_save_time")?.parse().ok(),
+        Err(_) => {
+            *client = None;
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_known_by_their_own_version_first() {
+        let info = |fields: &[(&str, &str)]| fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let both = identity(&info(&[("redis_version", "7.0.0"), ("rollbook_version", "0.1.0")]));
+        assert_eq!(both, ("rollbook".to_owned(), "0.1.0".to_owned()));
+        assert_eq!(identity(&info(&[("redis_version", "7.0.15")])).0, "redis");
+        assert_eq!(identity(&info(&[])).0, "unknown");
+    }
+}

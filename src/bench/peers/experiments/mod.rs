@@ -1,0 +1,103 @@
+//! What is measured.
+//!
+//! | module | experiments |
+//! |---|---|
+//! | [`load`] | CPU for each request and throughput, by workload |
+//! | [`cores`] | the same on two cores, against one |
+//! | [`recovery`] | starts, with nothing, with snapshots, with a log |
+//! | [`memory`] | what a key takes |
+//! | [`checkpoint`] | latency beside checkpoints, against without |
+
+pub mod checkpoint;
+pub mod cores;
+pub mod load;
+pub mod memory;
+pub mod recovery;
+
+use super::result::{Aim, Row, Subject, Unit};
+use super::{Bench, PeersError};
+
+/// Something that is measured by itself.
+#[derive(Debug)]
+pub struct Experiment {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it measures.
+    pub about: &'static str,
+    /// Measures it.
+    pub run: fn(&Bench<'_>) -> Result<Vec<Row>, PeersError>,
+}
+
+/// Every experiment, in the order in which they are run.
+pub static ALL: [Experiment; 15] = [
+    Experiment { name: "set", about: "SET over 50 connections", run: |bench| load::plain(bench, "set", 1, Some(0.9)) },
+    Experiment {
+        name: "set32",
+        about: "SET in pipelines of 32",
+        run: |bench| load::plain(bench, "set", 32, Some(0.4)),
+    },
+    Experiment { name: "get", about: "GET over 50 connections", run: |bench| load::plain(bench, "get", 1, Some(0.9)) },
+    Experiment {
+        name: "get32",
+        about: "GET in pipelines of 32",
+        run: |bench| load::plain(bench, "get", 32, Some(0.7)),
+    },
+    Experiment {
+        name: "ycsb-a",
+        about: "half reads, half updates",
+        run: |bench| load::plain(bench, "ycsb-a", 1, None),
+    },
+    Experiment {
+        name: "ycsb-b",
+        about: "reads, one in twenty an update",
+        run: |bench| load::plain(bench, "ycsb-b", 1, None),
+    },
+    Experiment {
+        name: "metadata",
+        about: "a file system's namespace",
+        run: |bench| load::plain(bench, "metadata", 1, None),
+    },
+    Experiment { name: "sync", about: "SET, acknowledged when on disk", run: load::sync },
+    Experiment { name: "cores", about: "SET on two cores, against one", run: |bench| cores::cores(bench, 1, 1.3) },
+    Experiment { name: "cores32", about: "the same in pipelines of 32", run: |bench| cores::cores(bench, 32, 1.25) },
+    Experiment { name: "start", about: "a start with no data", run: recovery::start },
+    Experiment { name: "snapshots", about: "a start from snapshots", run: recovery::snapshots },
+    Experiment { name: "log", about: "a start from the log", run: recovery::log },
+    Experiment { name: "memory", about: "memory for each key", run: memory::memory },
+    Experiment {
+        name: "checkpoint",
+        about: "latency beside checkpoints, against without",
+        run: checkpoint::checkpoint,
+    },
+];
+
+/// The experiment of this name.
+pub fn find(name: &str) -> Option<&'static Experiment> {
+    ALL.iter().find(|experiment| experiment.name == name)
+}
+
+impl Bench<'_> {
+    /// A row of this experiment.
+    fn row(&self, what: impl Into<String>, unit: Unit, subjects: Vec<Subject>, aim: Option<Aim>) -> Row {
+        Row { experiment: self.experiment.to_owned(), what: what.into(), unit, subjects, aim }
+    }
+}
+
+/// Subjects from their names and what was measured of each.
+fn subjects<T>(names: &[String], measured: &[Vec<T>], value: impl Fn(&T) -> f64) -> Vec<Subject> {
+    let values = measured.iter().map(|rounds| rounds.iter().map(&value).collect());
+    names.iter().zip(values).map(|(name, values)| Subject { name: name.clone(), values }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn experiments_are_found_by_their_names() {
+        assert!(
+            ALL.iter().all(|experiment| find(experiment.name).is_some_and(|found| std::ptr::eq(found, experiment)))
+        );
+        assert!(find("nothing").is_none());
+    }
+}

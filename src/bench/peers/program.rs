@@ -1,0 +1,234 @@
+//! The servers that are known: how they are found, and how they are told to do the same.
+//!
+//! All log every write to disk, sync that log as the durability says, rewrite nothing in the background and write no snapshots unless
+//! asked. Dragonfly has no such log; it is measured where nothing is to be on disk.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::PeersError;
+use crate::config::Durability;
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// This one.
+    Rollbook,
+    /// `redis-server`.
+    Redis,
+    /// `valkey-server`.
+    Valkey,
+    /// `keydb-server`.
+    KeyDb,
+    /// `dragonfly`.
+    Dragonfly,
+}
+
+impl Kind {
+    /// Every peer.
+    pub const PEERS: [Self; 4] = [Self::Redis, Self::Valkey, Self::KeyDb, Self::Dragonfly];
+
+    /// What its program is called.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Rollbook => "rollbook",
+            Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
+            Self::KeyDb => "keydb-server",
+            Self::Dragonfly => "dragonfly",
+        }
+    }
+
+    /// Whether it logs each write, so that it can be asked to have it on disk, and recovers from that.
+    pub const fn has_log(self) -> bool {
+        !matches!(self, Self::Dragonfly)
+    }
+}
+
+/// An installed server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its file.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: String,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.program(), self.version)
+    }
+}
+
+/// How a server shall be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub port: u16,
+    /// Where its checkpoint node does (Rollbook).
+    pub node_port: u16,
+    /// Its files. The directory exists.
+    pub dir: PathBuf,
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// Threads that serve.
+    pub cores: usize,
+    /// Whether it has a checkpoint node (Rollbook).
+    pub node: bool,
+}
+
+impl Program {
+    /// Every peer that is installed.
+    pub fn installed() -> Vec<Self> {
+        Kind::PEERS.into_iter().filter_map(|kind| Self::at(kind, which(kind.program())?).ok()).collect()
+    }
+
+    /// The peer of this name, or at this path.
+    ///
+    /// # Errors
+    /// If it is not there, or is none that is known.
+    pub fn named(name: &str) -> Result<Self, PeersError> {
+        let unusable = |why: &str| PeersError::Program { program: name.to_owned(), why: why.to_owned() };
+        let file = Path::new(name).file_name().unwrap_or_default();
+        let kind = Kind::PEERS.into_iter().find(|kind| file == kind.program()).ok_or_else(|| {
+            let known: Vec<_> = Kind::PEERS.into_iter().map(Kind::program).collect();
+            unusable(&format!("no server that is known: {}", known.join(", ")))
+        })?;
+        let path = if name.contains('/') { Some(PathBuf::from(name)) } else { which(name) };
+        Self::at(kind, path.ok_or_else(|| unusable("not installed"))?)
+    }
+
+    /// The program at `path`, asked for its version.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn at(kind: Kind, path: PathBuf) -> Result<Self, PeersError> {
+        let asked = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
+        let output = asked.map_err(PeersError::system(path.display().to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match version(&text) {
+            Some(version) => Ok(Self { kind, path, version: version.to_owned() }),
+            None => Err(PeersError::Program {
+                program: path.display().to_string(),
+                why: "does not say its version when asked with --version".to_owned(),
+            }),
+        }
+    }
+
+    /// The arguments that make it so.
+    pub fn arguments(&self, settings: &Settings) -> Vec<OsString> {
+        let mut arguments = Arguments(Vec::new());
+        match self.kind {
+            Kind::Rollbook => rollbook(settings, &mut arguments),
+            Kind::Dragonfly => {
+                arguments.pair("--port", settings.port.to_string());
+                arguments.pair("--bind", "127.0.0.1");
+                arguments.pair("--dir", &settings.dir);
+                arguments.pair("--dbfilename", "");
+                arguments.pair("--proactor_threads", settings.cores.to_string());
+            }
+            Kind::Redis | Kind::Valkey | Kind::KeyDb => {
+                let sync = if settings.durability == Durability::Async { "everysec" } else { "always" };
+                arguments.pair("--port", settings.port.to_string());
+                arguments.pair("--bind", "127.0.0.1");
+                arguments.pair("--dir", &settings.dir);
+                arguments.pair("--save", "");
+                arguments.pair("--appendonly", "yes");
+                arguments.pair("--appendfsync", sync);
+                // No forks: Rollbook is measured without its node beside it, too.
+                arguments.pair("--auto-aof-rewrite-percentage", "0");
+                arguments.pair("--loglevel", "warning");
+                if self.kind == Kind::KeyDb {
+                    arguments.pair("--server-threads", settings.cores.to_string());
+                }
+            }
+        }
+        arguments.0
+    }
+}
+
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn pair(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.extend([name.into(), value.into()]);
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<OsString>) {
+        let mut setting = OsString::from(format!("{key}="));
+        setting.push(value.into());
+        self.pair("--set", setting);
+    }
+}
+
+fn rollbook(settings: &Settings, arguments: &mut Arguments) {
+    let durability = if settings.durability == Durability::Async { "async" } else { "sync" };
+    arguments.0.push("serve".into());
+    arguments.set("server.port", settings.port.to_string());
+    arguments.set("server.cores", settings.cores.to_string());
+    arguments.set("data.dir", settings.dir.join("data"));
+    arguments.set("log.durability", durability);
+    arguments.set("checkpoint.node", if settings.node { "child" } else { "none" });
+    arguments.set("checkpoint.port", settings.node_port.to_string());
+    // Checkpoints are made when they are asked for.
+    arguments.set("checkpoint.every_edits", "1000000000000");
+    arguments.set("checkpoint.every_seconds", "1000000");
+}
+
+/// Where a program is found, as a shell would find it.
+fn which(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// The version in what a program says of itself: `v=7.0.15`, `v1.2`, `0.1.0`.
+fn version(text: &str) -> Option<&str> {
+    let words = text.split(|c: char| c.is_whitespace() || c == ',');
+    let numbers = words.map(|word| word.strip_prefix("v=").or(word.strip_prefix('v')).unwrap_or(word));
+    numbers.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(kind: Kind) -> Program {
+        Program { kind, path: PathBuf::from(kind.program()), version: "1.0".into() }
+    }
+
+    fn arguments(kind: Kind, durability: Durability) -> String {
+        let settings = Settings { port: 7, node_port: 8, dir: "/d".into(), durability, cores: 2, node: false };
+        let words = program(kind).arguments(&settings);
+        words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        let redis = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=d81b8ff71cfb150e";
+        assert_eq!(version(redis), Some("7.0.15"));
+        assert_eq!(version("dragonfly v1.25.1-abc\nbuild time: 2024-11-01"), Some("1.25.1-abc"));
+        assert_eq!(version("rollbook 0.1.0\n"), Some("0.1.0"));
+        assert_eq!(version("hello"), None);
+    }
+
+    #[test]
+    fn the_same_durability_means_the_same_to_all() {
+        assert!(arguments(Kind::Redis, Durability::Async).contains("--appendonly yes --appendfsync everysec"));
+        assert!(arguments(Kind::Valkey, Durability::Sync).contains("--appendfsync always"));
+        assert!(arguments(Kind::KeyDb, Durability::Async).ends_with("--server-threads 2"));
+        let ours = arguments(Kind::Rollbook, Durability::Sync);
+        assert!(ours.starts_with("serve --set server.port=7 ") && ours.contains("--set log.durability=sync"), "{ours}");
+        assert!(!Kind::Dragonfly.has_log());
+    }
+
+    #[test]
+    fn what_is_no_peer_is_refused() {
+        let why = |name: &str| Program::named(name).unwrap_err().to_string();
+        assert!(why("nginx").starts_with("nginx: no server that is known: redis-server, "));
+        assert!(why("/nowhere/redis-server").starts_with("/nowhere/redis-server: "));
+    }
+}

@@ -1,0 +1,135 @@
+//! `ycsb-a` to `ycsb-f`: the core workloads of the Yahoo! Cloud Serving Benchmark (Cooper et al., SoCC 2010).
+//!
+//! A record is a hash `user<n>` of ten fields; `--values` is the size of a field (100 bytes unless told otherwise). A read takes the whole
+//! record, an update sets one field. Two things differ from YCSB: there are no ordered keys to scan, so that a scan of `ycsb-e` reads 1 to 100
+//! records that follow each other by number; and a read-modify-write of `ycsb-f` sends both of its commands together.
+
+use super::super::distribution::Distribution::{self, Latest, Zipfian};
+use super::super::request::{self, Template};
+use super::{About, Issued, Sheet, Stream, Tools, draw};
+
+/// Fields of a record.
+const FIELDS: u64 = 10;
+/// Records of the longest scan.
+const LONGEST_SCAN: u64 = 100;
+/// Cells of a record: fields, rounded up.
+const CELLS: u64 = 16;
+
+const OPERATIONS: [&str; 5] = ["read", "update", "insert", "scan", "read-modify-write"];
+const READ: u8 = 0;
+const UPDATE: u8 = 1;
+const INSERT: u8 = 2;
+const SCAN: u8 = 3;
+
+const fn about(name: &'static str, text: &'static str, distribution: Distribution) -> About {
+    About { name, text, operations: &OPERATIONS, distribution, verifiable: true }
+}
+
+/// All of them; with the weights of [`OPERATIONS`] in percent, summed up.
+pub const ALL: [([u32; 5], About); 6] = [
+    ([50, 100, 100, 100, 100], about("ycsb-a", "Half reads, half updates; zipfian. The default.", Zipfian)),
+    ([95, 100, 100, 100, 100], about("ycsb-b", "95 % reads, 5 % updates; zipfian.", Zipfian)),
+    ([100, 100, 100, 100, 100], about("ycsb-c", "Only reads; zipfian.", Zipfian)),
+    ([95, 95, 100, 100, 100], about("ycsb-d", "95 % reads, 5 % inserts; the latest records most often.", Latest)),
+    ([0, 0, 5, 100, 100], about("ycsb-e", "95 % scans of 1 to 100 records, 5 % inserts; zipfian.", Zipfian)),
+    ([50, 50, 50, 50, 100], about("ycsb-f", "Half reads, half read-modify-writes; zipfian.", Zipfian)),
+];
+
+/// A workload of YCSB.
+#[derive(Debug)]
+pub struct Ycsb {
+    upto: [u32; 5],
+    read: Template<1>,
+    update: Template<1>,
+    insert: Template<1>,
+    /// Names of the fields, as arguments.
+    fields: Vec<Vec<u8>>,
+}
+
+impl Ycsb {
+    /// The one of this name, if there is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let (upto, _) = ALL.iter().find(|(_, about)| about.name == name)?;
+        let field = |number| {
+            let mut out = Vec::new();
+            request::argument(&mut out, format!("field{number}").as_bytes());
+            out
+        };
+        Some(Self {
+            upto: *upto,
+            read: Template::new(&["HGETALL", "user#"], 0),
+            update: Template::new(&["HSET", "user#"], 2),
+            insert: Template::new(&["HSET", "user#"], 2 * FIELDS as usize),
+            fields: (0..FIELDS).map(field).collect(),
+        })
+    }
+
+    /// Writes the next request.
+    #[inline]
+    pub(super) fn next(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>) -> Issued {
+        let operation = draw(&mut stream.random, &self.upto);
+        match operation {
+            READ => {
+                self.read.write(sheet.out, [tools.choose(stream)]);
+                Issued::one(READ)
+            }
+            UPDATE => {
+                let key = tools.choose_to_write(stream, sheet);
+                self.set_field(tools, stream, sheet, key, UPDATE, 1)
+            }
+            INSERT => {
+                let key = tools.chooser.insert(&mut stream.cursor);
+                self.set_all(tools, stream, sheet, key)
+            }
+            SCAN => {
+                let (first, length) = (tools.choose(stream), stream.random.u64(1..=LONGEST_SCAN.min(tools.keys)));
+                // The last records are followed by the first.
+                (first..first + length).for_each(|record| self.read.write(sheet.out, [record % tools.keys]));
+                Issued::of(SCAN, length as u8)
+            }
+            both => {
+                let key = tools.choose_to_write(stream, sheet);
+                self.read.write(sheet.out, [key]);
+                self.set_field(tools, stream, sheet, key, both, 2)
+            }
+        }
+    }
+
+    fn set_field(
+        &self,
+        tools: &Tools,
+        stream: &mut Stream,
+        sheet: &mut Sheet<'_>,
+        key: u64,
+        operation: u8,
+        commands: u8,
+    ) -> Issued {
+        let field = stream.random.u64(0..FIELDS);
+        self.update.write(sheet.out, [key]);
+        sheet.out.extend_from_slice(&self.fields[field as usize]);
+        Issued { operation, commands, write: tools.value(stream, sheet, key * CELLS + field) }
+    }
+
+    /// All fields at once. The ledger has an entry for a cell only when it was written by itself.
+    fn set_all(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>, key: u64) -> Issued {
+        self.insert.write(sheet.out, [key]);
+        for field in &self.fields {
+            sheet.out.extend_from_slice(field);
+            tools.values.write(sheet.out, &mut stream.random);
+        }
+        Issued::one(INSERT)
+    }
+
+    /// Writes the request that loads a record.
+    pub(super) fn load(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>, record: u64) -> Issued {
+        self.set_all(tools, stream, sheet, record)
+    }
+
+    /// Writes the request that reads a field back, and returns its name.
+    pub(super) fn read_back(&self, cell: u64, out: &mut Vec<u8>) -> String {
+        let (record, field) = (cell / CELLS, cell % CELLS);
+        Template::<1>::new(&["HGET", "user#"], 1).write(out, [record]);
+        out.extend_from_slice(&self.fields[(field % FIELDS) as usize]);
+        format!("user{record:012} field{field}")
+    }
+}

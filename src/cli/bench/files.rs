@@ -1,0 +1,55 @@
+//! The files that are read and written: what goes wrong is said in one sentence, with the name.
+
+use std::fs;
+use std::path::Path;
+
+use super::arguments::Files;
+use crate::bench::report::{hdr, html, json};
+use crate::bench::result::Report;
+use crate::cli::{Exit, Failure};
+
+/// Instead of a file's name: it is not wanted.
+const NONE: &str = "none";
+
+/// The text in a file.
+///
+/// # Errors
+/// If it cannot be read, or is no text.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|why| Failure::new(Exit::Data, format_args!("{}: {why}", path.display())))
+}
+
+/// Writes a file, or replaces it.
+///
+/// # Errors
+/// If the place is not there, or the disk is full or fails.
+pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|why| Failure::new(Exit::Io, format_args!("{}: {why}", path.display())))
+}
+
+/// Writes all files that are wanted; returns their names.
+///
+/// # Errors
+/// The first that cannot be written, and why.
+pub fn write_all<'a>(files: &'a Files, report: &Report) -> Result<Vec<&'a Path>, Failure> {
+    let mut written = Vec::new();
+    let mut put = |path: &'a Path, text: String| {
+        write(path, &text)?;
+        written.push(path);
+        Ok::<_, Failure>(())
+    };
+    let bug = |why: &dyn std::error::Error| Failure::new(Exit::Software, why);
+    if files.json != Path::new(NONE) {
+        put(&files.json, json::write(report).map_err(|why| bug(&why))?)?;
+    }
+    if files.html != Path::new(NONE) {
+        put(&files.html, html::html(report).map_err(|why| bug(&why))?)?;
+    }
+    if let Some(path) = &files.hgrm {
+        put(path, hdr::hgrm(report).map_err(|why| bug(&why))?)?;
+    }
+    if let Some(path) = &files.hlog {
+        put(path, hdr::hlog(report))?;
+    }
+    Ok(written)
+}
