@@ -160,11 +160,6 @@ impl Collector {
         }
     }
 
-    /// Requests so far.
-    pub const fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
     /// A thread has lost its last connection, `at` seconds after the measured part began.
     pub fn lost(&mut self, at: f64) {
         self.down += 1;

@@ -3,13 +3,13 @@
 //! Each connection keeps the ledger of its own cells (see [`values`](super::values)), which no other connection writes. So the writes of
 //! a cell are numbered 1, 2, 3 … in the order in which the server gets them, and always `acknowledged ≤ issued`.
 //!
-//! A cell that holds write `s` says that every acknowledged write after `s` is gone. Whether that is allowed:
+//! Write 0 is what was there before: nothing, or what was loaded together with other cells. A cell that holds write `s` says that every acknowledged write after `s` is gone. Whether that is allowed:
 //!
 //! | held | means |
 //! |---|---|
 //! | an `s` that was acknowledged, nothing acknowledged after it | as it should be |
 //! | an `s` that was not acknowledged | allowed: the answer was lost, not the write |
-//! | an `s` (or nothing, which is 0), acknowledged ones after it | *lost*; *excused* if acknowledged within the window before the server was lost |
+//! | an `s`, acknowledged ones after it | *lost*; *excused* if acknowledged within the window before the server was lost |
 //! | another cell's value, one that was never issued, one with a wrong checksum | *torn* |
 
 use std::collections::{HashMap, VecDeque};
@@ -127,7 +127,7 @@ impl Ledger {
         let Some(entry) = self.cells.get(&cell) else { return };
         let sequence = match held.map(read_stamp) {
             None => 0,
-            Some(Some((of, sequence))) if of == cell && (1..=entry.issued).contains(&sequence) => sequence,
+            Some(Some((of, sequence))) if of == cell && sequence <= entry.issued => sequence,
             Some(stamp) => {
                 found.torn += 1;
                 return note(found, || describe_torn(name, stamp, cell, entry.issued));
@@ -142,7 +142,11 @@ impl Ledger {
         found.lost += (excused.len() + unexcused.len()) as u64;
         found.excused += excused.len() as u64;
         if let Some(first) = unexcused.first() {
-            let holds = if sequence == 0 { "nothing".to_owned() } else { format!("write {sequence}") };
+            let holds = match (sequence, held) {
+                (0, None) => "nothing".to_owned(),
+                (0, Some(_)) => "what was loaded".to_owned(),
+                _ => format!("write {sequence}"),
+            };
             let last = entry.acknowledged;
             note(found, || format!("{name} holds {holds}, but writes {first} to {last} of it were acknowledged"));
         }

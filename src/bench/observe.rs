@@ -42,23 +42,23 @@ fn identity(info: &BTreeMap<String, String>) -> (String, String) {
 pub struct Observer {
     /// Dropped to end it.
     end: Sender<()>,
-    thread: JoinHandle<Vec<Event>>,
+    /// Comes to when checkpoints ended, in nanoseconds of the run's clock.
+    thread: JoinHandle<Vec<u64>>,
 }
 
 impl Observer {
-    /// Begins to look. Events are given in seconds since `zero`, in nanoseconds of `clock`.
+    /// Begins to look.
     ///
     /// # Errors
     /// If there can be no thread.
-    pub fn start(target: Target, clock: Clock, zero: u64) -> std::io::Result<Self> {
+    pub fn start(target: Target, clock: Clock) -> std::io::Result<Self> {
         let (end, ended) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || {
             let (mut events, mut seen, mut client) = (Vec::new(), None, None);
             while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let Some(saved) = last_save(&target, &mut client) else { continue };
-                let at = (clock.now() as f64 - zero as f64) / 1e9;
-                if seen.replace(saved).is_some_and(|before| before != saved) && at >= 0.0 {
-                    events.push(Event { at, kind: EventKind::Checkpoint, text: "a checkpoint ended".to_owned() });
+                if seen.replace(saved).is_some_and(|before| before != saved) {
+                    events.push(clock.now());
                 }
             }
             events
@@ -66,11 +66,17 @@ impl Observer {
         Ok(Self { end, thread })
     }
 
-    /// Ends it; returns what it has seen.
-    pub fn finish(self) -> Vec<Event> {
+    /// Ends it; returns what it has seen since `zero`, in nanoseconds of the run's clock.
+    pub fn finish(self, zero: u64) -> Vec<Event> {
         drop(self.end);
         // It cannot fail: and if it did, only the marks would be missing.
-        self.thread.join().unwrap_or_default()
+        let seen = self.thread.join().unwrap_or_default().into_iter().filter_map(|instant| instant.checked_sub(zero));
+        let event = |since: u64| Event {
+            at: since as f64 / 1e9,
+            kind: EventKind::Checkpoint,
+            text: "a checkpoint ended".to_owned(),
+        };
+        seen.map(event).collect()
     }
 }
 

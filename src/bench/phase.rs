@@ -83,8 +83,8 @@ pub struct Finished {
 /// What can be told while it runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Beat<'a> {
-    /// It goes on; so many requests so far.
-    Alive(u64),
+    /// It goes on.
+    Alive,
     /// A piece of the timeline is complete.
     Interval(&'a Interval),
 }
@@ -274,7 +274,7 @@ impl Watch<'_> {
                     self.failure = self.failure.take().or(failure);
                 }
                 Ok(message) => self.take(message, tell),
-                Err(RecvTimeoutError::Timeout) => tell(Beat::Alive(self.collector.totals().requests)),
+                Err(RecvTimeoutError::Timeout) => tell(Beat::Alive),
                 Err(RecvTimeoutError::Disconnected) => running = 0,
             }
         }

@@ -171,6 +171,10 @@ impl Plan {
                 self.verify && self.keys < self.connections as u64,
                 "--verify needs at least one key for each connection".to_owned(),
             ),
+            (
+                self.verify && !self.load,
+                "--verify must load the records itself: only then does it know what is in them".to_owned(),
+            ),
             (self.verify && self.rate == Rate::Sweep, "--verify is not for --rate sweep".to_owned()),
             (self.reconnect && self.rate == Rate::Sweep, "--reconnect is not for --rate sweep".to_owned()),
         ];
@@ -249,6 +253,7 @@ mod tests {
             (Plan { duration: Duration::ZERO, ..plan() }, "--duration"),
             (Plan { verify: true, workload: "incr".to_owned(), ..plan() }, "--verify is not for"),
             (Plan { verify: true, values: Sizes::Fixed(8), ..plan() }, "at least 32 bytes"),
+            (Plan { verify: true, load: false, ..plan() }, "must load the records itself"),
             (Plan { verify: true, keys: 10, ..plan() }, "one key for each"),
             (Plan { verify: true, rate: Rate::Sweep, ..plan() }, "sweep"),
         ] {

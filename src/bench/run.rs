@@ -1,7 +1,7 @@
 //! A run as a whole: connect, load, measure, verify, report.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::client::Target;
@@ -144,15 +144,10 @@ fn measure(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<BenchError>, BenchError> {
     let plan = &setting.plan;
-    let zero = setting.clock.now() + plan.warmup.as_nanos() as u64;
-    let observer = Observer::start(setting.target.clone(), setting.clock, zero)
-        .map_err(BenchError::system("cannot start a thread"))?;
-    let mut tell = |beat: Beat<'_>| match beat {
-        Beat::Alive(_) => {}
-        Beat::Interval(_) => {}
-    };
+    let observer =
+        Observer::start(setting.target.clone(), setting.clock).map_err(BenchError::system("cannot start a thread"))?;
     let finished = if plan.rate == Rate::Sweep {
-        let swept = sweep::run(setting, &mut tell, |step| progress(Progress::Step(step)))?;
+        let swept = sweep::run(setting, |step| progress(Progress::Step(step)))?;
         report.sweep = swept.steps;
         swept.best
     } else {
@@ -160,12 +155,12 @@ fn measure(
         let (pipeline, warmup, duration) = (plan.pipeline, plan.warmup, plan.duration);
         let phase = Phase { loading: false, rate, pipeline, warmup, duration, ledgers };
         phase::run(setting, phase, &mut |beat| match beat {
-            Beat::Alive(_) => progress(Progress::Running),
+            Beat::Alive => progress(Progress::Running),
             Beat::Interval(interval) => progress(Progress::Interval(interval)),
         })?
     };
-    let Finished { found, server, generator, ledgers, mut failure, .. } = finished;
-    let mut events = observer.finish();
+    let Finished { found, server, generator, ledgers, mut failure, measured } = finished;
+    let mut events = observer.finish(measured);
     events.extend(found.events);
     events.sort_by(|a, b| a.at.total_cmp(&b.at));
     report.totals = found.totals;
@@ -202,9 +197,4 @@ fn look_back(setting: &Setting, server: &mut Server) {
             server.cpu = None;
         }
     }
-}
-
-/// Whether a run was interrupted by whoever started it.
-pub fn was_interrupted(stop: &AtomicBool, outcome: &Outcome) -> bool {
-    stop.load(Ordering::Relaxed) && outcome.failure.is_none()
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::BenchError;
-use super::phase::{self, Beat, Finished, Phase, Setting};
+use super::phase::{self, Finished, Phase, Setting};
 use super::result::Step;
 
 /// Requests under way on a connection, at least: otherwise connections and not the server limit the rate.
@@ -36,16 +36,12 @@ pub struct Sweep {
 ///
 /// # Errors
 /// If a part of it cannot begin, or fails.
-pub fn run(
-    setting: &Setting,
-    tell: &mut dyn FnMut(Beat<'_>),
-    mut stepped: impl FnMut(&Step),
-) -> Result<Sweep, BenchError> {
+pub fn run(setting: &Setting, mut stepped: impl FnMut(&Step)) -> Result<Sweep, BenchError> {
     let each = (setting.plan.duration / (STEPS + BEYOND)).max(SHORTEST);
     let pipeline = setting.plan.pipeline.max(PIPELINE);
     let part =
         |rate| Phase { loading: false, rate, pipeline, warmup: each / WARMUP, duration: each, ledgers: Vec::new() };
-    let probe = phase::run(setting, part(None), tell)?;
+    let probe = phase::run(setting, part(None), &mut |_| ())?;
     let most = probe.found.totals.rate;
     let mut climb = Climb::new(most / f64::from(STEPS), most * f64::from(STEPS + BEYOND) / f64::from(STEPS));
     let (mut steps, mut best) = (Vec::new(), probe);
@@ -53,7 +49,7 @@ pub fn run(
         if best.failure.is_some() || setting.stop.load(Ordering::Relaxed) {
             break;
         }
-        let finished = phase::run(setting, part(Some(rate)), tell)?;
+        let finished = phase::run(setting, part(Some(rate)), &mut |_| ())?;
         let step = step(rate, &finished);
         stepped(&step);
         climb.took(step.sustained);

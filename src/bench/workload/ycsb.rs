@@ -110,12 +110,15 @@ impl Ycsb {
         Issued { operation, commands, write: tools.value(stream, sheet, key * CELLS + field) }
     }
 
-    /// All fields at once. The ledger has an entry for a cell only when it was written by itself.
+    /// All fields at once. Cells are in the ledger only once they are written by themselves; until then they hold write 0.
     fn set_all(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>, key: u64) -> Issued {
         self.insert.write(sheet.out, [key]);
-        for field in &self.fields {
+        for (cell, field) in (key * CELLS..).zip(&self.fields) {
             sheet.out.extend_from_slice(field);
-            tools.values.write(sheet.out, &mut stream.random);
+            match sheet.ledger {
+                Some(_) => tools.values.write_stamped(sheet.out, &mut stream.random, cell, 0),
+                None => tools.values.write(sheet.out, &mut stream.random),
+            }
         }
         Issued::one(INSERT)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bench::Progress;
-use crate::bench::plan::{Plan, Rate};
+use crate::bench::plan::Plan;
 use crate::bench::report::units;
 use crate::bench::result::{Interval, Step};
 
@@ -18,7 +18,6 @@ pub struct Live {
     stage: Stage,
     began: Instant,
     length: Duration,
-    sweep: bool,
     errors: u64,
 }
 
@@ -27,6 +26,7 @@ enum Stage {
     Connecting,
     Loading,
     Running,
+    Sweeping,
     Verifying,
 }
 
@@ -38,14 +38,7 @@ impl Live {
         if let Ok(style) = ProgressStyle::with_template("{prefix:<9} {wide_bar} {msg}") {
             bar.set_style(style);
         }
-        Self {
-            bar,
-            stage: Stage::Connecting,
-            began: Instant::now(),
-            length: plan.warmup + plan.duration,
-            sweep: plan.rate == Rate::Sweep,
-            errors: 0,
-        }
+        Self { bar, stage: Stage::Connecting, began: Instant::now(), length: plan.warmup + plan.duration, errors: 0 }
     }
 
     /// Shows how far the run has come.
@@ -66,10 +59,8 @@ impl Live {
                 self.bar.set_message(interval_line(interval, self.errors));
             }
             Progress::Step(step) => {
-                if !std::mem::replace(&mut self.sweep, false) {
-                    self.bar.inc(1);
-                }
-                self.enter(Stage::Running, "sweeping", 0);
+                self.enter(Stage::Sweeping, "sweeping", 0);
+                self.bar.inc(1);
                 self.bar.set_message(step_line(step));
             }
             Progress::Verifying(done, of) => {
