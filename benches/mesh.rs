@@ -38,7 +38,7 @@ fn sleep(end: &mut Endpoint<u64>, from: CoreId) -> u64 {
         }
         end.bell().about_to_sleep();
         if end.is_idle() {
-            rustix::io::read(end.bell().descriptor(), &mut [0; 8]).unwrap();
+            rustix::io::read(end.bell().sleep_event(), &mut [0; 8]).unwrap();
         }
         end.bell().awake();
     }

@@ -5,12 +5,10 @@
 mod setup;
 
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use glommio::channels::local_channel::{self, LocalReceiver};
 use glommio::{LocalExecutorBuilder, Placement as On};
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits};
 use rollbook::encoding::frame::{DirectoryId, StreamId};
@@ -26,6 +24,8 @@ use setup::{VALUE, key};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SEGMENT: u64 = 64 << 20;
+/// How often a busy executor looks after files, as on a core.
+const PREEMPT: Duration = Duration::from_millis(2);
 const KEYS: usize = 100_000;
 
 /// A directory on the disk that holds the build, gone when dropped.
@@ -60,11 +60,11 @@ impl LiveLog {
         let options = options(&data, data.begin_epoch(1, SEGMENT).unwrap(), commit);
         let (rounds, asked) = mpsc::sync_channel(1);
         let (answer, took) = mpsc::sync_channel(1);
-        let executor = LocalExecutorBuilder::new(On::Unbound).io_memory(4 << 20);
+        let executor = LocalExecutorBuilder::new(On::Unbound).io_memory(4 << 20).preempt_timer(PREEMPT);
         executor
             .spawn(move || async move {
                 let _data = data;
-                let (log, progress) = open(options).await;
+                let log = open(options).await;
                 let mut group = EncodedEdits::new();
                 (0..edits).map(|n| put(n, partitions(256))).for_each(|(partition, edit)| group.push(partition, &edit));
                 // Nothing of the log runs while this waits, and nothing has to: all is durable.
@@ -72,16 +72,16 @@ impl LiveLog {
                     let begun = Instant::now();
                     for _ in 0..count {
                         while log.is_full() {
-                            progress.recv().await;
+                            turn(&log).await;
                         }
                         let last = log.append(&group);
                         while commit == Commit::Eager && log.durable() < last {
-                            progress.recv().await;
+                            turn(&log).await;
                         }
                     }
                     log.commit_now();
                     while log.durable() < log.appended() {
-                        progress.recv().await;
+                        turn(&log).await;
                     }
                     answer.send(begun.elapsed()).unwrap();
                 }
@@ -97,13 +97,14 @@ impl LiveLog {
     }
 }
 
-/// Opens a log; something is received whenever it has come further.
-async fn open(options: LogOptions) -> (Log, LocalReceiver<()>) {
-    let log = Log::open(options, Arc::new(StreamMarks::new())).await.unwrap();
-    let (tell, told) = local_channel::new_bounded(1);
-    // Full, it says what is to be said already.
-    log.on_progress(Rc::new(move || drop(tell.try_send(()))));
-    (log, told)
+async fn open(options: LogOptions) -> Log {
+    Log::open(options, Arc::new(StreamMarks::new())).await.unwrap()
+}
+
+/// What a busy core's loop does for its log.
+async fn turn(log: &Log) {
+    log.poll();
+    glommio::executor().yield_task_queue_now().await;
 }
 
 fn options(data: &DataDir, epoch: Epoch, commit: Commit) -> LogOptions {
@@ -138,20 +139,26 @@ fn logged(dir: &Path) -> DataDir {
     let (data, _) = DataDir::open(dir, partitions(256)).unwrap();
     let options = options(&data, data.begin_epoch(1, SEGMENT).unwrap(), Commit::Async);
     let write = move || async move {
-        let (log, progress) = open(options).await;
+        let log = open(options).await;
         let mut group = EncodedEdits::new();
         for n in 0..KEYS {
             let (partition, edit) = put(n, partitions(256));
             group.clear();
             group.push(partition, &edit);
             while log.is_full() {
-                progress.recv().await;
+                turn(&log).await;
             }
             log.append(&group);
         }
         log.close().await.unwrap();
     };
-    LocalExecutorBuilder::new(On::Unbound).io_memory(4 << 20).spawn(write).unwrap().join().unwrap();
+    LocalExecutorBuilder::new(On::Unbound)
+        .io_memory(4 << 20)
+        .preempt_timer(PREEMPT)
+        .spawn(write)
+        .unwrap()
+        .join()
+        .unwrap();
     data
 }
 
