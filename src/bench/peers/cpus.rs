@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, setpriority_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::PeersError;
+
+/// The niceness of what has time.
+const LEAST_URGENT: i32 = 19;
 
 /// Some CPUs, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +77,19 @@ impl CpuList {
         self.pin(None)
     }
 
-    /// Moves all threads of a process.
+    /// Moves all threads of a process, which from then on give way to whatever else runs there.
     ///
     /// # Errors
     /// If it may not use these CPUs, or is gone.
-    pub fn pin_process(&self, pid: u32) -> Result<(), PeersError> {
+    pub fn pin_process_behind(&self, pid: u32) -> Result<(), PeersError> {
         let tasks =
             std::fs::read_dir(format!("/proc/{pid}/task")).map_err(PeersError::system(format!("process {pid}")))?;
         let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
-        ids.filter_map(Pid::from_raw).try_for_each(|thread| self.pin(Some(thread)))
+        ids.filter_map(Pid::from_raw).try_for_each(|thread| {
+            setpriority_process(Some(thread), LEAST_URGENT)
+                .map_err(|error| PeersError::system(format!("process {pid}"))(error.into()))?;
+            self.pin(Some(thread))
+        })
     }
 
     fn pin(&self, thread: Option<Pid>) -> Result<(), PeersError> {
