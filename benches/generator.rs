@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -69,37 +69,44 @@ fn sink(cpu: usize) {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         pin(None, cpu);
-        for socket in listener.incoming().flatten() {
-            thread::spawn(move || swallow(socket));
-        }
+        swallow_all(&listener);
     });
-    let best = (0..ROUNDS)
-        .map(|_| measure(&Plan { connections: 8, ..plan(port, 64) }))
-        .map(|report| (report.totals.rate, report.generator.micros_per_request));
-    let (rate, micros) = best.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
-    println!(
-        "one core, SET, pipeline 64, against a sink: {:.2} M/s, {:.0} ns of CPU a request",
-        rate / 1e6,
-        micros * 1e3
-    );
+    let rates = (0..ROUNDS).map(|_| measure(&Plan { connections: 16, ..plan(port, 64) }).totals.rate);
+    let best = rates.max_by(f64::total_cmp).unwrap();
+    println!("one core, SET, pipeline 64, against a sink: {:.2} M/s", best / 1e6);
 }
 
-/// Answers `+OK` to whatever comes; `INFO` with nothing.
-fn swallow(mut socket: TcpStream) {
-    let (mut buffer, mut owed) = (vec![0; 64 * 1024], 0);
+/// Answers `+OK` to whatever comes on any connection, `INFO` with nothing. It never sleeps, so that nobody needs to wake it.
+fn swallow_all(listener: &TcpListener) {
+    listener.set_nonblocking(true).unwrap();
+    let mut buffer = vec![0; 64 * 1024];
     let oks = b"+OK\r\n".repeat(buffer.len() / REQUEST + 1);
-    socket.set_nodelay(true).unwrap();
-    while let Ok(length @ 1..) = socket.read(&mut buffer) {
-        if buffer.starts_with(b"*1\r\n$4\r\nINFO") {
-            socket.write_all(b"$0\r\n\r\n").unwrap();
-            continue;
+    let mut sockets: Vec<(TcpStream, usize)> = Vec::new();
+    for turn in 0u64.. {
+        if turn % 1000 == 0 {
+            sockets.extend(listener.accept().into_iter().map(|(socket, _)| {
+                socket.set_nonblocking(true).unwrap();
+                socket.set_nodelay(true).unwrap();
+                (socket, 0)
+            }));
         }
-        owed += length;
-        let answers = owed / REQUEST;
-        owed %= REQUEST;
-        if socket.write_all(&oks[..answers * 5]).is_err() {
-            return;
+        sockets.retain_mut(|(socket, owed)| swallow(socket, owed, &mut buffer, &oks));
+    }
+}
+
+/// Whether the connection is still there.
+fn swallow(socket: &mut TcpStream, owed: &mut usize, buffer: &mut [u8], oks: &[u8]) -> bool {
+    match socket.read(buffer) {
+        Ok(0) => false,
+        Ok(_) if buffer.starts_with(b"*1\r\n$4\r\nINFO") => socket.write_all(b"$0\r\n\r\n").is_ok(),
+        Ok(length) => {
+            *owed += length;
+            let answers = *owed / REQUEST;
+            *owed %= REQUEST;
+            // A few hundred bytes always fit.
+            socket.write_all(&oks[..answers * 5]).is_ok()
         }
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }
 

@@ -161,7 +161,10 @@ impl Plan {
             (self.warmup > LONGEST, "--warmup is at most 7 days".to_owned()),
             (
                 self.verify && !about.verifiable,
-                format!("--verify is not for the workload {}: set and ycsb-… can be verified", about.name),
+                format!(
+                    "--verify is not for the workload {}: set, ycsb-a, ycsb-b and ycsb-f can be verified",
+                    about.name
+                ),
             ),
             (
                 self.verify && self.values.smallest() < STAMP,

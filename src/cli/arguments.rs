@@ -26,6 +26,9 @@ pub enum Command {
     /// Run a checkpoint node: mirror a master, write its snapshots and upload them.
     Checkpoint(Checkpoint),
     /// Measure a server of this kind: Rollbook, Redis, and whatever speaks their protocol.
+    ///
+    /// By itself: loads 100,000 records of YCSB, asks for half reads and half updates on 50 connections as fast as they are answered for 30
+    /// seconds, prints a table, and writes bench.json and bench.html. Ctrl-C ends early with what was measured until then.
     Bench(Box<Bench>),
     /// Show what is in the files of a data directory. Changes nothing.
     Inspect(Inspect),

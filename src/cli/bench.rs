@@ -92,11 +92,7 @@ fn workloads() -> String {
     let mut out = String::from("Workloads:\n");
     for about in workload::all() {
         let verifiable = if about.verifiable { "; can be verified" } else { "" };
-        let operations = about.operations.join(", ");
-        out += &format!(
-            "\n  {}\n      {}\n      Operations: {operations}. Keys: {}{verifiable}.\n",
-            about.name, about.text, about.distribution
-        );
+        out += &format!("\n  {}\n      {}\n      Keys: {}{verifiable}.\n", about.name, about.text, about.distribution);
     }
     out
 }

@@ -12,9 +12,6 @@ use crate::config::Durability;
 use crate::config::values::Password;
 
 /// Arguments of `bench`.
-///
-/// By itself: loads 100,000 records of YCSB, runs half reads, half updates on 50 connections as fast as the server answers for 30 seconds,
-/// prints a table, and writes bench.json and bench.html.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Bench {
