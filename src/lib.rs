@@ -14,7 +14,7 @@
 //! | [`runtime`] | cores and the messages between them |
 //! | [`net`] | rings, connections, replies |
 //! | [`checkpoint`] | the checkpoint node, and the master's side of it |
-//! | [`bench`] | the load generator |
+//! | [`mod@bench`] | the load generator |
 //! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
 
 pub mod bench;

@@ -3,7 +3,7 @@
 //! It speaks RESP to any server of that kind, over the same network ring as the server's own ([`crate::net::ring`]), from cores of its
 //! own. What it measured is a [`result::Report`]: that is what is printed, drawn, written as JSON, and compared.
 //!
-//! A run's way: a [`plan`] is checked; [`run`] connects, loads the records, and starts the threads; each thread ([`driver`]) sends what its
+//! A run's way: a [`plan`] is checked; [`mod@run`] connects, loads the records, and starts the threads; each thread ([`driver`]) sends what its
 //! [`workload`] asks for on its [`connection`]s, as soon as it can or by a [`schedule`], and records what comes of it ([`recorder`]);
 //! the [`collector`] puts together what the threads hand on, while [`observe`] looks at the server.
 //!
@@ -15,7 +15,7 @@
 //! | [`recorder`], [`collector`] | histograms: of a thread, of all |
 //! | [`client`], [`observe`], [`process`] | the server seen from outside: `INFO`, its CPU and memory |
 //! | [`ledger`] | what was acknowledged, and whether it is still there |
-//! | [`run`], [`phase`], [`sweep`], [`verify`] | a run as a whole, and its parts |
+//! | [`mod@run`], [`phase`], [`sweep`], [`verify`] | a run as a whole, and its parts |
 //! | [`result`] | what a run found: the schema of `bench.json` |
 //! | [`report`] | what is made of that: tables, a page, logs for other tools, comparisons |
 

@@ -9,7 +9,7 @@
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
 //! | [`serve`] | the master |
-//! | [`bench`] | the load generator's arguments, live line, tables and files |
+//! | [`mod@bench`] | the load generator's arguments, live line, tables and files |
 //! | [`inspect`] | what is on disk, and whether it is good |
 
 pub mod arguments;
