@@ -77,6 +77,9 @@ pub enum Closing {
     Now,
 }
 
+/// Bytes of replies that leave without waiting for the answers of other cores.
+const GATHERED: usize = 16 * 1024;
+
 /// What a client has chosen, and what `CLIENT` shows of it.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -191,6 +194,12 @@ impl Connection {
     /// Bytes of replies held for it.
     pub fn output_bytes(&self) -> usize {
         self.output.len() + self.replies.bytes() + self.sending.unwrap_or(0)
+    }
+
+    /// Whether answers of other cores to its pipeline are on their way, with which the replies before them may as well leave: a
+    /// second send would cost more than all else that is done for a short pipeline.
+    pub fn expects_more(&self) -> bool {
+        self.hold == Hold::No && self.replies.has_pending() && self.output.len() < GATHERED
     }
 
     /// Whether nothing of it is in the kernel's hands, so that it can be dropped.

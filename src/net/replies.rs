@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use super::merge::{Merge, merge};
 use crate::encoding::resp::Protocol;
 use crate::ids::Lsn;
@@ -24,10 +26,13 @@ pub struct ReplyQueue {
     pending: usize,
 }
 
+/// A reply. Most are short: between replies of other cores there stands an `OK` or two.
+type Bytes = SmallVec<[u8; 24]>;
+
 #[derive(Debug)]
 enum Slot {
     /// Complete; may leave once this core's edits are safe up to `gate`.
-    Ready { bytes: Vec<u8>, gate: Lsn },
+    Ready { bytes: Bytes, gate: Lsn },
     /// The one part that it has is missing: by far the most frequent.
     Single { muted: bool },
     /// Parts are missing.
@@ -46,13 +51,12 @@ struct Pending {
 
 impl Pending {
     /// The reply that the parts come to.
-    fn reply(&mut self) -> Vec<u8> {
+    fn reply(&mut self) -> Bytes {
         let mut reply = Vec::new();
-        if self.muted {
-            return reply;
+        if !self.muted {
+            merge(&self.how, &self.parts, self.protocol, &mut reply);
         }
-        merge(&self.how, &self.parts, self.protocol, &mut reply);
-        reply
+        reply.into()
     }
 }
 
@@ -92,7 +96,7 @@ impl ReplyQueue {
             bytes.extend_from_slice(reply);
             *last = gate.max(*last);
         } else {
-            self.slots.push_back(Slot::Ready { bytes: reply.to_vec(), gate });
+            self.slots.push_back(Slot::Ready { bytes: Bytes::from_slice(reply), gate });
         }
     }
 
@@ -124,9 +128,9 @@ impl ReplyQueue {
             }
             Some(Slot::Single { muted }) => {
                 if *muted {
-                    Vec::new()
+                    Bytes::new()
                 } else {
-                    bytes.to_vec()
+                    Bytes::from_slice(bytes)
                 }
             }
             Some(Slot::Pending(pending)) => {
@@ -160,12 +164,12 @@ impl ReplyQueue {
             Some(Slot::Pending(pending)) => pending.muted,
             Some(Slot::Ready { .. }) | None => return false,
         };
-        let reply = if muted { Vec::new() } else { reply.to_vec() };
+        let reply = if muted { Bytes::new() } else { Bytes::from_slice(reply) };
         self.complete(ticket, reply);
         true
     }
 
-    fn complete(&mut self, ticket: Ticket, bytes: Vec<u8>) {
+    fn complete(&mut self, ticket: Ticket, bytes: Bytes) {
         let added = bytes.len();
         if let Some(slot) = self.slot(ticket) {
             *slot = Slot::Ready { bytes, gate: Lsn(0) };

@@ -19,6 +19,7 @@ use super::connection::Closing;
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
 use super::worker::Worker;
+use crate::config::Durability;
 use crate::runtime::bell::Bell;
 use crate::storage::Log;
 
@@ -304,7 +305,10 @@ impl Server {
             tracing::warn!(client = connection.client, "disconnected: it does not take its replies");
             connection.close(Closing::Now);
         }
-        if connection.sending.is_none() && !connection.output.is_empty() && connection.closing != Closing::Now {
+        // Other cores answer at once, unless they wait for the disk.
+        let gathers = worker.settings.durability == Durability::Async && connection.expects_more();
+        let send = connection.closing != Closing::Now && !gathers;
+        if send && connection.sending.is_none() && !connection.output.is_empty() {
             connection.sending = Some(connection.output.len());
             let mut output = std::mem::take(&mut connection.output);
             self.ring.send(token, connection.socket(), &mut output)?;

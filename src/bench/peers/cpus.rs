@@ -82,14 +82,19 @@ impl CpuList {
     /// # Errors
     /// If it may not use these CPUs, or is gone.
     pub fn pin_process_behind(&self, pid: u32) -> Result<(), PeersError> {
-        let tasks =
-            std::fs::read_dir(format!("/proc/{pid}/task")).map_err(PeersError::system(format!("process {pid}")))?;
-        let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
-        ids.filter_map(Pid::from_raw).try_for_each(|thread| {
+        threads(pid)?.try_for_each(|thread| {
             setpriority_process(Some(thread), LEAST_URGENT)
                 .map_err(|error| PeersError::system(format!("process {pid}"))(error.into()))?;
             self.pin(Some(thread))
         })
+    }
+
+    /// Moves all threads of a process.
+    ///
+    /// # Errors
+    /// If it may not use these CPUs, or is gone.
+    pub fn pin_process(&self, pid: u32) -> Result<(), PeersError> {
+        threads(pid)?.try_for_each(|thread| self.pin(Some(thread)))
     }
 
     fn pin(&self, thread: Option<Pid>) -> Result<(), PeersError> {
@@ -98,6 +103,11 @@ impl CpuList {
         sched_setaffinity(thread, &set)
             .map_err(|error| PeersError::system(format!("CPUs {self} cannot be used"))(error.into()))
     }
+}
+
+fn threads(pid: u32) -> Result<impl Iterator<Item = Pid>, PeersError> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(PeersError::system(format!("process {pid}")))?;
+    Ok(tasks.filter_map(|task| Pid::from_raw(task.ok()?.file_name().to_str()?.parse().ok()?)))
 }
 
 #[cfg(test)]

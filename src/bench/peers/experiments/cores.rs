@@ -18,10 +18,9 @@ pub fn cores(bench: &Bench<'_>, pipeline: usize, limit: f64) -> Result<Vec<Row>,
     let both = options.server_cpus.with(&options.client_cpus);
     let aim = Some(Aim::RatioAtMost(limit));
     match both.len() {
-        0 | 1 => Err(PeersError::Program {
-            program: options.rollbook.to_string(),
-            why: "two cores need two CPUs".into(),
-        }),
+        0 | 1 => {
+            Err(PeersError::Program { program: options.rollbook.to_string(), why: "two cores need two CPUs".into() })
+        }
         2 => {
             let mut rows = against_one(bench, pipeline, &both, &options.server_cpus, aim)?;
             rows.extend(against_one(bench, pipeline, &both, &both, None)?);
