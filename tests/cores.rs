@@ -5,7 +5,8 @@ mod harness;
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
-use harness::{Dump, Home, Ledger, Load, rng};
+use harness::{Dump, Home, Ledger, Load, Value, rng};
+use rollbook::encoding::slot::slot_of;
 
 /// Numbers of cores of the lives to come: up and down, no more than this machine has.
 fn lives() -> Vec<u16> {
@@ -49,4 +50,26 @@ fn with_the_log_alone() {
 fn with_snapshots_and_logs_of_many_epochs() {
     let home = Home::with_node().set("log.durability", "sync").set("checkpoint.every_edits", "500");
     restart_with_other_numbers(home.set("log.segment_bytes", "1048576"));
+}
+
+/// The streams of an epoch are of different lengths: what one holds proves nothing of another.
+#[test]
+fn a_short_stream_beside_a_long_one_is_not_taken_for_damaged() {
+    if available_parallelism().map_or(1, usize::from) < 2 {
+        return eprintln!("skipped: two streams need two CPUs");
+    }
+    let mut home = Home::with_node().set("server.cores", "2");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let first_half = |key: &String| slot_of(key.as_bytes()).0 < 8192;
+    let keys: Vec<String> = (0..4000).map(|n| format!("key{n}")).filter(first_half).collect();
+    for key in &keys {
+        conn.command(&["SET", key, "value"]);
+    }
+    assert_eq!(conn.command(&["WAIT", "1", "10000"]), Value::Int(1));
+    assert_eq!(conn.command(&["SAVE"]), Value::Simple("OK".to_owned()));
+    server.kill();
+    home.change("server.cores", "1");
+    let server = home.start();
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(keys.len() as i64));
 }

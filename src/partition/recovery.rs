@@ -186,10 +186,7 @@ impl Recovery<'_> {
     }
 
     fn replay(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
-        let Some(mut spec) = self.dir.stream(stream) else { return Ok(()) };
-        let held = |p: u16| self.manifest.generations(PartitionId(p)).newest.map(|i| i.position);
-        let floor = self.replica.owned().filter_map(held).filter(|p| p.epoch == stream.epoch).map(|p| p.lsn).max();
-        spec.floor = spec.floor.max(floor.unwrap_or_default());
+        let Some(spec) = self.dir.stream(stream) else { return Ok(()) };
         let mut reader = StreamReader::open(&spec, from)?;
         while let Some(frame) = reader.next()? {
             self.tally.log_bytes += frame.bytes.len() as u64;
