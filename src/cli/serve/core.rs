@@ -26,9 +26,6 @@ const IO_MEMORY: usize = 1 << 20;
 /// Entries of each of glommio's rings: a log has a handful of operations under way.
 const RING_DEPTH: usize = 64;
 
-/// How often a busy core looks after timers and file operations: what a flush may be late.
-const PREEMPT: Duration = Duration::from_millis(2);
-
 /// What a core needs to recover.
 pub struct Seat {
     /// Which core.
@@ -87,7 +84,6 @@ impl Seat {
             .name(&name)
             .io_memory(IO_MEMORY)
             .ring_depth(RING_DEPTH)
-            .preempt_timer(PREEMPT)
             .make()
             .map_err(|e| format!("cannot start the executor: {e}"))?;
         executor.run(self.live())
