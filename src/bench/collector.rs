@@ -33,7 +33,7 @@ pub fn latency(histogram: &Histogram<u64>) -> Latency {
 }
 
 /// A histogram as HdrHistogram's logs have it.
-fn encode(histogram: &Histogram<u64>) -> String {
+pub fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     // Into memory, and with a histogram that is not too large: it does not fail. If it did, the figures would still be there.
     let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);

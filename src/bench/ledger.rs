@@ -3,7 +3,8 @@
 //! Each connection keeps the ledger of its own cells (see [`values`](super::values)), which no other connection writes. So the writes of
 //! a cell are numbered 1, 2, 3 … in the order in which the server gets them, and always `acknowledged ≤ issued`.
 //!
-//! Write 0 is what was there before: nothing, or what was loaded together with other cells. A cell that holds write `s` says that every acknowledged write after `s` is gone. Whether that is allowed:
+//! Write 0 is what was there before: nothing, or what was loaded together with other cells. A cell that holds write `s` says that every
+//! acknowledged write after `s` is gone. Whether that is allowed:
 //!
 //! | held | means |
 //! |---|---|

@@ -1,11 +1,11 @@
-//! What ends a core's sleep in its executor.
+//! A core's task and its executor: what ends a sleep from outside, and the cheapest yield.
 
-use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use glommio::io::BufferedFile;
 
@@ -60,46 +60,11 @@ impl Alarm {
     }
 }
 
-/// A note from one task to another of the same core that something has moved.
-#[derive(Default)]
-pub struct Progress {
-    noted: Cell<bool>,
-    sleeper: Cell<Option<Waker>>,
-}
-
-impl Progress {
-    /// Leaves the note, and wakes the task that waits for one.
-    pub fn note(&self) {
-        self.noted.set(true);
-        if let Some(sleeper) = self.sleeper.take() {
-            sleeper.wake();
-        }
-    }
-
-    /// Whether there is a note.
-    pub fn is_noted(&self) -> bool {
-        self.noted.get()
-    }
-
-    /// Takes the note, if there is one.
-    pub fn take(&self) -> bool {
-        self.noted.take()
-    }
-
-    /// Whether there is a note; if not, the task is woken by the next.
-    pub fn is_noted_or_wake(&self, context: &Context<'_>) -> bool {
-        if !self.noted.get() {
-            self.sleeper.set(Some(context.waker().clone()));
-        }
-        self.noted.get()
-    }
-}
-
 /// Lets the tasks that are ready run. Unlike the executor's own way it neither accounts for time nor changes queues: those are for
 /// tasks of different weights, and a core's tasks are all of one.
 pub async fn yield_now() {
     let mut yielded = false;
-    std::future::poll_fn(|context| {
+    poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }

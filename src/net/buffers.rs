@@ -54,7 +54,8 @@ impl Buffers {
     /// Gives a buffer to the kernel.
     pub fn give_back(&mut self, buffer: u16) {
         let place = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `place` is below `count`, a power of two as the kernel has confirmed; the kernel reads an entry only after the tail has passed it.
+        // SAFETY: `place` is below `count`, a power of two as the kernel has confirmed; the kernel reads an entry only after the tail
+        // has passed it.
         let entry = unsafe { &mut *self.entries.add(place) };
         entry.set_addr(self.memory.wrapping_add(usize::from(buffer) * BYTES) as u64);
         entry.set_len(BYTES as u32);

@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::alarm::{Alarm, Progress, yield_now};
+use super::alarm::{Alarm, yield_now};
 use super::connection::Closing;
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
 use super::worker::Worker;
 use crate::config::Durability;
 use crate::runtime::bell::Bell;
-use crate::storage::Log;
+use crate::storage::{LocalBell, Log};
 
 /// The longest rest in the ring. The executor's timers and file operations, other than commits, wait for its end.
 const NAP: Duration = Duration::from_micros(500);
@@ -49,7 +49,7 @@ pub struct Server {
     listeners: Vec<OwnedFd>,
     events: Vec<Event>,
     /// The log or the mirror has moved since the last turn.
-    progress: Rc<Progress>,
+    progress: Rc<LocalBell>,
     draining: Option<Instant>,
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
@@ -68,10 +68,10 @@ impl Server {
         ring.watch(bell.nap_event());
         let log = worker.shard.log().clone();
         log.signal(bell.nap_event())?;
-        let progress = Rc::new(Progress::default());
+        let progress = Rc::new(LocalBell::default());
         log.on_progress({
             let progress = Rc::clone(&progress);
-            Rc::new(move || progress.note())
+            Rc::new(move || progress.ring())
         });
         let worker = Rc::new(RefCell::new(worker));
         worker.borrow_mut().myself = Rc::downgrade(&worker);
@@ -156,9 +156,10 @@ impl Server {
     async fn sleep(&mut self) -> io::Result<()> {
         let (alarm, progress) = (&mut self.alarm, &self.progress);
         poll_fn(|context| {
-            if progress.is_noted_or_wake(context) {
+            if progress.is_rung() {
                 return Poll::Ready(Ok(()));
             }
+            progress.listen(context);
             alarm.poll(context)
         })
         .await
@@ -168,7 +169,7 @@ impl Server {
         let worker = self.worker.borrow();
         self.ring.is_idle()
             && self.log.is_idle()
-            && !self.progress.is_noted()
+            && !self.progress.is_rung()
             && worker.is_idle()
             && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
     }

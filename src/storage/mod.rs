@@ -26,6 +26,7 @@ pub mod snapshot;
 
 pub use directory::DataDir;
 pub use error::{Corruption, StorageError};
+pub use log::bell::LocalBell;
 pub use log::marks::{DurableEnd, PartitionMarks, StreamMarks};
 pub use log::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
 pub use log::tail::TailReader;

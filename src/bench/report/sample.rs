@@ -1,13 +1,10 @@
 //! A report as a run would make it, for tests: a server that checkpoints twice, is lost for two seconds and comes back.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
+use crate::bench::collector;
 use crate::bench::result::{
-    Cpu, Event, EventKind, Interval, Latency, Load, Machine, Operation, Plan, Report, SCHEMA, Server, Step, Totals,
-    Verification,
+    Cpu, Event, EventKind, Interval, Load, Machine, Operation, Plan, Report, SCHEMA, Server, Step, Totals, Verification,
 };
 
 const SECONDS: u64 = 30;
@@ -29,12 +26,16 @@ pub fn report() -> Report {
             sent.record(took).unwrap();
         }
         timeline.push(interval(second, requests * 20, &due));
-        timeline_histograms.push(encode(&due));
+        timeline_histograms.push(collector::encode(&due));
         all.add(&due).unwrap();
         uncorrected.add(&sent).unwrap();
     }
-    let operation =
-        |name: &str| Operation { name: name.into(), requests: all.len() / 2, errors: 0, latency: summary(&all) };
+    let operation = |name: &str| Operation {
+        name: name.into(),
+        requests: all.len() / 2,
+        errors: 0,
+        latency: collector::latency(&all),
+    };
     Report {
         schema: SCHEMA,
         rollbook: "0.1.0".into(),
@@ -45,8 +46,8 @@ pub fn report() -> Report {
         server: server(),
         load: Some(Load { records: 1_000_000, seconds: 1.9 }),
         totals: totals(all.len()),
-        latency: summary(&all),
-        uncorrected: summary(&uncorrected),
+        latency: collector::latency(&all),
+        uncorrected: collector::latency(&uncorrected),
         operations: vec![operation("read"), operation("update")],
         timeline,
         timeline_histograms,
@@ -72,7 +73,7 @@ pub fn sweep() -> Report {
         let achieved = rate.min(188_000.0);
         let totals = Totals { rate: achieved, requests: (achieved * 5.0) as u64, seconds: 5.0, ..Totals::default() };
         let cpu = Cpu { seconds: 5.0 * load.min(1.0), micros_per_request: 5.0 };
-        Step { rate, totals, latency: summary(&histogram), cpu: Some(cpu), sustained: load < 0.95 }
+        Step { rate, totals, latency: collector::latency(&histogram), cpu: Some(cpu), sustained: load < 0.95 }
     });
     let sweep = steps.collect();
     let plan = Plan { mode: "sweep".into(), rate: None, ..plan() };
@@ -109,30 +110,6 @@ fn interval(second: u64, requests: u64, histogram: &Histogram<u64>) -> Interval 
         p999: at(0.999),
         max: at(1.0),
     }
-}
-
-/// What a report says of a histogram of nanoseconds.
-fn summary(histogram: &Histogram<u64>) -> Latency {
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    Latency {
-        count: histogram.len(),
-        min: histogram.min() as f64 / 1e3,
-        mean: histogram.mean() / 1e3,
-        deviation: histogram.stdev() / 1e3,
-        p50: at(0.5),
-        p90: at(0.9),
-        p99: at(0.99),
-        p999: at(0.999),
-        p9999: at(0.9999),
-        max: histogram.max() as f64 / 1e3,
-        histogram: encode(histogram),
-    }
-}
-
-fn encode(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(histogram, &mut bytes).unwrap();
-    STANDARD.encode(bytes)
 }
 
 fn machine() -> Machine {

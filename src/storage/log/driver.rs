@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
+use super::bell::LocalBell;
 use super::disk::Disk;
 use super::latency::Latency;
 use super::marks::StreamMarks;
@@ -34,7 +34,7 @@ pub(super) struct Driver<D: Disk> {
     pub(super) next: Next<D>,
     /// The segment in use; none after the end.
     pub(super) file: RefCell<Option<Rc<D::File>>>,
-    pub(super) bell: Bell,
+    pub(super) bell: LocalBell,
     pub(super) eager: Cell<bool>,
     /// Someone wants a commit now.
     pub(super) urgent: Cell<bool>,
@@ -68,7 +68,7 @@ impl<D: Disk> Driver<D> {
             writer: RefCell::new(Writer::new(options.id, header, options.buffer_bytes, options.buffers)),
             next: Next::default(),
             file: RefCell::new(Some(Rc::new(file))),
-            bell: Bell::default(),
+            bell: LocalBell::default(),
             eager: Cell::new(options.commit == Commit::Eager),
             urgent: Cell::default(),
             closing: Cell::default(),

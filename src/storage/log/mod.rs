@@ -4,7 +4,7 @@
 //! everything before the segment is on disk before its name is; so a segment is proof of all edits before it.
 
 mod ahead;
-mod bell;
+pub mod bell;
 mod commit_ring;
 mod direct;
 mod disk;

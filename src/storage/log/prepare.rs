@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::bell::Bell;
+use super::bell::LocalBell;
 use super::disk::Disk;
 use super::driver::Driver;
 use super::segment::MIN_BYTES;
@@ -35,7 +35,7 @@ pub(super) struct Next<D: Disk> {
     hurry: Cell<bool>,
     out_of_space: RefCell<Option<Rc<str>>>,
     /// Rung when one of the above has changed.
-    pub(super) bell: Bell,
+    pub(super) bell: LocalBell,
 }
 
 impl<D: Disk> Default for Next<D> {
@@ -45,7 +45,7 @@ impl<D: Disk> Default for Next<D> {
             ready: RefCell::default(),
             hurry: Cell::default(),
             out_of_space: RefCell::default(),
-            bell: Bell::default(),
+            bell: LocalBell::default(),
         }
     }
 }
