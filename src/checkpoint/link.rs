@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::clock::Clock;
 use super::protocol::codec::{Builder, MessageError};
 use super::protocol::wire::{Inbox, Kind, WireError, header};
-use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, SILENCE};
+use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, Received, SILENCE};
 
 /// Longest run of log bytes that is sent at once.
 const RUN: usize = 1 << 20;
@@ -58,15 +58,6 @@ impl From<io::Error> for LinkError {
             _ => Self::Io(e),
         }
     }
-}
-
-/// What came in.
-#[derive(Debug)]
-pub enum Received<'a> {
-    /// A message that is no refusal.
-    Message(Message<'a>),
-    /// A run of log bytes, possibly empty.
-    Log(&'a [u8]),
 }
 
 /// The writing half.

@@ -17,7 +17,7 @@ use super::replica::{Place, Replica};
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Corruption, DataDir, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
+use crate::storage::{Corruption, DataDir, Files, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
 use crate::store::Store;
 
 /// The partitions of one core, and how they were found.
@@ -73,7 +73,7 @@ impl Tally {
 ///
 /// # Errors
 /// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
-pub fn recover(dir: &DataDir, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
+pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
     let manifest = dir.manifest();
     let owned = placement.partitions_of(core);
     let mut recovery = Recovery {
@@ -93,8 +93,8 @@ pub fn recover(dir: &DataDir, placement: Placement, core: CoreId) -> Result<Reco
     Ok(Recovered { store: replica.into_store(), places, ends, bad, tally })
 }
 
-struct Recovery<'a> {
-    dir: &'a DataDir,
+struct Recovery<'a, F: Files> {
+    dir: &'a DataDir<F>,
     manifest: Arc<Manifest>,
     replica: Replica,
     tally: Tally,
@@ -102,7 +102,7 @@ struct Recovery<'a> {
     bad: Vec<(PartitionId, Installed)>,
 }
 
-impl Recovery<'_> {
+impl<F: Files> Recovery<'_, F> {
     fn load_newest_good(&mut self, partition: PartitionId) -> Result<(), StorageError> {
         let generations = self.manifest.generations(partition);
         let mut worst = None;
@@ -132,7 +132,7 @@ impl Recovery<'_> {
     fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
         let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
         let file = path::snapshot(self.dir.path(), partition, installed.position);
-        let mut reader = SnapshotReader::open(&file, subject)?;
+        let mut reader = SnapshotReader::open_in(self.dir.files(), &file, subject)?;
         while let Some(section) = reader.next()? {
             let header = section.header;
             let damaged = |why: String| StorageError::from(Corruption::new(&file, 0, why));
@@ -187,7 +187,7 @@ impl Recovery<'_> {
 
     fn replay(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
         let Some(spec) = self.dir.stream(stream) else { return Ok(()) };
-        let mut reader = StreamReader::open(&spec, from)?;
+        let mut reader = StreamReader::open_in(self.dir.files(), &spec, from)?;
         while let Some(frame) = reader.next()? {
             self.tally.log_bytes += frame.bytes.len() as u64;
             let mut differing = Vec::new();

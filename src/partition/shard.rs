@@ -6,17 +6,17 @@ use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Slot};
-use crate::storage::{Log, PartitionMarks, Space, StreamMarks};
+use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::store::commands::table::Flags;
 use crate::store::commands::{Context, OUT_OF_MEMORY, Scratch, Spec, plan};
 
 /// The partitions of one core with their log.
-pub struct Shard {
+pub struct Shard<D: Disk = DirectDisk> {
     core: CoreId,
     placement: Placement,
     store: Store,
-    log: Log,
+    log: Log<D>,
     stream: Arc<StreamMarks>,
     /// Of all partitions of the server; this core writes those of its own.
     partitions: Arc<[PartitionMarks]>,
@@ -52,13 +52,13 @@ pub struct Barrier {
     pub digests: Vec<u64>,
 }
 
-impl Shard {
+impl<D: Disk> Shard<D> {
     /// The partitions of `core`, recovered into `store`, with a new log.
     pub fn new(
         core: CoreId,
         placement: Placement,
         store: Store,
-        log: Log,
+        log: Log<D>,
         partitions: Arc<[PartitionMarks]>,
         durability: Durability,
     ) -> Self {
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// The log.
-    pub const fn log(&self) -> &Log {
+    pub const fn log(&self) -> &Log<D> {
         &self.log
     }
 

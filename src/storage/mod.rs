@@ -9,6 +9,7 @@
 //! | [`probe`] | which way of syncing the device does faster |
 //! | [`path`] | what files are called |
 //! | [`failpoint`] | where tests make the process die |
+//! | [`files`] | the seam to the file system, for all that may block |
 //! | [`error`] | what can go wrong: the disk, the data, the place |
 //!
 //! The live log is written by glommio with direct I/O on its core; everything else is read and written by plain threads that may
@@ -17,7 +18,7 @@
 pub mod directory;
 pub mod error;
 pub mod failpoint;
-mod file;
+pub mod files;
 pub mod log;
 pub mod manifest;
 pub mod path;
@@ -26,10 +27,11 @@ pub mod snapshot;
 
 pub use directory::DataDir;
 pub use error::{Corruption, StorageError};
+pub use files::{Files, OsFiles};
 pub use log::bell::LocalBell;
 pub use log::marks::{DurableEnd, PartitionMarks, StreamMarks};
 pub use log::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
 pub use log::tail::TailReader;
-pub use log::{Commit, Log, LogOptions, LogStats, Space};
+pub use log::{Commit, DirectDisk, Disk, Log, LogOptions, LogStats, Space};
 pub use manifest::{EpochRecord, Generations, Installed, Manifest, StreamRecord};
 pub use probe::{Probed, SyncMethod};

@@ -13,7 +13,7 @@ use rustix::fs::FallocateFlags;
 
 use super::StorageError;
 use super::error::Context;
-use super::file::AlignedBuf;
+use super::files::AlignedBuf;
 use crate::encoding::frame::BLOCK;
 
 /// Writes of each kind. Kinds take turns, so that a slow moment of the device strikes all of them.

@@ -15,6 +15,7 @@ use crate::checkpoint::clock;
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
 use crate::ids::CoreId;
+use crate::storage::Files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long a connection may take to say hello.
@@ -119,7 +120,11 @@ fn yield_to_others() {
     let _ = rustix::process::nice(10);
 }
 
-fn check(shared: &Shared, hello: &Hello<'_>, peer: IpAddr) -> Result<(), (Reason, &'static str)> {
+pub(super) fn check<F: Files>(
+    shared: &Shared<F>,
+    hello: &Hello<'_>,
+    peer: IpAddr,
+) -> Result<(), (Reason, &'static str)> {
     if hello.protocol != VERSION {
         return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
     }
@@ -143,34 +148,46 @@ fn control(
 ) -> Result<(), LinkError> {
     let links = Arc::new(Links::default());
     links.add(&receiver)?;
-    let opened = {
-        let mut state = shared.state();
-        state.sessions.open(node, fastrand::u64(..)).map(|(session, _)| {
-            // What a former session of the same node left behind must not speak any more.
-            std::mem::replace(&mut state.links, links.clone()).shut();
-            state.policy.node_up(shared.clock.now());
-            state.counters.node_up(NodeInfo { address: peer, since: clock::wall() });
-            session
-        })
-    };
-    let Ok(session) = opened else {
+    let Some(session) = open_session(shared, node, &links, peer) else {
         sender.refuse(Reason::Busy, "another checkpoint node is connected");
         return Ok(());
     };
     tracing::info!(%peer, "checkpoint node connected");
-    shared.wake();
     let ended = keep(shared, session, &mut sender, &mut receiver);
     links.shut();
-    let mut state = shared.state();
-    if state.sessions.close(session) {
-        state.policy.node_down(shared.clock.now());
-        state.counters.node_down();
-        drop(state);
-        if !shared.is_stopping() {
-            tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
-        }
+    if close_session(shared, session) && !shared.is_stopping() {
+        tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
     }
     ended
+}
+
+/// Opens a session for `node`, in place of a former one of its own; `None` while another node has one.
+pub(super) fn open_session<F: Files>(
+    shared: &Shared<F>,
+    node: u64,
+    links: &Arc<Links>,
+    peer: IpAddr,
+) -> Option<SessionId> {
+    let mut state = shared.state();
+    let (session, _) = state.sessions.open(node, fastrand::u64(..)).ok()?;
+    // What a former session of the same node left behind must not speak any more.
+    std::mem::replace(&mut state.links, links.clone()).shut();
+    state.policy.node_up(shared.clock.now());
+    state.counters.node_up(NodeInfo { address: peer, since: clock::wall() });
+    drop(state);
+    shared.wake();
+    Some(session)
+}
+
+/// Ends a session; whether it was the present one.
+pub(super) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) -> bool {
+    let mut state = shared.state();
+    let was_present = state.sessions.close(session);
+    if was_present {
+        state.policy.node_down(shared.clock.now());
+        state.counters.node_down();
+    }
+    was_present
 }
 
 fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
@@ -186,7 +203,7 @@ fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut
 }
 
 /// What a node has to know to catch up.
-fn welcome(shared: &Shared, session: SessionId) -> Welcome {
+pub(super) fn welcome<F: Files>(shared: &Shared<F>, session: SessionId) -> Welcome {
     // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
     let manifest = shared.dir.manifest();
     let state = shared.state();

@@ -1,30 +1,15 @@
-//! Lends a stream's log to the node, byte for byte, and hears how far the node has come.
+//! The connection of a stream: one thread lends the log to the node, byte for byte, another hears how far the node has come.
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
+use super::lend::{Lent, Loan, LoanError, hear};
 use super::shared::Shared;
 use crate::checkpoint::link::{LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason};
 use crate::encoding::frame::StreamId;
-use crate::ids::{Lsn, PartitionId, Position, Slot};
+use crate::ids::Lsn;
 use crate::storage::log::tail::TailError;
-use crate::storage::{StorageError, StreamReader, TailReader};
-
-/// Frames are collected up to this many bytes before they are sent, if more are there already.
-const BATCH: usize = 256 << 10;
-
-/// Why a stream is not lent any further.
-#[derive(Debug, thiserror::Error)]
-enum FeedError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Tail(#[from] TailError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
 
 /// Serves a stream connection.
 pub(super) fn serve(
@@ -38,7 +23,7 @@ pub(super) fn serve(
     let listener = {
         let (shared, links) = (shared.clone(), links.clone());
         let listen = move || {
-            let ended = hear(&shared, stream, &mut receiver);
+            let ended = hear_all(&shared, stream, &mut receiver);
             let was_over = links.are_shut();
             // The feeding half has no one to feed any more. Only ended streams end without the session.
             if stream.epoch == shared.epoch {
@@ -54,131 +39,50 @@ pub(super) fn serve(
         };
         thread::Builder::new().name("ckpt-ack".to_owned()).spawn(listen)?
     };
-    let fed = if epoch == shared.epoch {
-        feed_present(shared, stream, from, &mut sender, links)
-    } else {
-        feed_ended(shared, stream, from, &mut sender, links)
-    };
-    let ended = match fed {
-        Ok(()) => Ok(()),
-        Err(FeedError::Link(e)) => Err(e),
-        Err(FeedError::Tail(e @ TailError::Dropped(_))) => {
-            sender.refuse(Reason::Unknown, &e.to_string());
-            Ok(())
-        }
-        Err(e) => {
-            tracing::error!(%stream, "cannot lend the log to the checkpoint node: {e}");
-            sender.refuse(Reason::Disk, &e.to_string());
-            Ok(())
-        }
-    };
+    let ended = feed(shared, stream, from, &mut sender, links);
     drop(sender);
     drop(listener.join());
     ended
 }
 
-/// The present stream: durable frames as they come.
-fn feed_present(
-    shared: &Shared,
-    stream: StreamId,
-    from: Lsn,
-    sender: &mut Sender,
-    links: &Links,
-) -> Result<(), FeedError> {
-    let Some(marks) = shared.streams.get(usize::from(stream.core.0)) else {
-        sender.refuse(Reason::Unknown, "no such core");
-        return Ok(());
+/// Sends the stream as it comes, or to its end. The node closes the connection of an ended one when it has applied it.
+fn feed(shared: &Shared, stream: StreamId, from: Lsn, sender: &mut Sender, links: &Links) -> Result<(), LinkError> {
+    let mut loan = match Loan::open(shared, stream, from) {
+        Ok(loan) => loan,
+        Err(e) => return refuse(stream, &e, sender),
     };
-    let (path, id) = (shared.dir.path().to_owned(), shared.dir.id());
-    let mut tail = TailReader::open(path, id, stream, from, marks.clone())?;
-    let mut batch = Vec::new();
+    let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
     while !shared.is_stopping() && !links.are_shut() {
-        let patience = if batch.is_empty() { HEARTBEAT } else { Duration::ZERO };
-        match tail.next(patience)? {
-            Some(frame) => {
-                batch.extend_from_slice(frame.bytes);
-                if batch.len() < BATCH {
-                    continue;
+        match loan.next(HEARTBEAT) {
+            Ok(Lent::End(last)) => return sender.send(&Message::End(last)),
+            Ok(Lent::Run(run)) => {
+                sender.send_log(run)?;
+                // A closed log rings no more: what is left is to show that this end lives.
+                if run.is_empty() && marks.is_some_and(|marks| marks.has_ended()) {
+                    thread::sleep(HEARTBEAT / 4);
                 }
             }
-            // A closed log rings no more: what is left is to show that this end lives.
-            None if batch.is_empty() && marks.has_ended() => thread::sleep(HEARTBEAT / 4),
-            None => {}
+            Err(e) => return refuse(stream, &e, sender),
         }
-        sender.send_log(&batch)?;
-        batch.clear();
-        // One long frame must not keep its memory for the life of the stream.
-        batch.shrink_to(4 * BATCH);
     }
     Ok(())
 }
 
-/// A stream of an ended epoch, to its end. The node closes the connection when it has applied it.
-fn feed_ended(
-    shared: &Shared,
-    stream: StreamId,
-    from: Lsn,
-    sender: &mut Sender,
-    links: &Links,
-) -> Result<(), FeedError> {
-    let Some((spec, last)) = shared.dir.stream(stream).and_then(|spec| Some((spec.clone(), spec.last?))) else {
-        sender.refuse(Reason::Unknown, "no such stream is kept");
-        return Ok(());
-    };
-    if from < spec.first {
-        return Err(TailError::Dropped(spec.first).into());
-    }
-    let mut reader = StreamReader::open(&spec, from)?;
-    let mut batch = Vec::new();
-    while let Some(frame) = reader.next()? {
-        batch.extend_from_slice(frame.bytes);
-        if batch.len() >= BATCH {
-            sender.send_log(&batch)?;
-            batch.clear();
-            if links.are_shut() {
-                return Ok(());
-            }
+fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), LinkError> {
+    let reason = match why {
+        LoanError::Unknown | LoanError::Tail(TailError::Dropped(_)) => Reason::Unknown,
+        LoanError::Tail(_) | LoanError::Storage(_) => {
+            tracing::error!(%stream, "cannot lend the log to the checkpoint node: {why}");
+            Reason::Disk
         }
-    }
-    sender.send_log(&batch)?;
-    Ok(sender.send(&Message::End(last))?)
+    };
+    sender.refuse(reason, &why.to_string());
+    Ok(())
 }
 
 /// Hears acknowledgements and comparisons until the connection ends.
-fn hear(shared: &Shared, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
-    let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
+fn hear_all(shared: &Shared, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
     loop {
-        match receiver.message()? {
-            Message::Applied(lsn) => {
-                let Some(marks) = marks else { continue };
-                if lsn > marks.durable() {
-                    // It has what nobody sent: it must not be believed.
-                    return Err(LinkError::OutOfTurn);
-                }
-                marks.set_mirrored(lsn);
-            }
-            Message::Compared { partition, position, differing } => compared(shared, partition, position, &differing),
-            _ => return Err(LinkError::OutOfTurn),
-        }
-    }
-}
-
-fn compared(shared: &Shared, partition: PartitionId, position: Position, differing: &[Slot]) {
-    let differs = !differing.is_empty();
-    let now = shared.clock.now();
-    let mut state = shared.state();
-    state.catch_up(now);
-    let news = state.policy.compared(partition, position, differs, now);
-    state.counters.compared += 1;
-    state.counters.differed += u64::from(differs);
-    drop(state);
-    if differs {
-        let slots: Vec<u16> = differing.iter().take(8).map(|s| s.0).collect();
-        tracing::error!(
-            %partition, %position, slots = differing.len(), first = ?slots,
-            "master and checkpoint node DIFFER; no log is dropped until they agree again"
-        );
-    } else if news {
-        tracing::warn!(%partition, %position, "master and checkpoint node agree again");
+        hear(shared, stream, receiver.message()?)?;
     }
 }

@@ -18,6 +18,7 @@ pub mod child;
 mod download;
 mod feed;
 mod intake;
+mod lend;
 pub mod policy;
 mod sessions;
 mod shared;
@@ -35,17 +36,18 @@ use self::child::{Child, ChildCommand};
 use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket};
 use self::shared::Shared;
 pub use self::status::{CheckpointStatus, NodeStatus, Status};
+use crate::checkpoint::clock::Clock;
 use crate::config::Password;
 use crate::ids::{CoreId, Position};
-use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// Called once, on a thread of the checkpoint side, when a request for a checkpoint is decided.
 pub type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;
 
 /// What the master's side must know and whom it may call.
-pub struct Options {
+pub struct Options<F: Files = OsFiles> {
     /// The data directory; its newest epoch is the present one.
-    pub dir: Arc<DataDir>,
+    pub dir: Arc<DataDir<F>>,
     /// Marks of the present streams, by core.
     pub streams: Vec<Arc<StreamMarks>>,
     /// Marks of the partitions, by number.
@@ -115,7 +117,7 @@ impl Master {
         }
         let child = options.child.clone();
         let policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
-        let shared = Arc::new(Shared::new(options, policy));
+        let shared = Arc::new(Shared::new(options, policy, Clock::start()));
         upload::clear_stale(&shared);
         let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
             let shared = shared.clone();

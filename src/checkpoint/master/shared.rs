@@ -13,7 +13,7 @@ use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::Links;
 use crate::config::Password;
 use crate::ids::{Epoch, Partitions, Placement};
-use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// How often the policy looks at the marks.
 const TICK: Duration = Duration::from_millis(100);
@@ -22,8 +22,8 @@ const REMIND: Duration = Duration::from_secs(300);
 /// How often the log is looked over for what can go, even if nothing was installed.
 const LOOK_OVER: Duration = Duration::from_secs(10);
 
-pub(super) struct Shared {
-    pub dir: Arc<DataDir>,
+pub(super) struct Shared<F: Files = OsFiles> {
+    pub dir: Arc<DataDir<F>>,
     pub streams: Vec<Arc<StreamMarks>>,
     pub epoch: Epoch,
     pub placement: Placement,
@@ -62,8 +62,8 @@ impl State {
     }
 }
 
-impl Shared {
-    pub fn new(options: Options, policy: Policy) -> Self {
+impl<F: Files> Shared<F> {
+    pub fn new(options: Options<F>, policy: Policy, clock: Clock) -> Self {
         let manifest = options.dir.manifest();
         let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
         let placement = manifest.placement(epoch).expect("a master begins an epoch before it starts this");
@@ -84,7 +84,7 @@ impl Shared {
             placement,
             password: options.password,
             protected: options.protected,
-            clock: Clock::start(),
+            clock,
             partitions: options.partitions,
             ask: options.ask,
             stopping: AtomicBool::new(false),
@@ -146,9 +146,31 @@ impl Shared {
 
 /// The policy thread.
 pub(super) fn run_policy(shared: &Shared) {
-    let mut next_look = Duration::ZERO;
-    let mut next_reminder = REMIND;
+    let mut rounds = Rounds::default();
     while !shared.is_stopping() {
+        rounds.look(shared);
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
+    }
+    for (_, call) in std::mem::take(&mut shared.state().callbacks) {
+        call(Outcome::Failed("the master is stopping".to_owned()));
+    }
+}
+
+/// What the policy thread does each time that it looks.
+pub(super) struct Rounds {
+    next_look: Duration,
+    next_reminder: Duration,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { next_look: Duration::ZERO, next_reminder: REMIND }
+    }
+}
+
+impl Rounds {
+    /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
+    pub(super) fn look<F: Files>(&mut self, shared: &Shared<F>) {
         let now = shared.clock.now();
         let (requests, decided, look_over) = {
             let observed = shared.observe();
@@ -156,23 +178,19 @@ pub(super) fn run_policy(shared: &Shared) {
             state.rung = false;
             state.catch_up(now);
             let requests = state.policy.tick(now, observed);
-            let look_over = std::mem::take(&mut state.look_over) || now >= next_look;
+            let look_over = std::mem::take(&mut state.look_over) || now >= self.next_look;
             (requests, take_decided(&mut state), look_over)
         };
-        if now >= next_reminder {
-            next_reminder = now + REMIND;
+        if now >= self.next_reminder {
+            self.next_reminder = now + REMIND;
             remind(shared);
         }
         requests.into_iter().for_each(|request| (shared.ask)(request));
         decided.into_iter().for_each(|(call, outcome)| call(outcome));
         if look_over {
-            next_look = now + LOOK_OVER;
+            self.next_look = now + LOOK_OVER;
             drop_log(shared);
         }
-        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
-    }
-    for (_, call) in std::mem::take(&mut shared.state().callbacks) {
-        call(Outcome::Failed("the master is stopping".to_owned()));
     }
 }
 
@@ -190,7 +208,7 @@ fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
 }
 
 /// A log that nobody shortens is worth a word now and then.
-fn remind(shared: &Shared) {
+fn remind<F: Files>(shared: &Shared<F>) {
     let state = shared.state();
     let behind = state.policy.replay_edits();
     if !state.policy.is_connected() && behind > 0 {
@@ -199,7 +217,7 @@ fn remind(shared: &Shared) {
     }
 }
 
-fn drop_log(shared: &Shared) {
+fn drop_log<F: Files>(shared: &Shared<F>) {
     let manifest = shared.dir.manifest();
     let firsts = shared.state().policy.droppable(&manifest);
     if firsts.is_empty() {

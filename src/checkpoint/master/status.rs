@@ -8,6 +8,7 @@ use super::shared::Shared;
 use crate::checkpoint::protocol::Offer;
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Lsn};
+use crate::storage::Files;
 
 /// Who is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ pub struct Status {
     pub dropped_bytes: u64,
 }
 
-impl Shared {
+impl<F: Files> Shared<F> {
     pub(super) fn status(&self) -> Status {
         let mirrored =
             (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();

@@ -1,8 +1,7 @@
 //! Takes snapshots from the node: aside first, then verified whole and against their barrier, then installed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::intake::{Intake, Step};
 use super::policy::Verdict;
@@ -11,11 +10,46 @@ use crate::checkpoint::clock;
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{Message, Offer, Reason};
 use crate::ids::{PartitionId, Position};
+use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{self, Subject};
-use crate::storage::{StorageError, path};
+use crate::storage::{Files, StorageError, path};
 
 /// Bytes are synced in steps of this size, so that the end of an upload is not one long burst beside the log's own writes.
 const SYNC_STEP: u64 = 8 << 20;
+
+/// Serves an upload connection.
+pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+    let mut uploads = Uploads::default();
+    loop {
+        if let Some(answer) = uploads.on(shared, receiver.message()?)? {
+            sender.send(&answer)?;
+        }
+    }
+}
+
+/// The uploads of a connection, one after the other: a message comes in, at most one goes out.
+pub(super) struct Uploads<F: Files> {
+    /// The one under way.
+    taking: Option<Taking<F>>,
+}
+
+impl<F: Files> Default for Uploads<F> {
+    fn default() -> Self {
+        Self { taking: None }
+    }
+}
+
+/// A snapshot that is on its way in.
+struct Taking<F: Files> {
+    offer: Offer,
+    /// What its barrier bore.
+    digests: Vec<u64>,
+    path: PathBuf,
+    file: F::File,
+    intake: Intake,
+    unsynced: u64,
+    started: Duration,
+}
 
 /// An upload that will not be installed.
 struct Rejected {
@@ -23,18 +57,29 @@ struct Rejected {
     text: String,
 }
 
-/// Serves an upload connection.
-pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
-    loop {
-        let offer = match receiver.message()? {
-            Message::Declined { partition, position, text } => {
+impl<F: Files> Uploads<F> {
+    /// Takes in a message; the answer to it.
+    ///
+    /// # Errors
+    /// If it has no place here.
+    pub(super) fn on(
+        &mut self,
+        shared: &Shared<F>,
+        message: Message<'_>,
+    ) -> Result<Option<Message<'static>>, LinkError> {
+        match (message, self.taking.take()) {
+            (Message::Declined { partition, position, text }, None) => {
                 tracing::error!(%partition, %position, "the checkpoint node could not write a snapshot: {text}");
                 fail(shared, partition, position, &text);
-                continue;
+                Ok(None)
             }
-            Message::Offer(offer) => offer,
-            _ => return Err(LinkError::OutOfTurn),
-        };
+            (Message::Offer(offer), None) => Ok(Some(self.offered(shared, offer))),
+            (Message::Chunk { offset, bytes }, Some(taking)) => Ok(Some(self.chunk(shared, taking, offset, &bytes))),
+            _ => Err(LinkError::OutOfTurn),
+        }
+    }
+
+    fn offered(&mut self, shared: &Shared<F>, offer: Offer) -> Message<'static> {
         let now = shared.clock.now();
         let verdict = {
             let mut state = shared.state();
@@ -42,22 +87,88 @@ pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver)
             state.policy.offer(offer.partition, offer.position, now)
         };
         match verdict {
-            Verdict::Here => sender.send(&Message::Installed)?,
-            Verdict::Stale => sender.refuse(Reason::Stale, "a snapshot of a former life of the master"),
-            Verdict::Unwanted => sender.refuse(Reason::Unwanted, "nobody waits for this snapshot"),
-            Verdict::Wanted(digests) => match take(shared, offer, &digests, &mut sender, &mut receiver)? {
-                Ok(()) => sender.send(&Message::Installed)?,
-                Err(Rejected { reason, text }) => {
-                    tracing::error!(partition = %offer.partition, position = %offer.position, "upload refused: {text}");
-                    fail(shared, offer.partition, offer.position, &text);
-                    sender.refuse(reason, &text);
-                }
+            Verdict::Here => Message::Installed,
+            Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
+            Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
+            Verdict::Wanted(digests) => match Taking::begin(shared, offer, digests, now) {
+                Ok(taking) => self.go_on(shared, taking),
+                Err(rejected) => reject(shared, offer, &rejected),
             },
+        }
+    }
+
+    fn chunk(&mut self, shared: &Shared<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
+        match taking.write(shared, offset, bytes) {
+            Ok(()) => self.go_on(shared, taking),
+            Err(rejected) => reject(shared, taking.offer, &rejected),
+        }
+    }
+
+    /// Asks for what is missing, or installs what is complete.
+    fn go_on(&mut self, shared: &Shared<F>, taking: Taking<F>) -> Message<'static> {
+        if !taking.intake.is_complete() {
+            let have = taking.intake.have();
+            self.taking = Some(taking);
+            return Message::Resume(have);
+        }
+        let Taking { offer, digests, path, file, started, .. } = taking;
+        drop(file);
+        match install(shared, &path, offer, &digests) {
+            Ok(()) => {
+                note_installed(shared, offer, started);
+                Message::Installed
+            }
+            Err(rejected) => reject(shared, offer, &rejected),
         }
     }
 }
 
-fn fail(shared: &Shared, partition: PartitionId, position: Position, why: &str) {
+impl<F: Files> Taking<F> {
+    fn begin(shared: &Shared<F>, offer: Offer, digests: Vec<u64>, now: Duration) -> Result<Self, Rejected> {
+        let path = incoming(shared.dir.path(), &offer);
+        remove_others(shared, &path, offer.partition);
+        let open = || {
+            let file = shared.dir.files().open(&path, Access::Write)?;
+            let (intake, resume) = Intake::new(offer, file.size()?);
+            file.set_size(resume)?;
+            Ok((file, intake, resume))
+        };
+        let (file, intake, resume) = open().map_err(|e| disk(&path, &e))?;
+        if resume > 0 {
+            tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
+            shared.state().counters.resumed += 1;
+        }
+        Ok(Self { offer, digests, path, file, intake, unsynced: 0, started: now })
+    }
+
+    fn write(&mut self, shared: &Shared<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
+        let at = self.intake.have();
+        let Step::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
+        self.unsynced += (bytes.len() - skip) as u64;
+        let written = self.file.write_at(at, &bytes[skip..]);
+        let synced = if self.unsynced >= SYNC_STEP { self.file.sync() } else { Ok(()) };
+        if let Err(e) = written.and(synced) {
+            // What was written in part cannot be told from what was not: begin again next time.
+            let _ = shared.dir.files().remove(&self.path);
+            return Err(disk(&self.path, &e));
+        }
+        self.unsynced %= SYNC_STEP;
+        shared.state().policy.progress(self.offer.partition, shared.clock.now());
+        Ok(())
+    }
+}
+
+fn refusal(reason: Reason, text: &str) -> Message<'static> {
+    Message::Refusal { reason, text: text.to_owned().into() }
+}
+
+fn reject<F: Files>(shared: &Shared<F>, offer: Offer, Rejected { reason, text }: &Rejected) -> Message<'static> {
+    tracing::error!(partition = %offer.partition, position = %offer.position, "upload refused: {text}");
+    fail(shared, offer.partition, offer.position, text);
+    refusal(*reason, text)
+}
+
+fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position, why: &str) {
     let mut state = shared.state();
     state.counters.failed += 1;
     state.policy.failed(partition, position, why, shared.clock.now());
@@ -65,66 +176,26 @@ fn fail(shared: &Shared, partition: PartitionId, position: Position, why: &str) 
     shared.wake();
 }
 
-/// Takes the chunks of a wanted snapshot and installs it.
-fn take(
-    shared: &Shared,
-    offer: Offer,
-    digests: &[u64],
-    sender: &mut Sender,
-    receiver: &mut Receiver,
-) -> Result<Result<(), Rejected>, LinkError> {
-    let started = shared.clock.now();
-    let file = incoming(shared.dir.path(), &offer);
-    let (mut out, mut intake, mut resume) = match open(shared, &file, offer) {
-        Ok(opened) => opened,
-        Err(rejected) => return Ok(Err(rejected)),
-    };
-    if resume > 0 {
-        tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
-        shared.state().counters.resumed += 1;
-    }
-    let mut unsynced = 0;
-    while !intake.is_complete() {
-        sender.send(&Message::Resume(resume))?;
-        let Message::Chunk { offset, bytes } = receiver.message()? else { return Err(LinkError::OutOfTurn) };
-        if let Step::Write { skip, .. } = intake.chunk(offset, bytes.len()) {
-            unsynced += (bytes.len() - skip) as u64;
-            let written = out.write_all(&bytes[skip..]);
-            let synced = if unsynced >= SYNC_STEP { out.sync_data() } else { Ok(()) };
-            if let Err(e) = written.and(synced) {
-                // What was written in part cannot be told from what was not: begin again next time.
-                let _ = fs::remove_file(&file);
-                return Ok(Err(disk(&file, &e)));
-            }
-            unsynced %= SYNC_STEP;
-            shared.state().policy.progress(offer.partition, shared.clock.now());
-        }
-        resume = intake.have();
-    }
-    drop(out);
-    let installed = install(shared, &file, offer, digests);
-    if installed.is_ok() {
-        let now = shared.clock.now();
-        let mut state = shared.state();
-        state.policy.installed(offer.partition, offer.position, now);
-        state.counters.installed(offer, now.saturating_sub(started), clock::wall());
-        state.look_over = true;
-        drop(state);
-        shared.wake();
-        tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");
-    }
-    Ok(installed)
+fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration) {
+    let now = shared.clock.now();
+    let mut state = shared.state();
+    state.policy.installed(offer.partition, offer.position, now);
+    state.counters.installed(offer, now.saturating_sub(started), clock::wall());
+    state.look_over = true;
+    drop(state);
+    shared.wake();
+    tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");
 }
 
 /// Verifies the whole file and hands it to the data directory.
-fn install(shared: &Shared, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
+fn install<F: Files>(shared: &Shared<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
     let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
     let damaged = |text: String| {
         // To be sent anew from its first byte.
-        let _ = fs::remove_file(file);
+        let _ = shared.dir.files().remove(file);
         Rejected { reason: Reason::Damaged, text }
     };
-    let summary = snapshot::verify(file, subject).map_err(|e| match e {
+    let summary = snapshot::verify_in(shared.dir.files(), file, subject).map_err(|e| match e {
         StorageError::Corrupt(_) => damaged(e.to_string()),
         e => Rejected { reason: Reason::Disk, text: e.to_string() },
     })?;
@@ -139,18 +210,6 @@ fn install(shared: &Shared, file: &Path, offer: Offer, digests: &[u64]) -> Resul
     done.map_err(|e| Rejected { reason: Reason::Disk, text: e.to_string() })
 }
 
-fn open(shared: &Shared, file: &Path, offer: Offer) -> Result<(File, Intake, u64), Rejected> {
-    remove_others(shared, file, offer.partition);
-    let open = || {
-        fs::create_dir_all(shared.dir.path().join(path::INCOMING))?;
-        let out = OpenOptions::new().append(true).create(true).open(file)?;
-        let (intake, resume) = Intake::new(offer, out.metadata()?.len());
-        out.set_len(resume)?;
-        Ok((out, intake, resume))
-    };
-    open().map_err(|e| disk(file, &e))
-}
-
 fn disk(file: &Path, e: &std::io::Error) -> Rejected {
     Rejected { reason: Reason::Disk, text: format!("{}: {e}", file.display()) }
 }
@@ -163,24 +222,23 @@ fn incoming(data: &Path, offer: &Offer) -> PathBuf {
 }
 
 /// Removes what is left of former uploads of the partition.
-fn remove_others(shared: &Shared, file: &Path, partition: PartitionId) {
+fn remove_others<F: Files>(shared: &Shared<F>, file: &Path, partition: PartitionId) {
     let prefix = format!("{:05}-", partition.0);
     remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file);
 }
 
 /// Removes uploads of former lives of the master: they are of no use in this one.
-pub(super) fn clear_stale(shared: &Shared) {
+pub(super) fn clear_stale<F: Files>(shared: &Shared<F>) {
     let present = format!("{:010}", shared.epoch.0);
     remove_parts(shared, |name, _| name.split('-').nth(1) != Some(&present));
 }
 
-fn remove_parts(shared: &Shared, which: impl Fn(&str, &Path) -> bool) {
-    let Ok(entries) = fs::read_dir(shared.dir.path().join(path::INCOMING)) else { return };
-    for entry in entries.flatten() {
-        let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
+fn remove_parts<F: Files>(shared: &Shared<F>, which: impl Fn(&str, &Path) -> bool) {
+    let (files, dir) = (shared.dir.files(), shared.dir.path().join(path::INCOMING));
+    for name in files.list(&dir).unwrap_or_default() {
+        let path = dir.join(&name);
         if name.ends_with(".part") && which(&name, &path) {
-            let _ = fs::remove_file(path);
+            let _ = files.remove(&path);
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Gives each partition a state from which the master's log can go on: the one in memory, the node's own snapshot, the master's, or
 //! none.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::mirror::{Part, Trust};
 use super::outbox::Ready;
-use super::own::io_error;
+use super::own::{OwnDir, io_error};
 use super::session::{Session, SessionError, in_parts, joined};
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{Message, Role};
 use crate::ids::{PartitionId, Position};
+use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Installed, StorageError};
+use crate::storage::{Files, Installed, StorageError};
 use crate::store::ApplyError;
 
 /// Why a snapshot is of no use.
@@ -51,11 +51,7 @@ pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
     let mut connection = None;
     let mut downloaded = 0;
     for partition in mirror.partitions() {
-        if is_good(session, mirror, partition) {
-            continue;
-        }
-        mirror.replica.reset(partition);
-        if session.newest(partition) > Position::START {
+        if begin_anew(session, mirror, partition) {
             let (sender, receiver) = match &mut connection {
                 Some(connection) => connection,
                 none => none.insert(session.connect(Role::Download)?),
@@ -63,8 +59,6 @@ pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
             download(session, mirror, partition, sender, receiver)?;
             downloaded += 1;
         }
-        // Otherwise the master has none, its log is whole, and the partition begins empty.
-        mirror.trust(partition).renewed();
     }
     if downloaded > 0 {
         tracing::info!(partitions = downloaded, "snapshots of the master loaded");
@@ -72,15 +66,29 @@ pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
     Ok(())
 }
 
+/// Empties a partition that the session cannot go on from. Returns whether it then lacks a snapshot of the master.
+pub(super) fn begin_anew<F: Files>(session: &Session<'_, F>, mirror: &mut Part, partition: PartitionId) -> bool {
+    if is_good(session, mirror, partition) {
+        return false;
+    }
+    mirror.replica.reset(partition);
+    let lacks = session.newest(partition) > Position::START;
+    if !lacks {
+        // The master has none, its log is whole, and the partition begins empty.
+        mirror.trust(partition).renewed();
+    }
+    lacks
+}
+
 /// Whether the session can go on from the partition as it is.
-fn is_good(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> bool {
+fn is_good<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
     let position = part.position(partition);
     let nothing_yet = position == Position::START && session.newest(partition) > Position::START;
     *part.trust(partition) != Trust::Suspect && !nothing_yet && session.goes_on(partition, position)
 }
 
 /// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it did.
-fn load_own(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> bool {
+pub(super) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
     let has_better = is_good(session, part, partition) && part.position(partition) > Position::START;
     // Where the state was wrong, the master's snapshot is the better witness.
     if has_better || *part.trust(partition) == Trust::Suspect {
@@ -88,7 +96,7 @@ fn load_own(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> b
     }
     let own = &session.node.own;
     for position in own.snapshots(partition).into_iter().filter(|p| session.goes_on(partition, *p)) {
-        match load(&own.snapshot(partition, position), session.subject(partition), part) {
+        match load(own, position, session.subject(partition), part) {
             Ok(file) => {
                 if position > session.newest(partition) && position.epoch == session.epoch() {
                     session.node.outbox.ready(Ready { partition, file });
@@ -106,8 +114,14 @@ fn load_own(session: &Session<'_>, part: &mut Part, partition: PartitionId) -> b
 }
 
 /// Loads a snapshot file in place of the partition's state, and returns what the file is. After an error the state is neither.
-fn load(path: &Path, subject: Subject, part: &mut Part) -> Result<Installed, LoadError> {
-    let mut reader = SnapshotReader::open(path, subject)?;
+fn load<F: Files>(
+    own: &OwnDir<F>,
+    position: Position,
+    subject: Subject,
+    part: &mut Part,
+) -> Result<Installed, LoadError> {
+    let path = own.snapshot(subject.partition, position);
+    let mut reader = SnapshotReader::open_in(own.files(), &path, subject)?;
     let position = reader.position();
     part.replica.reset(subject.partition);
     while let Some(section) = reader.next()? {
@@ -133,37 +147,72 @@ fn download(
     receiver: &mut Receiver,
 ) -> Result<(), SessionError> {
     sender.send(&Message::Fetch(partition))?;
-    let Message::Lend { position, bytes, crc32 } = receiver.message()? else {
-        return Err(LinkError::OutOfTurn.into());
-    };
     let own = &session.node.own;
-    let temporary = own.temporary(partition, position)?;
-    let disk = |e| SessionError::Own(io_error(&temporary, "cannot write", e));
-    let mut file = File::create(&temporary).map_err(disk)?;
-    let (mut have, mut crc) = (0, crc32fast::Hasher::new());
-    while have < bytes {
-        let Message::Chunk { offset, bytes: chunk } = receiver.message()? else {
-            return Err(LinkError::OutOfTurn.into());
-        };
-        if offset != have || chunk.is_empty() || have + chunk.len() as u64 > bytes {
+    let mut download = Download::begin(own, partition, receiver.message()?)?;
+    while !download.is_complete() {
+        download.on(receiver.message()?)?;
+    }
+    download.keep(own, session.subject(partition), mirror)
+}
+
+/// A snapshot on its way from the master.
+pub(super) struct Download<F: Files> {
+    partition: PartitionId,
+    position: Position,
+    bytes: u64,
+    crc32: u32,
+    path: PathBuf,
+    file: F::File,
+    have: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<F: Files> Download<F> {
+    /// Begins with what the master says first.
+    pub(super) fn begin(own: &OwnDir<F>, partition: PartitionId, first: Message<'_>) -> Result<Self, SessionError> {
+        let Message::Lend { position, bytes, crc32 } = first else { return Err(LinkError::OutOfTurn.into()) };
+        let path = own.temporary(partition, position)?;
+        let file = own.files().open(&path, Access::Truncate).map_err(|e| cannot_write(&path, e))?;
+        Ok(Self { partition, position, bytes, crc32, path, file, have: 0, crc: crc32fast::Hasher::new() })
+    }
+
+    /// Whether all of it is here.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.have >= self.bytes
+    }
+
+    /// Takes in the next chunk.
+    pub(super) fn on(&mut self, message: Message<'_>) -> Result<(), SessionError> {
+        let Message::Chunk { offset, bytes } = message else { return Err(LinkError::OutOfTurn.into()) };
+        if offset != self.have || bytes.is_empty() || self.have + bytes.len() as u64 > self.bytes {
             return Err(LinkError::OutOfTurn.into());
         }
-        crc.update(&chunk);
-        have += chunk.len() as u64;
-        file.write_all(&chunk).map_err(disk)?;
+        self.file.write_at(self.have, &bytes).map_err(|e| cannot_write(&self.path, e))?;
+        self.crc.update(&bytes);
+        self.have += bytes.len() as u64;
+        Ok(())
     }
-    if crc.finalize() != crc32 {
-        let _ = fs::remove_file(&temporary);
-        return Err(disk(io::Error::new(io::ErrorKind::InvalidData, "the downloaded snapshot is damaged")));
-    }
-    file.sync_all().map_err(disk)?;
-    let path = own.keep(partition, position)?;
-    match load(&path, session.subject(partition), mirror) {
-        Ok(_) => Ok(()),
-        Err(e) => {
+
+    /// Keeps what is complete as an own snapshot, and loads it.
+    pub(super) fn keep(self, own: &OwnDir<F>, subject: Subject, mirror: &mut Part) -> Result<(), SessionError> {
+        let Self { partition, position, path, file, .. } = self;
+        if self.crc.finalize() != self.crc32 {
+            let _ = own.files().remove(&path);
+            let damaged = io::Error::new(io::ErrorKind::InvalidData, "the downloaded snapshot is damaged");
+            return Err(cannot_write(&path, damaged));
+        }
+        file.sync().map_err(|e| cannot_write(&path, e))?;
+        own.keep(partition, position)?;
+        if let Err(e) = load(own, position, subject, mirror) {
             mirror.replica.reset(partition);
             own.remove(partition, position);
-            Err(disk(io::Error::new(io::ErrorKind::InvalidData, e.to_string())))
+            return Err(cannot_write(&path, io::Error::new(io::ErrorKind::InvalidData, e.to_string())));
         }
+        mirror.trust(partition).renewed();
+        Ok(())
     }
+}
+
+fn cannot_write(path: &Path, e: io::Error) -> SessionError {
+    SessionError::Own(io_error(path, "cannot write", e))
 }

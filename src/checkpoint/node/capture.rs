@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::ids::{PartitionId, Position, Slot};
 use crate::partition::replica::Replica;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject};
-use crate::storage::{Installed, StorageError};
+use crate::storage::{Files, Installed, StorageError};
 
 /// The state, encoded as a snapshot holds it.
 pub struct Capture {
@@ -40,8 +40,8 @@ impl Capture {
     ///
     /// # Errors
     /// If the disk fails or is full.
-    pub fn write(&self, file: &Path, subject: Subject) -> Result<Installed, StorageError> {
-        let mut writer = SnapshotWriter::create(file, subject, self.position)?;
+    pub fn write<F: Files>(&self, files: &F, path: &Path, subject: Subject) -> Result<Installed, StorageError> {
+        let mut writer = SnapshotWriter::create_in(files, path, subject, self.position)?;
         let mut rest = &self.bytes[..];
         for section in &self.sections {
             let (entries, after) = rest.split_at(section.bytes as usize);

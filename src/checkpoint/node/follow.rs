@@ -4,11 +4,12 @@
 use super::assembler::{Assembler, StreamError};
 use super::capture::Capture;
 use super::mirror::Part;
+use super::outbox::Outbox;
 use super::plan::Leg;
 use super::session::Session;
-use crate::checkpoint::link::{LinkError, Received, Sender};
-use crate::checkpoint::protocol::{Message, Role};
-use crate::encoding::frame::{Frame, StreamId};
+use crate::checkpoint::link::LinkError;
+use crate::checkpoint::protocol::{Message, Received, Role};
+use crate::encoding::frame::{DirectoryId, Frame, StreamId};
 use crate::ids::{Lsn, PartitionId, Position};
 use crate::partition::replica::{Reached, ReplayError};
 
@@ -53,97 +54,147 @@ pub enum FollowError {
 
 /// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in it.
 pub(super) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
-    let stream = StreamId::new(leg.epoch, leg.core);
-    let mut follower = Follower { session, leg, stream, part, applied: Lsn(leg.from.0.saturating_sub(1)) };
-    let ended = follower.run();
-    let reached = Position::new(leg.epoch, follower.applied);
-    follower.part.advance(reached);
+    let mut follower = Follower::new(session.id(), leg);
+    let ended = run(session, &mut follower, part);
+    follower.finish(part);
     ended
 }
 
-struct Follower<'a> {
-    session: &'a Session<'a>,
-    leg: &'a Leg,
+fn run(session: &Session<'_>, follower: &mut Follower, part: &mut Part) -> Result<(), FollowError> {
+    let (mut sender, mut receiver) = session.connect(Role::Stream)?;
+    for message in follower.hello() {
+        sender.send(&message)?;
+    }
+    loop {
+        let mut answers = Vec::new();
+        let step = follower.on(receiver.next()?, part, &session.node.outbox, &mut answers);
+        // Also what was found out before something failed.
+        for answer in &answers {
+            sender.send(answer)?;
+        }
+        if step? == Step::Ended {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    GoesOn,
+    /// All of an ended epoch's stream is applied.
+    Ended,
+}
+
+/// One stream as it is followed: told what comes in, it says what goes out.
+pub(super) struct Follower {
+    leg: Leg,
     stream: StreamId,
-    part: &'a mut Part,
+    assembler: Assembler,
     /// Every edit up to here is in the part.
     applied: Lsn,
 }
 
-impl Follower<'_> {
-    fn run(&mut self) -> Result<(), FollowError> {
-        let (mut sender, mut receiver) = self.session.connect(Role::Stream)?;
-        let Leg { epoch, core, from, .. } = *self.leg;
-        sender.send(&Message::Follow { epoch, core, from })?;
-        sender.send(&Message::Applied(self.applied))?;
-        let mut assembler = Assembler::new(self.session.id(), self.stream, from);
-        loop {
-            match receiver.next()? {
-                Received::Log(run) => assembler.push(run),
-                Received::Message(Message::End(last)) => return self.end(last),
-                Received::Message(_) => return Err(LinkError::OutOfTurn.into()),
-            }
-            let before = self.applied;
-            while let Some(frame) = assembler.next()? {
-                self.apply(&frame, &mut sender)?;
-            }
-            if self.applied > before {
-                sender.send(&Message::Applied(self.applied))?;
-            }
-        }
+impl Follower {
+    /// Before the first edit of `leg`.
+    pub(super) fn new(id: DirectoryId, leg: &Leg) -> Self {
+        let stream = StreamId::new(leg.epoch, leg.core);
+        let assembler = Assembler::new(id, stream, leg.from);
+        Self { leg: *leg, stream, assembler, applied: Lsn(leg.from.0.saturating_sub(1)) }
     }
 
-    fn end(&self, last: Lsn) -> Result<(), FollowError> {
+    /// What is said first.
+    pub(super) fn hello(&self) -> [Message<'static>; 2] {
+        let Leg { epoch, core, from, .. } = self.leg;
+        [Message::Follow { epoch, core, from }, Message::Applied(self.applied)]
+    }
+
+    /// Takes in what has come. `answers` are to be sent, also if it fails.
+    pub(super) fn on(
+        &mut self,
+        received: Received<'_>,
+        part: &mut Part,
+        outbox: &Outbox,
+        answers: &mut Vec<Message<'static>>,
+    ) -> Result<Step, FollowError> {
+        match received {
+            Received::Log(run) => self.assembler.push(run),
+            Received::Message(Message::End(last)) => return self.end(last),
+            Received::Message(_) => return Err(LinkError::OutOfTurn.into()),
+        }
+        let before = self.applied;
+        let leg = self.leg;
+        while let Some(frame) = self.assembler.next()? {
+            apply(&leg, &frame, part, outbox, answers)?;
+            self.applied = self.applied.max(frame.header.last());
+        }
+        if self.applied > before {
+            answers.push(Message::Applied(self.applied));
+        }
+        Ok(Step::GoesOn)
+    }
+
+    /// The partitions are as far as the stream was followed, also those that had no edit in it.
+    pub(super) fn finish(&self, part: &mut Part) {
+        part.advance(Position::new(self.leg.epoch, self.applied));
+    }
+
+    fn end(&self, last: Lsn) -> Result<Step, FollowError> {
         if self.leg.last == Some(last) && self.applied >= last {
-            return Ok(());
+            return Ok(Step::Ended);
         }
         let wanted = self.leg.last.unwrap_or(last);
         Err(FollowError::Short { stream: self.stream, found: self.applied, wanted })
     }
+}
 
-    fn apply(&mut self, frame: &Frame<'_>, sender: &mut Sender) -> Result<(), FollowError> {
-        let (is_present, wanted_from) = (self.leg.last.is_none(), self.leg.wanted_from);
-        let outbox = &self.session.node.outbox;
-        let mut barriers = Vec::new();
-        let applied = self.part.replica.apply(frame, |replica, reached| {
-            let Reached { partition, position, checkpoint, ref differing } = reached;
-            // Only now is the state that of the barrier: the next edit changes it.
-            if checkpoint && is_present && position.lsn >= wanted_from && differing.is_empty() {
-                outbox.capture(Capture::of(replica, partition, position));
-            }
-            barriers.push(reached);
-        });
-        if let Err(why) = applied {
-            // Edits come in order: the partition that got furthest is the one with the edit that does not fit.
-            let furthest = self.part.partitions().max_by_key(|p| self.part.position(*p));
-            if let Some(partition) = furthest {
-                self.part.trust(partition).contradicted();
-            }
-            return Err(FollowError::Contradiction { stream: self.stream, after: self.applied, why });
+/// Applies a frame of `leg`; compares at barriers, and captures where a checkpoint is asked for.
+fn apply(
+    leg: &Leg,
+    frame: &Frame<'_>,
+    part: &mut Part,
+    outbox: &Outbox,
+    answers: &mut Vec<Message<'static>>,
+) -> Result<(), FollowError> {
+    let mut barriers = Vec::new();
+    let applied = part.replica.apply(frame, |replica, reached| {
+        let Reached { partition, position, checkpoint, ref differing } = reached;
+        // Only now is the state that of the barrier: the next edit changes it.
+        if checkpoint && leg.last.is_none() && position.lsn >= leg.wanted_from && differing.is_empty() {
+            outbox.capture(Capture::of(replica, partition, position));
         }
-        self.applied = self.applied.max(frame.header.last());
-        let mut differs = None;
-        for reached in barriers {
-            let (partition, position) = (reached.partition, reached.position);
-            if self.compared(reached, sender)? {
-                differs = Some(FollowError::Differs { partition, position });
-            }
+        barriers.push(reached);
+    });
+    if let Err(why) = applied {
+        // Edits come in order: the partition that got furthest is the one with the edit that does not fit.
+        let furthest = part.partitions().max_by_key(|p| part.position(*p));
+        if let Some(partition) = furthest {
+            part.trust(partition).contradicted();
         }
-        differs.map_or(Ok(()), Err)
+        let (stream, after) = (frame.header.stream, Lsn(frame.header.first.0 - 1));
+        return Err(FollowError::Contradiction { stream, after, why });
     }
+    let mut differs = None;
+    for reached in barriers {
+        let (partition, position) = (reached.partition, reached.position);
+        if compared(reached, part, answers) {
+            differs = Some(FollowError::Differs { partition, position });
+        }
+    }
+    differs.map_or(Ok(()), Err)
+}
 
-    /// Tells the master what a comparison gave. Returns whether the partition is to begin anew.
-    fn compared(&mut self, reached: Reached, sender: &mut Sender) -> Result<bool, FollowError> {
-        let Reached { partition, position, differing, .. } = reached;
-        let trust = self.part.trust(partition);
-        let begin_anew = if differing.is_empty() {
-            trust.agreed();
-            false
-        } else {
-            tracing::error!(%partition, %position, slots = differing.len(), "this node's data DIFFERS from the master's");
-            trust.contradicted()
-        };
-        sender.send(&Message::Compared { partition, position, differing })?;
-        Ok(begin_anew)
-    }
+/// Tells the master what a comparison gave. Returns whether the partition is to begin anew.
+fn compared(reached: Reached, part: &mut Part, answers: &mut Vec<Message<'static>>) -> bool {
+    let Reached { partition, position, differing, .. } = reached;
+    let trust = part.trust(partition);
+    let begin_anew = if differing.is_empty() {
+        trust.agreed();
+        false
+    } else {
+        tracing::error!(%partition, %position, slots = differing.len(), "this node's data DIFFERS from the master's");
+        trust.contradicted()
+    };
+    answers.push(Message::Compared { partition, position, differing });
+    begin_anew
 }

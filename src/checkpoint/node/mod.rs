@@ -45,7 +45,7 @@ use super::link::{LinkError, Links};
 use super::protocol::Reason;
 use crate::config::Password;
 use crate::encoding::frame::DirectoryId;
-use crate::storage::StorageError;
+use crate::storage::{Files, OsFiles, StorageError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -128,9 +128,9 @@ impl Stop {
 }
 
 /// What lives as long as the process, sessions coming and going.
-struct Node {
+struct Node<F: Files = OsFiles> {
     options: Options,
-    own: OwnDir,
+    own: OwnDir<F>,
     outbox: Outbox,
     throttle: Mutex<Throttle>,
     clock: Clock,
@@ -144,7 +144,7 @@ struct Node {
 /// # Errors
 /// If it makes no sense to try again.
 pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
-    let own = OwnDir::open(&options.dir)?;
+    let own = OwnDir::open(OsFiles, &options.dir)?;
     let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
     let number = fastrand::u64(..);
     let node = Node { options, own, outbox: Outbox::default(), throttle, clock: Clock::start(), stop, number };
@@ -184,7 +184,7 @@ fn say(said: &mut String, error: &SessionError) {
     }
 }
 
-impl Node {
+impl<F: Files> Node<F> {
     fn is_done(&self) -> bool {
         self.stop.is_stopped() || self.options.parent.is_some_and(|parent| !parent.is_here())
     }

@@ -9,13 +9,13 @@
 //!
 //! Everything here can be made again from the master. Nothing but what this module wrote is ever removed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::NodeError;
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{PartitionId, Position};
+use crate::storage::files::{Access, Files, OsFiles, PlainFile, create_with_parents, make_dir, read_whole};
 use crate::storage::{StorageError, path};
 
 /// What the name of a file ends with that is being written.
@@ -23,28 +23,31 @@ const TEMPORARY: &str = ".tmp";
 
 /// The open directory, locked until it is dropped.
 #[derive(Debug)]
-pub struct OwnDir {
+pub struct OwnDir<F: Files = OsFiles> {
+    files: F,
     path: PathBuf,
-    _lock: File,
+    _lock: F::File,
 }
 
-impl OwnDir {
+impl<F: Files> OwnDir<F> {
     /// Makes, locks and opens the directory at `path`.
     ///
     /// # Errors
     /// If another node has it, or the disk fails.
-    pub fn open(path: &Path) -> Result<Self, StorageError> {
+    pub fn open(files: F, path: &Path) -> Result<Self, StorageError> {
+        create_with_parents(&files, path)?;
         let lock_path = path.join(path::LOCK);
-        let open = || {
-            fs::create_dir_all(path)?;
-            OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path)
-        };
-        let lock = open().map_err(|e| io_error(path, "cannot open", e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StorageError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(e)) => Err(io_error(&lock_path, "cannot lock", e)),
+        let lock = files.open(&lock_path, Access::Write).map_err(|e| io_error(&lock_path, "cannot open", e))?;
+        if !lock.try_lock().map_err(|e| io_error(&lock_path, "cannot lock", e))? {
+            return Err(StorageError::InUse { path: path.to_owned() });
         }
+        make_dir(&files, &path.join(path::SNAPSHOTS))?;
+        Ok(Self { files, path: path.to_owned(), _lock: lock })
+    }
+
+    /// The files that it is made of.
+    pub const fn files(&self) -> &F {
+        &self.files
     }
 
     /// Makes this the mirror of the data directory `id`, for good.
@@ -54,30 +57,28 @@ impl OwnDir {
     pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
         let file = self.path.join("mirror-of");
         let line = format!("{id}\n");
-        match fs::read_to_string(&file) {
-            Ok(had) if had == line => return Ok(()),
-            // A crash may have left an empty file: that of a mirror that holds nothing yet.
-            Ok(had) if !had.is_empty() => {
-                let had = had.trim_end().to_owned();
-                return Err(NodeError::Foreign { path: self.path.clone(), had, found: id });
-            }
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&file, "cannot read", e).into()),
-            _ => {}
+        let had = read_whole(&self.files, &file).map_err(|e| io_error(&file, "cannot read", e))?;
+        if had == line.as_bytes() {
+            return Ok(());
+        }
+        // A crash may have left an empty file: that of a mirror that holds nothing yet.
+        if had.iter().any(|byte| *byte != 0) {
+            let had = String::from_utf8_lossy(&had).trim_end().to_owned();
+            return Err(NodeError::Foreign { path: self.path.clone(), had, found: id });
         }
         let write = || {
-            let mut out = File::create(&file)?;
-            out.write_all(line.as_bytes())?;
-            out.sync_all()?;
-            File::open(&self.path)?.sync_all()
+            let out = self.files.open(&file, Access::Truncate)?;
+            out.write_at(0, line.as_bytes())?;
+            out.sync()?;
+            self.files.sync_dir(&self.path)
         };
         Ok(write().map_err(|e| io_error(&file, "cannot write", e))?)
     }
 
     /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
     pub fn snapshots(&self, partition: PartitionId) -> Vec<Position> {
-        let entries = fs::read_dir(path::partition(&self.path, partition)).into_iter().flatten().flatten();
-        let parsed = entries.filter_map(|entry| path::parse_snapshot(&entry.file_name().to_string_lossy()));
-        let mut positions: Vec<_> = parsed.collect();
+        let names = self.files.list(&path::partition(&self.path, partition)).unwrap_or_default();
+        let mut positions: Vec<_> = names.iter().filter_map(|name| path::parse_snapshot(name)).collect();
         positions.sort_unstable_by(|a, b| b.cmp(a));
         positions
     }
@@ -93,7 +94,7 @@ impl OwnDir {
     /// If the disk fails.
     pub fn temporary(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
         let dir = path::partition(&self.path, partition);
-        fs::create_dir_all(&dir).map_err(|e| io_error(&dir, "cannot make", e))?;
+        make_dir(&self.files, &dir)?;
         Ok(dir.join(format!("{}{TEMPORARY}", path::snapshot_name(position))))
     }
 
@@ -103,29 +104,28 @@ impl OwnDir {
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn keep(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
+    pub fn keep(&self, partition: PartitionId, position: Position) -> Result<(), StorageError> {
         let (from, to) = (self.temporary(partition, position)?, self.snapshot(partition, position));
-        fs::rename(&from, &to).map_err(|e| io_error(&to, "cannot move a snapshot to", e))?;
+        self.files.rename(&from, &to).map_err(|e| io_error(&to, "cannot move a snapshot to", e))?;
         self.remove_before(partition, position);
-        Ok(to)
+        Ok(())
     }
 
     /// Removes snapshots before `position`, and what is left of attempts to write such.
     fn remove_before(&self, partition: PartitionId, position: Position) {
-        for entry in fs::read_dir(path::partition(&self.path, partition)).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        let dir = path::partition(&self.path, partition);
+        for name in self.files.list(&dir).unwrap_or_default() {
             let snapshot = path::parse_snapshot(name.strip_suffix(TEMPORARY).unwrap_or(&name));
             if snapshot.is_some_and(|at| at < position) {
                 // If that fails, it will be tried at the next occasion.
-                let _ = fs::remove_file(entry.path());
+                let _ = self.files.remove(&dir.join(name));
             }
         }
     }
 
     /// Removes a snapshot that is bad or not needed any more. If that fails, it will be tried at the next occasion.
     pub fn remove(&self, partition: PartitionId, position: Position) {
-        let _ = fs::remove_file(self.snapshot(partition, position));
+        let _ = self.files.remove(&self.snapshot(partition, position));
     }
 }
 
@@ -136,22 +136,24 @@ pub fn io_error(path: &Path, what: &'static str, source: io::Error) -> StorageEr
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::ids::{Epoch, Lsn};
 
     #[test]
     fn one_node_at_a_time_has_the_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(dir.path()).unwrap();
-        assert!(matches!(OwnDir::open(dir.path()), Err(StorageError::InUse { .. })));
+        let own = OwnDir::open(OsFiles, dir.path()).unwrap();
+        assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::InUse { .. })));
         drop(own);
-        assert!(OwnDir::open(dir.path()).is_ok());
+        assert!(OwnDir::open(OsFiles, dir.path()).is_ok());
     }
 
     #[test]
     fn it_mirrors_one_data_directory_for_good() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(dir.path()).unwrap();
+        let own = OwnDir::open(OsFiles, dir.path()).unwrap();
         let (ours, other) = (DirectoryId([1; 16]), DirectoryId([2; 16]));
         own.belong_to(ours).unwrap();
         own.belong_to(ours).unwrap();
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn the_newest_snapshot_stays_and_strangers_too() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(&dir.path().join("node")).unwrap();
+        let own = OwnDir::open(OsFiles, &dir.path().join("node")).unwrap();
         let partition = PartitionId(3);
         let at = |lsn| Position::new(Epoch(1), Lsn(lsn));
         let [interrupted, under_way] = [7, 11].map(|lsn| own.temporary(partition, at(lsn)).unwrap());

@@ -12,8 +12,8 @@ use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::{HEARTBEAT, Hello, Message, Role, SILENCE, VERSION};
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{Epoch, PartitionId, Partitions, Position};
-use crate::storage::StorageError;
 use crate::storage::snapshot::Subject;
+use crate::storage::{Files, OsFiles, StorageError};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +36,13 @@ pub enum SessionError {
 }
 
 /// What the threads of a session share.
-pub(super) struct Session<'a> {
-    pub node: &'a Node,
-    terms: Terms,
-    links: Arc<Links>,
+pub(super) struct Session<'a, F: Files = OsFiles> {
+    pub node: &'a Node<F>,
+    pub terms: Terms,
+    pub links: Arc<Links>,
 }
 
-impl Session<'_> {
+impl<F: Files> Session<'_, F> {
     /// A further connection of the session.
     pub fn connect(&self, role: Role) -> Result<(Sender, Receiver), LinkError> {
         let (mut sender, mut receiver) = self.node.connect()?;
@@ -209,14 +209,14 @@ pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-impl Node {
+impl<F: Files> Node<F> {
     fn connect(&self) -> Result<(Sender, Receiver), LinkError> {
         use std::net::ToSocketAddrs;
         let addresses: Vec<_> = self.options.master.to_socket_addrs()?.collect();
         link::connect(&addresses, SILENCE / 2)
     }
 
-    fn hello(&self, role: Role, session: u64) -> Hello<'_> {
+    pub(super) fn hello(&self, role: Role, session: u64) -> Hello<'_> {
         let password = self.options.password.as_ref().map(|p| p.reveal().as_bytes().into());
         Hello { protocol: VERSION, role, node: self.number, session, password }
     }

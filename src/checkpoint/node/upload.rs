@@ -1,16 +1,16 @@
 //! Writes captured states to snapshot files and uploads them, below the configured rate.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::thread;
 
 use super::capture::Capture;
 use super::outbox::{Item, Ready};
-use super::own::io_error;
+use super::own::{OwnDir, io_error};
 use super::session::Session;
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{CHUNK, HEARTBEAT, Message, Offer, Reason, Role};
-use crate::storage::{Installed, StorageError};
+use crate::storage::files::{Access, PlainFile};
+use crate::storage::snapshot::Subject;
+use crate::storage::{Files, Installed, StorageError};
 
 /// Threads that do so at a time: while one waits for the disk, here or there, others go on.
 pub(super) const THREADS: usize = 3;
@@ -18,24 +18,22 @@ pub(super) const THREADS: usize = 3;
 /// Uploads what comes into the outbox until the session ends.
 pub(super) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     let (mut sender, mut receiver) = session.connect(Role::Upload)?;
-    let outbox = &session.node.outbox;
+    let (outbox, own) = (&session.node.outbox, &session.node.own);
     while !session.is_over() {
         let ready = match outbox.take(HEARTBEAT) {
             None => continue,
             Some(Item::Ready(ready)) => ready,
-            Some(Item::Capture(capture)) => match write(session, &capture) {
+            Some(Item::Capture(capture)) => match write(own, session.subject(capture.partition), &capture) {
                 Ok(ready) => ready,
-                Err(e) => {
-                    let Capture { partition, position, .. } = capture;
-                    tracing::error!(%partition, %position, "cannot write a snapshot: {e}");
-                    sender.send(&Message::Declined { partition, position, text: e.to_string().into() })?;
+                Err(declined) => {
+                    sender.send(&declined)?;
                     continue;
                 }
             },
         };
         match upload(session, ready, &mut sender, &mut receiver) {
             Ok(()) => {}
-            Err(LinkError::Refused { reason, text }) => refused(session, ready, reason, &text),
+            Err(LinkError::Refused { reason, text }) => refused(own, ready, reason, &text),
             Err(e) => {
                 outbox.put_back(ready);
                 return Err(e);
@@ -45,46 +43,84 @@ pub(super) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     Ok(())
 }
 
-fn write(session: &Session<'_>, capture: &Capture) -> Result<Ready, StorageError> {
-    let own = &session.node.own;
-    let file =
-        capture.write(&own.temporary(capture.partition, capture.position)?, session.subject(capture.partition))?;
-    own.keep(capture.partition, capture.position)?;
-    Ok(Ready { partition: capture.partition, file })
+/// Writes a captured state as an own snapshot.
+///
+/// # Errors
+/// If that cannot be done: what the master is to be told.
+pub(super) fn write<F: Files>(own: &OwnDir<F>, subject: Subject, capture: &Capture) -> Result<Ready, Message<'static>> {
+    let Capture { partition, position, .. } = *capture;
+    let write = || -> Result<Installed, StorageError> {
+        let file = capture.write(own.files(), &own.temporary(partition, position)?, subject)?;
+        own.keep(partition, position)?;
+        Ok(file)
+    };
+    write().map(|file| Ready { partition, file }).map_err(|e| {
+        tracing::error!(%partition, %position, "cannot write a snapshot: {e}");
+        Message::Declined { partition, position, text: e.to_string().into() }
+    })
 }
 
 /// Offers a snapshot and sends of it what the master asks for.
 fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
-    let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
-    let path = session.node.own.snapshot(partition, position);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) => {
-            // It is written anew at the next barrier.
-            tracing::warn!("{}", io_error(&path, "cannot read a snapshot", e));
-            return Ok(());
+    let Some((mut upload, offer)) = Upload::begin(&session.node.own, ready) else { return Ok(()) };
+    sender.send(&offer)?;
+    while let Some(chunk) = upload.on(receiver.message()?)? {
+        if let Message::Chunk { bytes, .. } = &chunk {
+            thread::sleep(session.node.delay(bytes.len()));
         }
-    };
-    sender.send(&Message::Offer(Offer { partition, position, bytes, crc32 }))?;
-    let mut chunk = Vec::new();
-    loop {
-        let offset = match receiver.message()? {
-            Message::Installed => return Ok(()),
-            Message::Resume(offset) if offset < bytes => offset,
+        sender.send(&chunk)?;
+    }
+    Ok(())
+}
+
+/// A snapshot on its way to the master.
+pub(super) struct Upload<F: Files> {
+    file: F::File,
+    bytes: u64,
+    chunk: Vec<u8>,
+}
+
+impl<F: Files> Upload<F> {
+    /// Begins with an offer. `None` if there is nothing to upload: it is written anew at the next barrier.
+    pub(super) fn begin(own: &OwnDir<F>, ready: Ready) -> Option<(Self, Message<'static>)> {
+        let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
+        let path = own.snapshot(partition, position);
+        match own.files().open(&path, Access::Read) {
+            Ok(file) => {
+                let offer = Message::Offer(Offer { partition, position, bytes, crc32 });
+                Some((Self { file, bytes, chunk: Vec::new() }, offer))
+            }
+            Err(e) => {
+                tracing::warn!("{}", io_error(&path, "cannot read a snapshot", e));
+                None
+            }
+        }
+    }
+
+    /// Takes in what the master says; the answer, or `None` when it is done.
+    ///
+    /// # Errors
+    /// If it makes no sense, or the file cannot be read.
+    pub(super) fn on(&mut self, message: Message<'_>) -> Result<Option<Message<'_>>, LinkError> {
+        let offset = match message {
+            Message::Installed => return Ok(None),
+            Message::Resume(offset) if offset < self.bytes => offset,
             _ => return Err(LinkError::OutOfTurn),
         };
-        chunk.resize(usize::try_from(bytes - offset).unwrap_or(CHUNK).min(CHUNK), 0);
-        file.read_exact_at(&mut chunk, offset)?;
-        thread::sleep(session.node.delay(chunk.len()));
-        sender.send(&Message::Chunk { offset, bytes: (&chunk[..]).into() })?;
+        self.chunk.resize(usize::try_from(self.bytes - offset).unwrap_or(CHUNK).min(CHUNK), 0);
+        if self.file.read_at(offset, &mut self.chunk)? < self.chunk.len() {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(Some(Message::Chunk { offset, bytes: (&self.chunk[..]).into() }))
     }
 }
 
-fn refused(session: &Session<'_>, ready: Ready, reason: Reason, text: &str) {
+/// The master did not take a snapshot.
+pub(super) fn refused<F: Files>(own: &OwnDir<F>, ready: Ready, reason: Reason, text: &str) {
     let Ready { partition, file: Installed { position, .. } } = ready;
     if reason == Reason::Damaged {
         // What the master cannot read is no state to begin from either.
-        session.node.own.remove(partition, position);
+        own.remove(partition, position);
         tracing::error!(%partition, %position, "the master refused a snapshot: {text}");
     } else {
         tracing::info!(%partition, %position, "the master did not take a snapshot: {text}");

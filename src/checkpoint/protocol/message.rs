@@ -173,3 +173,12 @@ pub enum Message<'a> {
     /// Still here.
     Ping,
 }
+
+/// What came in on a connection.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// A message that is no refusal.
+    Message(Message<'a>),
+    /// A run of log bytes, possibly empty.
+    Log(&'a [u8]),
+}

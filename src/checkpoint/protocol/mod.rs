@@ -23,7 +23,7 @@ pub mod wire;
 
 use std::time::Duration;
 
-pub use message::{Hello, Kept, Message, Offer, Reason, Role, StreamInfo, Welcome};
+pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInfo, Welcome};
 
 /// The version of this protocol. Both ends must speak the same.
 pub const VERSION: u32 = 1;

@@ -1,20 +1,15 @@
 //! Lives of the master: how an epoch begins and ends on disk.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-
-use rustix::fs::FallocateFlags;
-
 use super::DataDir;
 use crate::encoding::frame::{BLOCK, StreamId};
 use crate::ids::{CoreId, Epoch, Lsn};
 use crate::storage::error::Context;
-use crate::storage::file::{list, make_dir, sync_dir};
+use crate::storage::files::{Access, Files, PlainFile, list, make_dir, sync_dir};
 use crate::storage::log::reader::StreamEnd;
 use crate::storage::log::segment::{MIN_BYTES, SegmentHeader};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
-impl DataDir {
+impl<F: Files> DataDir<F> {
     /// Recovery has read the streams of the open epoch and found where they end: syncs their files and records the ends, so that
     /// nothing is served that a second crash could take away. Nothing in the files changes; what follows an end is ignored from now
     /// on. `ends` has an entry for each of the epoch's streams, in order.
@@ -24,16 +19,16 @@ impl DataDir {
     pub fn end_epoch(&self, epoch: Epoch, ends: &[StreamEnd]) -> Result<(), StorageError> {
         for core in 0..self.manifest().placement(epoch).map_or(0, |p| p.cores()) {
             let dir = path::stream(&self.path, StreamId::new(epoch, CoreId(core)));
-            for name in list(&dir)? {
+            for name in list(&self.files, &dir)? {
                 let file = dir.join(&name);
                 if name == path::NEXT {
                     // It was made for a segment that was never needed, and holds nothing.
-                    std::fs::remove_file(&file).context(&file, "cannot remove")?;
+                    self.files.remove(&file).context(&file, "cannot remove")?;
                 } else {
-                    File::open(&file).and_then(|f| f.sync_all()).context(&file, "cannot sync")?;
+                    self.files.open(&file, Access::Read).and_then(|f| f.sync()).context(&file, "cannot sync")?;
                 }
             }
-            sync_dir(&dir)?;
+            sync_dir(&self.files, &dir)?;
         }
         failpoint::reach("epoch.synced");
         let lasts: Vec<Lsn> = ends.iter().map(|end| end.last).collect();
@@ -56,11 +51,11 @@ impl DataDir {
         self.change(|manifest| {
             let epoch = manifest.begin_epoch(cores);
             let dir = path::epoch(&self.path, epoch);
-            if dir.exists() {
+            if self.files.exists(&dir) {
                 // An earlier attempt, interrupted before it was recorded.
                 self.set_aside_unrecorded(epoch)?;
             }
-            make_dir(&dir)?;
+            make_dir(&self.files, &dir)?;
             for core in 0..cores {
                 self.make_first_segment(StreamId::new(epoch, CoreId(core)), first_segment_bytes)?;
             }
@@ -72,26 +67,25 @@ impl DataDir {
     fn make_first_segment(&self, stream: StreamId, bytes: u64) -> Result<(), StorageError> {
         let bytes = bytes.min(FIRST_SEGMENT).next_multiple_of(BLOCK as u64).max(MIN_BYTES);
         let dir = path::stream(&self.path, stream);
-        make_dir(&dir)?;
+        make_dir(&self.files, &dir)?;
         let path = path::segment(&self.path, stream, Lsn(1));
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path).context(&path, "cannot create")?;
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).context(&path, "cannot reserve space")?;
+        let file = self.files.open(&path, Access::CreateNew).context(&path, "cannot create")?;
+        file.reserve(bytes).context(&path, "cannot reserve space")?;
         let header = SegmentHeader { stream, first: Lsn(1), previous: Lsn(0), bytes };
         let mut block = [0; BLOCK];
         header.write(self.id, &mut block);
-        file.write_all_at(&block, 0).context(&path, "cannot write")?;
-        file.sync_all().context(&path, "cannot sync")?;
-        sync_dir(&dir)
+        file.write_at(0, &block).context(&path, "cannot write")?;
+        file.sync().context(&path, "cannot sync")?;
+        sync_dir(&self.files, &dir)
     }
 
     /// Moves the logs of an epoch that the manifest does not know out of the way, if nothing was ever written to them.
     pub(super) fn set_aside_unrecorded(&self, epoch: Epoch) -> Result<std::path::PathBuf, StorageError> {
         let dir = path::epoch(&self.path, epoch);
-        for core in list(&dir)? {
-            for name in list(&dir.join(&core))? {
+        for core in list(&self.files, &dir)? {
+            for name in list(&self.files, &dir.join(&core))? {
                 let file = dir.join(&core).join(&name);
-                if path::parse_segment(&name).is_some() && has_frames(&file)? {
+                if path::parse_segment(&name).is_some() && has_frames(&self.files, &file)? {
                     let why = "there are edits here, of an epoch that the manifest does not know: is the manifest an old copy?";
                     return Err(Corruption::new(&file, BLOCK as u64, why).into());
                 }
@@ -105,9 +99,9 @@ impl DataDir {
 const FIRST_SEGMENT: u64 = 16 << 20;
 
 /// Whether anything stands where a segment's first frame would.
-fn has_frames(path: &std::path::Path) -> Result<bool, StorageError> {
+fn has_frames<F: Files>(files: &F, path: &std::path::Path) -> Result<bool, StorageError> {
     let mut block = [0; BLOCK];
-    let file = File::open(path).context(path, "cannot open")?;
-    let read = file.read_at(&mut block, BLOCK as u64).context(path, "cannot read")?;
+    let file = files.open(path, Access::Read).context(path, "cannot open")?;
+    let read = file.read_at(BLOCK as u64, &mut block).context(path, "cannot read")?;
     Ok(block[..read].iter().any(|b| *b != 0))
 }

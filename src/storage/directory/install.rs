@@ -7,17 +7,16 @@
 //! | the manifest is recorded | the new generations; the third is set aside at the next start |
 //! | the third generation is removed | the new generations |
 
-use std::fs::File;
 use std::path::Path;
 
 use super::DataDir;
 use crate::ids::PartitionId;
 use crate::storage::error::Context;
-use crate::storage::file::{make_dir, sync_dir};
+use crate::storage::files::{Access, Files, PlainFile, make_dir, remove, sync_dir};
 use crate::storage::manifest::Installed;
 use crate::storage::{StorageError, failpoint, path};
 
-impl DataDir {
+impl<F: Files> DataDir<F> {
     /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`: syncs it, moves
     /// it to its place, records it, and only then removes the generation that is now the third. Idempotent: a snapshot at the position
     /// of the newest generation, or before it, is removed and nothing else happens.
@@ -33,19 +32,19 @@ impl DataDir {
         let place = path::snapshot(&self.path, partition, installed.position);
         let newest = self.manifest().generations(partition).newest;
         if newest.is_some_and(|newest| newest.position >= installed.position) {
-            return remove(incoming);
+            return remove(&self.files, incoming);
         }
-        File::open(incoming).and_then(|f| f.sync_all()).context(incoming, "cannot sync")?;
+        self.files.open(incoming, Access::Read).and_then(|f| f.sync()).context(incoming, "cannot sync")?;
         failpoint::reach("install.synced");
         let dir = path::partition(&self.path, partition);
-        make_dir(&dir)?;
-        std::fs::rename(incoming, &place).context(incoming, "cannot install")?;
-        sync_dir(&dir)?;
-        incoming.parent().map_or(Ok(()), sync_dir)?;
+        make_dir(&self.files, &dir)?;
+        self.files.rename(incoming, &place).context(incoming, "cannot install")?;
+        sync_dir(&self.files, &dir)?;
+        incoming.parent().map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
         failpoint::reach("install.moved");
         let third = self.change(|manifest| Ok(manifest.install(partition, installed)))?;
         failpoint::reach("install.recorded");
-        third.map_or(Ok(()), |third| remove(&path::snapshot(&self.path, partition, third.position)))
+        third.map_or(Ok(()), |third| remove(&self.files, &path::snapshot(&self.path, partition, third.position)))
     }
 
     /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to `aside/`. It stays
@@ -60,18 +59,10 @@ impl DataDir {
         })?;
         if discarded {
             let file = path::snapshot(&self.path, partition, bad.position);
-            if file.exists() {
+            if self.files.exists(&file) {
                 self.set_aside(&file)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Removes a file; no error if it is gone.
-fn remove(file: &Path) -> Result<(), StorageError> {
-    match std::fs::remove_file(file) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed.context(file, "cannot remove"),
     }
 }

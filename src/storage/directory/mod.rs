@@ -10,23 +10,22 @@ mod orphans;
 mod tests;
 mod truncate;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::Context;
-use super::file::{make_dir, sync_dir};
+use super::files::{self, Access, Files, OsFiles, PlainFile, create_with_parents, make_dir, sync_dir};
 use super::log::reader::StreamSpec;
 use super::manifest::{Manifest, copies};
-use super::{Corruption, StorageError, file, path};
+use super::{Corruption, StorageError, path};
 use crate::encoding::frame::{DirectoryId, StreamId};
 use crate::ids::{Lsn, Partitions};
 
 /// An open data directory, locked against other processes until it is dropped. Threads share it.
 #[derive(Debug)]
-pub struct DataDir {
+pub struct DataDir<F: Files = OsFiles> {
+    files: F,
     path: PathBuf,
     id: DirectoryId,
     /// What the directory holds, for those who only look.
@@ -35,7 +34,7 @@ pub struct DataDir {
     changes: Mutex<Changes>,
     /// Nothing is changed: what should be is only said.
     read_only: bool,
-    _lock: File,
+    _lock: Option<F::File>,
 }
 
 #[derive(Debug)]
@@ -45,7 +44,7 @@ struct Changes {
     failed: Option<String>,
 }
 
-/// What [`DataDir::open`] found that is worth a line in the log.
+/// What [`DataDir::open_in`] found that is worth a line in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The directory was made just now.
@@ -59,21 +58,46 @@ pub struct Found {
 }
 
 impl DataDir {
+    /// As [`Self::open_in`], with the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`].
+    pub fn open(path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
+        Self::open_in(OsFiles, path, partitions)
+    }
+
+    /// As [`Self::open_read_only_in`], with the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`].
+    pub fn open_read_only(path: &Path) -> Result<Option<(Self, Found)>, StorageError> {
+        Self::open_read_only_in(OsFiles, path)
+    }
+
+    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there is none.
+    ///
+    /// # Errors
+    /// If it was made by another version, if it has no good manifest, or if the disk fails.
+    pub fn peek(path: &Path) -> Result<Option<Manifest>, StorageError> {
+        Ok(copies::load(&OsFiles, path)?.map(|loaded| loaded.manifest))
+    }
+}
+
+impl<F: Files> DataDir<F> {
     /// Locks and opens the data directory at `path`; if it is empty or missing, makes it with `partitions`.
     ///
     /// # Errors
     /// If another process has it, if it was made with another number of partitions or by another version, if it holds data but no
     /// good manifest, or if the disk fails.
-    pub fn open(path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
-        let mut directory = std::fs::DirBuilder::new();
-        directory.recursive(true).mode(0o700).create(path).context(path, "cannot create")?;
-        let lock = lock(path, false)?;
+    pub fn open_in(files: F, path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
+        create_with_parents(&files, path)?;
+        let lock = lock(&files, path)?;
         let mut found = Found::default();
-        let loaded = match copies::load(path)? {
+        let loaded = match copies::load(&files, path)? {
             Some(loaded) => loaded,
             None => {
                 found.created = true;
-                create(path, partitions)?
+                create(&files, path, partitions)?
             }
         };
         if loaded.manifest.partitions != partitions {
@@ -85,42 +109,43 @@ impl DataDir {
         let mut sequence = loaded.sequence;
         if loaded.repair.is_some() {
             sequence += 1;
-            copies::store(path, &loaded.manifest, sequence)?;
+            copies::store(&files, path, &loaded.manifest, sequence)?;
             found.repaired_manifest = loaded.repair;
         }
         for name in [path::LOG, path::SNAPSHOTS, path::INCOMING] {
-            make_dir(&path.join(name))?;
+            make_dir(&files, &path.join(name))?;
         }
         let opened = Self {
+            files,
             path: path.to_owned(),
             id: loaded.manifest.id,
             manifest: Mutex::new(Arc::new(loaded.manifest)),
             changes: Mutex::new(Changes { sequence, failed: None }),
             read_only: false,
-            _lock: lock,
+            _lock: Some(lock),
         };
         opened.tidy(&mut found)?;
         Ok((opened, found))
     }
 
-    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open`] would do. Nothing in it is changed, also
+    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open_in`] would do. Nothing in it is changed, also
     /// by the methods that change things, except that no master can start as long as it is open. `None` if there is no data.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_read_only(path: &Path) -> Result<Option<(Self, Found)>, StorageError> {
-        if !path.exists() {
+    /// As [`Self::open_in`].
+    pub fn open_read_only_in(files: F, path: &Path) -> Result<Option<(Self, Found)>, StorageError> {
+        if !files.exists(path) {
             return Ok(None);
         }
         // A copy of a data directory may be without its lock; there is then nobody to keep out.
-        let unlocked = !path.join(path::LOCK).exists();
-        let lock = if unlocked { File::open(path).context(path, "cannot open")? } else { lock(path, true)? };
-        let Some(loaded) = copies::load(path)? else {
-            check_empty(path)?;
+        let lock = files.exists(&path.join(path::LOCK)).then(|| lock_shared(&files, path)).transpose()?;
+        let Some(loaded) = copies::load(&files, path)? else {
+            check_empty(&files, path)?;
             return Ok(None);
         };
         let mut found = Found { repaired_manifest: loaded.repair, ..Found::default() };
         let opened = Self {
+            files,
             path: path.to_owned(),
             id: loaded.manifest.id,
             manifest: Mutex::new(Arc::new(loaded.manifest)),
@@ -132,12 +157,9 @@ impl DataDir {
         Ok(Some((opened, found)))
     }
 
-    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there is none.
-    ///
-    /// # Errors
-    /// If it was made by another version, if it has no good manifest, or if the disk fails.
-    pub fn peek(path: &Path) -> Result<Option<Manifest>, StorageError> {
-        Ok(copies::load(path)?.map(|loaded| loaded.manifest))
+    /// The files that it is made of.
+    pub const fn files(&self) -> &F {
+        &self.files
     }
 
     /// Where it is.
@@ -169,7 +191,7 @@ impl DataDir {
         if manifest == *before || self.read_only {
             return Ok(outcome);
         }
-        if let Err(why) = copies::store(&self.path, &manifest, changes.sequence + 1) {
+        if let Err(why) = copies::store(&self.files, &self.path, &manifest, changes.sequence + 1) {
             if !why.is_out_of_space() {
                 // Which of the two copies are on disk is not known, and a second attempt that succeeds would prove nothing.
                 changes.failed = Some(why.to_string());
@@ -206,28 +228,33 @@ pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<
     Some(StreamSpec { dir, id, stream, first: record.first, last: record.last, floor })
 }
 
-/// Takes the lock of a data directory; shared with others who only look, if `read_only`.
-fn lock(dir: &Path, read_only: bool) -> Result<File, StorageError> {
+/// Takes the lock of a data directory, against everyone else.
+fn lock<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
     let path = dir.join(path::LOCK);
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(!read_only).create(!read_only).truncate(false).mode(0o600);
-    let mut file = options.open(&path).context(&path, "cannot open")?;
-    match if read_only { file.try_lock_shared() } else { file.try_lock() } {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StorageError::InUse { path: dir.to_owned() }),
-        Err(TryLockError::Error(e)) => return Err(e).context(&path, "cannot lock"),
+    let file = files.open(&path, Access::Write).context(&path, "cannot open")?;
+    if !file.try_lock().context(&path, "cannot lock")? {
+        return Err(StorageError::InUse { path: dir.to_owned() });
     }
-    if !read_only {
-        // Only for people who look whose it is: nothing depends on it.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    }
+    // Only for people who look whose it is: nothing depends on it.
+    let line = format!("{}\n", std::process::id());
+    let _ = file.set_size(0).and_then(|()| file.write_at(0, line.as_bytes()));
     Ok(file)
 }
 
+/// Takes the lock of a data directory together with others who only look.
+fn lock_shared<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
+    let path = dir.join(path::LOCK);
+    let file = files.open(&path, Access::Read).context(&path, "cannot open")?;
+    if file.lock_shared(Duration::ZERO).context(&path, "cannot lock")? {
+        return Ok(file);
+    }
+    Err(StorageError::InUse { path: dir.to_owned() })
+}
+
 /// Makes sure that a data directory without a manifest has no data either.
-fn check_empty(dir: &Path) -> Result<(), StorageError> {
+fn check_empty<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     for name in [path::LOG, path::SNAPSHOTS] {
-        if !file::list(&dir.join(name))?.is_empty() {
+        if !files::list(files, &dir.join(name))?.is_empty() {
             let why = format!("there is no manifest, but {name}/ is not empty: this is not a new data directory");
             return Err(Corruption::new(&dir.join(path::MANIFESTS[0]), 0, why).into());
         }
@@ -236,21 +263,14 @@ fn check_empty(dir: &Path) -> Result<(), StorageError> {
 }
 
 /// Makes the manifest of a new data directory, unless there is data already.
-fn create(dir: &Path, partitions: Partitions) -> Result<copies::Loaded, StorageError> {
-    check_empty(dir)?;
-    let id = DirectoryId(random_id().context(Path::new("/dev/urandom"), "cannot read")?);
+fn create<F: Files>(files: &F, dir: &Path, partitions: Partitions) -> Result<copies::Loaded, StorageError> {
+    check_empty(files, dir)?;
+    let id = DirectoryId(files.random_id().context(Path::new("/dev/urandom"), "cannot read")?);
     let loaded = copies::Loaded { manifest: Manifest::new(id, partitions), sequence: 1, repair: None };
-    copies::store(dir, &loaded.manifest, loaded.sequence)?;
-    sync_dir(dir)?;
+    copies::store(files, dir, &loaded.manifest, loaded.sequence)?;
+    sync_dir(files, dir)?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_dir(parent)?;
+        sync_dir(files, parent)?;
     }
     Ok(loaded)
-}
-
-fn random_id() -> std::io::Result<[u8; 16]> {
-    use std::io::Read;
-    let mut id = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
-    Ok(id)
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{DataDir, Found};
 use crate::ids::{Epoch, PartitionId};
 use crate::storage::error::Context;
-use crate::storage::file::{list, make_dir, sync_dir};
+use crate::storage::files::{Files, list, make_dir, sync_dir};
 use crate::storage::{StorageError, path};
 
-impl DataDir {
+impl<F: Files> DataDir<F> {
     /// Finishes what a crash interrupted, and sets aside what belongs to nothing.
     pub(super) fn tidy(&self, found: &mut Found) -> Result<(), StorageError> {
         self.note_unknown(found)?;
@@ -19,7 +19,7 @@ impl DataDir {
     fn note_unknown(&self, found: &mut Found) -> Result<(), StorageError> {
         let ours = [path::LOCK, path::LOG, path::SNAPSHOTS, path::INCOMING, path::NODE, path::ASIDE, "lost+found"];
         let ours = ours.iter().chain(&path::MANIFESTS);
-        let unknown = list(&self.path)?.into_iter().filter(|name| !ours.clone().any(|our| our == name));
+        let unknown = list(&self.files, &self.path)?.into_iter().filter(|name| !ours.clone().any(|our| our == name));
         found.unknown.extend(unknown.map(|name| self.path.join(name)));
         Ok(())
     }
@@ -29,7 +29,7 @@ impl DataDir {
     fn tidy_log(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let log = self.path.join(path::LOG);
-        for name in list(&log)? {
+        for name in list(&self.files, &log)? {
             let Some(epoch) = path::parse_epoch(&name) else {
                 found.unknown.push(log.join(name));
                 continue;
@@ -40,7 +40,7 @@ impl DataDir {
             if manifest.epochs.first().is_some_and(|oldest| epoch < oldest.epoch && epoch > Epoch(0)) {
                 let dir = log.join(&name);
                 if !self.read_only {
-                    std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+                    self.files.remove_dir_all(&dir).context(&dir, "cannot remove")?;
                 }
             } else {
                 found.set_aside.push(self.set_aside_unrecorded(epoch)?);
@@ -57,7 +57,7 @@ impl DataDir {
     fn tidy_snapshots(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let snapshots = self.path.join(path::SNAPSHOTS);
-        for partition in list(&snapshots)? {
+        for partition in list(&self.files, &snapshots)? {
             let dir = snapshots.join(&partition);
             let number = path::parse_partition(&partition).filter(|p| p.0 < manifest.partitions.count());
             let Some(PartitionId(number)) = number else {
@@ -66,7 +66,7 @@ impl DataDir {
             };
             let generations = manifest.generations(PartitionId(number));
             let kept = [generations.newest, generations.older].map(|g| g.map(|s| path::snapshot_name(s.position)));
-            for name in list(&dir)? {
+            for name in list(&self.files, &dir)? {
                 if !kept.iter().flatten().any(|kept| *kept == name) {
                     found.set_aside.push(self.set_aside(&dir.join(name))?);
                 }
@@ -81,14 +81,14 @@ impl DataDir {
             return Ok(what.to_owned());
         }
         let aside = self.path.join(path::ASIDE);
-        make_dir(&aside)?;
+        make_dir(&self.files, &aside)?;
         let inside = what.strip_prefix(&self.path).unwrap_or(what);
         let name = inside.to_string_lossy().replace('/', "-");
         let free = (0u32..).map(|n| aside.join(if n == 0 { name.clone() } else { format!("{name}.{n}") }));
-        let target = free.into_iter().find(|target| !target.exists()).unwrap_or_else(|| aside.join(&name));
-        std::fs::rename(what, &target).context(what, "cannot set aside")?;
-        what.parent().map_or(Ok(()), sync_dir)?;
-        sync_dir(&aside)?;
+        let target = free.into_iter().find(|target| !self.files.exists(target)).unwrap_or_else(|| aside.join(&name));
+        self.files.rename(what, &target).context(what, "cannot set aside")?;
+        what.parent().map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
+        sync_dir(&self.files, &aside)?;
         Ok(target)
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::*;
 use crate::ids::{CoreId, Epoch, PartitionId, Position, Slot};
 use crate::storage::Installed;
+use crate::storage::files::list;
 use crate::storage::log::reader::StreamEnd;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject, verify};
 
@@ -85,9 +86,9 @@ fn check(dir: &Path, what: &str) {
     // Every segment is there that the manifest says is needed, and no other epoch's.
     for (stream, record) in manifest.kept_streams() {
         let spec = data.stream(stream).unwrap();
-        assert!(!crate::storage::log::segments::plan(&spec, record.first).unwrap().is_empty(), "{what}");
+        assert!(!crate::storage::log::segments::plan(&OsFiles, &spec, record.first).unwrap().is_empty(), "{what}");
     }
-    let epochs = file::list(&dir.join(path::LOG)).unwrap();
+    let epochs = list(&OsFiles, &dir.join(path::LOG)).unwrap();
     let expected: Vec<_> = manifest.epochs.iter().map(|e| format!("{:010}", e.epoch.0)).collect();
     assert_eq!(epochs, expected, "{what}");
     // No log is gone that the older generation does not make superfluous.

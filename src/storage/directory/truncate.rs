@@ -4,11 +4,11 @@ use super::DataDir;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn};
 use crate::storage::error::Context;
-use crate::storage::file::list;
+use crate::storage::files::{Access, Files, PlainFile, list};
 use crate::storage::manifest::{EpochRecord, Manifest, StreamRecord};
 use crate::storage::{StorageError, failpoint, path};
 
-impl DataDir {
+impl<F: Files> DataDir<F> {
     /// Edits before the given one of each given stream are not needed any more: records that, then removes the segments that lie
     /// wholly before. Returns the bytes that became free. The newest segment of a stream that is open always stays.
     ///
@@ -39,8 +39,8 @@ impl DataDir {
             freed += self.remove_segments(stream, |_| true)?;
         }
         let dir = path::epoch(&self.path, forgotten.epoch);
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).context(&dir, "cannot remove")?;
+        if self.files.exists(&dir) {
+            self.files.remove_dir_all(&dir).context(&dir, "cannot remove")?;
         }
         Ok(freed)
     }
@@ -60,15 +60,15 @@ impl DataDir {
     /// Removes segments from the oldest on, as long as `is_dropped` says so, told which edit the next segment begins with.
     fn remove_segments(&self, stream: StreamId, is_dropped: impl Fn(Option<Lsn>) -> bool) -> Result<u64, StorageError> {
         let dir = path::stream(&self.path, stream);
-        let firsts: Vec<Lsn> = list(&dir)?.iter().filter_map(|name| path::parse_segment(name)).collect();
+        let firsts: Vec<Lsn> = list(&self.files, &dir)?.iter().filter_map(|name| path::parse_segment(name)).collect();
         let mut freed = 0;
         for (i, first) in firsts.iter().enumerate() {
             if !is_dropped(firsts.get(i + 1).copied()) {
                 break;
             }
             let segment = path::segment(&self.path, stream, *first);
-            let bytes = std::fs::metadata(&segment).map_or(0, |m| m.len());
-            std::fs::remove_file(&segment).context(&segment, "cannot remove")?;
+            let bytes = self.files.open(&segment, Access::Read).and_then(|f| f.size()).unwrap_or(0);
+            self.files.remove(&segment).context(&segment, "cannot remove")?;
             freed += bytes;
         }
         Ok(freed)

@@ -1,10 +1,9 @@
-//! The thread of a [`super::reader::StreamReader`]: reads segments in large pieces, verifies every frame, and finds the end.
+//! What is ahead of a [`super::reader::StreamReader`]: reads segments in large pieces, verifies every frame, and finds the end.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::reader::{Batch, Cut, Sent, StreamEnd, StreamSpec};
@@ -12,23 +11,30 @@ use super::scan::{Scan, Step, bad_frame_len, is_complete};
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameError, FrameHeader, StreamId, padded};
 use crate::ids::Lsn;
-use crate::storage::file::{AlignedBuf, lock_shared, open_direct, read_direct};
+use crate::storage::error::Context;
+use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, read_direct};
 use crate::storage::{Corruption, StorageError};
 
 /// How much is read at once.
 const PIECE: usize = 1 << 20;
 
 /// An open segment whose header is good.
-pub(super) struct Segment {
-    pub(super) file: File,
+pub(super) struct Segment<P> {
+    pub(super) file: P,
     pub(super) path: Arc<Path>,
     pub(super) header: SegmentHeader,
 }
 
-impl Segment {
+impl<P: PlainFile> Segment<P> {
     /// Opens the segment of `stream` that begins with `first`.
-    pub(super) fn open(path: &Path, id: DirectoryId, stream: StreamId, first: Lsn) -> Result<Self, StorageError> {
-        let file = open_direct(path)?;
+    pub(super) fn open<F: Files<File = P>>(
+        files: &F,
+        path: &Path,
+        id: DirectoryId,
+        stream: StreamId,
+        first: Lsn,
+    ) -> Result<Self, StorageError> {
+        let file = files.open(path, Access::ReadDirect).context(path, "cannot open")?;
         let mut block = AlignedBuf::new(BLOCK);
         let read = read_direct(&file, path, 0, block.bytes_mut())?;
         let damaged = |offset, why: String| Err(Corruption::new(path, offset, why).into());
@@ -44,13 +50,9 @@ impl Segment {
             let why = format!("the header is that of segment {} of stream {}", header.first, header.stream);
             return damaged(0, why);
         }
-        let size = file.metadata().map_err(|source| StorageError::Io {
-            path: path.to_owned(),
-            what: "cannot read the size",
-            source,
-        })?;
-        if size.len() < header.bytes {
-            return damaged(size.len(), format!("the file was cut off; it had {} bytes", header.bytes));
+        let size = file.size().context(path, "cannot read the size")?;
+        if size < header.bytes {
+            return damaged(size, format!("the file was cut off; it had {} bytes", header.bytes));
         }
         Ok(Self { file, path: path.into(), header })
     }
@@ -66,47 +68,51 @@ impl Segment {
 }
 
 /// Reads a stream from its files.
-pub(super) struct ReadAhead {
+pub(super) struct ReadAhead<P> {
     id: DirectoryId,
     scan: Scan,
-    segments: VecDeque<Segment>,
+    segments: VecDeque<Segment<P>>,
     from: Lsn,
     reuse: Receiver<AlignedBuf>,
 }
 
-impl ReadAhead {
-    /// Opens all of `files` and, with `patience`, waits for their locks.
-    pub(super) fn open(
+impl<P: PlainFile> ReadAhead<P> {
+    /// Opens all of `segments` and, with `patience`, waits for their locks.
+    pub(super) fn open<F: Files<File = P>>(
+        files: &F,
         spec: &StreamSpec,
         from: Lsn,
-        files: Vec<(Lsn, PathBuf)>,
+        paths: Vec<(Lsn, PathBuf)>,
         patience: Option<Duration>,
         reuse: Receiver<AlignedBuf>,
     ) -> Result<Self, StorageError> {
-        let next = files.first().map_or(spec.last.unwrap_or_default().next(), |(first, _)| *first);
+        let next = paths.first().map_or(spec.last.unwrap_or_default().next(), |(first, _)| *first);
         let mut segments = VecDeque::new();
-        for (first, path) in files {
+        for (first, path) in paths {
             if let Some(patience) = patience {
                 // The lock comes first: until it is had, a killed process may still be writing the header.
-                lock_shared(&open_direct(&path)?, &path, patience)?;
+                let file = files.open(&path, Access::ReadDirect).context(&path, "cannot open")?;
+                if !file.lock_shared(patience).context(&path, "cannot lock")? {
+                    return Err(StorageError::InUse { path });
+                }
             }
-            segments.push_back(Segment::open(&path, spec.id, spec.stream, first)?);
+            segments.push_back(Segment::open(files, &path, spec.id, spec.stream, first)?);
         }
         let scan = Scan::new(spec.id, spec.stream, next, spec.last, spec.floor);
         Ok(Self { id: spec.id, scan, segments, from, reuse })
     }
 
-    /// Reads to the end or the first error; ends early if nobody listens.
-    pub(super) fn run(mut self, send: &SyncSender<Sent>) {
-        let outcome = match self.read_all(send) {
+    /// Reads to the end or the first error; ends early if `send` says that nobody listens.
+    pub(super) fn run(mut self, mut send: impl FnMut(Sent) -> bool) {
+        let outcome = match self.read_all(&mut send) {
             Ok(Some(end)) => Sent::End(end),
             Ok(None) => return,
             Err(error) => Sent::Failed(error),
         };
-        let _ = send.send(outcome);
+        send(outcome);
     }
 
-    fn read_all(&mut self, send: &SyncSender<Sent>) -> Result<Option<StreamEnd>, StorageError> {
+    fn read_all(&mut self, send: &mut impl FnMut(Sent) -> bool) -> Result<Option<StreamEnd>, StorageError> {
         let mut cut = None;
         while let Some(segment) = self.segments.pop_front() {
             let Some(stopped) = self.read_segment(&segment, send)? else { return Ok(None) };
@@ -120,7 +126,7 @@ impl ReadAhead {
     }
 
     /// Rows 4 and 5 of the table in `scan`.
-    fn check_joint(&self, segment: &Segment, stopped: u64, following: &Segment) -> Result<(), StorageError> {
+    fn check_joint(&self, segment: &Segment<P>, stopped: u64, following: &Segment<P>) -> Result<(), StorageError> {
         let (n, first) = (self.scan.next(), following.header.first);
         if self.scan.sealed() {
             let why = format!("the stream was closed here, but a segment that begins with edit {first} follows");
@@ -139,7 +145,11 @@ impl ReadAhead {
     }
 
     /// Sends the frames of a segment; returns where they stop, or `None` if nobody listens.
-    fn read_segment(&mut self, segment: &Segment, send: &SyncSender<Sent>) -> Result<Option<u64>, StorageError> {
+    fn read_segment(
+        &mut self,
+        segment: &Segment<P>,
+        send: &mut impl FnMut(Sent) -> bool,
+    ) -> Result<Option<u64>, StorageError> {
         let size = segment.header.bytes;
         let mut offset = BLOCK as u64;
         let mut memory = AlignedBuf::new(0);
@@ -176,7 +186,7 @@ impl ReadAhead {
                 memory = AlignedBuf::new(kept.len());
                 memory.bytes_mut()[..kept.len()].copy_from_slice(&piece.bytes()[kept]);
                 kept = 0..len - at;
-                if send.send(Sent::Batch(Batch { memory: piece, frames, file, offset })).is_err() {
+                if !send(Sent::Batch(Batch { memory: piece, frames, file, offset })) {
                     return Ok(None);
                 }
             }
@@ -195,7 +205,7 @@ impl ReadAhead {
     }
 
     /// Rows 6 to 9: what stands at `stopped`, where the next edit should be.
-    fn end_of_stream(&mut self, segment: &Segment, stopped: u64) -> Result<Option<Cut>, StorageError> {
+    fn end_of_stream(&mut self, segment: &Segment<P>, stopped: u64) -> Result<Option<Cut>, StorageError> {
         let (mut at, mut last_byte) = (stopped, stopped);
         let mut piece = AlignedBuf::new(PIECE);
         let mut complete = false;

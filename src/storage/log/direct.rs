@@ -17,13 +17,13 @@ use crate::encoding::frame::BLOCK;
 use crate::storage::probe::SyncMethod;
 
 /// The disk beneath the data directory, as one core uses it.
-pub(super) struct DirectDisk {
+pub struct DirectDisk {
     method: SyncMethod,
     commits: Rc<CommitRing>,
 }
 
 /// An open file, and whether its writes are durable when they return.
-pub(super) struct DirectFile {
+pub struct DirectFile {
     file: DmaFile,
     durable_writes: bool,
 }
@@ -31,6 +31,11 @@ pub(super) struct DirectFile {
 impl DirectDisk {
     pub(super) const fn new(method: SyncMethod, commits: Rc<CommitRing>) -> Self {
         Self { method, commits }
+    }
+
+    /// The ring of its commits.
+    pub(super) fn commits(&self) -> &CommitRing {
+        &self.commits
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::writer::{Buffer, Placed};
 
 /// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
-pub(super) trait Disk: 'static {
+#[expect(async_fn_in_trait, reason = "everything happens on one core, and no future is sent to another")]
+pub trait Disk: 'static {
     /// An open file.
     type File: 'static;
     /// Memory to write from.

@@ -7,7 +7,7 @@ use super::offline::{OfflineLog, Put, group};
 use super::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
 use crate::encoding::frame::BLOCK;
 use crate::ids::Lsn;
-use crate::storage::{Corruption, StorageError};
+use crate::storage::{Corruption, OsFiles, StorageError};
 
 const BIG: usize = 5000;
 
@@ -178,7 +178,7 @@ fn a_torn_frame_that_was_once_durable_is_refused() {
 #[test]
 fn a_missing_segment_is_refused_but_one_that_was_dropped_is_not_missed() {
     let log = killed();
-    let segments: Vec<Lsn> = super::segments::listed(log.dir.path(), log.stream).unwrap();
+    let segments: Vec<Lsn> = super::segments::listed(&OsFiles, log.dir.path(), log.stream).unwrap();
     assert!(segments.len() >= 3);
     let last = log.frames.last().unwrap().last;
     for missing in &segments[..segments.len() - 1] {
@@ -291,7 +291,7 @@ fn a_follower_is_told_that_the_log_begins_later() {
     let marks = std::sync::Arc::new(StreamMarks::new());
     let last = *log.frames.last().unwrap();
     marks.set_durable(DurableEnd { lsn: last.last, segment: last.segment, offset: last.offset + BLOCK as u64 });
-    let follow = |from| TailReader::open(log.dir.path().to_owned(), log.id, log.stream, from, marks.clone());
+    let follow = |from| TailReader::open(OsFiles, log.dir.path().to_owned(), log.id, log.stream, from, marks.clone());
     let wait = std::time::Duration::from_millis(1);
     for from in 1..=last.last.0 + 1 {
         let mut tail = follow(Lsn(from)).unwrap();
@@ -302,7 +302,7 @@ fn a_follower_is_told_that_the_log_begins_later() {
         }
         assert_eq!(next, last.last.0 + 1);
     }
-    let segments = super::segments::listed(log.dir.path(), log.stream).unwrap();
+    let segments = super::segments::listed(&OsFiles, log.dir.path(), log.stream).unwrap();
     std::fs::remove_file(log.path(segments[0])).unwrap();
     assert!(matches!(follow(Lsn(1)), Err(TailError::Dropped(first)) if first == segments[1]));
     assert!(follow(segments[1]).is_ok());

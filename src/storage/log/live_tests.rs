@@ -12,7 +12,7 @@ use crate::encoding::edit::Edit;
 use crate::encoding::frame::Frame;
 use crate::ids::{CoreId, Partitions};
 use crate::storage::probe::SyncMethod;
-use crate::storage::{DataDir, StreamReader, TailReader};
+use crate::storage::{DataDir, OsFiles, StreamReader, TailReader};
 
 struct Setup {
     data: DataDir,
@@ -77,7 +77,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                 let (options, marks) = (options.clone(), marks.clone());
                 move || {
                     let LogOptions { dir, id, stream, .. } = options;
-                    let mut tail = TailReader::open(dir, id, stream, Lsn(1), marks.clone()).unwrap();
+                    let mut tail = TailReader::open(OsFiles, dir, id, stream, Lsn(1), marks.clone()).unwrap();
                     let mut last = Lsn(0);
                     while !marks.has_ended() || last < marks.durable() {
                         if let Some(frame) = tail.next(Duration::from_millis(50)).unwrap() {

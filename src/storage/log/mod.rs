@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::commit_ring::CommitRing;
-use self::direct::DirectDisk;
+pub use self::direct::DirectDisk;
+pub use self::disk::Disk;
 use self::driver::Driver;
 use self::marks::StreamMarks;
 use super::StorageError;
@@ -103,10 +104,14 @@ pub struct LogStats {
 }
 
 /// The live log of one stream: a handle that is cheap to clone and stays on its core.
-#[derive(Clone)]
-pub struct Log {
-    driver: Rc<Driver<DirectDisk>>,
-    commits: Rc<CommitRing>,
+pub struct Log<D: Disk = DirectDisk> {
+    driver: Rc<Driver<D>>,
+}
+
+impl<D: Disk> Clone for Log<D> {
+    fn clone(&self) -> Self {
+        Self { driver: Rc::clone(&self.driver) }
+    }
 }
 
 impl Log {
@@ -118,13 +123,7 @@ impl Log {
     /// If the segment is not fresh, or the disk fails or is full.
     pub async fn open(options: LogOptions, marks: Arc<StreamMarks>) -> Result<Self, StorageError> {
         let commits = Rc::new(CommitRing::new().context(&options.dir, "cannot set up a ring for commits")?);
-        let disk = DirectDisk::new(options.sync.method, Rc::clone(&commits));
-        Ok(Self { driver: Driver::open(disk, options, marks).await?, commits })
-    }
-
-    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no system call.
-    pub fn poll(&self) -> bool {
-        self.commits.poll()
+        Self::open_on(DirectDisk::new(options.sync.method, commits), options, marks).await
     }
 
     /// Has `event` signalled when [`Self::poll`] would find something, as long as [`Self::set_alert`] says so.
@@ -132,22 +131,37 @@ impl Log {
     /// # Errors
     /// If the kernel refuses.
     pub fn signal(&self, event: BorrowedFd<'_>) -> io::Result<()> {
-        self.commits.signal(event)
+        self.driver.disk.commits().signal(event)
     }
 
     /// Whether the event is signalled. Whoever turns it on looks once more ([`Self::is_idle`]) before it rests.
     pub fn set_alert(&self, on: bool) {
-        self.commits.set_alert(on);
+        self.driver.disk.commits().set_alert(on);
     }
 
     /// Whether a commit is on its way to the disk.
     pub fn is_committing(&self) -> bool {
-        self.commits.is_committing()
+        self.driver.disk.commits().is_committing()
     }
 
     /// Whether [`Self::poll`] would find nothing.
     pub fn is_idle(&self) -> bool {
-        !self.commits.has_completions()
+        !self.driver.disk.commits().has_completions()
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// As [`Log::open`], on a disk of another kind.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub async fn open_on(disk: D, options: LogOptions, marks: Arc<StreamMarks>) -> Result<Self, StorageError> {
+        Ok(Self { driver: Driver::open(disk, options, marks).await? })
+    }
+
+    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no system call.
+    pub fn poll(&self) -> bool {
+        self.driver.disk.poll()
     }
 
     /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing else.

@@ -2,6 +2,7 @@
 //!
 //! Readers observe, callers act: this yields frames and where they stop being valid, and changes nothing.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,8 +14,9 @@ use super::segment::SegmentHeader;
 use super::segments;
 use crate::encoding::frame::{DirectoryId, Frame, FrameHeader, StreamId};
 use crate::ids::Lsn;
-use crate::storage::StorageError;
-use crate::storage::file::AlignedBuf;
+use crate::storage::error::Context;
+use crate::storage::files::AlignedBuf;
+use crate::storage::{Files, OsFiles, StorageError};
 
 /// How long the locks of a killed process are waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +71,7 @@ pub(super) struct Batch {
     pub(super) offset: u64,
 }
 
-/// What the thread that reads ahead sends.
+/// What comes from reading ahead.
 pub(super) enum Sent {
     Batch(Batch),
     End(StreamEnd),
@@ -79,12 +81,31 @@ pub(super) enum Sent {
 /// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that serves.
 pub struct StreamReader {
     id: DirectoryId,
-    batches: Option<Receiver<Sent>>,
+    source: Source,
     used: Option<SyncSender<AlignedBuf>>,
-    thread: Option<JoinHandle<()>>,
     batch: Option<Batch>,
     at: usize,
     end: Option<StreamEnd>,
+}
+
+/// Where batches come from.
+enum Source {
+    /// From a thread, a few of them ahead.
+    Thread(Receiver<Sent>, JoinHandle<()>),
+    /// All of them were read.
+    Read(VecDeque<Sent>),
+    /// There are no more.
+    Dry,
+}
+
+impl Source {
+    fn next(&mut self) -> Option<Sent> {
+        match self {
+            Self::Thread(batches, _) => batches.recv().ok(),
+            Self::Read(batches) => batches.pop_front(),
+            Self::Dry => None,
+        }
+    }
 }
 
 impl StreamReader {
@@ -96,7 +117,16 @@ impl StreamReader {
     /// # Errors
     /// If segments are missing or still locked, or the disk fails.
     pub fn open(spec: &StreamSpec, from: Lsn) -> Result<Self, StorageError> {
-        Self::open_patiently(spec, from, Some(LOCK_PATIENCE))
+        Self::open_in(&OsFiles, spec, from)
+    }
+
+    /// As [`Self::open`], in files of another kind.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in<F: Files>(files: &F, spec: &StreamSpec, from: Lsn) -> Result<Self, StorageError> {
+        let patience = Some(LOCK_PATIENCE).filter(|_| spec.last.is_none());
+        Self::start(files, spec, from, segments::plan(files, spec, from)?, patience)
     }
 
     /// As [`Self::open`], without regard to locks: for looking at the files of a master that may be running.
@@ -104,7 +134,7 @@ impl StreamReader {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_unlocked(spec: &StreamSpec, from: Lsn) -> Result<Self, StorageError> {
-        Self::open_patiently(spec, from, None)
+        Self::start(&OsFiles, spec, from, segments::plan(&OsFiles, spec, from)?, None)
     }
 
     /// Reads a single segment file, whatever stream of whatever data directory it belongs to, without regard to locks.
@@ -112,7 +142,7 @@ impl StreamReader {
     /// # Errors
     /// If its header is damaged, or the disk fails.
     pub fn open_file(path: &Path) -> Result<(Self, SegmentHeader), StorageError> {
-        let (id, header) = segments::identify(path)?;
+        let (id, header) = segments::identify(&OsFiles, path)?;
         let spec = StreamSpec {
             dir: path.to_owned(),
             id,
@@ -122,31 +152,32 @@ impl StreamReader {
             floor: Lsn(0),
         };
         let files = vec![(header.first, path.to_owned())];
-        Ok((Self::start(&spec, header.first, files, None)?, header))
+        Ok((Self::start(&OsFiles, &spec, header.first, files, None)?, header))
     }
 
-    fn open_patiently(spec: &StreamSpec, from: Lsn, patience: Option<Duration>) -> Result<Self, StorageError> {
-        let patience = patience.filter(|_| spec.last.is_none());
-        Self::start(spec, from, segments::plan(spec, from)?, patience)
-    }
-
-    fn start(
+    fn start<F: Files>(
+        files: &F,
         spec: &StreamSpec,
         from: Lsn,
-        files: Vec<(Lsn, PathBuf)>,
+        segments: Vec<(Lsn, PathBuf)>,
         patience: Option<Duration>,
     ) -> Result<Self, StorageError> {
-        let (send, batches) = sync_channel(AHEAD);
         let (used, reuse) = sync_channel(AHEAD + 2);
-        let ahead = ReadAhead::open(spec, from, files, patience, reuse)?;
-        let thread = std::thread::Builder::new().name("read-ahead".into()).spawn(move || ahead.run(&send));
-        let thread = thread.map_err(|source| StorageError::Io {
-            path: spec.dir.clone(),
-            what: "cannot start a thread to read",
-            source,
-        })?;
-        let (batches, used, thread) = (Some(batches), Some(used), Some(thread));
-        Ok(Self { id: spec.id, batches, used, thread, batch: None, at: 0, end: None })
+        let ahead = ReadAhead::open(files, spec, from, segments, patience, reuse)?;
+        let source = if F::READS_AHEAD {
+            let (send, batches) = sync_channel(AHEAD);
+            let run = move || ahead.run(|sent| send.send(sent).is_ok());
+            let thread = std::thread::Builder::new().name("read-ahead".into()).spawn(run);
+            Source::Thread(batches, thread.context(&spec.dir, "cannot start a thread to read")?)
+        } else {
+            let mut batches = VecDeque::new();
+            ahead.run(|sent| {
+                batches.push_back(sent);
+                true
+            });
+            Source::Read(batches)
+        };
+        Ok(Self { id: spec.id, source, used: Some(used), batch: None, at: 0, end: None })
     }
 
     /// The next frame with edits; `None` at the end. Marks are passed over.
@@ -192,17 +223,14 @@ impl StreamReader {
             let _ = used.try_send(batch.memory);
         }
         self.at = 0;
-        match self.batches.as_ref().map(Receiver::recv) {
-            Some(Ok(Sent::Batch(batch))) => {
+        match self.source.next() {
+            Some(Sent::Batch(batch)) => {
                 self.batch = Some(batch);
                 return Ok(true);
             }
-            Some(Ok(Sent::End(end))) => self.end = Some(end),
-            Some(Ok(Sent::Failed(error))) => {
-                self.batches = None;
-                return Err(error);
-            }
-            Some(Err(_)) | None if self.end.is_none() => {
+            Some(Sent::End(end)) => self.end = Some(end),
+            Some(Sent::Failed(error)) => return Err(error),
+            None if self.end.is_none() => {
                 let source = std::io::Error::other("the thread that reads ahead is gone");
                 return Err(StorageError::Io { path: PathBuf::new(), what: "cannot read", source });
             }
@@ -231,9 +259,10 @@ impl StreamReader {
 
 impl Drop for StreamReader {
     fn drop(&mut self) {
-        // With nobody to send to, the thread ends, also when it waits with a batch in hand.
-        (self.batches, self.used) = (None, None);
-        if let Some(thread) = self.thread.take() {
+        self.used = None;
+        if let Source::Thread(batches, thread) = std::mem::replace(&mut self.source, Source::Dry) {
+            // With nobody to send to, the thread ends, also when it waits with a batch in hand.
+            drop(batches);
             let _ = thread.join();
         }
     }

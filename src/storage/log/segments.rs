@@ -6,12 +6,13 @@ use super::reader::StreamSpec;
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, DirectoryId, StreamId};
 use crate::ids::Lsn;
-use crate::storage::file::AlignedBuf;
-use crate::storage::{Corruption, StorageError, file, path};
+use crate::storage::error::Context;
+use crate::storage::files::{self, Access, AlignedBuf, Files};
+use crate::storage::{Corruption, StorageError, path};
 
 /// First lsns of the segments of a stream that are on disk, in order.
-pub(super) fn listed(dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageError> {
-    let names = file::list(&path::stream(dir, stream))?;
+pub(super) fn listed<F: Files>(files: &F, dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageError> {
+    let names = files::list(files, &path::stream(dir, stream))?;
     Ok(names.iter().filter_map(|name| path::parse_segment(name)).collect())
 }
 
@@ -19,12 +20,16 @@ pub(super) fn listed(dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageEr
 ///
 /// # Errors
 /// If the first of them is missing. Whether they follow each other without a gap shows when they are read.
-pub(in crate::storage) fn plan(spec: &StreamSpec, from: Lsn) -> Result<Vec<(Lsn, PathBuf)>, StorageError> {
+pub(in crate::storage) fn plan<F: Files>(
+    files: &F,
+    spec: &StreamSpec,
+    from: Lsn,
+) -> Result<Vec<(Lsn, PathBuf)>, StorageError> {
     let start = from.max(spec.first).max(Lsn(1));
     if spec.last.is_some_and(|last| last < start) {
         return Ok(Vec::new());
     }
-    let firsts = listed(&spec.dir, spec.stream)?;
+    let firsts = listed(files, &spec.dir, spec.stream)?;
     let skipped = firsts.iter().rposition(|first| *first <= start);
     let Some(skipped) = skipped else {
         let why = format!("the segment that holds edit {start} is missing");
@@ -35,10 +40,10 @@ pub(in crate::storage) fn plan(spec: &StreamSpec, from: Lsn) -> Result<Vec<(Lsn,
 }
 
 /// Which data directory and stream a segment file says it belongs to.
-pub(super) fn identify(path: &Path) -> Result<(DirectoryId, SegmentHeader), StorageError> {
-    let file = file::open_direct(path)?;
+pub(super) fn identify<F: Files>(files: &F, path: &Path) -> Result<(DirectoryId, SegmentHeader), StorageError> {
+    let file = files.open(path, Access::ReadDirect).context(path, "cannot open")?;
     let mut block = AlignedBuf::new(BLOCK);
-    let read = file::read_direct(&file, path, 0, block.bytes_mut())?;
+    let read = files::read_direct(&file, path, 0, block.bytes_mut())?;
     let Ok(block) = <&[u8; BLOCK]>::try_from(&block.bytes()[..read]) else {
         return Err(Corruption::new(path, read as u64, "the file ends within the segment's header").into());
     };

@@ -13,8 +13,8 @@ use super::scan::{Scan, Step};
 use super::segments;
 use crate::encoding::frame::{BLOCK, DirectoryId, Frame, FrameHeader, StreamId, padded};
 use crate::ids::Lsn;
-use crate::storage::file::{AlignedBuf, read_direct};
-use crate::storage::{Corruption, StorageError, path};
+use crate::storage::files::{AlignedBuf, read_direct};
+use crate::storage::{Corruption, Files, OsFiles, StorageError, path};
 
 /// The most that is read at once, unless a frame is larger.
 const PIECE: usize = 1 << 20;
@@ -37,14 +37,15 @@ impl From<Corruption> for TailError {
 }
 
 /// Reads the durable frames of a stream that is being written. Blocks: for threads of the checkpoint side.
-pub struct TailReader {
+pub struct TailReader<F: Files = OsFiles> {
+    files: F,
     dir: PathBuf,
     id: DirectoryId,
     stream: StreamId,
     from: Lsn,
     marks: Arc<StreamMarks>,
     /// Opened when there is something durable in it.
-    segment: Option<Segment>,
+    segment: Option<Segment<F::File>>,
     scan: Scan,
     /// Where in the segment the memory begins.
     offset: u64,
@@ -53,12 +54,13 @@ pub struct TailReader {
     unread: std::ops::Range<usize>,
 }
 
-impl TailReader {
+impl<F: Files> TailReader<F> {
     /// Follows `stream` of the data directory `dir` with this `id`, from the frame that holds `from` (or will) on.
     ///
     /// # Errors
     /// [`TailError::Dropped`] if `from` lies in a segment that is gone.
     pub fn open(
+        files: F,
         dir: PathBuf,
         id: DirectoryId,
         stream: StreamId,
@@ -66,12 +68,13 @@ impl TailReader {
         marks: Arc<StreamMarks>,
     ) -> Result<Self, TailError> {
         let from = from.max(Lsn(1));
-        let firsts = segments::listed(&dir, stream)?;
+        let firsts = segments::listed(&files, &dir, stream)?;
         let Some(first) = firsts.iter().rev().find(|first| **first <= from) else {
             return Err(TailError::Dropped(firsts.first().copied().unwrap_or(marks.durable().next())));
         };
         let mut opened = Self {
             scan: Scan::new(id, stream, *first, None, Lsn(0)),
+            files,
             dir,
             id,
             stream,
@@ -89,11 +92,11 @@ impl TailReader {
     /// Goes on in the segment that begins with `first`.
     fn enter(&mut self, first: Lsn) -> Result<(), TailError> {
         let path = path::segment(&self.dir, self.stream, first);
-        if !path.exists() {
-            let firsts = segments::listed(&self.dir, self.stream)?;
+        if !self.files.exists(&path) {
+            let firsts = segments::listed(&self.files, &self.dir, self.stream)?;
             return Err(TailError::Dropped(firsts.first().copied().unwrap_or(first)));
         }
-        self.segment = Some(Segment::open(&path, self.id, self.stream, first)?);
+        self.segment = Some(Segment::open(&self.files, &path, self.id, self.stream, first)?);
         self.offset = BLOCK as u64;
         self.unread = 0..0;
         Ok(())
@@ -156,7 +159,7 @@ impl TailReader {
     /// Goes on in the segment that begins with the next edit, if there is one; it is then proof that this one has no more.
     fn enter_following(&mut self) -> Result<bool, TailError> {
         let next = self.scan.next();
-        let exists = path::segment(&self.dir, self.stream, next).exists();
+        let exists = self.files.exists(&path::segment(&self.dir, self.stream, next));
         let follows = exists && self.segment.as_ref().is_some_and(|current| current.header.first < next);
         if follows {
             self.enter(next)?;

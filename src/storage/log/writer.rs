@@ -14,7 +14,7 @@ use crate::ids::Lsn;
 const COPY_UP_TO: usize = 32 << 10;
 
 /// Memory that the disk can write from.
-pub(super) trait Buffer {
+pub trait Buffer {
     /// `bytes` bytes of memory, with whatever in them.
     fn new(bytes: usize) -> Self;
     /// All of it.
@@ -44,13 +44,13 @@ impl<B: Buffer> Filling<B> {
 }
 
 /// A frame to be written.
-pub(super) struct Placed<B> {
+pub struct Placed<B> {
     /// The frame with its padding.
-    pub(super) buffer: B,
+    pub buffer: B,
     /// Its length.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Where it goes in the current segment.
-    pub(super) offset: u64,
+    pub offset: u64,
 }
 
 /// A commit under way.

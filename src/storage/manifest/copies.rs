@@ -1,14 +1,13 @@
 //! The manifest's two copies. A change writes one, syncs it, then the other: whatever a crash does to one, the other is whole.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::Manifest;
 use super::codec::{self, ManifestError};
 use crate::encoding::frame::padded;
 use crate::storage::error::Context;
+use crate::storage::files::{Access, Files, PlainFile, read_whole};
 use crate::storage::{Corruption, StorageError, path};
 
 /// What the two copies hold.
@@ -29,14 +28,11 @@ pub(in crate::storage) struct Loaded {
 /// | of another version | whatever | refuse |
 /// | damaged | damaged, empty or missing | refuse |
 /// | empty or missing | empty or missing | there is none |
-pub(in crate::storage) fn load(dir: &Path) -> Result<Option<Loaded>, StorageError> {
+pub(in crate::storage) fn load<F: Files>(files: &F, dir: &Path) -> Result<Option<Loaded>, StorageError> {
     let mut copies = Vec::new();
     for name in path::MANIFESTS {
         let file = dir.join(name);
-        let bytes = match std::fs::read(&file) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read.context(&file, "cannot read")?,
-        };
+        let bytes = read_whole(files, &file).context(&file, "cannot read")?;
         copies.push((name, codec::decode(&bytes)));
     }
     for (name, copy) in &copies {
@@ -63,13 +59,16 @@ pub(in crate::storage) fn load(dir: &Path) -> Result<Option<Loaded>, StorageErro
 }
 
 /// Writes both copies, one after the other, and makes them durable.
-pub(in crate::storage) fn store(dir: &Path, manifest: &Manifest, sequence: u64) -> Result<(), StorageError> {
+pub(in crate::storage) fn store<F: Files>(
+    files: &F,
+    dir: &Path,
+    manifest: &Manifest,
+    sequence: u64,
+) -> Result<(), StorageError> {
     let bytes = codec::encode(manifest, sequence);
     for name in path::MANIFESTS {
         let path = dir.join(name);
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).context(&path, "cannot open")?;
+        let file = files.open(&path, Access::Write).context(&path, "cannot open")?;
         overwrite(&file, &bytes).context(&path, "cannot write")?;
         crate::storage::failpoint::reach("manifest.copy-written");
     }
@@ -77,13 +76,13 @@ pub(in crate::storage) fn store(dir: &Path, manifest: &Manifest, sequence: u64) 
 }
 
 /// Writes in place, so that a full disk hardly ever stands in the way.
-fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+fn overwrite(file: &impl PlainFile, bytes: &[u8]) -> io::Result<()> {
     let len = padded(bytes.len()) as u64;
-    if file.metadata()?.len() < len {
-        file.set_len(len)?;
+    if file.size()? < len {
+        file.set_size(len)?;
     }
-    file.write_all_at(bytes, 0)?;
-    file.sync_all()
+    file.write_at(0, bytes)?;
+    file.sync()
 }
 
 #[cfg(test)]
@@ -91,6 +90,7 @@ mod tests {
     use super::*;
     use crate::encoding::frame::DirectoryId;
     use crate::ids::Partitions;
+    use crate::storage::OsFiles;
 
     fn manifest(n: u8) -> Manifest {
         Manifest::new(DirectoryId([n; 16]), Partitions::new(2).unwrap())
@@ -114,7 +114,7 @@ mod tests {
                 let dir = tempfile::tempdir().unwrap();
                 std::fs::write(dir.path().join("manifest.0"), a_bytes).unwrap();
                 std::fs::write(dir.path().join("manifest.1"), b_bytes).unwrap();
-                let loaded = load(dir.path());
+                let loaded = load(&OsFiles, dir.path());
                 let pair = [*a, *b];
                 if pair.contains(&"version") {
                     assert!(matches!(loaded, Err(StorageError::Unusable { .. })), "{pair:?}");
@@ -136,9 +136,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut long = manifest(1);
         long.begin_epoch(2);
-        store(dir.path(), &long, 1).unwrap();
-        store(dir.path(), &manifest(1), 2).unwrap();
-        let loaded = load(dir.path()).unwrap().unwrap();
+        store(&OsFiles, dir.path(), &long, 1).unwrap();
+        store(&OsFiles, dir.path(), &manifest(1), 2).unwrap();
+        let loaded = load(&OsFiles, dir.path()).unwrap().unwrap();
         assert_eq!(loaded, Loaded { manifest: manifest(1), sequence: 2, repair: None });
     }
 }

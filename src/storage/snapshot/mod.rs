@@ -42,7 +42,7 @@ pub mod reader;
 mod tests;
 pub mod writer;
 
-pub use reader::{Section, SnapshotReader, verify};
+pub use reader::{Section, SnapshotReader, verify, verify_in};
 pub use writer::SnapshotWriter;
 
 use crate::encoding::frame::DirectoryId;

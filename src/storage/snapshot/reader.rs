@@ -1,6 +1,5 @@
 //! Reads and verifies a snapshot file.
 
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,8 @@ use super::format::{FOOTER, Footer, FormatError, HEADER, Header, SECTION};
 use super::{SectionHeader, Subject, Summary};
 use crate::ids::Position;
 use crate::storage::error::Context;
-use crate::storage::{Corruption, Installed, StorageError};
+use crate::storage::files::{Access, PlainFile, Sequential};
+use crate::storage::{Corruption, Files, Installed, OsFiles, StorageError};
 
 /// How much is read at once, in bytes.
 const READ: usize = 1 << 20;
@@ -24,9 +24,9 @@ pub struct Section<'a> {
 
 /// Reads the sections of a snapshot in order. Blocks.
 #[derive(Debug)]
-pub struct SnapshotReader {
+pub struct SnapshotReader<F: Files = OsFiles> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Sequential<F::File>>,
     size: u64,
     header: Header,
     /// How far the file is read, in bytes.
@@ -40,12 +40,30 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
+    /// As [`Self::open_any_in`], with the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open_any_in`].
+    pub fn open_any(path: &Path) -> Result<Self, StorageError> {
+        Self::open_any_in(&OsFiles, path)
+    }
+
+    /// As [`Self::open_in`], with the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::open_in`].
+    pub fn open(path: &Path, subject: Subject) -> Result<Self, StorageError> {
+        Self::open_in(&OsFiles, path, subject)
+    }
+}
+
+impl<F: Files> SnapshotReader<F> {
     /// Opens `path`, which must be a snapshot of `subject`.
     ///
     /// # Errors
     /// If it is not, also because it is missing; or the disk fails.
-    pub fn open(path: &Path, subject: Subject) -> Result<Self, StorageError> {
-        let reader = Self::open_any(path).map_err(|error| match error {
+    pub fn open_in(files: &F, path: &Path, subject: Subject) -> Result<Self, StorageError> {
+        let reader = Self::open_any_in(files, path).map_err(|error| match error {
             // What is asked for by name was there once.
             StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
                 Corruption::new(path, 0, "the file is missing").into()
@@ -69,12 +87,10 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// If it is none, or the disk fails.
-    pub fn open_any(path: &Path) -> Result<Self, StorageError> {
-        let file = File::open(path).context(path, "cannot open")?;
-        // Only a hint to the kernel to read further ahead.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
-        let size = file.metadata().context(path, "cannot read the size")?.len();
-        let mut file = BufReader::with_capacity(READ, file);
+    pub fn open_any_in(files: &F, path: &Path) -> Result<Self, StorageError> {
+        let file = files.open(path, Access::Read).context(path, "cannot open")?;
+        let size = file.size().context(path, "cannot read the size")?;
+        let mut file = BufReader::with_capacity(READ, Sequential::new(file));
         let mut bytes = [0; HEADER];
         if size < (HEADER + FOOTER) as u64 {
             return Err(Corruption::new(path, size, "the file is too short for a snapshot").into());
@@ -213,7 +229,15 @@ impl SnapshotReader {
 /// # Errors
 /// If it is damaged or of something else, or the disk fails.
 pub fn verify(path: &Path, subject: Subject) -> Result<Summary, StorageError> {
-    let mut reader = SnapshotReader::open(path, subject)?;
+    verify_in(&OsFiles, path, subject)
+}
+
+/// As [`verify`], in files of another kind.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_in<F: Files>(files: &F, path: &Path, subject: Subject) -> Result<Summary, StorageError> {
+    let mut reader = SnapshotReader::open_in(files, path, subject)?;
     while reader.next()?.is_some() {}
     reader.summary.ok_or_else(|| Corruption::new(path, 0, "the snapshot does not end").into())
 }

@@ -1,21 +1,20 @@
 //! Writes a snapshot file.
 
-use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::format::{FOOTER, Footer, HEADER, Header, SECTION};
 use super::{SectionHeader, Subject, Summary};
 use crate::ids::Position;
 use crate::storage::error::Context;
-use crate::storage::{Installed, StorageError};
+use crate::storage::files::{Access, PlainFile, Sequential};
+use crate::storage::{Files, Installed, OsFiles, StorageError};
 
 /// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no snapshot.
 #[derive(Debug)]
-pub struct SnapshotWriter {
+pub struct SnapshotWriter<F: Files = OsFiles> {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Sequential<F::File>>,
     subject: Subject,
     position: Position,
     footer: Footer,
@@ -28,14 +27,23 @@ pub struct SnapshotWriter {
 }
 
 impl SnapshotWriter {
+    /// As [`Self::create_in`], with the operating system's files.
+    ///
+    /// # Errors
+    /// As [`Self::create_in`].
+    pub fn create(path: &Path, subject: Subject, position: Position) -> Result<Self, StorageError> {
+        Self::create_in(&OsFiles, path, subject, position)
+    }
+}
+
+impl<F: Files> SnapshotWriter<F> {
     /// Begins the file `path` (which is made or emptied) with the state of `subject` at `position`, or later for single sections.
     ///
     /// # Errors
     /// If the disk fails or is full.
-    pub fn create(path: &Path, subject: Subject, position: Position) -> Result<Self, StorageError> {
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = BufWriter::with_capacity(256 << 10, options.open(path).context(path, "cannot create")?);
+    pub fn create_in(files: &F, path: &Path, subject: Subject, position: Position) -> Result<Self, StorageError> {
+        let file = files.open(path, Access::Truncate).context(path, "cannot create")?;
+        let mut file = BufWriter::with_capacity(256 << 10, Sequential::new(file));
         file.write_all(&[0; HEADER]).context(path, "cannot write")?;
         Ok(Self {
             path: path.to_owned(),
@@ -87,12 +95,12 @@ impl SnapshotWriter {
         let footer: [u8; FOOTER] = self.footer.write(self.subject.id);
         self.put(&footer)?;
         let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        let file = file.context(&self.path, "cannot write")?;
+        let file = file.context(&self.path, "cannot write")?.file;
         // What comes before is on disk before the header, which makes it a snapshot.
-        file.sync_data().context(&self.path, "cannot sync")?;
+        file.sync().context(&self.path, "cannot sync")?;
         let header = Header { subject: self.subject, position: self.position, sections: self.footer.sections }.write();
-        file.write_all_at(&header, 0).context(&self.path, "cannot write")?;
-        file.sync_all().context(&self.path, "cannot sync")?;
+        file.write_at(0, &header).context(&self.path, "cannot write")?;
+        file.sync().context(&self.path, "cannot sync")?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header);
         crc.combine(&self.crc);
