@@ -6,17 +6,27 @@ use crate::encoding::edit::UnixMillis;
 
 /// Counts from when it was made, and never back.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub enum Clock {
+    /// Runs.
+    Since(Instant),
+    /// Is set by whoever simulates time.
+    #[cfg(test)]
+    Set(&'static std::thread::LocalKey<std::cell::Cell<Duration>>),
+}
 
 impl Clock {
     /// A clock that shows 0 now.
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self::Since(Instant::now())
     }
 
     /// The time since it was started.
     pub fn now(self) -> Duration {
-        self.0.elapsed()
+        match self {
+            Self::Since(start) => start.elapsed(),
+            #[cfg(test)]
+            Self::Set(time) => time.get(),
+        }
     }
 }
 

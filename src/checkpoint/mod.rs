@@ -29,4 +29,6 @@ pub mod node;
 pub mod protocol;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

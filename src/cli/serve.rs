@@ -22,15 +22,14 @@ use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
 use super::{Exit, Failure};
 use crate::config::Config;
-use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::Message;
 use crate::net::shared::{Order, Process, Shared};
-use crate::partition::Tally;
+use crate::partition::{Tally, settle};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::mesh::{Endpoint, mesh};
-use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks, probe};
+use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamMarks, probe};
 
 /// What the main thread waits for.
 enum Event {
@@ -170,9 +169,6 @@ impl Starting {
             milliseconds = elapsed.as_millis() as u64,
             "recovered"
         );
-        for (partition, installed) in recovered.iter().flat_map(|r| &r.bad) {
-            self.dir.discard_snapshot(*partition, *installed)?;
-        }
         for (stream, end) in recovered.iter().flat_map(|r| &r.ends) {
             if let Some(cut) = &end.cut {
                 tracing::warn!(
@@ -184,18 +180,10 @@ impl Starting {
         Ok(recovered)
     }
 
-    /// Records where the last epoch ended and begins a new one.
+    /// Records what was found, and begins a new epoch.
     fn open_epoch(&self, recovered: &[Recovery]) -> Result<Epoch, Failure> {
-        let manifest = self.dir.manifest();
-        if let Some(open) = manifest.open_epoch() {
-            let found =
-                |stream| recovered.iter().flat_map(|r| &r.ends).find(|(s, _)| *s == stream).map(|(_, end)| end.clone());
-            let streams = (0..open.streams.len() as u16).map(|core| StreamId::new(open.epoch, CoreId(core)));
-            // Each stream holds some core's partitions, so each was read by somebody.
-            let ends: Option<Vec<StreamEnd>> = streams.map(found).collect();
-            let ends = ends.ok_or_else(|| Failure::new(Exit::Software, "a stream was not read"))?;
-            self.dir.end_epoch(open.epoch, &ends)?;
-        }
+        let ends: Vec<_> = recovered.iter().flat_map(|r| r.ends.iter().cloned()).collect();
+        settle(&self.dir, recovered.iter().flat_map(|r| r.bad.iter().copied()), &ends)?;
         Ok(self.dir.begin_epoch(self.placement.cores(), self.config.log.segment_bytes)?)
     }
 

@@ -14,7 +14,7 @@
 //!     40      8  durable: every edit up to this lsn was on disk before the frame was written
 //!     48      4  CRC32 over the data directory's id, then over bytes 8 to 47: only with this is the length believed
 //!     52      …  body: the edits, as `encoding::edit` lays them out
-//!             …  zeros up to the next multiple of 4096 (not part of the frame)
+//!             …  ones up to the next multiple of 4096 (not part of the frame)
 //! ```
 //!
 //! A frame begins at a multiple of [`BLOCK`] in its file. One without edits is a *mark*: it only bears `durable`.
@@ -46,6 +46,7 @@ const HEADER_CRC: usize = DURABLE + 8;
 const _: () = assert!(FRAME_HEADER == 52);
 
 const SEAL: u16 = 1;
+const PADDING: u8 = 0xff;
 
 /// Sixteen random bytes that tell one data directory from every other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -158,7 +159,8 @@ impl FrameHeader {
         frame[HEADER_CRC..FRAME_HEADER].copy_from_slice(&crc.to_le_bytes());
         let crc = checksum(id, &frame[BODY_LEN..self.len()]);
         frame[CRC..BODY_LEN].copy_from_slice(&crc.to_le_bytes());
-        frame[self.len()..].fill(0);
+        // Not zeros: a sector that ends with zeros may have been torn.
+        frame[self.len()..].fill(PADDING);
     }
 
     /// How long the frame is that begins with `header`, header and body, if the header is what was written.

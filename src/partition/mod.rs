@@ -9,6 +9,6 @@ pub mod recovery;
 pub mod replica;
 pub mod shard;
 
-pub use recovery::{Recovered, Tally, recover};
+pub use recovery::{Recovered, Tally, recover, settle};
 pub use replica::Replica;
 pub use shard::{Executed, Shard};

@@ -93,6 +93,32 @@ pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -
     Ok(Recovered { store: replica.into_store(), places, ends, bad, tally })
 }
 
+/// Records what all cores have found together, so that a new epoch may begin: snapshots that proved `bad`, and where the streams of
+/// the epoch that was open end.
+///
+/// # Errors
+/// If the disk fails, or a stream of that epoch is not among `ends`.
+pub fn settle<F: Files>(
+    dir: &DataDir<F>,
+    bad: impl IntoIterator<Item = (PartitionId, Installed)>,
+    ends: &[(StreamId, StreamEnd)],
+) -> Result<(), StorageError> {
+    for (partition, installed) in bad {
+        dir.discard_snapshot(partition, installed)?;
+    }
+    let manifest = dir.manifest();
+    let Some(open) = manifest.open_epoch() else { return Ok(()) };
+    let streams = (0..open.streams.len() as u16).map(|core| StreamId::new(open.epoch, CoreId(core)));
+    let found = |stream| ends.iter().find(|(s, _)| *s == stream).map(|(_, end)| end.clone());
+    // Each stream holds some core's partitions, so each was read by somebody.
+    let all: Option<Vec<StreamEnd>> = streams.map(found).collect();
+    let all = all.ok_or_else(|| {
+        let path = path::epoch(dir.path(), open.epoch);
+        StorageError::Unusable { path, why: "a stream was not read".to_owned() }
+    })?;
+    dir.end_epoch(open.epoch, &all)
+}
+
 struct Recovery<'a, F: Files> {
     dir: &'a DataDir<F>,
     manifest: Arc<Manifest>,

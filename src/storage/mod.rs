@@ -21,6 +21,8 @@ pub mod failpoint;
 pub mod files;
 pub mod log;
 pub mod manifest;
+#[cfg(test)]
+pub(crate) mod model;
 pub mod path;
 pub mod probe;
 pub mod snapshot;
@@ -30,7 +32,7 @@ pub use error::{Corruption, StorageError};
 pub use files::{Files, OsFiles};
 pub use log::bell::LocalBell;
 pub use log::marks::{DurableEnd, PartitionMarks, StreamMarks};
-pub use log::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
+pub use log::reader::{Cut, StreamEnd, StreamReader, StreamSpec, Unproven};
 pub use log::tail::TailReader;
 pub use log::{Commit, DirectDisk, Disk, Log, LogOptions, LogStats, Space};
 pub use manifest::{EpochRecord, Generations, Installed, Manifest, StreamRecord};

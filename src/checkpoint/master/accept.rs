@@ -26,7 +26,7 @@ const SPARE: usize = 16;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The accept thread.
-pub(super) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
+pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
     // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
     let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
@@ -120,7 +120,7 @@ fn yield_to_others() {
     let _ = rustix::process::nice(10);
 }
 
-pub(super) fn check<F: Files>(
+pub(in crate::checkpoint) fn check<F: Files>(
     shared: &Shared<F>,
     hello: &Hello<'_>,
     peer: IpAddr,
@@ -162,7 +162,7 @@ fn control(
 }
 
 /// Opens a session for `node`, in place of a former one of its own; `None` while another node has one.
-pub(super) fn open_session<F: Files>(
+pub(in crate::checkpoint) fn open_session<F: Files>(
     shared: &Shared<F>,
     node: u64,
     links: &Arc<Links>,
@@ -180,7 +180,7 @@ pub(super) fn open_session<F: Files>(
 }
 
 /// Ends a session; whether it was the present one.
-pub(super) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) -> bool {
+pub(in crate::checkpoint) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) -> bool {
     let mut state = shared.state();
     let was_present = state.sessions.close(session);
     if was_present {
@@ -203,7 +203,7 @@ fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut
 }
 
 /// What a node has to know to catch up.
-pub(super) fn welcome<F: Files>(shared: &Shared<F>, session: SessionId) -> Welcome {
+pub(in crate::checkpoint) fn welcome<F: Files>(shared: &Shared<F>, session: SessionId) -> Welcome {
     // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
     let manifest = shared.dir.manifest();
     let state = shared.state();

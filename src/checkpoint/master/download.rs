@@ -8,7 +8,11 @@ use crate::storage::files::{Access, PlainFile};
 use crate::storage::{Files, path};
 
 /// Serves a download connection.
-pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+pub(in crate::checkpoint) fn serve(
+    shared: &Shared,
+    mut sender: Sender,
+    mut receiver: Receiver,
+) -> Result<(), LinkError> {
     let mut chunk = Vec::new();
     loop {
         let Message::Fetch(partition) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
@@ -27,7 +31,7 @@ pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver)
 }
 
 /// A snapshot that is being lent.
-pub(super) struct Lending<F: Files> {
+pub(in crate::checkpoint) struct Lending<F: Files> {
     // An open file stays readable even if a newer generation pushes it out meanwhile.
     file: F::File,
     bytes: u64,
@@ -39,7 +43,7 @@ impl<F: Files> Lending<F> {
     ///
     /// # Errors
     /// The refusal to send instead.
-    pub(super) fn begin(
+    pub(in crate::checkpoint) fn begin(
         shared: &Shared<F>,
         partition: PartitionId,
     ) -> Result<(Self, Message<'static>), Message<'static>> {
@@ -61,7 +65,7 @@ impl<F: Files> Lending<F> {
     }
 
     /// What to send next; `None` after the last chunk, or after a refusal.
-    pub(super) fn next<'a>(&mut self, chunk: &'a mut Vec<u8>) -> Option<Message<'a>> {
+    pub(in crate::checkpoint) fn next<'a>(&mut self, chunk: &'a mut Vec<u8>) -> Option<Message<'a>> {
         let (left, offset) = (self.bytes - self.offset, self.offset);
         if left == 0 {
             return None;

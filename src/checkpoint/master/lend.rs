@@ -15,7 +15,7 @@ const BATCH: usize = 256 << 10;
 
 /// Why a stream is not lent any further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoanError {
+pub(in crate::checkpoint) enum LoanError {
     #[error("no such stream is kept")]
     Unknown,
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub(super) enum LoanError {
 
 /// What comes next.
 #[derive(Debug)]
-pub(super) enum Lent<'a> {
+pub(in crate::checkpoint) enum Lent<'a> {
     /// Log bytes; none if there was nothing within the time.
     Run(&'a [u8]),
     /// That was the last edit of an ended epoch.
@@ -34,7 +34,7 @@ pub(super) enum Lent<'a> {
 }
 
 /// A stream that is being lent.
-pub(super) struct Loan<F: Files> {
+pub(in crate::checkpoint) struct Loan<F: Files> {
     source: Source<F>,
     batch: Vec<u8>,
 }
@@ -48,7 +48,7 @@ enum Source<F: Files> {
 
 impl<F: Files> Loan<F> {
     /// Lends `stream` from the frame that holds `from` on.
-    pub(super) fn open(shared: &Shared<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
+    pub(in crate::checkpoint) fn open(shared: &Shared<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
         let dir = &shared.dir;
         let source = if stream.epoch == shared.epoch {
             let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(LoanError::Unknown)?.clone();
@@ -66,7 +66,7 @@ impl<F: Files> Loan<F> {
     }
 
     /// What comes next; waits for it at most `patience`.
-    pub(super) fn next(&mut self, patience: Duration) -> Result<Lent<'_>, LoanError> {
+    pub(in crate::checkpoint) fn next(&mut self, patience: Duration) -> Result<Lent<'_>, LoanError> {
         self.batch.clear();
         // One long frame must not keep its memory for the life of the stream.
         self.batch.shrink_to(4 * BATCH);
@@ -88,7 +88,11 @@ impl<F: Files> Loan<F> {
 }
 
 /// Takes in what the node says of `stream`.
-pub(super) fn hear<F: Files>(shared: &Shared<F>, stream: StreamId, message: Message<'_>) -> Result<(), LinkError> {
+pub(in crate::checkpoint) fn hear<F: Files>(
+    shared: &Shared<F>,
+    stream: StreamId,
+    message: Message<'_>,
+) -> Result<(), LinkError> {
     match message {
         Message::Applied(lsn) => {
             let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);

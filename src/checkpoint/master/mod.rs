@@ -13,17 +13,17 @@
 //! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
 //! absent: executors, waiting on behalf of a core, any lock that is held during I/O.
 
-mod accept;
+pub(in crate::checkpoint) mod accept;
 pub mod child;
-mod download;
+pub(in crate::checkpoint) mod download;
 mod feed;
 mod intake;
-mod lend;
+pub(in crate::checkpoint) mod lend;
 pub mod policy;
-mod sessions;
-mod shared;
+pub(in crate::checkpoint) mod sessions;
+pub(in crate::checkpoint) mod shared;
 mod status;
-mod upload;
+pub(in crate::checkpoint) mod upload;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::Receiver;

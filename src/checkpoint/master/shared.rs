@@ -22,7 +22,7 @@ const REMIND: Duration = Duration::from_secs(300);
 /// How often the log is looked over for what can go, even if nothing was installed.
 const LOOK_OVER: Duration = Duration::from_secs(10);
 
-pub(super) struct Shared<F: Files = OsFiles> {
+pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     pub dir: Arc<DataDir<F>>,
     pub streams: Vec<Arc<StreamMarks>>,
     pub epoch: Epoch,
@@ -39,7 +39,7 @@ pub(super) struct Shared<F: Files = OsFiles> {
 }
 
 /// What changes. The lock is never held during I/O or a call to somebody else.
-pub(super) struct State {
+pub(in crate::checkpoint) struct State {
     pub policy: Policy,
     pub sessions: Sessions,
     /// The connections of the present session.
@@ -145,7 +145,7 @@ impl<F: Files> Shared<F> {
 }
 
 /// The policy thread.
-pub(super) fn run_policy(shared: &Shared) {
+pub(in crate::checkpoint) fn run_policy(shared: &Shared) {
     let mut rounds = Rounds::default();
     while !shared.is_stopping() {
         rounds.look(shared);
@@ -157,7 +157,7 @@ pub(super) fn run_policy(shared: &Shared) {
 }
 
 /// What the policy thread does each time that it looks.
-pub(super) struct Rounds {
+pub(in crate::checkpoint) struct Rounds {
     next_look: Duration,
     next_reminder: Duration,
 }
@@ -170,7 +170,7 @@ impl Default for Rounds {
 
 impl Rounds {
     /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
-    pub(super) fn look<F: Files>(&mut self, shared: &Shared<F>) {
+    pub(in crate::checkpoint) fn look<F: Files>(&mut self, shared: &Shared<F>) {
         let now = shared.clock.now();
         let (requests, decided, look_over) = {
             let observed = shared.observe();

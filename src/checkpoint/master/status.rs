@@ -12,14 +12,14 @@ use crate::storage::Files;
 
 /// Who is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NodeInfo {
+pub(in crate::checkpoint) struct NodeInfo {
     pub address: IpAddr,
     pub since: UnixMillis,
 }
 
 /// What has happened so far.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(in crate::checkpoint) struct Counters {
     pub compared: u64,
     pub differed: u64,
     pub failed: u64,
@@ -105,7 +105,7 @@ pub struct Status {
 }
 
 impl<F: Files> Shared<F> {
-    pub(super) fn status(&self) -> Status {
+    pub(in crate::checkpoint) fn status(&self) -> Status {
         let mirrored =
             (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();
         let state = self.state();

@@ -18,7 +18,11 @@ use crate::storage::{Files, StorageError, path};
 const SYNC_STEP: u64 = 8 << 20;
 
 /// Serves an upload connection.
-pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+pub(in crate::checkpoint) fn serve(
+    shared: &Shared,
+    mut sender: Sender,
+    mut receiver: Receiver,
+) -> Result<(), LinkError> {
     let mut uploads = Uploads::default();
     loop {
         if let Some(answer) = uploads.on(shared, receiver.message()?)? {
@@ -28,7 +32,7 @@ pub(super) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver)
 }
 
 /// The uploads of a connection, one after the other: a message comes in, at most one goes out.
-pub(super) struct Uploads<F: Files> {
+pub(in crate::checkpoint) struct Uploads<F: Files> {
     /// The one under way.
     taking: Option<Taking<F>>,
 }
@@ -62,7 +66,7 @@ impl<F: Files> Uploads<F> {
     ///
     /// # Errors
     /// If it has no place here.
-    pub(super) fn on(
+    pub(in crate::checkpoint) fn on(
         &mut self,
         shared: &Shared<F>,
         message: Message<'_>,
@@ -206,8 +210,11 @@ fn install<F: Files>(shared: &Shared<F>, file: &Path, offer: Offer, digests: &[u
     if summary.digests != digests {
         return Err(damaged("the snapshot's digests are not its barrier's".to_owned()));
     }
-    let done = shared.dir.install_snapshot(offer.partition, file, installed);
-    done.map_err(|e| Rejected { reason: Reason::Disk, text: e.to_string() })
+    shared.dir.install_snapshot(offer.partition, file, installed).map_err(|e| {
+        // After a sync that failed the file may be in a cache only, and another sync would not tell.
+        let _ = shared.dir.files().remove(file);
+        Rejected { reason: Reason::Disk, text: e.to_string() }
+    })
 }
 
 fn disk(file: &Path, e: &std::io::Error) -> Rejected {
@@ -228,7 +235,7 @@ fn remove_others<F: Files>(shared: &Shared<F>, file: &Path, partition: Partition
 }
 
 /// Removes uploads of former lives of the master: they are of no use in this one.
-pub(super) fn clear_stale<F: Files>(shared: &Shared<F>) {
+pub(in crate::checkpoint) fn clear_stale<F: Files>(shared: &Shared<F>) {
     let present = format!("{:010}", shared.epoch.0);
     remove_parts(shared, |name, _| name.split('-').nth(1) != Some(&present));
 }

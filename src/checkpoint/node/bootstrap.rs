@@ -32,7 +32,7 @@ enum LoadError {
 }
 
 /// Makes the mirror ready for the session: each partition at a position from which the log goes on.
-pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
+pub(in crate::checkpoint) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16) as u16;
     let share = mirror.replica.owned().end.div_ceil(threads).max(1);
     let cuts: Vec<u16> = mirror.replica.owned().step_by(usize::from(share)).collect();
@@ -67,7 +67,11 @@ pub(super) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
 }
 
 /// Empties a partition that the session cannot go on from. Returns whether it then lacks a snapshot of the master.
-pub(super) fn begin_anew<F: Files>(session: &Session<'_, F>, mirror: &mut Part, partition: PartitionId) -> bool {
+pub(in crate::checkpoint) fn begin_anew<F: Files>(
+    session: &Session<'_, F>,
+    mirror: &mut Part,
+    partition: PartitionId,
+) -> bool {
     if is_good(session, mirror, partition) {
         return false;
     }
@@ -88,7 +92,11 @@ fn is_good<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: Parti
 }
 
 /// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it did.
-pub(super) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
+pub(in crate::checkpoint) fn load_own<F: Files>(
+    session: &Session<'_, F>,
+    part: &mut Part,
+    partition: PartitionId,
+) -> bool {
     let has_better = is_good(session, part, partition) && part.position(partition) > Position::START;
     // Where the state was wrong, the master's snapshot is the better witness.
     if has_better || *part.trust(partition) == Trust::Suspect {
@@ -156,7 +164,7 @@ fn download(
 }
 
 /// A snapshot on its way from the master.
-pub(super) struct Download<F: Files> {
+pub(in crate::checkpoint) struct Download<F: Files> {
     partition: PartitionId,
     position: Position,
     bytes: u64,
@@ -169,7 +177,11 @@ pub(super) struct Download<F: Files> {
 
 impl<F: Files> Download<F> {
     /// Begins with what the master says first.
-    pub(super) fn begin(own: &OwnDir<F>, partition: PartitionId, first: Message<'_>) -> Result<Self, SessionError> {
+    pub(in crate::checkpoint) fn begin(
+        own: &OwnDir<F>,
+        partition: PartitionId,
+        first: Message<'_>,
+    ) -> Result<Self, SessionError> {
         let Message::Lend { position, bytes, crc32 } = first else { return Err(LinkError::OutOfTurn.into()) };
         let path = own.temporary(partition, position)?;
         let file = own.files().open(&path, Access::Truncate).map_err(|e| cannot_write(&path, e))?;
@@ -177,12 +189,12 @@ impl<F: Files> Download<F> {
     }
 
     /// Whether all of it is here.
-    pub(super) const fn is_complete(&self) -> bool {
+    pub(in crate::checkpoint) const fn is_complete(&self) -> bool {
         self.have >= self.bytes
     }
 
     /// Takes in the next chunk.
-    pub(super) fn on(&mut self, message: Message<'_>) -> Result<(), SessionError> {
+    pub(in crate::checkpoint) fn on(&mut self, message: Message<'_>) -> Result<(), SessionError> {
         let Message::Chunk { offset, bytes } = message else { return Err(LinkError::OutOfTurn.into()) };
         if offset != self.have || bytes.is_empty() || self.have + bytes.len() as u64 > self.bytes {
             return Err(LinkError::OutOfTurn.into());
@@ -194,7 +206,12 @@ impl<F: Files> Download<F> {
     }
 
     /// Keeps what is complete as an own snapshot, and loads it.
-    pub(super) fn keep(self, own: &OwnDir<F>, subject: Subject, mirror: &mut Part) -> Result<(), SessionError> {
+    pub(in crate::checkpoint) fn keep(
+        self,
+        own: &OwnDir<F>,
+        subject: Subject,
+        mirror: &mut Part,
+    ) -> Result<(), SessionError> {
         let Self { partition, position, path, file, .. } = self;
         if self.crc.finalize() != self.crc32 {
             let _ = own.files().remove(&path);

@@ -53,7 +53,7 @@ pub enum FollowError {
 }
 
 /// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in it.
-pub(super) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
+pub(in crate::checkpoint) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
     let mut follower = Follower::new(session.id(), leg);
     let ended = run(session, &mut follower, part);
     follower.finish(part);
@@ -80,14 +80,14 @@ fn run(session: &Session<'_>, follower: &mut Follower, part: &mut Part) -> Resul
 
 /// Whether a stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::checkpoint) enum Step {
     GoesOn,
     /// All of an ended epoch's stream is applied.
     Ended,
 }
 
 /// One stream as it is followed: told what comes in, it says what goes out.
-pub(super) struct Follower {
+pub(in crate::checkpoint) struct Follower {
     leg: Leg,
     stream: StreamId,
     assembler: Assembler,
@@ -97,20 +97,20 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Before the first edit of `leg`.
-    pub(super) fn new(id: DirectoryId, leg: &Leg) -> Self {
+    pub(in crate::checkpoint) fn new(id: DirectoryId, leg: &Leg) -> Self {
         let stream = StreamId::new(leg.epoch, leg.core);
         let assembler = Assembler::new(id, stream, leg.from);
         Self { leg: *leg, stream, assembler, applied: Lsn(leg.from.0.saturating_sub(1)) }
     }
 
     /// What is said first.
-    pub(super) fn hello(&self) -> [Message<'static>; 2] {
+    pub(in crate::checkpoint) fn hello(&self) -> [Message<'static>; 2] {
         let Leg { epoch, core, from, .. } = self.leg;
         [Message::Follow { epoch, core, from }, Message::Applied(self.applied)]
     }
 
     /// Takes in what has come. `answers` are to be sent, also if it fails.
-    pub(super) fn on(
+    pub(in crate::checkpoint) fn on(
         &mut self,
         received: Received<'_>,
         part: &mut Part,
@@ -135,7 +135,7 @@ impl Follower {
     }
 
     /// The partitions are as far as the stream was followed, also those that had no edit in it.
-    pub(super) fn finish(&self, part: &mut Part) {
+    pub(in crate::checkpoint) fn finish(&self, part: &mut Part) {
         part.advance(Position::new(self.leg.epoch, self.applied));
     }
 

@@ -17,17 +17,17 @@
 //! Deliberately absent: clients, clocks of the wall, anything that the master waits for except acknowledgements.
 
 mod assembler;
-mod bootstrap;
+pub(in crate::checkpoint) mod bootstrap;
 mod capture;
-mod follow;
-mod mirror;
-mod outbox;
-mod own;
+pub(in crate::checkpoint) mod follow;
+pub(in crate::checkpoint) mod mirror;
+pub(in crate::checkpoint) mod outbox;
+pub(in crate::checkpoint) mod own;
 mod parent;
-mod plan;
-mod session;
-mod throttle;
-mod upload;
+pub(in crate::checkpoint) mod plan;
+pub(in crate::checkpoint) mod session;
+pub(in crate::checkpoint) mod throttle;
+pub(in crate::checkpoint) mod upload;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,15 +128,15 @@ impl Stop {
 }
 
 /// What lives as long as the process, sessions coming and going.
-struct Node<F: Files = OsFiles> {
-    options: Options,
-    own: OwnDir<F>,
-    outbox: Outbox,
-    throttle: Mutex<Throttle>,
-    clock: Clock,
-    stop: Stop,
+pub(in crate::checkpoint) struct Node<F: Files = OsFiles> {
+    pub options: Options,
+    pub own: OwnDir<F>,
+    pub outbox: Outbox,
+    pub throttle: Mutex<Throttle>,
+    pub clock: Clock,
+    pub stop: Stop,
     /// Tells this process from every other node.
-    number: u64,
+    pub number: u64,
 }
 
 /// Runs a node until `stop`, or until its parent is gone. Blocks.

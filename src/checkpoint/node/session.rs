@@ -36,7 +36,7 @@ pub enum SessionError {
 }
 
 /// What the threads of a session share.
-pub(super) struct Session<'a, F: Files = OsFiles> {
+pub(in crate::checkpoint) struct Session<'a, F: Files = OsFiles> {
     pub node: &'a Node<F>,
     pub terms: Terms,
     pub links: Arc<Links>,
@@ -91,7 +91,7 @@ impl<F: Files> Session<'_, F> {
 }
 
 /// Opens a session and runs it to its end.
-pub(super) fn run(node: &Node, mirror: &mut Option<Part>) -> Result<(), SessionError> {
+pub(in crate::checkpoint) fn run(node: &Node, mirror: &mut Option<Part>) -> Result<(), SessionError> {
     let links = Arc::new(Links::default());
     node.stop.watch(&links);
     let (mut sender, mut receiver) = node.connect()?;
@@ -199,13 +199,13 @@ fn follow_all(session: &Session<'_>, legs: &[Leg], mirror: &mut Part) -> Result<
 }
 
 /// Takes the mirror apart; [`Part::join`] and an assignment put it back.
-pub(super) fn in_parts(mirror: &mut Part, cuts: &[u16]) -> Vec<Part> {
+pub(in crate::checkpoint) fn in_parts(mirror: &mut Part, cuts: &[u16]) -> Vec<Part> {
     let nothing = Part::empty(mirror.replica.partitions(), 0..0);
     std::mem::replace(mirror, nothing).cut(cuts)
 }
 
 /// What a thread of the session gave. Its panic is this one's, too: a node that lost a part of its state must end.
-pub(super) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+pub(in crate::checkpoint) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -216,7 +216,7 @@ impl<F: Files> Node<F> {
         link::connect(&addresses, SILENCE / 2)
     }
 
-    pub(super) fn hello(&self, role: Role, session: u64) -> Hello<'_> {
+    pub(in crate::checkpoint) fn hello(&self, role: Role, session: u64) -> Hello<'_> {
         let password = self.options.password.as_ref().map(|p| p.reveal().as_bytes().into());
         Hello { protocol: VERSION, role, node: self.number, session, password }
     }

@@ -13,10 +13,10 @@ use crate::storage::snapshot::Subject;
 use crate::storage::{Files, Installed, StorageError};
 
 /// Threads that do so at a time: while one waits for the disk, here or there, others go on.
-pub(super) const THREADS: usize = 3;
+pub(in crate::checkpoint) const THREADS: usize = 3;
 
 /// Uploads what comes into the outbox until the session ends.
-pub(super) fn run(session: &Session<'_>) -> Result<(), LinkError> {
+pub(in crate::checkpoint) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     let (mut sender, mut receiver) = session.connect(Role::Upload)?;
     let (outbox, own) = (&session.node.outbox, &session.node.own);
     while !session.is_over() {
@@ -47,7 +47,11 @@ pub(super) fn run(session: &Session<'_>) -> Result<(), LinkError> {
 ///
 /// # Errors
 /// If that cannot be done: what the master is to be told.
-pub(super) fn write<F: Files>(own: &OwnDir<F>, subject: Subject, capture: &Capture) -> Result<Ready, Message<'static>> {
+pub(in crate::checkpoint) fn write<F: Files>(
+    own: &OwnDir<F>,
+    subject: Subject,
+    capture: &Capture,
+) -> Result<Ready, Message<'static>> {
     let Capture { partition, position, .. } = *capture;
     let write = || -> Result<Installed, StorageError> {
         let file = capture.write(own.files(), &own.temporary(partition, position)?, subject)?;
@@ -74,7 +78,7 @@ fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &m
 }
 
 /// A snapshot on its way to the master.
-pub(super) struct Upload<F: Files> {
+pub(in crate::checkpoint) struct Upload<F: Files> {
     file: F::File,
     bytes: u64,
     chunk: Vec<u8>,
@@ -82,7 +86,7 @@ pub(super) struct Upload<F: Files> {
 
 impl<F: Files> Upload<F> {
     /// Begins with an offer. `None` if there is nothing to upload: it is written anew at the next barrier.
-    pub(super) fn begin(own: &OwnDir<F>, ready: Ready) -> Option<(Self, Message<'static>)> {
+    pub(in crate::checkpoint) fn begin(own: &OwnDir<F>, ready: Ready) -> Option<(Self, Message<'static>)> {
         let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
         let path = own.snapshot(partition, position);
         match own.files().open(&path, Access::Read) {
@@ -101,7 +105,7 @@ impl<F: Files> Upload<F> {
     ///
     /// # Errors
     /// If it makes no sense, or the file cannot be read.
-    pub(super) fn on(&mut self, message: Message<'_>) -> Result<Option<Message<'_>>, LinkError> {
+    pub(in crate::checkpoint) fn on(&mut self, message: Message<'_>) -> Result<Option<Message<'_>>, LinkError> {
         let offset = match message {
             Message::Installed => return Ok(None),
             Message::Resume(offset) if offset < self.bytes => offset,
@@ -116,7 +120,7 @@ impl<F: Files> Upload<F> {
 }
 
 /// The master did not take a snapshot.
-pub(super) fn refused<F: Files>(own: &OwnDir<F>, ready: Ready, reason: Reason, text: &str) {
+pub(in crate::checkpoint) fn refused<F: Files>(own: &OwnDir<F>, ready: Ready, reason: Reason, text: &str) {
     let Ready { partition, file: Installed { position, .. } } = ready;
     if reason == Reason::Damaged {
         // What the master cannot read is no state to begin from either.

@@ -36,4 +36,4 @@ pub const HELLO_LIMIT: usize = 4 << 10;
 /// Longest body after that, in bytes.
 pub const BODY_LIMIT: usize = 8 << 20;
 /// Bytes of a snapshot file in one chunk.
-pub const CHUNK: usize = 256 << 10;
+pub const CHUNK: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };

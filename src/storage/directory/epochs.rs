@@ -4,19 +4,22 @@ use super::DataDir;
 use crate::encoding::frame::{BLOCK, StreamId};
 use crate::ids::{CoreId, Epoch, Lsn};
 use crate::storage::error::Context;
-use crate::storage::files::{Access, Files, PlainFile, list, make_dir, sync_dir};
-use crate::storage::log::reader::StreamEnd;
+use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};
+use crate::storage::log::reader::{StreamEnd, Unproven};
 use crate::storage::log::segment::{MIN_BYTES, SegmentHeader};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// Recovery has read the streams of the open epoch and found where they end: syncs their files and records the ends, so that
-    /// nothing is served that a second crash could take away. Nothing in the files changes; what follows an end is ignored from now
-    /// on. `ends` has an entry for each of the epoch's streams, in order.
+    /// Recovery has read the streams of the open epoch and found where they end: writes once more what nothing proves to be on disk,
+    /// syncs their files and records the ends, so that nothing is served that a second crash could take away. No byte in the files
+    /// changes; what follows an end is ignored from now on. `ends` has an entry for each of the epoch's streams, in order.
     ///
     /// # Errors
     /// If the disk fails, or `epoch` is not open.
     pub fn end_epoch(&self, epoch: Epoch, ends: &[StreamEnd]) -> Result<(), StorageError> {
+        for unproven in ends.iter().filter_map(|end| end.unproven.as_ref()) {
+            self.write_again(unproven)?;
+        }
         for core in 0..self.manifest().placement(epoch).map_or(0, |p| p.cores()) {
             let dir = path::stream(&self.path, StreamId::new(epoch, CoreId(core)));
             for name in list(&self.files, &dir)? {
@@ -36,6 +39,22 @@ impl<F: Files> DataDir<F> {
             let ended = manifest.end_epoch(epoch, &lasts);
             ended.map_err(|why| StorageError::Unusable { path: path::epoch(&self.path, epoch), why: why.into() })
         })
+    }
+
+    fn write_again(&self, Unproven { file: path, offset, bytes }: &Unproven) -> Result<(), StorageError> {
+        let file = self.files.open(path, Access::Write).context(path, "cannot open")?;
+        let mut piece = AlignedBuf::new(AGAIN);
+        let mut done = 0;
+        while done < *bytes {
+            let len = usize::try_from(bytes - done).unwrap_or(AGAIN).min(AGAIN);
+            let read = file.read_at(offset + done, &mut piece.bytes_mut()[..len]).context(path, "cannot read")?;
+            if read == 0 {
+                break;
+            }
+            file.write_at(offset + done, &piece.bytes()[..read]).context(path, "cannot write")?;
+            done += read as u64;
+        }
+        file.sync().context(path, "cannot sync")
     }
 
     /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the epoch, so that
@@ -95,6 +114,8 @@ impl<F: Files> DataDir<F> {
     }
 }
 
+/// Bytes that are written again at a time.
+const AGAIN: usize = 1 << 20;
 /// The largest first segment in bytes: an epoch may be short, and a start must be quick.
 const FIRST_SEGMENT: u64 = 16 << 20;
 

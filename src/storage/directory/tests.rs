@@ -34,7 +34,7 @@ fn upload(data: &DataDir, position: Position) -> (PathBuf, Installed) {
 }
 
 fn end(last: u64) -> StreamEnd {
-    StreamEnd { last: Lsn(last), sealed: false, cut: None }
+    StreamEnd { last: Lsn(last), sealed: false, cut: None, unproven: None }
 }
 
 /// Positions of the snapshots that [`live`] installs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::reader::{Batch, Cut, Sent, StreamEnd, StreamSpec};
+use super::reader::{Batch, Cut, Sent, StreamEnd, StreamSpec, Unproven};
 use super::scan::{Scan, Step, bad_frame_len, is_complete};
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameError, FrameHeader, StreamId, padded};
@@ -74,6 +74,8 @@ pub(super) struct ReadAhead<P> {
     segments: VecDeque<Segment<P>>,
     from: Lsn,
     reuse: Receiver<AlignedBuf>,
+    /// Frames of the segment at hand that nothing proves to be durable so far: the last edit of each, and where it begins.
+    unproven: VecDeque<(Lsn, u64)>,
 }
 
 impl<P: PlainFile> ReadAhead<P> {
@@ -99,7 +101,7 @@ impl<P: PlainFile> ReadAhead<P> {
             segments.push_back(Segment::open(files, &path, spec.id, spec.stream, first)?);
         }
         let scan = Scan::new(spec.id, spec.stream, next, spec.last, spec.floor);
-        Ok(Self { id: spec.id, scan, segments, from, reuse })
+        Ok(Self { id: spec.id, scan, segments, from, reuse, unproven: VecDeque::new() })
     }
 
     /// Reads to the end or the first error; ends early if `send` says that nobody listens.
@@ -113,16 +115,22 @@ impl<P: PlainFile> ReadAhead<P> {
     }
 
     fn read_all(&mut self, send: &mut impl FnMut(Sent) -> bool) -> Result<Option<StreamEnd>, StorageError> {
-        let mut cut = None;
+        let (mut cut, mut unproven) = (None, None);
         while let Some(segment) = self.segments.pop_front() {
+            // That there is another segment is proof of all edits before it.
+            self.unproven.clear();
             let Some(stopped) = self.read_segment(&segment, send)? else { return Ok(None) };
             if let Some(following) = self.segments.front() {
                 self.check_joint(&segment, stopped, following)?;
             } else if !self.scan.has_ended() {
                 cut = self.end_of_stream(&segment, stopped)?;
             }
+            let file = segment.path.to_path_buf();
+            unproven =
+                self.unproven.front().map(|(_, offset)| Unproven { file, offset: *offset, bytes: stopped - offset });
         }
-        Ok(Some(StreamEnd { last: Lsn(self.scan.next().0 - 1), sealed: self.scan.sealed(), cut }))
+        let (last, sealed) = (Lsn(self.scan.next().0 - 1), self.scan.sealed());
+        Ok(Some(StreamEnd { last, sealed, cut, unproven }))
     }
 
     /// Rows 4 and 5 of the table in `scan`.
@@ -168,6 +176,10 @@ impl<P: PlainFile> ReadAhead<P> {
                     Step::Frame(header) => {
                         if header.last() >= self.from {
                             frames.push((header, at));
+                        }
+                        self.unproven.push_back((header.last(), offset + at as u64));
+                        while self.unproven.front().is_some_and(|(last, _)| *last <= self.scan.witnessed()) {
+                            self.unproven.pop_front();
                         }
                         at += header.padded_len();
                     }

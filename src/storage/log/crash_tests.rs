@@ -1,21 +1,19 @@
 //! The log over a model disk: whatever instant it crashes at, what was durable is read back, and nothing but a prefix is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::Disk;
 use super::driver::Driver;
-use super::model::{Faults, Model};
 use super::offline::group;
 use super::reader::{StreamReader, StreamSpec};
 use super::segment::SegmentHeader;
 use super::*;
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, Epoch};
+use crate::storage::model::{Executor, Process, World};
 use crate::storage::path;
 
 const ID: DirectoryId = DirectoryId([5; 16]);
@@ -36,14 +34,14 @@ fn options(random: &mut fastrand::Rng) -> LogOptions {
 }
 
 /// A disk with a stream's fresh first segment.
-fn fresh(seed: u64) -> (Model, LogOptions) {
-    let model = Model::new(seed);
-    let options = options(&mut model.0.borrow_mut().random);
+fn fresh(seed: u64) -> (Process, LogOptions) {
+    let process = World::new(seed, 1).process(0);
+    let options = process.world().draw(options);
     let header = SegmentHeader { stream: STREAM, first: Lsn(1), previous: Lsn(0), bytes: options.segment_bytes };
     let mut bytes = vec![0; options.segment_bytes as usize];
     header.write(ID, bytes.first_chunk_mut().unwrap());
-    model.put(&path::segment(&options.dir, STREAM, Lsn(1)), bytes);
-    (model, options)
+    process.put(&path::segment(&options.dir, STREAM, Lsn(1)), bytes);
+    (process, options)
 }
 
 /// What a client was told.
@@ -56,17 +54,17 @@ struct Told {
 }
 
 /// Appends groups of all sizes at all times; closes in the end.
-async fn client(model: Model, options: LogOptions, marks: Arc<StreamMarks>, told: Rc<Told>, groups: usize) {
-    let log = Driver::open(model.clone(), options, marks).await.unwrap();
+async fn client(process: Process, options: LogOptions, marks: Arc<StreamMarks>, told: Rc<Told>, groups: usize) {
+    let world = process.world().clone();
+    let log = Driver::open(process, options, marks).await.unwrap();
     for _ in 0..groups {
-        let (edits, bytes, pause) = {
-            let random = &mut model.0.borrow_mut().random;
+        let (edits, bytes, pause) = world.draw(|random| {
             let large = random.u8(..) < 10;
             let bytes = if large { random.usize(5_000..90_000) } else { random.usize(0..900) };
             (random.usize(1..5), bytes, if random.u8(..) < 100 { random.u64(1..9_000) } else { 0 })
-        };
+        });
         if pause > 0 {
-            model.sleep_for(Duration::from_micros(pause)).await;
+            world.sleep(Duration::from_micros(pause)).await;
         }
         if let Some(why) = log.poisoned() {
             told.poisoned.replace(Some(why));
@@ -74,28 +72,23 @@ async fn client(model: Model, options: LogOptions, marks: Arc<StreamMarks>, told
         }
         if log.is_full() || log.space() != Space::Enough {
             told.refused.set(told.refused.get() + 1);
-            model.sleep_for(Duration::from_millis(3)).await;
+            world.sleep(Duration::from_millis(3)).await;
             continue;
         }
         told.appended.set(log.append(&group(edits, bytes)).0);
-        if model.0.borrow_mut().random.u8(..) < 20 {
+        if world.once_in(12) {
             log.commit_now();
         }
     }
     told.closed.set(Some(log.close().await.is_ok()));
 }
 
-/// Reads what a crash has left; the last edit.
-fn recover(files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<u64, StorageError> {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    std::fs::create_dir_all(path::stream(dir.path(), STREAM)).unwrap();
-    for (name, bytes) in files {
-        std::fs::write(dir.path().join(name.strip_prefix("/model").unwrap()), bytes).unwrap();
-    }
-    let dir_path = dir.path().to_owned();
-    let spec = StreamSpec { dir: dir_path, id: ID, stream: STREAM, first: Lsn(1), last: None, floor: Lsn(0) };
-    let mut reader = StreamReader::open(&spec, Lsn(1))?;
+/// Reads what a power failure leaves; the last edit.
+fn recover(world: &World) -> Result<u64, StorageError> {
+    world.power_off(0);
+    let dir = PathBuf::from("/model");
+    let spec = StreamSpec { dir, id: ID, stream: STREAM, first: Lsn(1), last: None, floor: Lsn(0) };
+    let mut reader = StreamReader::open_in(&world.process(0), &spec, Lsn(1))?;
     let mut next = Lsn(1);
     while let Some(frame) = reader.next()? {
         assert_eq!(frame.header.first, next);
@@ -107,21 +100,20 @@ fn recover(files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<u64, StorageError> {
 
 #[test]
 fn whatever_instant_it_crashes_at_the_durable_is_read_back() {
-    for seed in 0..400 {
-        let (model, options) = fresh(seed);
+    for seed in 0..1_500 {
+        let (process, options) = fresh(seed);
+        let world = process.world().clone();
         let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
         let groups = 150;
         // Some live to their end.
-        let until = Duration::from_micros(model.0.borrow_mut().random.u64(1..900_000));
-        model.run(client(model.clone(), options, marks.clone(), told.clone(), groups), until);
+        let until = Duration::from_micros(world.draw(|random| random.u64(1..900_000)));
+        Executor::new(&world).run(client(process, options, marks.clone(), told.clone(), groups), until);
         let durable = marks.durable().0;
         assert!(durable <= marks.written().0 && marks.written() <= marks.appended(), "seed {seed}");
-        for _ in 0..4 {
-            let last = recover(&model.crash()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-            assert!((durable..=told.appended.get()).contains(&last), "seed {seed}: {durable} ≤ {last}");
-            if told.closed.get() == Some(true) {
-                assert_eq!(last, told.appended.get(), "seed {seed}: closed");
-            }
+        let last = recover(&world).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        assert!((durable..=told.appended.get()).contains(&last), "seed {seed}: {durable} ≤ {last}");
+        if told.closed.get() == Some(true) {
+            assert_eq!(last, told.appended.get(), "seed {seed}: closed");
         }
     }
 }
@@ -130,36 +122,30 @@ fn whatever_instant_it_crashes_at_the_durable_is_read_back() {
 fn a_failed_write_or_sync_is_the_end_and_is_never_tried_again() {
     let mut poisoned = 0;
     for seed in 0..250 {
-        let (model, options) = fresh(seed);
-        let n = model.0.borrow_mut().random.u64(0..60);
-        let fault = if seed % 2 == 0 {
-            Faults { write: Some(n), ..Faults::default() }
-        } else {
-            Faults { sync: Some(n), ..Faults::default() }
-        };
-        model.0.borrow_mut().faults = fault;
+        let (process, options) = fresh(seed);
+        let world = process.world().clone();
+        let n = world.draw(|random| random.u64(0..60));
+        world.disk(0, |disk, _| {
+            *(if seed % 2 == 0 { &mut disk.write_fails_in } else { &mut disk.sync_fails_in }) = Some(n);
+        });
         let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
         if options.sync.zero_fill && n < 20 {
             // The fault would strike before the log is open; that is an error of `open`.
             continue;
         }
-        let task = client(model.clone(), options, marks.clone(), told.clone(), 150);
-        model.run(task, Duration::from_secs(60));
-        let world = model.0.borrow();
-        if world.writes <= n && seed % 2 == 0 || world.syncs <= n && seed % 2 == 1 {
+        let task = client(process, options, marks.clone(), told.clone(), 150);
+        Executor::new(&world).run(task, Duration::from_secs(60));
+        if world.disk(0, |disk, _| disk.struck) == 0 {
             continue;
         }
         poisoned += 1;
         let (durable, ended) = (marks.durable(), marks.has_ended());
-        drop(world);
         assert_eq!((told.closed.get(), ended), (Some(false), true), "seed {seed}");
         assert!(durable <= marks.appended());
         // What was called durable before is so, whatever else is there.
-        for _ in 0..4 {
-            match recover(&model.crash()) {
-                Ok(last) => assert!(last >= durable.0, "seed {seed}"),
-                Err(e) => panic!("seed {seed}: {e}"),
-            }
+        match recover(&world) {
+            Ok(last) => assert!(last >= durable.0, "seed {seed}"),
+            Err(e) => panic!("seed {seed}: {e}"),
         }
     }
     assert!(poisoned > 50, "{poisoned}");
@@ -168,24 +154,26 @@ fn a_failed_write_or_sync_is_the_end_and_is_never_tried_again() {
 #[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_space_again() {
     for seed in 0..60 {
-        let (model, options) = fresh(seed);
+        let (process, options) = fresh(seed);
+        let world = process.world().clone();
         let size = options.segment_bytes;
-        model.0.borrow_mut().faults.capacity = Some(2 * size + size / 2);
+        world.disk(0, |disk, _| disk.capacity = Some(2 * size + size / 2));
         let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
         let helper = {
-            let (model, told) = (model.clone(), told.clone());
+            let (world, told) = (world.clone(), told.clone());
             async move {
                 while told.refused.get() < 100 {
-                    model.sleep_for(Duration::from_millis(50)).await;
+                    world.sleep(Duration::from_millis(50)).await;
                 }
-                model.0.borrow_mut().faults.capacity = None;
+                world.disk(0, |disk, _| disk.capacity = None);
             }
         };
-        Disk::spawn(&model, helper);
-        model.run(client(model.clone(), options, marks.clone(), told.clone(), 1500), Duration::from_secs(600));
+        process.spawn(helper);
+        let task = client(process, options, marks.clone(), told.clone(), 1500);
+        Executor::new(&world).run(task, Duration::from_secs(600));
         assert!(told.refused.get() >= 100 && told.poisoned.borrow().is_none(), "seed {seed}");
         assert_eq!(told.closed.get(), Some(true), "seed {seed}");
         assert_eq!(marks.durable().0, told.appended.get(), "seed {seed}");
-        assert_eq!(recover(&model.crash()).unwrap(), told.appended.get(), "seed {seed}");
+        assert_eq!(recover(&world).unwrap(), told.appended.get(), "seed {seed}");
     }
 }

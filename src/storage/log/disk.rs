@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::writer::{Buffer, Placed};
+pub use super::writer::{Buffer, Placed};
 
 /// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
 #[expect(async_fn_in_trait, reason = "everything happens on one core, and no future is sent to another")]

@@ -7,7 +7,7 @@ use super::offline::{OfflineLog, Put, group};
 use super::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
 use crate::encoding::frame::BLOCK;
 use crate::ids::Lsn;
-use crate::storage::{Corruption, OsFiles, StorageError};
+use crate::storage::{Corruption, OsFiles, StorageError, Unproven};
 
 const BIG: usize = 5000;
 
@@ -16,7 +16,12 @@ fn spec(log: &OfflineLog) -> StreamSpec {
     StreamSpec { dir, id: log.id, stream: log.stream, first: Lsn(1), last: None, floor: Lsn(0) }
 }
 
+/// Where a stream ends, without what is unproven of it.
 fn read(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
+    Ok(StreamEnd { unproven: None, ..read_whole(spec)? })
+}
+
+fn read_whole(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
     let outcome = (|| {
         let mut reader = StreamReader::open(spec, spec.first)?;
         let mut next = None;
@@ -41,7 +46,7 @@ fn flip(log: &OfflineLog, segment: Lsn, at: u64) {
 }
 
 fn end(last: u64) -> StreamEnd {
-    StreamEnd { last: Lsn(last), sealed: false, cut: None }
+    StreamEnd { last: Lsn(last), sealed: false, cut: None, unproven: None }
 }
 
 /// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the mark.
@@ -251,6 +256,17 @@ fn a_sealed_stream_ends_at_its_seal() {
     // What the seal proves cannot be lost; the seal itself can, and then says nothing.
     flip(&log, seal.segment, log.frames[log.frames.len() - 2].offset + 50);
     assert!(read(&spec(&log)).is_err());
+}
+
+#[test]
+fn the_last_frames_are_unproven_until_a_later_header_says_that_they_are_on_disk() {
+    let mut log = killed();
+    let last = *log.frames.last().unwrap();
+    let file = log.path(last.segment);
+    let unproven = Unproven { file, offset: last.offset, bytes: last.bytes.next_multiple_of(BLOCK as u64) };
+    assert_eq!(read_whole(&spec(&log)).unwrap().unproven, Some(unproven));
+    log.mark(false);
+    assert_eq!(read_whole(&spec(&log)).unwrap().unproven, None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod ahead;
 pub mod bell;
 mod commit_ring;
 mod direct;
-mod disk;
+pub(in crate::storage) mod disk;
 mod driver;
 mod flock;
 mod latency;
@@ -256,10 +256,6 @@ mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
-mod join;
-#[cfg(test)]
 mod live_tests;
-#[cfg(test)]
-mod model;
 #[cfg(test)]
 mod offline;

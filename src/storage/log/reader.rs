@@ -49,6 +49,20 @@ pub struct StreamEnd {
     pub sealed: bool,
     /// What follows and is no edit: the trace of a crash.
     pub cut: Option<Cut>,
+    /// The last frames, which are there, but which nothing proves to be on disk.
+    pub unproven: Option<Unproven>,
+}
+
+/// Frames that were read, but that may be in a cache only: perhaps the sync after them failed. Syncing once more proves nothing then,
+/// since what could not be written counts as written; they have to be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// The segment file.
+    pub file: PathBuf,
+    /// Where the first of them begins, in bytes.
+    pub offset: u64,
+    /// Length of all of them in bytes, with their padding.
+    pub bytes: u64,
 }
 
 /// The remains of a commit that a crash interrupted. None of it was ever acknowledged as durable.

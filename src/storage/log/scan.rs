@@ -12,17 +12,20 @@
 //! | 5 | a later segment follows that begins elsewhere | damaged: a segment is proof of all edits before it |
 //! | 6 | anything valid, before or after, bears a `durable` of `n` or more, or a snapshot does | damaged |
 //! | 7 | a valid frame that begins with `n` stands further on | damaged: what is bad is a mark, which was durable before that was written |
-//! | 8 | the frame is there in full length: none of its sectors is as empty as it was before it was written | damaged |
+//! | 8 | the frame is there in full length: none of its sectors ends as empty as it was before it was written | damaged |
 //! | 9 | anything else | torn tail: the end is `n - 1` |
 //!
-//! Row 8 rests on this: a device writes a sector of 512 bytes wholly or not at all, and a segment is all zeros before. A torn frame
-//! therefore lacks whole sectors; one that lacks none was written in full, and then changed.
+//! Row 8 rests on this: a device writes sectors of 512 bytes in any order, but the words of a sector one after the other (and mostly
+//! all or none of them), and a segment is all zeros before. Something torn therefore lacks at least the last word of a sector; a frame
+//! whose sectors all end with something, as its padding does, was written in full, and then changed.
 
-use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId};
+use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId, padded};
 use crate::ids::Lsn;
 
-/// The unit that a device writes wholly or not at all, in bytes.
+/// The unit that a device writes in any order, in bytes.
 const SECTOR: usize = 512;
+/// The unit of which a device writes the first of a sector first, in bytes.
+const WORD: usize = 8;
 
 /// How far a stream has been read.
 #[derive(Clone, Debug)]
@@ -62,6 +65,11 @@ impl Scan {
     /// Lsn of the edit that comes next.
     pub(super) fn next(&self) -> Lsn {
         self.next
+    }
+
+    /// Edits up to here are proven to be durable.
+    pub(super) fn witnessed(&self) -> Lsn {
+        self.witnessed
     }
 
     /// Whether the master closed the stream here.
@@ -130,11 +138,10 @@ impl Scan {
 
 /// Row 8: whether the bad frame at the start of `bytes` shows no trace of being torn. Needs [`bad_frame_len`] bytes.
 pub(super) fn is_complete(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.chunks(SECTOR).all(|sector| sector.iter().any(|b| *b != 0))
+    !bytes.is_empty() && bytes.chunks(SECTOR).all(|sector| sector.iter().rev().take(WORD).any(|b| *b != 0))
 }
 
-/// How long the bad frame that begins with `header` is. One sector, if its header is not what was written: a sector is whole, so that
-/// is no torn frame, unless the sector is still empty.
+/// How long the bad frame that begins with `header` is, with its padding. One sector, if its header is not what was written.
 pub(super) fn bad_frame_len(id: DirectoryId, header: &[u8; FRAME_HEADER], room: u64) -> usize {
-    FrameHeader::claimed_len(id, header).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
+    FrameHeader::claimed_len(id, header).map(padded).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
 }

@@ -209,7 +209,10 @@ impl<B: Buffer> Writer<B> {
     pub(super) fn following(&self, bytes: u64) -> SegmentHeader {
         let first = self.full.front().unwrap_or(&self.filling).first;
         debug_assert_eq!(first, self.durable.next(), "a segment begins after what is durable");
-        SegmentHeader { stream: self.stream, first, previous: self.segment.first, bytes }
+        // One without edits is too small for the first of them: it is replaced.
+        let replaced = first == self.segment.first;
+        let previous = if replaced { self.segment.previous } else { self.segment.first };
+        SegmentHeader { stream: self.stream, first, previous, bytes }
     }
 
     /// From now on frames go to `segment`, whose header is on disk and witnesses all edits before it.

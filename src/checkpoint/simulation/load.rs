@@ -1,0 +1,142 @@
+//! Requests at random, and what they must do and answer.
+
+use std::collections::BTreeMap;
+
+use super::oracle::{Content, Effect, Key, Value};
+use crate::encoding::resp::{Args, Span};
+
+/// A request, parsed.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) words: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Request {
+    pub(super) fn new(words: &[&[u8]]) -> Self {
+        let starts = words.iter().scan(0, |end, word| {
+            *end += word.len();
+            Some(Span { start: (*end - word.len()) as u32, len: word.len() as u32 })
+        });
+        Self { words: words.iter().map(|w| w.to_vec()).collect(), spans: starts.collect(), bytes: words.concat() }
+    }
+
+    pub(super) fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.words[1]
+    }
+
+    /// One at random; `number` makes its value one that was never written before.
+    pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
+        let key = format!("key{}", random.u8(0..20)).into_bytes();
+        let hash = format!("hash{}", random.u8(0..6)).into_bytes();
+        let field = format!("field{}", random.u8(0..5)).into_bytes();
+        let long = if random.u8(..) < 6 { random.usize(300..9_000) } else { random.usize(0..60) };
+        let value = [number.to_string().as_bytes(), &vec![b'.'; long]].concat();
+        let counter = format!("counter{}", random.u8(0..4)).into_bytes();
+        let tag = random.u8(0..4);
+        let (a, b) = (format!("a{{{tag}}}").into_bytes(), format!("b{{{tag}}}").into_bytes());
+        match random.u8(0..20) {
+            0..=6 => Self::new(&[b"SET", &key, &value]),
+            7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
+            8 | 9 => Self::new(&[b"INCR", &counter]),
+            10 => Self::new(&[b"DEL", &key]),
+            11..=13 => Self::new(&[b"HSET", &hash, &field, &value]),
+            14 => Self::new(&[b"HDEL", &hash, &field]),
+            15 | 16 => Self::new(&[b"MSET", &a, &value, &b, &value]),
+            17 => Self::new(&[b"GET", &key]),
+            18 => Self::new(&[b"HLEN", &hash]),
+            _ => Self::new(&[b"GET", &counter]),
+        }
+    }
+
+    /// Reads whatever `key` may hold.
+    pub(super) fn read(key: &[u8]) -> Self {
+        if key.starts_with(b"hash") { Self::new(&[b"HGETALL", key]) } else { Self::new(&[b"GET", key]) }
+    }
+
+    /// What it must answer, and do.
+    pub(super) fn expected(&self, content: &Content) -> (Vec<u8>, Effect) {
+        let held = content.get(self.key());
+        let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
+        let hash = || if let Some(Value::Hash(h)) = held { h.clone() } else { BTreeMap::new() };
+        let key = || self.key().to_vec();
+        match &self.words[0][..] {
+            b"SET" => (ok(), vec![(key(), Some(Value::String(self.words[2].clone())))]),
+            b"MSET" => {
+                let pairs = self.words[1..].chunks(2);
+                (ok(), pairs.map(|p| (p[0].clone(), Some(Value::String(p[1].clone())))).collect())
+            }
+            b"APPEND" => {
+                let value = [string(), self.words[2].clone()].concat();
+                (integer(value.len()), vec![(key(), Some(Value::String(value)))])
+            }
+            b"INCR" => {
+                let before: u64 = String::from_utf8(string()).expect("a number").parse().unwrap_or(0);
+                let after = before as usize + 1;
+                (integer(after), vec![(key(), Some(Value::String(after.to_string().into_bytes())))])
+            }
+            b"DEL" => (integer(usize::from(held.is_some())), held.map(|_| (key(), None)).into_iter().collect()),
+            b"HSET" => {
+                let mut fields = hash();
+                let new = fields.insert(self.words[2].clone(), self.words[3].clone()).is_none();
+                (integer(usize::from(new)), vec![(key(), Some(Value::Hash(fields)))])
+            }
+            b"HDEL" => {
+                let mut fields = hash();
+                let was = fields.remove(&self.words[2]).is_some();
+                let left = (!fields.is_empty()).then_some(Value::Hash(fields));
+                (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
+            }
+            b"HLEN" => (integer(hash().len()), Vec::new()),
+            b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
+            other => panic!("the load has no {}", other.escape_ascii()),
+        }
+    }
+}
+
+/// The keys that a content may have.
+pub(super) fn universe() -> Vec<Key> {
+    let numbered = |name: &'static str, count: usize| (0..count).map(move |n| format!("{name}{n}").into_bytes());
+    let tagged = |name: &'static str| (0..4).map(move |n| format!("{name}{{{n}}}").into_bytes());
+    numbered("key", 20)
+        .chain(numbered("hash", 6))
+        .chain(numbered("counter", 4))
+        .chain(tagged("a"))
+        .chain(tagged("b"))
+        .collect()
+}
+
+/// Whether `reply` to [`Request::read`] tells of `held`.
+pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
+    match held {
+        Some(Value::String(s)) => reply == bulk(s),
+        Some(Value::Hash(fields)) => {
+            let mut words = reply.split(|b| *b == b'\n').skip(1).map(|w| w.strip_suffix(b"\r").unwrap_or(w).to_vec());
+            let mut found = BTreeMap::new();
+            while let (Some(_), Some(name), Some(_), Some(value)) =
+                (words.next(), words.next(), words.next(), words.next())
+            {
+                found.insert(name, value);
+            }
+            found == *fields
+        }
+        None => reply == b"$-1\r\n" || reply == b"*0\r\n",
+    }
+}
+
+fn ok() -> Vec<u8> {
+    b"+OK\r\n".to_vec()
+}
+
+fn integer(n: usize) -> Vec<u8> {
+    format!(":{n}\r\n").into_bytes()
+}
+
+fn bulk(value: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
+}

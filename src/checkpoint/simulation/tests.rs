@@ -1,0 +1,110 @@
+//! Seeds by the thousand. `ROLLBOOK_SIMULATION` makes a long run or a replay of it:
+//!
+//! ```text
+//! ROLLBOOK_SIMULATION=hours:8      seeds at random for eight hours (also minutes:, seeds:)
+//! ROLLBOOK_SIMULATION=seed:4711    this one, with its trace
+//! ```
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Failure, Outcome, run};
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 2_000;
+/// So many failures are enough for once.
+const SOME: usize = 5;
+
+/// Runs a seed; why it fails. A panic is a failure, too.
+fn fails(seed: u64) -> Result<Outcome, String> {
+    match catch_unwind(AssertUnwindSafe(|| run(seed, false))) {
+        Ok(Ok((outcome, _))) => Ok(outcome),
+        Ok(Err(Failure { why, .. })) => Err(why),
+        Err(panic) => Err(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panics".to_owned())),
+    }
+}
+
+/// Runs seeds on all CPUs, from `first` on, until `enough` says so of the number of those done and the time, or some have failed; the
+/// sums, and the seeds that failed.
+fn run_many(first: u64, enough: impl Fn(u64, Duration) -> bool + Sync) -> (u64, Outcome, Vec<(u64, String)>) {
+    let next = AtomicU64::new(0);
+    let sum = Mutex::new((Outcome::default(), Vec::new()));
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while sum.lock().unwrap().1.len() < SOME {
+                    let n = next.fetch_add(1, Relaxed);
+                    if enough(n, began.elapsed()) {
+                        break;
+                    }
+                    let seed = first.wrapping_add(n);
+                    let outcome = fails(seed);
+                    let mut sum = sum.lock().unwrap();
+                    match outcome {
+                        Ok(outcome) => sum.0 = sum.0.plus(outcome),
+                        Err(why) => sum.1.push((seed, why)),
+                    }
+                }
+            });
+        }
+    });
+    let (outcome, failed) = sum.into_inner().unwrap();
+    (next.into_inner(), outcome, failed)
+}
+
+impl Outcome {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            starts: self.starts + other.starts,
+            crashes: self.crashes + other.crashes,
+            acknowledged: self.acknowledged + other.acknowledged,
+            installed: self.installed + other.installed,
+            refused: self.refused + other.refused,
+            rotten: self.rotten + other.rotten,
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_wrong_is_served() {
+    let wish = env::var("ROLLBOOK_SIMULATION").unwrap_or_default();
+    let (kind, number) = wish.split_once(':').unwrap_or(("", ""));
+    let number: u64 = number.parse().unwrap_or_default();
+    let began = Instant::now();
+    let (count, outcome, failed) = match kind {
+        "seed" => {
+            let (failed, trace) = match run(number, true) {
+                Ok((_, trace)) => (Vec::new(), trace),
+                Err(Failure { why, trace }) => (vec![(number, why)], trace),
+            };
+            trace.iter().for_each(|line| println!("{line}"));
+            (1, Outcome::default(), failed)
+        }
+        "seeds" => run_many(fastrand::u64(..), |done, _| done >= number),
+        "minutes" => run_many(fastrand::u64(..), |_, time| time >= Duration::from_secs(60 * number)),
+        "hours" => run_many(fastrand::u64(..), |_, time| time >= Duration::from_secs(3600 * number)),
+        _ => run_many(0, |done, _| done >= SEEDS),
+    };
+    println!("{count} seeds in {:.0?}: {outcome:?}", began.elapsed());
+    for (seed, why) in &failed {
+        println!("seed {seed}: {why}; its trace: ROLLBOOK_SIMULATION=seed:{seed}");
+    }
+    assert!(failed.is_empty(), "a promise was broken");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_history() {
+    for seed in [1, 17, 170] {
+        let trace = || run(seed, true).map_or_else(|failure| failure.trace, |(_, trace)| trace);
+        let (first, second) = (trace(), trace());
+        assert!(first.len() > 100);
+        let differing = first.iter().zip(&second).find(|(a, b)| a != b);
+        assert_eq!(differing, None, "seed {seed}");
+        assert_eq!(first.len(), second.len());
+    }
+}
