@@ -16,6 +16,8 @@
 //! | [`checkpoint`] | the checkpoint node, and the master's side of it |
 //! | [`mod@bench`] | the load generator |
 //! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
+//!
+//! Beside them: `planted`, the bugs that the simulator (`checkpoint::simulation`) must find; nothing outside of this crate's own tests.
 
 pub mod bench;
 pub mod checkpoint;
@@ -25,6 +27,7 @@ pub mod encoding;
 pub mod ids;
 pub mod net;
 pub mod partition;
+mod planted;
 pub mod runtime;
 pub mod storage;
 pub mod store;

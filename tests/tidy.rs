@@ -49,7 +49,17 @@ const CONFINED: [(&str, &[&str]); 9] = [
     // The pure layers do not wait, and do no I/O.
     (
         "await",
-        &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/bench/", "src/cli/", "tests/", "benches/"],
+        &[
+            "src/storage/",
+            "src/partition/",
+            "src/runtime/",
+            "src/net/",
+            "src/checkpoint/simulation/",
+            "src/bench/",
+            "src/cli/",
+            "tests/",
+            "benches/",
+        ],
     ),
     (
         "std::fs",

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::replica::{Place, Replica};
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
+use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
 use crate::storage::{Corruption, DataDir, Files, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
 use crate::store::Store;
@@ -135,7 +136,9 @@ impl<F: Files> Recovery<'_, F> {
         for installed in [generations.newest, generations.older].into_iter().flatten() {
             match self.load(partition, &installed) {
                 Ok(()) => {
-                    self.replica.set_position(partition, installed.position);
+                    let Position { epoch, lsn } = installed.position;
+                    let lsn = if is_planted(Bug::SnapshotAhead) { lsn.next() } else { lsn };
+                    self.replica.set_position(partition, Position::new(epoch, lsn));
                     return Ok(());
                 }
                 Err(error @ StorageError::Corrupt(_)) => {

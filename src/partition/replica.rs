@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::encoding::edit::{Edit, EditError};
 use crate::encoding::frame::Frame;
 use crate::ids::{PartitionId, Partitions, Position, Slot};
+use crate::planted::{Bug, is_planted};
 use crate::store::{ApplyError, Store};
 
 /// A contiguous range of partitions with their positions.
@@ -119,7 +120,10 @@ impl Replica {
             let position = Position::new(frame.header.stream.epoch, lsn);
             let edit = Edit::decode(bytes)?;
             let partition = self.partition_of(&edit)?;
-            let Some(index) = self.index(partition).filter(|i| self.places[*i].position < position) else { continue };
+            let is_new = |place: Position| {
+                if is_planted(Bug::EpochIgnored) { place.lsn < position.lsn } else { place < position }
+            };
+            let Some(index) = self.index(partition).filter(|i| is_new(self.places[*i].position)) else { continue };
             self.places[index].position = position;
             if let Edit::Barrier { checkpoint, digests, .. } = edit {
                 let differing = self.differing(partition, &digests);

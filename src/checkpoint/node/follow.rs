@@ -12,6 +12,7 @@ use crate::checkpoint::protocol::{Message, Received, Role};
 use crate::encoding::frame::{DirectoryId, Frame, StreamId};
 use crate::ids::{Lsn, PartitionId, Position};
 use crate::partition::replica::{Reached, ReplayError};
+use crate::planted::{Bug, is_planted};
 
 /// Why a stream is not followed any further.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +161,8 @@ fn apply(
     let applied = part.replica.apply(frame, |replica, reached| {
         let Reached { partition, position, checkpoint, ref differing } = reached;
         // Only now is the state that of the barrier: the next edit changes it.
-        if checkpoint && leg.last.is_none() && position.lsn >= leg.wanted_from && differing.is_empty() {
+        let wanted = checkpoint && leg.last.is_none() && position.lsn >= leg.wanted_from && differing.is_empty();
+        if wanted && !is_planted(Bug::CapturedLate) {
             outbox.capture(Capture::of(replica, partition, position));
         }
         barriers.push(reached);
@@ -177,6 +179,9 @@ fn apply(
     let mut differs = None;
     for reached in barriers {
         let (partition, position) = (reached.partition, reached.position);
+        if is_planted(Bug::CapturedLate) && reached.checkpoint && leg.last.is_none() {
+            outbox.capture(Capture::of(&part.replica, partition, position));
+        }
         if compared(reached, part, answers) {
             differs = Some(FollowError::Differs { partition, position });
         }

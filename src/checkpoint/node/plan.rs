@@ -14,6 +14,7 @@
 
 use crate::checkpoint::protocol::Welcome;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Partitions, Placement, Position};
+use crate::planted::{Bug, is_planted};
 
 /// A welcome that makes sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ impl Terms {
                     });
                 // What is before the stream's first edit is in every partition's state: that is what the floor says.
                 let from = next.min().unwrap_or_default().max(stream.first);
+                let from = if is_planted(Bug::FollowedLate) { from.next() } else { from };
                 let (last, wanted_from) = ((!present).then_some(stream.last), stream.wanted_from);
                 let wanted = present || from <= stream.last;
                 wanted.then_some(Leg { epoch: *epoch, placement, core, from, last, wanted_from })

@@ -44,6 +44,8 @@ pub(super) struct Master {
     pub(super) shared: Arc<Shared<Process>>,
     pub(super) cores: Vec<Rc<RefCell<Shard<Process>>>>,
     placement: Placement,
+    /// Snapshots that proved bad when it started.
+    pub(super) bad_snapshots: usize,
 }
 
 /// Starts a master on `process`: recovers, begins an epoch, serves clients and nodes.
@@ -83,6 +85,7 @@ pub(super) async fn start(
         on_mirrored: Arc::new(|_| {}),
         child: None,
     };
+    let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
     let mut cores = Vec::new();
     for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
         let options = log_options(&dir, StreamId::new(epoch, core), settings);
@@ -98,7 +101,7 @@ pub(super) async fn start(
     let policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
     let shared = Arc::new(Shared::new(options, policy, Clock::Set(&NOW)));
     upload::clear_stale(&shared);
-    let master = Master { process: process.clone(), shared, cores, placement };
+    let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
     master.spawn_policy(asked, report);
     master.spawn_accept(network);
     Ok(master)

@@ -42,7 +42,7 @@ pub(super) struct Oracle {
     base: Content,
     /// Now.
     pub(super) content: Content,
-    epoch: Option<Epoch>,
+    pub(super) epoch: Option<Epoch>,
     streams: Vec<Stream>,
     /// The life before the present one ended in good order.
     pub(super) closed: bool,

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Failure, Outcome, run};
+use crate::planted::{Bug, plant};
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 2_500;
 /// So many failures are enough for once.
 const SOME: usize = 5;
 
@@ -107,4 +108,51 @@ fn the_same_seed_makes_the_same_history() {
         assert_eq!(differing, None, "seed {seed}");
         assert_eq!(first.len(), second.len());
     }
+}
+
+/// Planted bugs, and within how many seeds each must be found. There is some room, since any
+/// change to what is simulated changes what a seed does.
+const PLANTED: [(Bug, u64); 21] = [
+    (Bug::AcknowledgedBeforeSync, 20),
+    (Bug::FailedSyncAccepted, 40),
+    (Bug::SegmentNameUnsynced, 10),
+    (Bug::SegmentNamedEarly, 20),
+    (Bug::FirstSegmentUnsynced, 100),
+    (Bug::TailTrusted, 20),
+    (Bug::CacheTrusted, 800),
+    (Bug::TornTailRefused, 5),
+    (Bug::ChecksumIgnored, 200),
+    (Bug::EpochIgnored, 5),
+    (Bug::SnapshotAhead, 20),
+    (Bug::ManifestUnsynced, 100),
+    (Bug::DroppedBeforeRecorded, 800),
+    (Bug::CoveredByOne, 20),
+    (Bug::SnapshotUnsynced, 10),
+    (Bug::SnapshotNameUnsynced, 10),
+    (Bug::RecordedBeforeMoved, 10),
+    (Bug::GroupSplit, 300),
+    (Bug::ReadNotGated, 10),
+    (Bug::FollowedLate, 5),
+    (Bug::CapturedLate, 20),
+];
+
+#[test]
+fn every_planted_bug_is_found_within_so_many_seeds() {
+    let next = AtomicU64::new(0);
+    let missed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((bug, limit)) = PLANTED.get(next.fetch_add(1, Relaxed) as usize) {
+                    plant(Some(*bug));
+                    let found = (0..*limit).find_map(|seed| Some((seed + 1, fails(seed).err()?)));
+                    match found {
+                        Some((seeds, why)) => println!("| {bug:?} | {seeds} | {} |", why.lines().next().unwrap_or("")),
+                        None => missed.lock().unwrap().push(*bug),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(missed.into_inner().unwrap(), [], "not found");
 }

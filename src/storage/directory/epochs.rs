@@ -3,6 +3,7 @@
 use super::DataDir;
 use crate::encoding::frame::{BLOCK, StreamId};
 use crate::ids::{CoreId, Epoch, Lsn};
+use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};
 use crate::storage::log::reader::{StreamEnd, Unproven};
@@ -17,7 +18,8 @@ impl<F: Files> DataDir<F> {
     /// # Errors
     /// If the disk fails, or `epoch` is not open.
     pub fn end_epoch(&self, epoch: Epoch, ends: &[StreamEnd]) -> Result<(), StorageError> {
-        for unproven in ends.iter().filter_map(|end| end.unproven.as_ref()) {
+        let unproven = ends.iter().filter_map(|end| end.unproven.as_ref());
+        for unproven in unproven.filter(|_| !is_planted(Bug::CacheTrusted) && !is_planted(Bug::TailTrusted)) {
             self.write_again(unproven)?;
         }
         for core in 0..self.manifest().placement(epoch).map_or(0, |p| p.cores()) {
@@ -27,7 +29,7 @@ impl<F: Files> DataDir<F> {
                 if name == path::NEXT {
                     // It was made for a segment that was never needed, and holds nothing.
                     self.files.remove(&file).context(&file, "cannot remove")?;
-                } else {
+                } else if !is_planted(Bug::TailTrusted) {
                     self.files.open(&file, Access::Read).and_then(|f| f.sync()).context(&file, "cannot sync")?;
                 }
             }
@@ -95,7 +97,7 @@ impl<F: Files> DataDir<F> {
         header.write(self.id, &mut block);
         file.write_at(0, &block).context(&path, "cannot write")?;
         file.sync().context(&path, "cannot sync")?;
-        sync_dir(&self.files, &dir)
+        if is_planted(Bug::FirstSegmentUnsynced) { Ok(()) } else { sync_dir(&self.files, &dir) }
     }
 
     /// Moves the logs of an epoch that the manifest does not know out of the way, if nothing was ever written to them.

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::DataDir;
 use crate::ids::PartitionId;
+use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, Files, PlainFile, make_dir, remove, sync_dir};
 use crate::storage::manifest::Installed;
@@ -34,13 +35,23 @@ impl<F: Files> DataDir<F> {
         if newest.is_some_and(|newest| newest.position >= installed.position) {
             return remove(&self.files, incoming);
         }
-        self.files.open(incoming, Access::Read).and_then(|f| f.sync()).context(incoming, "cannot sync")?;
+        if !is_planted(Bug::SnapshotUnsynced) {
+            self.files.open(incoming, Access::Read).and_then(|f| f.sync()).context(incoming, "cannot sync")?;
+        }
         failpoint::reach("install.synced");
         let dir = path::partition(&self.path, partition);
         make_dir(&self.files, &dir)?;
+        if is_planted(Bug::RecordedBeforeMoved) {
+            self.change(|manifest| Ok(manifest.install(partition, installed)))?;
+        }
         self.files.rename(incoming, &place).context(incoming, "cannot install")?;
-        sync_dir(&self.files, &dir)?;
-        incoming.parent().map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
+        if !is_planted(Bug::SnapshotNameUnsynced) {
+            sync_dir(&self.files, &dir)?;
+        }
+        incoming
+            .parent()
+            .filter(|_| !is_planted(Bug::SnapshotNameUnsynced))
+            .map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
         failpoint::reach("install.moved");
         let third = self.change(|manifest| Ok(manifest.install(partition, installed)))?;
         failpoint::reach("install.recorded");

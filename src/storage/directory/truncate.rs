@@ -3,6 +3,7 @@
 use super::DataDir;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn};
+use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, Files, PlainFile, list};
 use crate::storage::manifest::{EpochRecord, Manifest, StreamRecord};
@@ -16,6 +17,11 @@ impl<F: Files> DataDir<F> {
     /// If the disk fails.
     pub fn drop_log(&self, firsts: &[(StreamId, Lsn)]) -> Result<u64, StorageError> {
         let before = self.manifest();
+        if is_planted(Bug::DroppedBeforeRecorded) {
+            let mut after = Manifest::clone(&before);
+            firsts.iter().for_each(|(stream, first)| _ = after.drop_log(*stream, *first));
+            self.remove_dropped_segments(&after)?;
+        }
         self.change(|manifest| {
             for (stream, first) in firsts {
                 manifest.drop_log(*stream, *first);

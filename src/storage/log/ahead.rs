@@ -15,8 +15,8 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, read_direct};
 use crate::storage::{Corruption, StorageError};
 
-/// How much is read at once.
-const PIECE: usize = 1 << 20;
+/// How much is read at once. In tests it is little, so that there are several pieces.
+const PIECE: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
 
 /// An open segment whose header is good.
 pub(super) struct Segment<P> {

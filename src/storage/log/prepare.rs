@@ -16,6 +16,7 @@ use super::driver::Driver;
 use super::segment::MIN_BYTES;
 use super::writer::Buffer;
 use crate::encoding::frame::BLOCK;
+use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
 
@@ -153,13 +154,21 @@ impl<D: Disk> Driver<D> {
         self.set_out_of_space(None);
         let header = self.writer.borrow().following(bytes);
         let segment = path::segment(&self.options.dir, self.options.stream, header.first);
+        let dir = path::stream(&self.options.dir, self.options.stream);
         let mut block = D::Buffer::new(BLOCK);
         header.write(self.options.id, block.bytes().first_chunk_mut().expect("it has the length of a block"));
+        if is_planted(Bug::SegmentNamedEarly) {
+            self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
+            self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
+        }
         self.disk.write(&file, block, 0).await.context(&prepared, "cannot write")?;
         self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
-        self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
-        let dir = path::stream(&self.options.dir, self.options.stream);
-        self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
+        if !is_planted(Bug::SegmentNamedEarly) {
+            self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
+        }
+        if !is_planted(Bug::SegmentNameUnsynced) {
+            self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
+        }
         self.writer.borrow_mut().roll(header);
         self.use_file(Some(file)).await;
         self.stats.borrow_mut().segments += 1;

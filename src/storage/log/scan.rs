@@ -21,6 +21,7 @@
 
 use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId, padded};
 use crate::ids::Lsn;
+use crate::planted::{Bug, is_planted};
 
 /// The unit that a device writes in any order, in bytes.
 const SECTOR: usize = 512;
@@ -128,6 +129,9 @@ impl Scan {
         if self.witnessed >= n {
             let witnessed = self.witnessed;
             return Some(format!("edit {n} is missing, though edits up to {witnessed} are known to have been on disk"));
+        }
+        if is_planted(Bug::TornTailRefused) {
+            return Some("a bug was planted".to_owned());
         }
         if self.goes_on {
             return Some(format!("what stands before edit {n} is not what was written"));

@@ -16,8 +16,8 @@ use crate::ids::Lsn;
 use crate::storage::files::{AlignedBuf, read_direct};
 use crate::storage::{Corruption, Files, OsFiles, StorageError, path};
 
-/// The most that is read at once, unless a frame is larger.
-const PIECE: usize = 1 << 20;
+/// The most that is read at once, unless a frame is larger. In tests it is little, so that there are several pieces.
+const PIECE: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
 
 /// Why a stream cannot be followed any further.
 #[derive(Debug, thiserror::Error)]

@@ -39,7 +39,7 @@ impl Process {
     /// Changes the disk, unless the process dies before.
     pub(super) fn change<T>(
         &self,
-        what: impl FnOnce() -> String,
+        what: impl Fn() -> String,
         change: impl FnOnce(&mut Disk) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut state = self.world.lock();

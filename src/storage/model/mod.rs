@@ -57,6 +57,8 @@ struct Life {
     steps_left: Option<u64>,
     /// With it goes the power.
     with_power: bool,
+    /// It likes to die where things come and go.
+    fragile: bool,
 }
 
 /// A process on a machine. Its clones are the same process.
@@ -89,7 +91,7 @@ impl World {
     /// A new process on `machine`.
     pub(crate) fn process(&self, machine: usize) -> Process {
         let mut state = self.lock();
-        state.processes.push(Life { machine, alive: true, steps_left: None, with_power: false });
+        state.processes.push(Life { machine, alive: true, steps_left: None, with_power: false, fragile: false });
         Process { world: self.clone(), id: state.processes.len() - 1, machine }
     }
 
@@ -184,10 +186,16 @@ impl State {
     }
 
     /// Counts a change to the disk; false if the process is dead, or dies before it.
-    fn step(&mut self, process: usize, what: impl FnOnce() -> String) -> bool {
+    fn step(&mut self, process: usize, what: impl Fn() -> String) -> bool {
         let life = &mut self.processes[process];
         if !life.alive {
             return false;
+        }
+        if life.fragile && life.steps_left.is_none() {
+            let text = what();
+            if (text.contains("manifest") || text.starts_with("remove")) && self.random.u8(0..25) == 0 {
+                (life.steps_left, life.with_power) = (Some(self.random.u64(0..10)), self.random.bool());
+            }
         }
         if let Some(left) = &mut life.steps_left {
             if *left == 0 {
@@ -239,6 +247,11 @@ impl Process {
     /// It does not die before its time after all.
     pub(crate) fn live_on(&self) {
         self.world.lock().processes[self.id].steps_left = None;
+    }
+
+    /// From now on it likes to die around changes of the manifest and removals of files.
+    pub(crate) fn become_fragile(&self) {
+        self.world.lock().processes[self.id].fragile = true;
     }
 
     /// Puts a file there that is safe.

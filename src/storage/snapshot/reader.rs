@@ -10,8 +10,8 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, PlainFile, Sequential};
 use crate::storage::{Corruption, Files, Installed, OsFiles, StorageError};
 
-/// How much is read at once, in bytes.
-const READ: usize = 1 << 20;
+/// How much is read at once, in bytes. In tests it is little, so that there are several pieces.
+const READ: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
 /// A section with its checksum verified.
 #[derive(Clone, Copy, Debug)]

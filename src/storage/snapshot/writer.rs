@@ -10,6 +10,9 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, PlainFile, Sequential};
 use crate::storage::{Files, Installed, OsFiles, StorageError};
 
+/// How much is written at once, in bytes. In tests it is little, so that there are several pieces.
+const WRITE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
+
 /// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no snapshot.
 #[derive(Debug)]
 pub struct SnapshotWriter<F: Files = OsFiles> {
@@ -43,7 +46,7 @@ impl<F: Files> SnapshotWriter<F> {
     /// If the disk fails or is full.
     pub fn create_in(files: &F, path: &Path, subject: Subject, position: Position) -> Result<Self, StorageError> {
         let file = files.open(path, Access::Truncate).context(path, "cannot create")?;
-        let mut file = BufWriter::with_capacity(256 << 10, Sequential::new(file));
+        let mut file = BufWriter::with_capacity(WRITE, Sequential::new(file));
         file.write_all(&[0; HEADER]).context(path, "cannot write")?;
         Ok(Self {
             path: path.to_owned(),
