@@ -41,6 +41,8 @@ pub struct Journal {
     pub refusals: BTreeSet<String>,
     /// Numbers of the writes that the last crash left.
     pub survived: HashSet<u64>,
+    /// So many first writes were confirmed by WAITAOF or WAIT: none of them may be lost, whatever the server's durability is.
+    pub confirmed: usize,
 }
 
 impl Journal {
@@ -55,6 +57,7 @@ impl Journal {
             writes: Vec::new(),
             refusals: BTreeSet::new(),
             survived: HashSet::new(),
+            confirmed: 0,
         }
     }
 
@@ -84,10 +87,16 @@ impl Journal {
                 self.plan(&mut batch, rng);
             }
             conn.send(&batch)?;
-            let rest = rng.usize(0..load.pipeline);
+            let confirm = load.confirm.filter(|_| rng.u8(0..4) == 0);
+            let rest = if confirm.is_some() { 0 } else { rng.usize(0..load.pipeline) };
             while self.writes.len() - replies > rest {
                 self.note(replies, conn.read()?);
                 replies += 1;
+            }
+            if let Some(confirm) = confirm
+                && confirm.ask(conn)?
+            {
+                self.confirmed = self.writes.len();
             }
             if !load.pause.is_zero() {
                 thread::sleep(load.pause.mul_f64(rng.f64()));
@@ -216,5 +225,6 @@ impl Journal {
             write.refused = held[write.key] != at as u64 + 1;
             write.acknowledged = Some(now);
         }
+        self.confirmed = self.writes.len();
     }
 }

@@ -29,6 +29,8 @@ pub struct Lost {
     pub acknowledged: usize,
     /// How many of them are lost.
     pub count: usize,
+    /// How many were confirmed by WAITAOF or WAIT, and held, as all such must be.
+    pub confirmed: usize,
     /// When the first of them was acknowledged.
     pub first: Option<Instant>,
 }
@@ -47,8 +49,8 @@ impl Ledger {
         texts
     }
 
-    /// Reads every key and panics unless what is held is a first part of every stream; says what acknowledged writes are lost. From
-    /// then on exactly what was held is expected.
+    /// Reads every key and panics unless what is held is a first part of every stream that has all that WAITAOF or WAIT confirmed;
+    /// says what acknowledged writes are lost. From then on exactly what was held is expected.
     pub fn settle(&mut self, server: &Server) -> Lost {
         let placement = Placement::new(Partitions::new(256).expect("a power of two"), self.cores).expect("cores");
         let mut lost = Lost::default();
@@ -58,6 +60,7 @@ impl Ledger {
             let stream = self.settle_stream(&held, |journal| journal.keys_on(core, placement));
             lost.acknowledged += stream.acknowledged;
             lost.count += stream.count;
+            lost.confirmed += stream.confirmed;
             lost.first = [lost.first, stream.first].into_iter().flatten().min();
         }
         self.journals.iter_mut().zip(&held).for_each(|(journal, held)| journal.keep(held));
@@ -76,7 +79,12 @@ impl Ledger {
             let acknowledged = |writes: &[usize]| -> Vec<Instant> {
                 writes.iter().filter_map(|write| journal.writes[*write].acknowledged).collect()
             };
+            if let Some(first) = own.get(most) {
+                let name = &journal.name;
+                assert!(*first >= journal.confirmed, "{name}: write {} was confirmed and is lost", first + 1);
+            }
             let gone = acknowledged(&own[most..]);
+            lost.confirmed += own[..most].iter().filter(|write| **write < journal.confirmed).count();
             lost.acknowledged += acknowledged(&own).len();
             lost.count += gone.len();
             lost.first = [lost.first, gone.into_iter().min()].into_iter().flatten().min();

@@ -1,5 +1,6 @@
 //! Clients that write until they are told to stop or the server dies.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,27 @@ use fastrand::Rng;
 
 use super::journal::Journal;
 use super::ledger::Ledger;
+use super::resp::Conn;
 use super::server::Server;
+
+/// What a client asks to be told about its writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// That they are on disk, by WAITAOF.
+    Disk,
+    /// That the checkpoint node has them too, by WAIT.
+    Node,
+}
+
+impl Confirm {
+    /// Asks, and says whether all writes of the connection are confirmed. A node that is away is not waited for in vain.
+    pub(super) fn ask(self, conn: &mut Conn) -> io::Result<bool> {
+        match self {
+            Self::Disk => Ok(conn.try_command(&["WAITAOF", "1", "0", "10000"])?.items()[0].int() == 1),
+            Self::Node => Ok(conn.try_command(&["WAIT", "1", "200"])?.int() == 1),
+        }
+    }
+}
 
 /// What the clients do.
 #[derive(Clone, Debug)]
@@ -30,6 +51,8 @@ pub struct Load {
     pub writes: usize,
     /// Number of cores of the server.
     pub cores: u16,
+    /// What is asked for after some of the batches.
+    pub confirm: Option<Confirm>,
 }
 
 impl Load {
@@ -44,6 +67,7 @@ impl Load {
             pause: Duration::ZERO,
             writes: 100_000,
             cores: 2,
+            confirm: None,
         }
     }
 

@@ -26,7 +26,7 @@ pub use dump::Dump;
 pub use home::{Home, Peer};
 pub use inspect::{Verdict, verify};
 pub use ledger::{Ledger, Lost, Seen};
-pub use load::{Load, Running};
+pub use load::{Confirm, Load, Running};
 pub use process::{Process, eventually, signal_pid as signal};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
