@@ -3,11 +3,9 @@
 mod harness;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use harness::{Conn, Home, Value, eventually};
+use harness::{Conn, Disk, Home, Value, eventually};
 
 /// As sysexits has it: an error of input or output.
 const IO_ERROR: i32 = 74;
@@ -16,34 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DISK_BYTES: u64 = 32 << 20;
 /// Room that is given back when the disk is full, twice.
 const BALLAST_BYTES: usize = 6 << 20;
-
-/// A small file system of its own; gone when this is dropped.
-struct Disk {
-    mount: PathBuf,
-}
-
-impl Disk {
-    /// `None` where mounting is not allowed: that takes root.
-    fn make(directory: &Path) -> Option<Self> {
-        let (image, mount) = (directory.join("disk.img"), directory.join("disk"));
-        fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES)).expect("create an image");
-        fs::create_dir(&mount).expect("create a mount point");
-        let run =
-            |program: &str, args: &[&Path]| Command::new(program).args(args).output().is_ok_and(|o| o.status.success());
-        if !run("mkfs.ext4", &[Path::new("-q"), &image]) || !run("mount", &[Path::new("-oloop"), &image, &mount]) {
-            eprintln!("skipped: no file system can be mounted here");
-            return None;
-        }
-        Some(Self { mount })
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // What cannot be unmounted is left to the tester, who sees it in the list of mounts.
-        let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
-    }
-}
 
 /// Writes until a write is refused; returns how many were acknowledged, and the refusal.
 fn write_until_refused(conn: &mut Conn, from: usize) -> (usize, String) {
@@ -58,14 +28,14 @@ fn write_until_refused(conn: &mut Conn, from: usize) -> (usize, String) {
 
 fn fill_and_free(durability: &str) {
     let home = Home::new();
-    let Some(disk) = Disk::make(home.path()) else { return };
-    let data = disk.mount.join("data");
+    let Some(disk) = Disk::make(home.path(), DISK_BYTES) else { return };
+    let data = disk.path().join("data");
     let home = home
         .set("data.dir", &data.display().to_string())
         .set("server.cores", "1")
         .set("log.durability", durability)
         .set("log.segment_bytes", "1048576");
-    let ballasts = ["first", "second"].map(|name| disk.mount.join(name));
+    let ballasts = ["first", "second"].map(|name| disk.path().join(name));
     ballasts.iter().for_each(|ballast| fs::write(ballast, vec![1; BALLAST_BYTES]).expect("write ballast"));
     let mut server = home.start();
     let mut conn = server.connect();

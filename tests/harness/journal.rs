@@ -13,6 +13,9 @@ use rollbook::ids::{CoreId, Placement};
 use super::load::Load;
 use super::resp::{Conn, Value, encode};
 
+/// How the refusals of a log that has failed begin.
+pub const LOG_FAILED: &str = "MISCONF the log cannot be written";
+
 /// A write. Its number is its place in the journal, counted from 1.
 pub struct Write {
     /// The key's number.
@@ -43,6 +46,8 @@ pub struct Journal {
     pub survived: HashSet<u64>,
     /// So many first writes were confirmed by WAITAOF or WAIT: none of them may be lost, whatever the server's durability is.
     pub confirmed: usize,
+    /// Whether its connection ended by a reply that did not come.
+    pub starved: bool,
 }
 
 impl Journal {
@@ -58,6 +63,7 @@ impl Journal {
             refusals: BTreeSet::new(),
             survived: HashSet::new(),
             confirmed: 0,
+            starved: false,
         }
     }
 
@@ -84,7 +90,7 @@ impl Journal {
             batch.clear();
             let room = load.pipeline - (self.writes.len() - replies);
             for _ in 0..rng.usize(1..=room) {
-                self.plan(&mut batch, rng);
+                self.plan(load, &mut batch, rng);
             }
             conn.send(&batch)?;
             let confirm = load.confirm.filter(|_| rng.u8(0..4) == 0);
@@ -109,10 +115,10 @@ impl Journal {
         Ok(())
     }
 
-    fn plan(&mut self, batch: &mut Vec<u8>, rng: &mut Rng) {
+    fn plan(&mut self, load: &Load, batch: &mut Vec<u8>, rng: &mut Rng) {
         let key = rng.usize(0..self.keys);
         let name = self.key_name(key);
-        let deletes = rng.u8(0..8) == 0;
+        let deletes = load.deletes && rng.u8(0..8) == 0;
         let number = self.writes.len() as u64 + 1;
         if deletes {
             encode(batch, &["DEL", &name]);
@@ -127,9 +133,12 @@ impl Journal {
     fn note(&mut self, write: usize, reply: Value) {
         let write = &mut self.writes[write];
         if let Value::Error(text) = reply {
-            write.refused = true;
+            // What was under way when the log failed may be on disk or not: nobody knows before the next start.
+            write.refused = !text.starts_with(LOG_FAILED);
             self.refusals.insert(text);
         } else {
+            // Nothing was there to be deleted: no edit was made, and none can be held.
+            write.refused = write.deletes && reply == Value::Int(0);
             write.acknowledged = Some(Instant::now());
         }
     }

@@ -49,6 +49,12 @@ impl Ledger {
         texts
     }
 
+    /// Panics if a client got neither a reply nor an end of its connection.
+    pub fn assert_nobody_starved(&self) {
+        let starved: Vec<_> = self.journals.iter().filter(|journal| journal.starved).map(|j| j.name.as_str()).collect();
+        assert!(starved.is_empty(), "neither a reply nor an end: {starved:?}");
+    }
+
     /// Reads every key and panics unless what is held is a first part of every stream that has all that WAITAOF or WAIT confirmed;
     /// says what acknowledged writes are lost. From then on exactly what was held is expected.
     pub fn settle(&mut self, server: &Server) -> Lost {
@@ -79,12 +85,13 @@ impl Ledger {
             let acknowledged = |writes: &[usize]| -> Vec<Instant> {
                 writes.iter().filter_map(|write| journal.writes[*write].acknowledged).collect()
             };
-            if let Some(first) = own.get(most) {
-                let name = &journal.name;
-                assert!(*first >= journal.confirmed, "{name}: write {} was confirmed and is lost", first + 1);
+            let confirmed =
+                |write: &&usize| **write < journal.confirmed && journal.writes[**write].acknowledged.is_some();
+            if let Some(first) = own[most..].iter().find(confirmed) {
+                panic!("{}: write {} was confirmed and is lost", journal.name, first + 1);
             }
             let gone = acknowledged(&own[most..]);
-            lost.confirmed += own[..most].iter().filter(|write| **write < journal.confirmed).count();
+            lost.confirmed += own[..most].iter().filter(confirmed).count();
             lost.acknowledged += acknowledged(&own).len();
             lost.count += gone.len();
             lost.first = [lost.first, gone.into_iter().min()].into_iter().flatten().min();

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::journal::Journal;
 use super::ledger::Ledger;
-use super::resp::Conn;
+use super::resp::{Conn, Value};
 use super::server::Server;
 
 /// What a client asks to be told about its writes.
@@ -25,10 +25,14 @@ pub enum Confirm {
 impl Confirm {
     /// Asks, and says whether all writes of the connection are confirmed. A node that is away is not waited for in vain.
     pub(super) fn ask(self, conn: &mut Conn) -> io::Result<bool> {
-        match self {
-            Self::Disk => Ok(conn.try_command(&["WAITAOF", "1", "0", "10000"])?.items()[0].int() == 1),
-            Self::Node => Ok(conn.try_command(&["WAIT", "1", "200"])?.int() == 1),
-        }
+        Ok(match self {
+            Self::Disk => match conn.try_command(&["WAITAOF", "1", "0", "10000"])? {
+                // The log has failed.
+                Value::Error(_) => false,
+                reply => reply.items()[0].int() == 1,
+            },
+            Self::Node => conn.try_command(&["WAIT", "1", "200"])? == Value::Int(1),
+        })
     }
 }
 
@@ -53,6 +57,9 @@ pub struct Load {
     pub cores: u16,
     /// What is asked for after some of the batches.
     pub confirm: Option<Confirm>,
+    /// Whether keys are deleted, too. Where a server refuses some kinds of writes and takes others, what a client was not told of is no
+    /// first part of what it sent.
+    pub deletes: bool,
 }
 
 impl Load {
@@ -68,6 +75,7 @@ impl Load {
             writes: 100_000,
             cores: 2,
             confirm: None,
+            deletes: true,
         }
     }
 
@@ -82,7 +90,8 @@ impl Load {
                 let (load, stop, mut rng) = (self.clone(), Arc::clone(&stop), rng.fork());
                 thread::spawn(move || {
                     // The error is the server's death: what was not acknowledged by then stays so.
-                    let _ = journal.run(&load, &mut conn, &stop, &mut rng);
+                    let ended = journal.run(&load, &mut conn, &stop, &mut rng);
+                    journal.starved = ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
                     journal
                 })
             })
