@@ -28,10 +28,13 @@ struct Patient {
 }
 
 /// Runs a load until the disk fails, looks at what the server does then, and at what the next one holds.
-fn fail_under_load(home: Home, durability: &str, make: impl FnOnce(&Home) -> Option<Patient>) -> bool {
+fn fail_under_load(mut home: Home, durability: &str, make: impl FnOnce(&Home) -> Option<Patient>) -> bool {
     let Some(Patient { mut disk, break_it, mend_it }) = make(&home) else { return false };
     let data = disk.path().join("data").display().to_string();
-    let home = home.set("data.dir", &data).set("log.durability", durability).set("log.segment_bytes", "1048576");
+    // Changed, not made anew: it must outlive the disk, which is mounted in it.
+    home.change("data.dir", &data);
+    home.change("log.durability", durability);
+    home.change("log.segment_bytes", "1048576");
     let mut rng = rng();
     let mut server = home.start();
     let mut conn = server.connect();
