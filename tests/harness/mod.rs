@@ -4,6 +4,7 @@
 //! * [`Conn`] is a connection that sees every byte; the `redis` crate is used where a library's view is wanted.
 //! * [`Load`] writes until it is told to stop or the server dies; the [`Ledger`] it leaves says what must be held afterwards.
 //! * [`Dump`] is everything that a client can see.
+//! * [`Proxy`] is a network that can be bad.
 //! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers on demand.
 //!
 //! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests that kill,
@@ -21,6 +22,7 @@ mod ledger;
 mod load;
 mod ports;
 mod process;
+mod proxy;
 mod resp;
 mod server;
 mod storage_daemon;
@@ -35,6 +37,7 @@ pub use journal::LOG_FAILED;
 pub use ledger::{Ledger, Lost, Seen};
 pub use load::{Confirm, Load, Running};
 pub use process::{Process, eventually, signal_pid as signal};
+pub use proxy::{Proxy, Weather};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
 pub use storage_daemon::{Fault, StorageDaemon};
