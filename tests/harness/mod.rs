@@ -11,6 +11,7 @@
 //! `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a wrong server.
 #![expect(dead_code, unused_imports, reason = "every test file takes the part that it needs")]
 
+mod cgroup;
 mod chance;
 mod disk;
 mod disk_shutdown;
@@ -28,6 +29,7 @@ mod server;
 mod storage_daemon;
 mod write_log;
 
+pub use cgroup::Cgroup;
 pub use chance::{rng, rounds};
 pub use disk::{Disk, make_image, or_skip, run};
 pub use dump::Dump;
