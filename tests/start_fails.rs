@@ -5,7 +5,9 @@ mod harness;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use harness::{
     Cgroup, Conn, Disk, Dump, Fault, Home, Load, StorageDaemon, make_image, or_skip, rng, rounds, run, verify,
@@ -86,6 +88,21 @@ fn on_a_sector_that_cannot_be_read() {
     before.assert_same(&Dump::take(&home.start()));
 }
 
+/// A file as it is on the disk: the page cache is not told of writes that pass it by.
+fn direct_read(path: &Path) -> Vec<u8> {
+    let from = format!("if={}", path.display());
+    Command::new("dd").args([&from, "iflag=direct", "bs=1M"]).output().expect("run dd").stdout
+}
+
+/// The log of the first life, byte for byte.
+fn segments(home: &Home) -> Vec<Vec<u8>> {
+    let stream = |core: u16| home.data().join("log/0000000001").join(format!("{core:05}"));
+    let listed = |core| fs::read_dir(stream(core)).expect("list a stream").flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> = (0..2).flat_map(listed).collect();
+    paths.sort();
+    paths.iter().map(|path| direct_read(path)).collect()
+}
+
 /// What a killed process has on its way to the disk may land after its death: on a disk this slow, seconds after.
 #[test]
 fn after_a_process_whose_last_writes_are_still_under_way() {
@@ -106,16 +123,15 @@ fn after_a_process_whose_last_writes_are_still_under_way() {
         let running = load.start(&server, &mut rng);
         std::thread::sleep(Duration::from_millis(rng.u64(200..1_000)));
         server.kill();
+        let died = Instant::now();
         let mut ledger = running.join();
         let mut server = home.start();
-        let lost = ledger.settle(&server);
-        eprintln!("{lost:?}");
-        // By now everything has landed that ever will. Nothing of it may be taken for data.
-        for _ in 0..2 {
-            std::thread::sleep(Duration::from_millis(1_500));
-            server.kill();
-            server = home.start();
-            ledger.settle_without_loss(&server);
-        }
+        let read = segments(&home);
+        eprintln!("ready {:?} after the death, {:?}", died.elapsed(), ledger.settle(&server));
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(segments(&home) == read, "the dead process wrote to what the living one had read");
+        server.kill();
+        server = home.start();
+        ledger.settle_without_loss(&server);
     }
 }
