@@ -10,19 +10,8 @@ use std::time::Duration;
 use harness::{Home, Load, eventually, rng, rounds, verify};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Every step, and up to which time of meeting it a server dies there.
-const STEPS: [(&str, u32); 10] = [
-    ("epoch.segments-made", 1),
-    ("epoch.synced", 1),
-    ("manifest.copy-written", 40),
-    ("log.segment-written", 3),
-    ("log.segment-named", 3),
-    ("log.segment-begun", 3),
-    ("install.synced", 12),
-    ("install.moved", 12),
-    ("install.recorded", 12),
-    ("truncate.recorded", 4),
-];
+/// Steps, and up to which time of meeting one a server dies there.
+type Steps = [(&'static str, u32)];
 
 /// Dies at the `n`-th time of coming to `step`, in a start or under load; the next life must hold everything.
 fn die_at(home: &Home, step: &str, n: u32, rng: &mut fastrand::Rng) {
@@ -44,11 +33,25 @@ fn die_at(home: &Home, step: &str, n: u32, rng: &mut fastrand::Rng) {
 }
 
 #[test]
-fn at_every_step() {
+fn of_a_start() {
+    at_every(&[("epoch.segments-made", 1), ("epoch.synced", 1), ("manifest.copy-written", 40)]);
+}
+
+#[test]
+fn of_a_new_segment() {
+    at_every(&[("log.segment-written", 3), ("log.segment-named", 3), ("log.segment-begun", 3)]);
+}
+
+#[test]
+fn of_an_install_and_of_a_cut_of_the_log() {
+    at_every(&[("install.synced", 12), ("install.moved", 12), ("install.recorded", 12), ("truncate.recorded", 4)]);
+}
+
+fn at_every(steps: &Steps) {
     let mut rng = rng();
-    for (step, most) in STEPS {
+    for (step, most) in steps {
         for _ in 0..rounds(1) {
-            let n = rng.u32(1..=most);
+            let n = rng.u32(1..=*most);
             eprintln!("{step}:{n}");
             let home = Home::with_node()
                 .set("log.durability", "sync")
