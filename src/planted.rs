@@ -10,8 +10,8 @@ pub(crate) enum Bug {
     FailedSyncAccepted,
     /// The name of a new segment is not synced.
     SegmentNameUnsynced,
-    /// A segment gets its name before its header.
-    SegmentNamedEarly,
+    /// A segment gets its name before its header is on disk.
+    SegmentHeaderUnsynced,
     /// The names of an epoch's first segments are not synced.
     FirstSegmentUnsynced,
     /// Recovery does not sync what it has read.

@@ -302,6 +302,99 @@ fn a_damaged_snapshot_costs_time_or_a_refusal_but_no_data() {
     }
 }
 
+/// A home whose log no longer begins with the first edit: what was dropped of it is in two generations of snapshots.
+fn with_a_log_that_was_cut() -> Home {
+    let home = Home::with_node()
+        .set("server.cores", "1")
+        .set("data.partitions", "4")
+        .set("log.durability", "sync")
+        .set("log.segment_bytes", "1048576")
+        .set("checkpoint.every_seconds", "1");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    for n in 0..WRITES {
+        assert_eq!(conn.call(&format!("SET key:{n} value:{n}")).text(), "OK");
+    }
+    let large = "x".repeat(100_000);
+    while server.info_number("log_dropped_bytes") == 0.0 {
+        // In every partition, so that each gets new generations.
+        let commands: Vec<Vec<String>> =
+            (0..20).map(|n| vec!["SET".to_owned(), format!("large:{n}"), large.clone()]).collect();
+        conn.pipeline(&commands);
+        assert!(!conn.call("SAVE").is_error());
+    }
+    let deleted: Vec<String> = (0..20).map(|n| format!("large:{n}")).collect();
+    assert_eq!(conn.command(&[&["DEL".to_owned()][..], &deleted].concat()).int(), 20);
+    assert!(server.terminate().success());
+    home
+}
+
+#[test]
+fn snapshots_that_are_gone_are_missed() {
+    let home = with_a_log_that_was_cut();
+    let snapshots = files(&home.data().join("snapshots"), "snap");
+    let gone: [(&str, Vec<PathBuf>); 2] = [
+        ("all", snapshots.clone()),
+        (
+            "one partition's",
+            snapshots.iter().filter(|path| path.to_string_lossy().contains("/00002/")).cloned().collect(),
+        ),
+    ];
+    for (what, gone) in gone {
+        assert!(!gone.is_empty());
+        with_copy(&home, || {
+            gone.iter().for_each(|path| fs::remove_file(path).expect("remove a snapshot"));
+            let refused = home.try_start().err().unwrap_or_else(|| panic!("{what} gone, and a server starts"));
+            assert_eq!(refused.status.code(), Some(DATA_ERROR), "{what} gone: {refused}");
+            assert_eq!(verify(&home.data()).code, Some(DATA_ERROR));
+        });
+    }
+    let newest = snapshots.last().expect("a snapshot");
+    with_copy(&home, || {
+        fs::remove_file(newest).expect("remove a snapshot");
+        assert!(start_refuses_or_holds_all(&home, newest, "the newest gone"), "the one before and the log are enough");
+    });
+}
+
+#[test]
+fn a_snapshot_of_another_partition_or_position_is_not_taken() {
+    let mut rng = rng();
+    let home = with_a_log_that_was_cut();
+    let snapshots = files(&home.data().join("snapshots"), "snap");
+    for victim in &snapshots {
+        // The other generation of the partition, and one of another.
+        let of_the_same = |other: &&PathBuf| other.parent() == victim.parent() && *other != victim;
+        let of_others: Vec<_> = snapshots.iter().filter(|other| other.parent() != victim.parent()).collect();
+        for other in snapshots.iter().filter(of_the_same).chain(rng.choice(of_others)) {
+            with_copy(&home, || {
+                fs::copy(other, victim).expect("copy a snapshot over another");
+                let what = format!("{} over {}", other.display(), victim.display());
+                assert!(start_refuses_or_holds_all(&home, victim, &what), "{what}: the other generation is enough");
+            });
+        }
+    }
+}
+
+#[test]
+fn files_of_another_version_are_refused_in_words() {
+    let (young, old) = (written(End::Killed), with_a_log_that_was_cut());
+    let manifests = ["manifest.0", "manifest.1"].map(|name| young.data().join(name));
+    let snapshots = files(&old.data().join("snapshots"), "snap");
+    for (home, files) in [(&young, manifests.to_vec()), (&young, vec![segment(&young)]), (&old, snapshots)] {
+        with_copy(home, || {
+            for path in &files {
+                let file = OpenOptions::new().write(true).open(path).expect("open a file");
+                // In every format the version stands behind eight bytes that say what it is.
+                file.write_all_at(&99u32.to_le_bytes(), 8).expect("write a version");
+            }
+            let refused =
+                home.try_start().err().unwrap_or_else(|| panic!("{files:?} of another version, and it starts"));
+            assert!(matches!(refused.status.code(), Some(65 | 78)), "{refused}");
+            assert!(refused.log.contains("format version 99"), "{refused}");
+        });
+    }
+}
+
 #[test]
 fn unknown_files_are_not_deleted() {
     let home = written(End::Stopped);

@@ -3,11 +3,11 @@
 mod harness;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use harness::{Conn, Home, Value, eventually};
+use harness::{Conn, Disk, Dump, Home, Server, Value, encode, eventually, or_skip, run, verify};
 
 /// As sysexits has it: an error of input or output.
 const IO_ERROR: i32 = 74;
@@ -16,34 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DISK_BYTES: u64 = 32 << 20;
 /// Room that is given back when the disk is full, twice.
 const BALLAST_BYTES: usize = 6 << 20;
-
-/// A small file system of its own; gone when this is dropped.
-struct Disk {
-    mount: PathBuf,
-}
-
-impl Disk {
-    /// `None` where mounting is not allowed: that takes root.
-    fn make(directory: &Path) -> Option<Self> {
-        let (image, mount) = (directory.join("disk.img"), directory.join("disk"));
-        fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES)).expect("create an image");
-        fs::create_dir(&mount).expect("create a mount point");
-        let run =
-            |program: &str, args: &[&Path]| Command::new(program).args(args).output().is_ok_and(|o| o.status.success());
-        if !run("mkfs.ext4", &[Path::new("-q"), &image]) || !run("mount", &[Path::new("-oloop"), &image, &mount]) {
-            eprintln!("skipped: no file system can be mounted here");
-            return None;
-        }
-        Some(Self { mount })
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // What cannot be unmounted is left to the tester, who sees it in the list of mounts.
-        let _ = Command::new("umount").arg("-l").arg(&self.mount).status();
-    }
-}
 
 /// Writes until a write is refused; returns how many were acknowledged, and the refusal.
 fn write_until_refused(conn: &mut Conn, from: usize) -> (usize, String) {
@@ -57,15 +29,11 @@ fn write_until_refused(conn: &mut Conn, from: usize) -> (usize, String) {
 }
 
 fn fill_and_free(durability: &str) {
-    let home = Home::new();
-    let Some(disk) = Disk::make(home.path()) else { return };
-    let data = disk.mount.join("data");
-    let home = home
-        .set("data.dir", &data.display().to_string())
-        .set("server.cores", "1")
-        .set("log.durability", durability)
-        .set("log.segment_bytes", "1048576");
-    let ballasts = ["first", "second"].map(|name| disk.mount.join(name));
+    let mut home =
+        Home::new().set("server.cores", "1").set("log.durability", durability).set("log.segment_bytes", "1048576");
+    let Some(disk) = Disk::make(home.path(), DISK_BYTES) else { return };
+    home.change("data.dir", &disk.path().join("data").display().to_string());
+    let ballasts = ["first", "second"].map(|name| disk.path().join(name));
     ballasts.iter().for_each(|ballast| fs::write(ballast, vec![1; BALLAST_BYTES]).expect("write ballast"));
     let mut server = home.start();
     let mut conn = server.connect();
@@ -111,4 +79,107 @@ fn a_limit_on_file_sizes_is_refused_in_words() {
     };
     assert!(refused.status.code().is_some_and(|code| (64..79).contains(&code)), "{refused}");
     assert!(refused.log.contains("large") || refused.log.contains("limit"), "{refused}");
+}
+
+/// Takes all that is left of a file system.
+fn fill_up(directory: &Path) -> PathBuf {
+    let ballast = directory.join("ballast");
+    let mut file = fs::File::create(&ballast).expect("create ballast");
+    for piece in [1 << 20, 4096] {
+        while file.write_all(&vec![1; piece]).is_ok() {}
+    }
+    file.sync_all().expect("write the ballast");
+    ballast
+}
+
+/// Keys of a kilobyte each.
+fn fill(server: &Server, name: &str, count: usize) {
+    let value = "v".repeat(1_000);
+    let sets: Vec<Vec<String>> =
+        (0..count).map(|n| vec!["SET".to_owned(), format!("{name}:{n}"), value.clone()]).collect();
+    let mut conn = server.connect();
+    for chunk in sets.chunks(500) {
+        assert!(conn.pipeline(chunk).iter().all(|reply| !reply.is_error()));
+    }
+    assert_eq!(conn.call("WAIT 1 30000").int(), 1);
+}
+
+/// A checkpoint fails because `full` has no space, is said to, and costs nothing, neither now nor at a restart; it succeeds by itself
+/// when there is space.
+fn checkpoint_fails_and_recovers(home: &Home, full: &Path, says: &str) {
+    let mut server = home.start();
+    fill(&server, "first", 3_000);
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    fill(&server, "second", 3_000);
+    let ballast = fill_up(full);
+    let refusal = server.connect().call("SAVE");
+    assert!(refusal.is_error(), "a checkpoint without space for it: {refusal:?}");
+    eventually("words in the log", PATIENCE, || server.log().contains(says).then_some(()));
+    assert!(server.log().contains("No space left"), "{}", server.log());
+    assert_eq!(server.connect().call("STRLEN first:0").int(), 1_000);
+    let before = Dump::take(&server);
+    fs::remove_file(ballast).expect("make room");
+    eventually("a checkpoint", PATIENCE, || (!server.connect().call("SAVE").is_error()).then_some(()));
+    fill(&server, "third", 1_000);
+    let ballast = fill_up(full);
+    assert!(server.connect().call("SAVE").is_error());
+    server.kill();
+    // Neither the generations before nor the log were touched.
+    let sound = verify(&home.data());
+    assert_eq!(sound.code, Some(0), "{}", sound.text);
+    fs::remove_file(ballast).expect("make room");
+    let mut server = home.start();
+    let after = Dump::take(&server);
+    assert_eq!(after.len(), before.len() + 1_000);
+    let old = after.0.into_iter().filter(|((_, key), _)| !key.starts_with(b"third"));
+    before.assert_same(&Dump(old.collect()));
+    eventually("a checkpoint", PATIENCE, || (!server.connect().call("SAVE").is_error()).then_some(()));
+    server.kill();
+    let sound = verify(&home.data());
+    assert_eq!(sound.code, Some(0), "{}", sound.text);
+}
+
+#[test]
+fn in_the_install_of_a_snapshot() {
+    let mut home = Home::with_node().set("log.segment_bytes", "1048576");
+    let Some(disk) = Disk::make(home.path(), 2 * DISK_BYTES) else { return };
+    home.change("checkpoint.dir", &home.path().join("node").display().to_string());
+    home.change("data.dir", &disk.path().join("data").display().to_string());
+    checkpoint_fails_and_recovers(&home, disk.path(), "upload refused");
+}
+
+#[test]
+fn in_the_checkpoint_nodes_own_directory() {
+    let mut home = Home::with_node();
+    let Some(disk) = Disk::make(home.path(), 2 * DISK_BYTES) else { return };
+    home.change("checkpoint.dir", &disk.path().join("node").display().to_string());
+    checkpoint_fails_and_recovers(&home, disk.path(), "cannot write a snapshot");
+}
+
+#[test]
+fn a_limit_on_file_sizes_that_is_met_later_refuses_and_goes_on() {
+    let home = Home::new().set("server.cores", "1").set("log.durability", "sync").set("log.segment_bytes", "1048576");
+    let mut server = home.start();
+    let limit = |bytes: &str| {
+        run("prlimit", &["--pid".to_owned(), server.pid().to_string(), format!("--fsize={bytes}:unlimited")])
+    };
+    let Some(_) = or_skip(limit("1048576")) else { return };
+    // It needs a segment of its own size, which is larger than files may be.
+    let mut waiting = server.connect();
+    let mut request = Vec::new();
+    encode(&mut request, &["SET", "large", &"x".repeat(3_000_000)]);
+    waiting.send(&request).expect("send");
+    let mut conn = server.connect();
+    let refusal = eventually("a refusal", PATIENCE, || {
+        server.log().contains("no space").then(|| conn.call("SET small value")).filter(Value::is_error)
+    });
+    assert!(refusal.error().contains("disk is full"), "{refusal:?}");
+    assert_eq!(conn.call("PING").text(), "PONG");
+    limit("unlimited").expect("lift the limit");
+    assert_eq!(waiting.read().expect("a reply at last").text(), "OK");
+    eventually("writes go on by themselves", PATIENCE, || (!conn.call("SET small value").is_error()).then_some(()));
+    server.kill();
+    let server = home.start();
+    assert_eq!(server.connect().call("STRLEN large").int(), 3_000_000);
+    assert_eq!(server.connect().call("GET small").text(), "value");
 }

@@ -122,6 +122,35 @@ fn a_client_that_goes_in_the_middle_of_a_request_leaves_nothing() {
 }
 
 #[test]
+fn a_connection_that_is_reset_leaves_whole_requests_or_nothing() {
+    let home = Home::new();
+    let server = home.start();
+    let mut requests = Vec::new();
+    for n in 0..4 {
+        encode(&mut requests, &["HSET", &format!("hash:{n}"), "first", "1", "second", "2"]);
+    }
+    let mut conn = server.connect();
+    for cut in 1..requests.len() {
+        let mut victim = server.connect();
+        victim.send(&requests[..cut]).expect("send a part");
+        let socket = socket2::SockRef::from(victim.stream());
+        // Closing it then resets the connection: what is under way in either direction is gone.
+        socket.set_linger(Some(Duration::ZERO)).expect("set the way of closing");
+        drop(victim);
+        let gone = || (conn.call("CLIENT LIST").text().lines().count() == 1).then_some(());
+        eventually("the connection's end", Duration::from_secs(10), gone);
+        let sizes: Vec<i64> = (0..4).map(|n| conn.call(&format!("HLEN hash:{n}")).int()).collect();
+        let whole = cut / (requests.len() / 4);
+        assert!(sizes.iter().all(|size| [0, 2].contains(size)), "half a request: {sizes:?}, cut at {cut}");
+        assert!(sizes.iter().skip(whole).all(|size| *size == 0), "more than was sent: {sizes:?}, cut at {cut}");
+        // In order: none is executed before the one before it.
+        assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}, cut at {cut}");
+        conn.call("DEL hash:0 hash:1 hash:2 hash:3");
+    }
+    assert_eq!(conn.call("PING").text(), "PONG");
+}
+
+#[test]
 fn large_values_come_back_as_they_were() {
     let home = Home::new();
     let server = home.start();

@@ -28,6 +28,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
             "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
             "src/store/record.rs",
+            "tests/harness/disk_shutdown.rs",
             "tests/preflight.rs",
         ],
     ),

@@ -289,7 +289,7 @@ mod tests {
             let (header, bytes) = sample(body);
             let frame = Frame::parse(ID, &bytes).unwrap();
             assert_eq!((frame.header, frame.body()), (header, body));
-            assert!(bytes[header.len()..].iter().all(|b| *b == 0));
+            assert!(bytes[header.len()..].iter().all(|b| *b == PADDING));
         }
     }
 

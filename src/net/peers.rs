@@ -174,6 +174,12 @@ impl Worker {
         }
     }
 
+    /// Whether somebody waits for edits to become safe although the log has failed: nothing will ever announce progress to them.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        let waits = !self.held.is_empty() || !self.lists.gated.is_empty();
+        waits && self.shard.log().is_poisoned().is_some()
+    }
+
     /// Lets connections go on that waited for room.
     pub(super) fn retry_stalled(&mut self) {
         for token in std::mem::take(&mut self.lists.stalled) {

@@ -196,7 +196,7 @@ impl Server {
         }
         worker.receive_messages();
         worker.retry_stalled();
-        if progress {
+        if progress || worker.waits_in_vain() {
             worker.release_gated();
         }
         worker.send_messages();

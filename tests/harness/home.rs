@@ -91,7 +91,7 @@ impl Home {
 
     /// The data directory.
     pub fn data(&self) -> PathBuf {
-        self.path().join("data")
+        self.settings.get("data.dir").map_or_else(|| self.path().join("data"), PathBuf::from)
     }
 
     /// The clients' port.

@@ -13,6 +13,9 @@ use rollbook::ids::{CoreId, Placement};
 use super::load::Load;
 use super::resp::{Conn, Value, encode};
 
+/// How the refusals of a log that has failed begin.
+pub const LOG_FAILED: &str = "MISCONF the log cannot be written";
+
 /// A write. Its number is its place in the journal, counted from 1.
 pub struct Write {
     /// The key's number.
@@ -41,6 +44,10 @@ pub struct Journal {
     pub refusals: BTreeSet<String>,
     /// Numbers of the writes that the last crash left.
     pub survived: HashSet<u64>,
+    /// So many first writes were confirmed by WAITAOF or WAIT: none of them may be lost, whatever the server's durability is.
+    pub confirmed: usize,
+    /// Whether its connection ended by a reply that did not come.
+    pub starved: bool,
 }
 
 impl Journal {
@@ -55,6 +62,8 @@ impl Journal {
             writes: Vec::new(),
             refusals: BTreeSet::new(),
             survived: HashSet::new(),
+            confirmed: 0,
+            starved: false,
         }
     }
 
@@ -81,13 +90,19 @@ impl Journal {
             batch.clear();
             let room = load.pipeline - (self.writes.len() - replies);
             for _ in 0..rng.usize(1..=room) {
-                self.plan(&mut batch, rng);
+                self.plan(load, &mut batch, rng);
             }
             conn.send(&batch)?;
-            let rest = rng.usize(0..load.pipeline);
+            let confirm = load.confirm.filter(|_| rng.u8(0..4) == 0);
+            let rest = if confirm.is_some() { 0 } else { rng.usize(0..load.pipeline) };
             while self.writes.len() - replies > rest {
                 self.note(replies, conn.read()?);
                 replies += 1;
+            }
+            if let Some(confirm) = confirm
+                && confirm.ask(conn)?
+            {
+                self.confirmed = self.writes.len();
             }
             if !load.pause.is_zero() {
                 thread::sleep(load.pause.mul_f64(rng.f64()));
@@ -100,10 +115,10 @@ impl Journal {
         Ok(())
     }
 
-    fn plan(&mut self, batch: &mut Vec<u8>, rng: &mut Rng) {
+    fn plan(&mut self, load: &Load, batch: &mut Vec<u8>, rng: &mut Rng) {
         let key = rng.usize(0..self.keys);
         let name = self.key_name(key);
-        let deletes = rng.u8(0..8) == 0;
+        let deletes = load.deletes && rng.u8(0..8) == 0;
         let number = self.writes.len() as u64 + 1;
         if deletes {
             encode(batch, &["DEL", &name]);
@@ -118,9 +133,12 @@ impl Journal {
     fn note(&mut self, write: usize, reply: Value) {
         let write = &mut self.writes[write];
         if let Value::Error(text) = reply {
-            write.refused = true;
+            // What was under way when the log failed may be on disk or not: nobody knows before the next start.
+            write.refused = !text.starts_with(LOG_FAILED);
             self.refusals.insert(text);
         } else {
+            // Nothing was there to be deleted: no edit was made, and none can be held.
+            write.refused = write.deletes && reply == Value::Int(0);
             write.acknowledged = Some(Instant::now());
         }
     }
@@ -216,5 +234,6 @@ impl Journal {
             write.refused = held[write.key] != at as u64 + 1;
             write.acknowledged = Some(now);
         }
+        self.confirmed = self.writes.len();
     }
 }

@@ -29,6 +29,8 @@ pub struct Lost {
     pub acknowledged: usize,
     /// How many of them are lost.
     pub count: usize,
+    /// How many were confirmed by WAITAOF or WAIT, and held, as all such must be.
+    pub confirmed: usize,
     /// When the first of them was acknowledged.
     pub first: Option<Instant>,
 }
@@ -47,8 +49,14 @@ impl Ledger {
         texts
     }
 
-    /// Reads every key and panics unless what is held is a first part of every stream; says what acknowledged writes are lost. From
-    /// then on exactly what was held is expected.
+    /// Panics if a client got neither a reply nor an end of its connection.
+    pub fn assert_nobody_starved(&self) {
+        let starved: Vec<_> = self.journals.iter().filter(|journal| journal.starved).map(|j| j.name.as_str()).collect();
+        assert!(starved.is_empty(), "neither a reply nor an end: {starved:?}");
+    }
+
+    /// Reads every key and panics unless what is held is a first part of every stream that has all that WAITAOF or WAIT confirmed;
+    /// says what acknowledged writes are lost. From then on exactly what was held is expected.
     pub fn settle(&mut self, server: &Server) -> Lost {
         let placement = Placement::new(Partitions::new(256).expect("a power of two"), self.cores).expect("cores");
         let mut lost = Lost::default();
@@ -58,6 +66,7 @@ impl Ledger {
             let stream = self.settle_stream(&held, |journal| journal.keys_on(core, placement));
             lost.acknowledged += stream.acknowledged;
             lost.count += stream.count;
+            lost.confirmed += stream.confirmed;
             lost.first = [lost.first, stream.first].into_iter().flatten().min();
         }
         self.journals.iter_mut().zip(&held).for_each(|(journal, held)| journal.keep(held));
@@ -76,7 +85,13 @@ impl Ledger {
             let acknowledged = |writes: &[usize]| -> Vec<Instant> {
                 writes.iter().filter_map(|write| journal.writes[*write].acknowledged).collect()
             };
+            let confirmed =
+                |write: &&usize| **write < journal.confirmed && journal.writes[**write].acknowledged.is_some();
+            if let Some(first) = own[most..].iter().find(confirmed) {
+                panic!("{}: write {} was confirmed and is lost", journal.name, first + 1);
+            }
             let gone = acknowledged(&own[most..]);
+            lost.confirmed += own[..most].iter().filter(confirmed).count();
             lost.acknowledged += acknowledged(&own).len();
             lost.count += gone.len();
             lost.first = [lost.first, gone.into_iter().min()].into_iter().flatten().min();

@@ -1,5 +1,6 @@
 //! Clients that write until they are told to stop or the server dies.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,31 @@ use fastrand::Rng;
 
 use super::journal::Journal;
 use super::ledger::Ledger;
+use super::resp::{Conn, Value};
 use super::server::Server;
+
+/// What a client asks to be told about its writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// That they are on disk, by WAITAOF.
+    Disk,
+    /// That the checkpoint node has them too, by WAIT.
+    Node,
+}
+
+impl Confirm {
+    /// Asks, and says whether all writes of the connection are confirmed. A node that is away is not waited for in vain.
+    pub(super) fn ask(self, conn: &mut Conn) -> io::Result<bool> {
+        Ok(match self {
+            Self::Disk => match conn.try_command(&["WAITAOF", "1", "0", "10000"])? {
+                // The log has failed.
+                Value::Error(_) => false,
+                reply => reply.items()[0].int() == 1,
+            },
+            Self::Node => conn.try_command(&["WAIT", "1", "200"])? == Value::Int(1),
+        })
+    }
+}
 
 /// What the clients do.
 #[derive(Clone, Debug)]
@@ -30,6 +55,11 @@ pub struct Load {
     pub writes: usize,
     /// Number of cores of the server.
     pub cores: u16,
+    /// What is asked for after some of the batches.
+    pub confirm: Option<Confirm>,
+    /// Whether keys are deleted, too. Where a server refuses some kinds of writes and takes others, what a client was not told of is no
+    /// first part of what it sent.
+    pub deletes: bool,
 }
 
 impl Load {
@@ -44,6 +74,8 @@ impl Load {
             pause: Duration::ZERO,
             writes: 100_000,
             cores: 2,
+            confirm: None,
+            deletes: true,
         }
     }
 
@@ -58,7 +90,8 @@ impl Load {
                 let (load, stop, mut rng) = (self.clone(), Arc::clone(&stop), rng.fork());
                 thread::spawn(move || {
                     // The error is the server's death: what was not acknowledged by then stays so.
-                    let _ = journal.run(&load, &mut conn, &stop, &mut rng);
+                    let ended = journal.run(&load, &mut conn, &stop, &mut rng);
+                    journal.starved = ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
                     journal
                 })
             })

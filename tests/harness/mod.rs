@@ -4,12 +4,17 @@
 //! * [`Conn`] is a connection that sees every byte; the `redis` crate is used where a library's view is wanted.
 //! * [`Load`] writes until it is told to stop or the server dies; the [`Ledger`] it leaves says what must be held afterwards.
 //! * [`Dump`] is everything that a client can see.
+//! * [`Proxy`] is a network that can be bad.
+//! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers on demand.
 //!
 //! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests that kill,
 //! `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a wrong server.
 #![expect(dead_code, unused_imports, reason = "every test file takes the part that it needs")]
 
+mod cgroup;
 mod chance;
+mod disk;
+mod disk_shutdown;
 mod dump;
 mod home;
 mod inspect;
@@ -18,15 +23,24 @@ mod ledger;
 mod load;
 mod ports;
 mod process;
+mod proxy;
 mod resp;
 mod server;
+mod storage_daemon;
+mod write_log;
 
+pub use cgroup::Cgroup;
 pub use chance::{rng, rounds};
+pub use disk::{Disk, make_image, or_skip, run};
 pub use dump::Dump;
 pub use home::{Home, Peer};
 pub use inspect::{Verdict, verify};
+pub use journal::LOG_FAILED;
 pub use ledger::{Ledger, Lost, Seen};
-pub use load::{Load, Running};
+pub use load::{Confirm, Load, Running};
 pub use process::{Process, eventually, signal_pid as signal};
+pub use proxy::{Proxy, Weather};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
+pub use storage_daemon::{Fault, StorageDaemon};
+pub use write_log::{Unflushed, WriteLog};

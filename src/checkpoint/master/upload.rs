@@ -173,9 +173,12 @@ fn reject<F: Files>(shared: &Shared<F>, offer: Offer, Rejected { reason, text }:
 }
 
 fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position, why: &str) {
+    let now = shared.clock.now();
     let mut state = shared.state();
+    // The node may have failed sooner than the policy was told of the barrier.
+    state.catch_up(now);
     state.counters.failed += 1;
-    state.policy.failed(partition, position, why, shared.clock.now());
+    state.policy.failed(partition, position, why, now);
     drop(state);
     shared.wake();
 }

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use self::follow::FollowError;
 use self::mirror::Part;
 use self::outbox::Outbox;
 use self::own::OwnDir;
@@ -162,7 +163,14 @@ pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
             Err(SessionError::Link(LinkError::Refused { reason: Reason::Password | Reason::Protocol, text })) => {
                 return Err(NodeError::Refused(text));
             }
-            Err(e) => say(&mut said, &e),
+            Err(e) => {
+                if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
+                    // The master is well. A partition that began anew is not given up again before it agreed, so this has an end,
+                    // and where many differ they are not mended at a pause for each.
+                    pause = FIRST_PAUSE;
+                }
+                say(&mut said, &e);
+            }
             Ok(()) => {}
         }
         if node.clock.now().saturating_sub(started) >= WELL {

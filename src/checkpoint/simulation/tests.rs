@@ -116,7 +116,7 @@ const PLANTED: [(Bug, u64); 21] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
-    (Bug::SegmentNamedEarly, 20),
+    (Bug::SegmentHeaderUnsynced, 300),
     (Bug::FirstSegmentUnsynced, 100),
     (Bug::TailTrusted, 20),
     (Bug::CacheTrusted, 800),

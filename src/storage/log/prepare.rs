@@ -18,7 +18,7 @@ use super::writer::Buffer;
 use crate::encoding::frame::BLOCK;
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
-use crate::storage::{StorageError, path};
+use crate::storage::{StorageError, failpoint, path};
 
 /// How much is filled with zeros in one write: small, so that a commit does not wait long behind it.
 const CHUNK: u64 = 256 << 10;
@@ -157,18 +157,17 @@ impl<D: Disk> Driver<D> {
         let dir = path::stream(&self.options.dir, self.options.stream);
         let mut block = D::Buffer::new(BLOCK);
         header.write(self.options.id, block.bytes().first_chunk_mut().expect("it has the length of a block"));
-        if is_planted(Bug::SegmentNamedEarly) {
-            self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
-            self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
-        }
         self.disk.write(&file, block, 0).await.context(&prepared, "cannot write")?;
-        self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
-        if !is_planted(Bug::SegmentNamedEarly) {
-            self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
+        if !is_planted(Bug::SegmentHeaderUnsynced) {
+            self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
         }
+        failpoint::reach("log.segment-written");
+        self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
+        failpoint::reach("log.segment-named");
         if !is_planted(Bug::SegmentNameUnsynced) {
             self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
         }
+        failpoint::reach("log.segment-begun");
         self.writer.borrow_mut().roll(header);
         self.use_file(Some(file)).await;
         self.stats.borrow_mut().segments += 1;

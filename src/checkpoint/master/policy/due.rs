@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BarrierRequest, COMPARE_EVERY, Policy, STUCK_AFTER};
+use super::{BarrierRequest, COMPARE_EVERY, Policy, RETRY_AFTER, STUCK_AFTER};
 use crate::ids::{CoreId, PartitionId};
 
 impl Policy {
@@ -35,7 +35,9 @@ impl Policy {
             .filter(|id| {
                 let p = &self.partitions[usize::from(id.0)];
                 let edited = self.observed.last_edits.get(usize::from(id.0)).is_some_and(|last| *last > p.barrier);
-                (edited || p.diverged.is_some()) && now.saturating_sub(p.barrier_at) >= COMPARE_EVERY
+                // One that differed has begun anew since, and no log is dropped before it has agreed.
+                let every = if p.diverged.is_some() { RETRY_AFTER } else { COMPARE_EVERY };
+                (edited || p.diverged.is_some()) && now.saturating_sub(p.barrier_at) >= every
             })
             .take(at_once)
             .collect();

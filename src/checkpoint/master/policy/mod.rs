@@ -42,7 +42,7 @@ use crate::storage::{Generations, Manifest};
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// How long a checkpoint may show no progress while the node has its barrier.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
-/// How long a partition is left alone after a checkpoint of it failed.
+/// How long a partition is left alone after a checkpoint of it failed, or its digests differed.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its way.
 const AT_ONCE: usize = 3;
