@@ -163,6 +163,23 @@ fn the_last_commit_torn_in_any_way_is_cut_off_or_whole() {
     }
 }
 
+/// Sectors are written word by word: any of them may be there up to any word.
+#[test]
+fn a_last_commit_with_a_sector_torn_within_is_cut_off() {
+    let mut log = OfflineLog::new(16 * BLOCK as u64);
+    log.commit(&[group(3, 50)]);
+    log.commit(&[group(1, 2000)]);
+    let [before, torn] = [log.frames[0], log.frames[1]];
+    let whole = std::fs::read(log.path(Lsn(1))).unwrap();
+    for word in (torn.offset..torn.offset + torn.bytes).step_by(8) {
+        let end = (word / 512 + 1) * 512;
+        let mut bytes = whole.clone();
+        bytes[word as usize..end as usize].fill(0);
+        log.write_at(Lsn(1), 0, &bytes);
+        assert_eq!(read(&spec(&log)).map(|end| end.last), Ok(before.last), "torn at {word}");
+    }
+}
+
 #[test]
 fn a_torn_frame_that_was_once_durable_is_refused() {
     let mut log = OfflineLog::new(16 * BLOCK as u64);
