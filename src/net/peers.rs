@@ -10,10 +10,15 @@ use crate::partition::Executed;
 
 /// Empty batches of each kind that are kept to be filled again.
 const SPARES: usize = 16;
+/// Bytes of answers to one core after which a batch is interrupted until they have left.
+const ENOUGH: usize = 1 << 20;
+/// An answer of more bytes than this is worth a look at what its connection holds at once; the end of the turn looks in any case.
+const LONG_ANSWER: usize = 4 << 10;
 
 impl Worker {
     /// Takes in all messages from other cores.
     pub(super) fn receive_messages(&mut self) {
+        self.interrupted = false;
         for core in self.endpoint.others() {
             let index = usize::from(core.0);
             if let Some((batch, from)) = self.parked[index].take() {
@@ -63,7 +68,7 @@ impl Worker {
 
     /// Whether something waits that only the next turn can do.
     pub(super) fn has_unsent(&self) -> bool {
-        self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
+        self.interrupted || self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
     }
 
     /// Executes another core's requests from the one at `from` on; parks them when the log is full.
@@ -78,6 +83,11 @@ impl Worker {
             match task {
                 Task::Command(call) if call.spec.is_write() && self.shard.is_full() => {
                     parked = Some(request);
+                    break;
+                }
+                Task::Command(_) if answers.bytes() > ENOUGH => {
+                    parked = Some(request);
+                    self.interrupted = true;
                     break;
                 }
                 Task::Command(call) => {
@@ -215,6 +225,9 @@ impl Worker {
         }
         if connection.replies.answer(origin.ticket, origin.part, bytes, &mut connection.output) {
             self.unblock(origin.connection, origin.ticket);
+        }
+        if bytes.len() > LONG_ANSWER {
+            self.bound_output(origin.connection);
         }
     }
 

@@ -24,6 +24,11 @@ pub struct Limits {
 impl Limits {
     /// What a client may send before it has authenticated.
     pub const UNAUTHENTICATED: Self = Self { args: 10, bulk_bytes: 16 * 1024, unauthenticated: true };
+
+    /// What is said to a request of too many arguments.
+    const fn too_many(&self) -> ProtocolError {
+        if self.unauthenticated { ProtocolError::UnauthenticatedArrayLength } else { ProtocolError::ArrayLength }
+    }
 }
 
 /// Bytes that are not RESP. The connection is of no use any more: where the next request begins is unknown.
@@ -66,6 +71,11 @@ impl Partial {
     /// Bytes that the request has at least; known as soon as the length of its current argument is.
     pub const fn needed(&self) -> usize {
         self.needed
+    }
+
+    /// Bytes of memory that it takes.
+    pub const fn memory(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>()
     }
 
     fn clear(&mut self) {
@@ -121,7 +131,7 @@ impl Requests {
         while done < bytes.len() && self.requests.len() < most {
             let rest = &bytes[done..];
             let step = if partial.missing == 0 && rest[0] != b'*' {
-                self.inline(rest, done)
+                self.inline(rest, done, limits)
             } else {
                 self.array(rest, done, partial, limits)
             };
@@ -171,16 +181,20 @@ impl Requests {
         self.requests[index].end
     }
 
-    fn inline(&mut self, bytes: &[u8], offset: usize) -> Result<Step, ProtocolError> {
-        let window = &bytes[..bytes.len().min(LINE_MAX)];
+    fn inline(&mut self, bytes: &[u8], offset: usize, limits: &Limits) -> Result<Step, ProtocolError> {
+        let most = if limits.unauthenticated { limits.bulk_bytes } else { LINE_MAX };
+        let window = &bytes[..bytes.len().min(most)];
         let Some(newline) = memchr::memchr(b'\n', window) else {
-            return if bytes.len() < LINE_MAX { Ok(Step::Incomplete) } else { Err(ProtocolError::InlineTooLong) };
+            return if bytes.len() < most { Ok(Step::Incomplete) } else { Err(ProtocolError::InlineTooLong) };
         };
         let line = window[..newline].strip_suffix(b"\r").unwrap_or(&window[..newline]);
         let first = self.spans.len();
         inline::split(line, &mut self.words, &mut self.spans)
             .map_err(|InlineError::UnbalancedQuotes| ProtocolError::UnbalancedQuotes)?;
         let count = self.spans.len() - first;
+        if count > limits.args {
+            return Err(limits.too_many());
+        }
         if count > 0 {
             self.requests.push(Request { first, count, inline: true, end: offset + newline + 1 });
         }
@@ -202,11 +216,9 @@ impl Requests {
             at = head.end;
             missing = match head.number {
                 Some(count) if count <= 0 => return Ok(Step::Complete(at)),
-                Some(count) if count.unsigned_abs() > limits.args as u64 && limits.unauthenticated => {
-                    return Err(ProtocolError::UnauthenticatedArrayLength);
-                }
                 Some(count) if count.unsigned_abs() <= limits.args as u64 => count.unsigned_abs() as usize,
-                _ => return Err(ProtocolError::ArrayLength),
+                Some(_) => return Err(limits.too_many()),
+                None => return Err(ProtocolError::ArrayLength),
             };
         } else {
             self.spans.extend(partial.spans.drain(..).map(|s| shifted(s, offset)));
@@ -396,5 +408,10 @@ mod tests {
         assert_eq!(error, ProtocolError::UnauthenticatedArrayLength);
         let error = requests.parse(b"*2\r\n$16385\r\n", &mut partial, &limits, 10).unwrap_err();
         assert_eq!(error, ProtocolError::UnauthenticatedBulkLength);
+        let (mut partial, words) = (Partial::default(), [&b"a "[..]; 11].concat());
+        let error = requests.parse(&[&words, &b"\n"[..]].concat(), &mut partial, &limits, 10).unwrap_err();
+        assert_eq!(error, ProtocolError::UnauthenticatedArrayLength);
+        let error = requests.parse(&[b'a'; 16 * 1024], &mut partial, &limits, 10).unwrap_err();
+        assert_eq!(error, ProtocolError::InlineTooLong);
     }
 }
