@@ -41,7 +41,7 @@ impl Worker {
         if bytes > self.most_output(connection) && connection.closing != Closing::Now {
             tracing::warn!(client = connection.client, bytes, "disconnected: it does not take its replies");
             self.stats.output_disconnections += 1;
-            self.break_off(token);
+            self.cut_off(token);
         }
     }
 
@@ -58,12 +58,21 @@ impl Worker {
             tracing::warn!(client = connection.client, bytes = held, "disconnected: its request is too long");
             connection.input = Vec::new();
             connection.partial = Default::default();
+            connection.close_with_reset();
             self.stats.input_disconnections += 1;
             self.part(token, &format!("ERR a request may have {most} bytes at most (limits.query_buffer_bytes)"));
         } else if connection.hold != Hold::No && held > enough && connection.receiving && !connection.pausing {
             connection.pausing = true;
             self.lists.pause.push(token);
         }
+    }
+
+    /// Closes a connection whose client may be in the middle of sending.
+    fn cut_off(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get(token as usize) {
+            connection.close_with_reset();
+        }
+        self.break_off(token);
     }
 
     /// Says why, and closes the connection.
@@ -133,7 +142,7 @@ impl Worker {
         for token in slow {
             tracing::warn!(token, "disconnected: it takes its replies too slowly");
             self.stats.output_disconnections += 1;
-            self.break_off(token);
+            self.cut_off(token);
         }
         self.bound_memory();
     }
@@ -143,7 +152,7 @@ impl Worker {
         let Some(most) = self.settings.clients_max_bytes else { return };
         let held = self.connections.iter().filter(|(_, c)| c.closing != Closing::Now);
         let mut held: Vec<_> = held.map(|(token, c)| (c.memory() as u64, c.session.no_evict, token as Token)).collect();
-        let total = held.iter().map(|(bytes, ..)| bytes).sum::<u64>();
+        let mut total = held.iter().map(|(bytes, ..)| bytes).sum::<u64>();
         held.retain(|(_, exempt, _)| !exempt);
         held.sort_unstable_by(|a, b| b.cmp(a));
         let core = usize::from(self.core().0);
@@ -157,12 +166,15 @@ impl Worker {
         let mut excess = all.saturating_sub(most);
         for (bytes, _, token) in held {
             if excess == 0 || bytes < larger {
-                return;
+                break;
             }
             tracing::warn!(token, bytes, "disconnected: all clients together hold more than they may");
             self.stats.evicted += 1;
-            self.break_off(token);
+            self.cut_off(token);
             excess = excess.saturating_sub(bytes);
+            total -= bytes;
         }
+        // So that the other cores do not end more clients for what is gone by now.
+        self.shared.client_memory[core].0.store(total, Ordering::Relaxed);
     }
 }

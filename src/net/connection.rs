@@ -277,6 +277,12 @@ impl Connection {
         *last = lsn.max(*last);
     }
 
+    /// When it is closed, the client is told by a reset. One that is sending and finds no room would otherwise not hear of the end for
+    /// a minute.
+    pub fn close_with_reset(&self) {
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// Closes it at the given point, or earlier if that was asked for before.
     pub fn close(&mut self, when: Closing) {
         self.closing = self.closing.max(when);

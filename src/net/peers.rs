@@ -75,6 +75,8 @@ impl Worker {
     fn execute_batch(&mut self, core: CoreId, mut batch: Batch, from: usize) {
         self.look_ahead_batch(&batch, from);
         let index = usize::from(core.0);
+        // A batch that was interrupted was a large one; meanwhile some of those who wanted it may be gone.
+        let broken = if from > 0 { self.shared.broken(core) } else { Vec::new() };
         // Most answers leave at once: they are written where they leave from.
         let mut answers = std::mem::take(&mut self.answers[index]);
         let mut parked = None;
@@ -89,6 +91,9 @@ impl Worker {
                     parked = Some(request);
                     self.interrupted = true;
                     break;
+                }
+                Task::Command(call) if !call.spec.is_write() && broken.contains(&origin.client) => {
+                    answers.push(origin, Lsn(0), |_| {});
                 }
                 Task::Command(call) => {
                     answers.push_if(origin, |out| self.answer_or_hold(core, origin, call, args, out))
@@ -217,7 +222,7 @@ impl Worker {
     fn take_answer(&mut self, core: CoreId, origin: Origin, wrote: Lsn, bytes: &[u8]) {
         let cores = self.placement.cores();
         let Some(connection) = self.connections.get_mut(origin.connection as usize) else { return };
-        if connection.client != origin.client {
+        if connection.client != origin.client || connection.closing == Closing::Now {
             return;
         }
         if wrote.0 > 0 {

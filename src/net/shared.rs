@@ -1,5 +1,6 @@
 //! What the cores of one server have in common: configuration, settings that can change, counts, and the rest of the process.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,6 +16,9 @@ use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
 use crate::storage::StreamMarks;
+
+/// Clients that are remembered after they were broken with, for each core.
+const BROKEN: usize = 64;
 
 /// What the cores of one server have in common.
 pub struct Shared {
@@ -38,6 +42,8 @@ pub struct Shared {
     pub process: Process,
     /// By core: bytes that its clients take, and the one that takes most.
     pub(super) client_memory: Vec<(AtomicU64, AtomicU64)>,
+    /// By core: the last of its clients that were broken with while other cores still worked for them.
+    broken: Vec<Mutex<VecDeque<u64>>>,
     settings: RwLock<Arc<Settings>>,
     settings_version: AtomicU64,
     clients: AtomicU32,
@@ -169,6 +175,7 @@ impl Shared {
             process,
             streams,
             client_memory: inboxes.iter().map(|_| Default::default()).collect(),
+            broken: inboxes.iter().map(|_| Mutex::default()).collect(),
             settings: RwLock::new(Arc::new(Settings::of(&config))),
             settings_version: AtomicU64::new(0),
             clients: AtomicU32::new(0),
@@ -230,6 +237,20 @@ impl Shared {
     /// A client that was admitted is gone.
     pub fn leave(&self) {
         self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A client of `core` is gone whose requests may still be executed elsewhere.
+    pub fn note_broken(&self, core: CoreId, client: u64) {
+        let mut broken = self.broken[usize::from(core.0)].lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.len() == BROKEN {
+            broken.pop_front();
+        }
+        broken.push_back(client);
+    }
+
+    /// Clients of `core` that are gone and whose requests are not worth the work.
+    pub fn broken(&self, core: CoreId) -> Vec<u64> {
+        self.broken[usize::from(core.0)].lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// A core's counts, to be seen by all.

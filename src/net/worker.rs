@@ -221,6 +221,9 @@ impl Worker {
     /// A connection is to be closed at once.
     pub(super) fn break_off(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
+            if connection.closing != Closing::Now && connection.replies.has_pending() {
+                self.shared.note_broken(self.shard.core(), connection.client);
+            }
             connection.close(Closing::Now);
             self.touch(token);
         }

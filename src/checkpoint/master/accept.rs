@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use super::policy::Policy;
 use super::sessions::SessionId;
 use super::shared::Shared;
 use super::status::NodeInfo;
-use super::strangers::{Known, Strangers};
+use super::strangers::{Stranger, Strangers};
 use super::{download, feed, upload};
 use crate::checkpoint::clock;
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
@@ -47,8 +46,8 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
             match listener.accept() {
                 Ok((socket, peer)) if connections.len() < most => {
                     let shared = shared.clone();
-                    let Ok(known) = strangers.add(&socket) else { continue };
-                    let serve = move || serve(&shared, socket, peer.ip(), &known);
+                    let Ok(stranger) = strangers.add(&socket) else { continue };
+                    let serve = move || serve(&shared, socket, peer.ip(), &stranger);
                     match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
                         Ok(thread) => connections.push(thread),
                         Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
@@ -70,13 +69,13 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
 }
 
 /// One connection, from hello to end.
-fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr, known: &Known) {
+fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr, stranger: &Stranger) {
     let ended = socket.set_nonblocking(false).and_then(|()| link::open(socket)).map_err(LinkError::from);
-    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer, known));
+    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer, stranger));
     match ended {
         Ok(()) | Err(LinkError::Closed) => {}
         // What strangers send is no news, and could fill a disk.
-        Err(e) if shared.is_stopping() || !known.load(Ordering::Acquire) => tracing::debug!(%peer, "{e}"),
+        Err(e) if shared.is_stopping() || !stranger.is_known() => tracing::debug!(%peer, "{e}"),
         Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
     }
 }
@@ -87,7 +86,7 @@ fn admit(
     mut sender: Sender,
     mut receiver: Receiver,
     peer: IpAddr,
-    known: &Known,
+    stranger: &Stranger,
 ) -> Result<(), LinkError> {
     receiver.set_deadline(HELLO_TIMEOUT);
     let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
@@ -101,7 +100,7 @@ fn admit(
         return Ok(());
     }
     let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
-    known.store(true, Ordering::Release);
+    stranger.is_known_now();
     receiver.trust();
     if role == Role::Control {
         return control(shared, sender, receiver, node, peer);

@@ -221,7 +221,9 @@ impl Requests {
                 None => return Err(ProtocolError::ArrayLength),
             };
         } else {
-            self.spans.extend(partial.spans.drain(..).map(|s| shifted(s, offset)));
+            // A request that goes on is the first in the bytes: its spans are as they were, and none is moved for a byte that has come.
+            debug_assert!(first == 0 && offset == 0, "only the last request of a batch is incomplete");
+            std::mem::swap(&mut self.spans, &mut partial.spans);
         }
         while missing > 0 {
             let needed = match bulk(bytes, at, limits)? {
@@ -234,7 +236,11 @@ impl Requests {
                 Bulk::Headless => at + 1,
                 Bulk::Until(end) => end,
             };
-            partial.spans.extend(self.spans.drain(first..).map(|s| Span { start: s.start - offset as u32, ..s }));
+            if offset == 0 {
+                std::mem::swap(&mut self.spans, &mut partial.spans);
+            } else {
+                partial.spans.extend(self.spans.drain(first..).map(|s| Span { start: s.start - offset as u32, ..s }));
+            }
             (partial.position, partial.missing, partial.needed) = (at, missing, needed);
             return Ok(Step::Incomplete);
         }
@@ -362,6 +368,23 @@ mod tests {
         }
         let everywhere: Vec<usize> = (0..script.len()).collect();
         assert_eq!(fed(script, &everywhere).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_arguments_that_have_come_are_not_moved_for_each_byte() {
+        let (mut requests, mut partial) = (Requests::default(), Partial::default());
+        let arguments = 100_000;
+        let mut bytes = [b"*100001\r\n".to_vec(), b"$0\r\n\r\n".repeat(arguments)].concat();
+        assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(0));
+        let kept = partial.spans.as_ptr();
+        for byte in b"$1\r\nx\r" {
+            bytes.push(*byte);
+            assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(0));
+            assert_eq!((partial.spans.len(), partial.spans.as_ptr()), (arguments, kept));
+        }
+        bytes.push(b'\n');
+        assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(bytes.len()));
+        assert_eq!(requests.args(0, &bytes).from(arguments).collect::<Vec<_>>(), [b"x"]);
     }
 
     #[test]
