@@ -59,6 +59,7 @@ impl Rig {
             random: 1,
             touch: true,
             max_string: 512 << 20,
+            max_reply: 1 << 30,
             partitions,
             owned: 0..PARTITIONS,
         };

@@ -51,6 +51,11 @@ number! {
 }
 
 impl Lsn {
+    /// Whether a stream may have come so far. None ever does, and numbers that are added to those below do not overflow.
+    pub const fn is_possible(self) -> bool {
+        self.0 < u64::MAX / 2
+    }
+
     /// The lsn that follows this one.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

@@ -222,7 +222,7 @@ fn clients_killed_while_their_replies_are_under_way_do_no_harm() {
 
 #[test]
 fn more_clients_than_allowed_are_told_so_and_others_go_on() {
-    let home = Home::new().set("server.max_clients", "20");
+    let home = Home::new().set("server.max_clients", "20").set("server.admin_clients", "0");
     let server = home.start();
     let mut first = server.connect();
     let mut refused = 0;

@@ -6,10 +6,9 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::error::BenchError;
-use super::plan::Plan;
+use super::plan::{Plan, Secret};
 use super::reply::Malformed;
 use super::request;
-use crate::config::values::Password;
 
 /// How long the server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,7 +22,7 @@ pub struct Target {
     pub name: String,
     /// As it was found.
     pub address: SocketAddr,
-    password: Option<Password>,
+    password: Option<Secret>,
 }
 
 impl Target {
@@ -62,7 +61,7 @@ impl Target {
         let socket = open().map_err(|why| self.unreachable(why))?;
         let mut client = Client { reader: BufReader::new(socket), target: self.clone() };
         if let Some(password) = &self.password
-            && let Value::Error(why) = client.call(&[b"AUTH", password.reveal().as_bytes()])?
+            && let Value::Error(why) = client.call(&[b"AUTH", password.0.as_bytes()])?
         {
             return Err(BenchError::PasswordRefused { address: self.name.clone(), why });
         }

@@ -11,7 +11,6 @@ use super::result;
 use super::values::{STAMP, Sizes};
 use super::workload;
 use crate::config::Durability;
-use crate::config::values::Password;
 
 /// Requests under way at once on a connection, at most: a batch is in memory as a whole.
 const PIPELINE_MAX: usize = 100_000;
@@ -64,6 +63,16 @@ impl fmt::Display for Rate {
     }
 }
 
+/// A password: said to the server and shown to nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// What a run is to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -72,7 +81,7 @@ pub struct Plan {
     /// Its port.
     pub port: u16,
     /// Its password.
-    pub password: Option<Password>,
+    pub password: Option<Secret>,
     /// The workload's name.
     pub workload: String,
     /// Requests a second.

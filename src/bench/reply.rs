@@ -82,6 +82,9 @@ impl Replies {
             };
             let (line, rest) = bytes.split_at(end + 1);
             bytes = rest;
+            if self.line.len() + end > LONGEST_LINE {
+                return Err(malformed(line));
+            }
             if self.line.is_empty() {
                 self.take_line(line, &mut good, &mut answered)?;
             } else {
@@ -246,6 +249,8 @@ mod tests {
         let nested = b"*1\r\n".repeat(DEEPEST + 1);
         assert!(answers(&mut Replies::default(), &nested).is_err());
         assert!(answers(&mut Replies::default(), &[b'+'; LONGEST_LINE + 1]).is_err());
+        let line = [vec![b'+'; LONGEST_LINE + 1], b"\r\n".to_vec()].concat();
+        assert!(answers(&mut Replies::default(), &line).is_err(), "long, and here as a whole");
         let mut replies = Replies::default();
         assert_eq!(answers(&mut replies, b"$5\r\nab").unwrap(), "");
         assert!(!replies.is_between());

@@ -19,6 +19,7 @@ use crate::encoding::edit::{Change, Edit, EncodedEdits};
 use crate::encoding::frame::StreamId;
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, Position};
+use crate::net::guard::Guard;
 use crate::partition::{Recovered, recover};
 use crate::storage::snapshot::{self, Subject};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StreamMarks, path};
@@ -87,7 +88,7 @@ impl Register {
             last_edits,
             pace: Pace { every_edits: 1_000_000, every: Duration::from_secs(3600) },
             listen: vec![listen.parse().unwrap()],
-            password,
+            guard: Arc::new(Guard::new(password)),
             protected: true,
             ask: Box::new(ask),
             reports,

@@ -126,9 +126,12 @@ impl Configuration {
         Ok(Sources::gather(self.config.as_deref(), &self.set)?.load()?)
     }
 
-    /// The arguments that make another process, with the same environment and working directory, load the same.
+    /// The arguments that make another process, with the same environment and working directory, load the same; but for the password,
+    /// since every user of the machine can read another process's arguments.
     pub fn to_arguments(&self) -> Vec<std::ffi::OsString> {
         let file = self.config.iter().flat_map(|path| ["--config".into(), path.into()]);
-        file.chain(self.set.iter().flat_map(|set| ["--set".into(), set.into()])).collect()
+        let shown =
+            self.set.iter().filter(|set| set.split('=').next().is_none_or(|key| key.trim() != "server.password"));
+        file.chain(shown.flat_map(|set| ["--set".into(), set.into()])).collect()
     }
 }

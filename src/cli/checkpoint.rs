@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Exit, Failure};
+use crate::checkpoint::master::child::Secret;
 use crate::checkpoint::node::{self, NodeError, Options, Parent, Stop};
-use crate::config::Config;
+use crate::config::{Config, Password};
 
 /// Runs the node until it is ended. `parent` is the process id of the master whose child it is.
 ///
@@ -25,12 +26,17 @@ pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
     let options = Options {
         master,
         dir: config.node_dir(),
-        password: config.server.password.clone(),
+        password: parent_secret(parent.is_some()).or_else(|| config.server.password.clone()),
         upload_bytes_per_second: config.checkpoint.upload_bytes_per_second,
         parent: bound,
     };
     tracing::info!(master = %options.master, dir = %options.dir.display(), "checkpoint node");
     node::run(options, Stop::default()).map_err(|e| Failure::new(exit(&e), e))
+}
+
+/// What the master gives its child through standard input; whoever runs a node by hand gives nothing.
+fn parent_secret(is_child: bool) -> Option<Password> {
+    is_child.then(|| Secret::read(std::io::stdin().lock()).ok().map(|secret| secret.password())).flatten()
 }
 
 /// How a process on this machine reaches what listens on `bind`.

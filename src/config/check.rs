@@ -54,6 +54,9 @@ fn server(config: &Config, rules: &mut Rules) {
     rules.require(!server.bind.is_empty(), "server.bind", "names no address; \"127.0.0.1\" serves this machine alone");
     rules.range("server.port", server.port.into(), 1, u16::MAX.into());
     rules.range("server.max_clients", server.max_clients.into(), 1, 1 << 20);
+    rules.range("server.admin_clients", server.admin_clients.into(), 0, 1024);
+    rules.range("server.auth_attempts", server.auth_attempts.into(), 1, 1 << 20);
+    rules.range("server.auth_timeout_s", server.auth_timeout_s.unwrap_or(1), 1, 3600);
     let (cores, partitions) = (server.cores.unwrap_or(1), config.data.partitions.count());
     let why = format!("{cores} cores, but data.partitions is {partitions}, and a core holds at least one partition");
     rules.require(cores <= partitions, "server.cores", why);
@@ -108,4 +111,11 @@ fn limits(config: &Config, rules: &mut Rules) {
         let why = format!("{bytes} bytes can't hold one argument of limits.bulk_bytes ({bulk}) and 64 KiB around it");
         rules.require(bytes as u64 >= bulk + (64 << 10), key, why);
     }
+    rules.range("limits.output_buffer_soft_s", limits.output_buffer_soft_s, 1, 86_400);
+    let (soft, hard) = (limits.output_buffer_soft_bytes.unwrap_or(0), limits.output_buffer_bytes as u64);
+    let why = format!("{soft} bytes are more than limits.output_buffer_bytes ({hard}), at which a client is gone");
+    rules.require(soft <= hard, "limits.output_buffer_soft_bytes", why);
+    let clients = config.memory.clients_max_bytes.unwrap_or(u64::MAX);
+    let why = format!("{clients} bytes can't hold one argument of limits.bulk_bytes ({bulk}) and 64 KiB around it");
+    rules.require(clients >= bulk + (64 << 10), "memory.clients_max_bytes", why);
 }

@@ -236,7 +236,13 @@ impl Layers {
                     origins.insert(path, setting.origin);
                 }
                 // The reason would show the secret.
-                Err(_) if path == "server.password" => self.problem(setting.origin, &path, "is not a text in quotes"),
+                Err(_) if path == "server.password" => {
+                    self.problem(
+                        setting.origin,
+                        &path,
+                        "is neither a text in quotes nor \"sha256:\" with 64 hexadecimal digits",
+                    );
+                }
                 Err(why) => self.problem(setting.origin, &path, why),
             }
         }
@@ -304,7 +310,7 @@ mod tests {
             [("1_000", "1_000"), ("true", "true"), ("\"a b\"", "a b"), ("a=b", "a=b"), ("\"", "\"")]
         {
             let loaded = sources("", &[], &[&format!("server.password={given}")]).load().unwrap();
-            assert_eq!(loaded.config.server.password.unwrap().reveal(), password);
+            assert!(loaded.config.server.password.unwrap().matches(password.as_bytes()), "{given}");
         }
         let bind = sources("", &[("ROLLBOOK_SERVER__BIND", "10.0.0.1, ::1")], &[]).load().unwrap().config.server.bind;
         assert_eq!(bind.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.1", "::1"]);
@@ -319,7 +325,7 @@ mod tests {
             "c.toml:1: port: stands outside",
             "c.toml:3: server.port: invalid type: string \"x\"",
             "c.toml:4: server.prot: unknown field `prot`",
-            "c.toml:5: server.password: is not a text",
+            "c.toml:5: server.password: is neither a text",
             "c.toml:7: lgo: unknown field",
             "c.toml:9: log.flush_interval_ms: invalid value: integer `-1`",
             "environment variable ROLLBOOK_DATA__PARTITIONS: data.partitions: 100 is not a power of two",

@@ -10,14 +10,15 @@
 
 pub mod check;
 pub mod load;
+pub mod password;
 pub mod sections;
 pub mod values;
 
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Origin, Problem, Sources};
+pub use password::Password;
 pub use sections::{Checkpoint, Data, Durability, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Server};
-pub use values::Password;
 
 /// Every setting, one struct for each table of `config.toml`.
 ///

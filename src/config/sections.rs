@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{self, Password};
+use super::Password;
+use super::values;
 use crate::ids::Partitions;
 
 const MIB: usize = 1 << 20;
@@ -28,8 +29,15 @@ pub struct Server {
     pub password: Option<Password>,
     /// Whether clients from other machines are refused as long as there is no password.
     pub protected_mode: bool,
+    /// Seconds that a client may take to give the password; `None` (written 0) means any time.
+    #[serde(with = "values::zero_is_none")]
+    pub auth_timeout_s: Option<u64>,
+    /// Wrong passwords after which a client is disconnected.
+    pub auth_attempts: u32,
     /// Most clients at a time, over all cores.
     pub max_clients: u32,
+    /// Clients of this machine that are let in beyond `max_clients`, to administer the server.
+    pub admin_clients: u32,
     /// Seconds after which a silent client is disconnected; `None` (written 0) means never.
     #[serde(with = "values::zero_is_none")]
     pub idle_timeout_s: Option<u64>,
@@ -43,7 +51,10 @@ impl Default for Server {
             cores: None,
             password: None,
             protected_mode: true,
+            auth_timeout_s: Some(10),
+            auth_attempts: 3,
             max_clients: 10_000,
+            admin_clients: 8,
             idle_timeout_s: None,
         }
     }
@@ -181,6 +192,9 @@ pub struct Memory {
     /// Bytes that the data of all cores may take before writes are refused; `None` (written 0) means no bound.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub max_bytes: Option<u64>,
+    /// Bytes that the buffers of all clients may take together before the largest are disconnected; `None` (written 0) means no bound.
+    #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
+    pub clients_max_bytes: Option<u64>,
 }
 
 /// `[limits]`: how much one client may ask for.
@@ -198,11 +212,24 @@ pub struct Limits {
     /// Bytes of replies that a client has not taken yet; it is disconnected beyond that.
     #[serde(deserialize_with = "values::bytes")]
     pub output_buffer_bytes: usize,
+    /// Bytes of replies beyond which a client may be for [`Self::output_buffer_soft_s`] at most; `None` (written 0) means that there is no
+    /// such bound.
+    #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
+    pub output_buffer_soft_bytes: Option<u64>,
+    /// Seconds after which a client is disconnected that takes its replies too slowly.
+    pub output_buffer_soft_s: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bulk_bytes: 512 * MIB, args: 1 << 20, query_buffer_bytes: GIB, output_buffer_bytes: GIB }
+        Self {
+            bulk_bytes: 512 * MIB,
+            args: 1 << 20,
+            query_buffer_bytes: GIB,
+            output_buffer_bytes: GIB,
+            output_buffer_soft_bytes: None,
+            output_buffer_soft_s: 60,
+        }
     }
 }
 

@@ -201,7 +201,7 @@ impl FrameHeader {
         let counts_match = u64::from(parsed.count) * 4 <= u64::from(body_len) && (parsed.count == 0) == (body_len == 0);
         let in_order = parsed.segment.0 >= 1 && parsed.segment <= parsed.first && parsed.durable < parsed.first;
         let seal_is_mark = !parsed.seal || parsed.count == 0;
-        let possible = counts_match && in_order && seal_is_mark && flags & !SEAL == 0 && parsed.first.0 < u64::MAX / 2;
+        let possible = counts_match && in_order && seal_is_mark && flags & !SEAL == 0 && parsed.first.is_possible();
         if possible { Ok(parsed) } else { Err(FrameError::Meaningless) }
     }
 }

@@ -9,6 +9,7 @@ use super::replies::{ReplyQueue, Ticket};
 use crate::encoding::resp::{Limits, Partial, Protocol};
 use crate::ids::{CoreId, Db, Lsn, Slot};
 use crate::store::commands::Spec;
+use crate::store::commands::table::{Flags, Route};
 
 /// A connection. Its core alone touches it.
 pub struct Connection {
@@ -60,6 +61,8 @@ pub enum Hold {
     Settling,
     /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
     Blocked(Ticket),
+    /// Its attempt to authenticate waits until then, because others from its address have failed.
+    Waiting(Instant),
     /// The client has ended the server (`SHUTDOWN`).
     Ending,
 }
@@ -87,8 +90,16 @@ pub struct Session {
     pub db: Db,
     /// The version of RESP that it speaks.
     pub protocol: Protocol,
-    /// It has given the password, or none is needed.
-    pub authenticated: bool,
+    /// What it may do.
+    pub standing: Standing,
+    /// It has a place beyond the usual ones, for administrators.
+    pub reserved: bool,
+    /// Wrong passwords that it has given.
+    pub failures: u32,
+    /// Since when it is a stranger, if it is one.
+    pub stranger_since: Instant,
+    /// Since when it leaves more replies unread than it may for long.
+    pub slow_since: Option<Instant>,
     /// Name by `CLIENT SETNAME`.
     pub name: Vec<u8>,
     /// Name of its library by `CLIENT SETINFO`.
@@ -97,7 +108,7 @@ pub struct Session {
     pub library_version: Vec<u8>,
     /// Which replies it wants.
     pub replies: ReplyMode,
-    /// `CLIENT NO-EVICT`; remembered, since nothing here evicts clients.
+    /// `CLIENT NO-EVICT`: it is not disconnected for what all clients hold together.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`: its reads do not count as use of a key.
     pub no_touch: bool,
@@ -107,6 +118,34 @@ pub struct Session {
     pub last_request: Instant,
     /// Name of its last command.
     pub last_command: &'static str,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing but give the password.
+    Stranger,
+    /// Look and mend: commands that touch no data.
+    Administrator,
+    /// Everything.
+    Client,
+}
+
+impl Standing {
+    /// Why a client of this standing may not use a command, if so.
+    #[cold]
+    pub fn refusal(self, spec: &Spec) -> Option<&'static str> {
+        match self {
+            Self::Stranger if spec.flags.contains(Flags::NO_AUTH) => None,
+            Self::Stranger => Some("NOAUTH Authentication required."),
+            Self::Administrator if spec.route == Route::Connection => None,
+            Self::Administrator => Some(
+                "ERR max number of clients reached: this connection has a place kept for administrators, \
+                 and may not touch data",
+            ),
+            Self::Client => None,
+        }
+    }
 }
 
 /// Which replies a client wants (`CLIENT REPLY`).
@@ -122,11 +161,15 @@ pub enum ReplyMode {
 
 impl Session {
     /// That of a new connection.
-    pub fn new(authenticated: bool, now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             db: Db(0),
             protocol: Protocol::Resp2,
-            authenticated,
+            standing: Standing::Stranger,
+            reserved: false,
+            failures: 0,
+            stranger_since: now,
+            slow_since: None,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),
@@ -137,6 +180,18 @@ impl Session {
             last_request: now,
             last_command: "NULL",
         }
+    }
+}
+
+impl Session {
+    /// The client has proved who it is, or need not.
+    pub const fn admit(&mut self) {
+        self.standing = if self.reserved { Standing::Administrator } else { Standing::Client };
+    }
+
+    /// Whether it has not proved who it is.
+    pub fn is_stranger(&self) -> bool {
+        self.standing == Standing::Stranger
     }
 }
 
@@ -177,7 +232,7 @@ impl Connection {
 
     /// Limits on its requests, `usual` being those after authentication.
     pub fn limits(&self, usual: Limits) -> Limits {
-        if self.session.authenticated { usual } else { Limits::UNAUTHENTICATED }
+        if self.session.is_stranger() { Limits::UNAUTHENTICATED } else { usual }
     }
 
     /// A command of this client, as another core is to execute it.
@@ -194,6 +249,12 @@ impl Connection {
     /// Bytes of replies held for it.
     pub fn output_bytes(&self) -> usize {
         self.output.len() + self.replies.bytes() + self.sending.unwrap_or(0)
+    }
+
+    /// Bytes of memory that it takes: buffers with their spare room.
+    pub fn memory(&self) -> usize {
+        let buffers = self.input.capacity() + self.output.capacity() + self.sending.unwrap_or(0);
+        size_of::<Self>() + buffers + self.partial.memory() + self.replies.bytes()
     }
 
     /// Whether answers of other cores to its pipeline are on their way, with which the replies before them may as well leave: a
@@ -216,11 +277,18 @@ impl Connection {
         *last = lsn.max(*last);
     }
 
+    /// When it is closed, the client is told by a reset. One that is sending and finds no room would otherwise not hear of the end for
+    /// a minute.
+    pub fn close_with_reset(&self) {
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// Closes it at the given point, or earlier if that was asked for before.
     pub fn close(&mut self, when: Closing) {
         self.closing = self.closing.max(when);
         if self.closing == Closing::Now {
-            self.output.clear();
+            // What it held is free at once; the rest goes with the connection.
+            (self.input, self.output) = (Vec::new(), Vec::new());
             // Operations that are under way end, and with the last of them the connection is dropped.
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
         }

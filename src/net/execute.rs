@@ -1,7 +1,7 @@
 //! From bytes to commands to the cores that execute them.
 
 use super::commands;
-use super::connection::{Closing, Hold, ReplyMode};
+use super::connection::{Closing, Hold, ReplyMode, Standing};
 use super::merge::Merge;
 use super::message::{HeldAnswer, Origin, Task};
 use super::replies::Ticket;
@@ -11,7 +11,7 @@ use crate::encoding::resp::{Args, Reply, Requests};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Slot};
 use crate::partition::Executed;
-use crate::store::commands::table::{Flags, Gather, Route, resolve};
+use crate::store::commands::table::{Gather, Route, resolve};
 use crate::store::commands::{Context, Spec, scan};
 
 /// Requests of one connection that are looked at together.
@@ -141,9 +141,11 @@ impl Worker {
             return Flow::Next;
         };
         connection.session.last_command = spec.name;
-        if !connection.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
-            self.reply_unless_muted(token, |r| r.error("NOAUTH Authentication required."));
-            return Flow::Next;
+        let standing = connection.session.standing;
+        if standing != Standing::Client
+            && let Some(why) = standing.refusal(spec)
+        {
+            return self.refuse(token, standing, why);
         }
         match spec.route {
             Route::Connection => commands::execute(self, token, spec, args),
@@ -162,13 +164,26 @@ impl Worker {
         }
     }
 
+    /// Refuses a command to a client of this standing. A place for administrators that is used for something else is given back.
+    #[cold]
+    fn refuse(&mut self, token: Token, standing: Standing, why: &str) -> Flow {
+        self.reply_unless_muted(token, |r| r.error(why));
+        match self.connections.get_mut(token as usize) {
+            Some(connection) if standing == Standing::Administrator => {
+                connection.close(Closing::AfterReplies);
+                Flow::Stop
+            }
+            _ => Flow::Next,
+        }
+    }
+
     /// Executes a command on the one core that it needs.
     fn on_core(&mut self, token: Token, spec: &'static Spec, core: CoreId, slot: Slot, args: Args<'_>) -> Flow {
         if !self.has_room(spec, core) {
             return self.stall(token);
         }
         if core == self.core() {
-            self.execute_here(token, spec, slot, args);
+            return self.execute_here(token, spec, slot, args);
         } else if let Some(ticket) = self.expect(token, Merge::Only, 1) {
             self.send(token, ticket, 0, core, (spec, slot), args.from(0));
         }
@@ -227,6 +242,7 @@ impl Worker {
             }
         }
         self.release(token);
+        self.bound_output(token);
         Flow::Next
     }
 
@@ -248,17 +264,18 @@ impl Worker {
             }
         }
         self.release(token);
+        self.bound_output(token);
         Flow::Next
     }
 
     /// Executes a command on this core for a connection of this core.
-    fn execute_here(&mut self, token: Token, spec: &'static Spec, slot: Slot, args: Args<'_>) {
+    fn execute_here(&mut self, token: Token, spec: &'static Spec, slot: Slot, args: Args<'_>) -> Flow {
         let context = {
-            let Some(connection) = self.connections.get(token as usize) else { return };
+            let Some(connection) = self.connections.get(token as usize) else { return Flow::Stop };
             let session = &connection.session;
             self.context(session.db, slot, !session.no_touch)
         };
-        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
         let muted = connection.session.replies != ReplyMode::On;
         let direct = connection.replies.is_empty();
         let out = if direct { &mut connection.output } else { &mut self.spare };
@@ -281,10 +298,20 @@ impl Worker {
             connection.replies.push(&connection.output[start..], gate);
             connection.output.truncate(start);
         }
+        let flooded = connection.output_bytes() > self.settings.limits.output_buffer_bytes;
         if muted {
             self.unmute_next(token);
         }
-        if direct && gate.0 == 0 { self.touch(token) } else { self.release(token) }
+        if direct && gate.0 == 0 {
+            self.touch(token)
+        } else {
+            self.release(token)
+        }
+        if flooded {
+            self.bound_output(token);
+            return Flow::Stop;
+        }
+        Flow::Next
     }
 
     /// Executes this core's part of a command that several cores execute.
@@ -324,7 +351,8 @@ impl Worker {
             now: self.wall,
             random: self.random.u64(..),
             touch,
-            max_string: self.shared.limits.bulk_bytes as u64,
+            max_string: self.settings.limits.bulk_bytes as u64,
+            max_reply: self.settings.limits.output_buffer_bytes,
             partitions: self.placement.partitions(),
             owned: self.placement.partitions_of(self.core()),
         }

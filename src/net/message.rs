@@ -6,6 +6,9 @@ use crate::encoding::resp::{Args, Protocol, Span};
 use crate::ids::{CoreId, Db, Lsn, Slot};
 use crate::store::commands::Spec;
 
+/// Bytes of room that an empty batch keeps at most.
+const KEPT: usize = 4 << 20;
+
 /// A message between cores.
 pub enum Message {
     /// Work for the receiver.
@@ -96,6 +99,7 @@ impl Batch {
         self.items.clear();
         self.spans.clear();
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 }
 
@@ -119,10 +123,16 @@ impl Answers {
         self.items.is_empty()
     }
 
-    /// Forgets all answers, for the batch to be filled again.
+    /// Bytes of all of them.
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets all answers, for the batch to be filled again. What rare long ones needed is given back.
     pub fn clear(&mut self) {
         self.items.clear();
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 
     /// Adds an answer: what `write` appends. `wrote` is the last edit that it stands for, or 0.

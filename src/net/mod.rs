@@ -8,9 +8,11 @@
 
 mod alarm;
 mod buffers;
+mod clients;
 mod commands;
 mod connection;
 mod execute;
+pub mod guard;
 mod merge;
 mod message;
 mod peers;

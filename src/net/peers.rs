@@ -10,10 +10,15 @@ use crate::partition::Executed;
 
 /// Empty batches of each kind that are kept to be filled again.
 const SPARES: usize = 16;
+/// Bytes of answers to one core after which a batch is interrupted until they have left.
+const ENOUGH: usize = 1 << 20;
+/// An answer of more bytes than this is worth a look at what its connection holds at once; the end of the turn looks in any case.
+const LONG_ANSWER: usize = 4 << 10;
 
 impl Worker {
     /// Takes in all messages from other cores.
     pub(super) fn receive_messages(&mut self) {
+        self.interrupted = false;
         for core in self.endpoint.others() {
             let index = usize::from(core.0);
             if let Some((batch, from)) = self.parked[index].take() {
@@ -63,13 +68,15 @@ impl Worker {
 
     /// Whether something waits that only the next turn can do.
     pub(super) fn has_unsent(&self) -> bool {
-        self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
+        self.interrupted || self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
     }
 
     /// Executes another core's requests from the one at `from` on; parks them when the log is full.
     fn execute_batch(&mut self, core: CoreId, mut batch: Batch, from: usize) {
         self.look_ahead_batch(&batch, from);
         let index = usize::from(core.0);
+        // A batch that was interrupted was a large one; meanwhile some of those who wanted it may be gone.
+        let broken = if from > 0 { self.shared.broken(core) } else { Vec::new() };
         // Most answers leave at once: they are written where they leave from.
         let mut answers = std::mem::take(&mut self.answers[index]);
         let mut parked = None;
@@ -79,6 +86,14 @@ impl Worker {
                 Task::Command(call) if call.spec.is_write() && self.shard.is_full() => {
                     parked = Some(request);
                     break;
+                }
+                Task::Command(_) if answers.bytes() > ENOUGH => {
+                    parked = Some(request);
+                    self.interrupted = true;
+                    break;
+                }
+                Task::Command(call) if !call.spec.is_write() && broken.contains(&origin.client) => {
+                    answers.push(origin, Lsn(0), |_| {});
                 }
                 Task::Command(call) => {
                     answers.push_if(origin, |out| self.answer_or_hold(core, origin, call, args, out))
@@ -207,7 +222,7 @@ impl Worker {
     fn take_answer(&mut self, core: CoreId, origin: Origin, wrote: Lsn, bytes: &[u8]) {
         let cores = self.placement.cores();
         let Some(connection) = self.connections.get_mut(origin.connection as usize) else { return };
-        if connection.client != origin.client {
+        if connection.client != origin.client || connection.closing == Closing::Now {
             return;
         }
         if wrote.0 > 0 {
@@ -215,6 +230,9 @@ impl Worker {
         }
         if connection.replies.answer(origin.ticket, origin.part, bytes, &mut connection.output) {
             self.unblock(origin.connection, origin.ticket);
+        }
+        if bytes.len() > LONG_ANSWER {
+            self.bound_output(origin.connection);
         }
     }
 

@@ -138,10 +138,12 @@ impl ReplyQueue {
                 let Some(place) = place else { return false };
                 *place = bytes.to_vec();
                 pending.missing -= 1;
-                if pending.missing > 0 {
+                let complete = pending.missing == 0;
+                self.bytes += bytes.len();
+                if !complete {
                     return false;
                 }
-                pending.reply()
+                self.gather(ticket)
             }
             Some(Slot::Ready { .. }) | None => return false,
         };
@@ -151,8 +153,10 @@ impl ReplyQueue {
 
     /// Makes the reply out of the parts that are there. Returns whether somebody waited for it.
     pub fn cut_short(&mut self, ticket: Ticket) -> bool {
-        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return false };
-        let reply = pending.reply();
+        if !matches!(self.slot(ticket), Some(Slot::Pending(_))) {
+            return false;
+        }
+        let reply = self.gather(ticket);
         self.complete(ticket, reply);
         true
     }
@@ -164,9 +168,19 @@ impl ReplyQueue {
             Some(Slot::Pending(pending)) => pending.muted,
             Some(Slot::Ready { .. }) | None => return false,
         };
+        self.gather(ticket);
         let reply = if muted { Bytes::new() } else { Bytes::from_slice(reply) };
         self.complete(ticket, reply);
         true
+    }
+
+    /// What the parts of a reply come to; they are gone then.
+    fn gather(&mut self, ticket: Ticket) -> Bytes {
+        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return Bytes::new() };
+        let reply = pending.reply();
+        let held: usize = std::mem::take(&mut pending.parts).iter().map(Vec::len).sum();
+        self.bytes -= held;
+        reply
     }
 
     fn complete(&mut self, ticket: Ticket, bytes: Bytes) {
@@ -244,6 +258,7 @@ mod tests {
         let wait = queue.expect(Merge::OnDisk { cores: 2 }, 3, Protocol::Resp2, false);
         assert!(queue.has_pending() && queue.is_pending(wait));
         assert!(!queue.answer(wait, 0, b":1\r\n", &mut out) && !queue.answer(wait, 1, b":1\r\n", &mut out));
+        assert_eq!(queue.bytes(), 8, "parts count");
         assert!(queue.cut_short(wait) && !queue.cut_short(wait) && !queue.has_pending());
         assert!(!queue.answer(wait, 2, b":1\r\n", &mut out));
         assert_eq!(released(&mut queue, 0), "*2\r\n:1\r\n:0\r\n");

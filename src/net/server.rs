@@ -54,6 +54,8 @@ pub struct Server {
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
     stopped: Vec<Token>,
+    /// It was for want of something that the last connection could not be accepted.
+    exhausted: bool,
     rearm: Option<Instant>,
 }
 
@@ -86,6 +88,7 @@ impl Server {
             progress,
             draining: None,
             stopped: Vec::new(),
+            exhausted: false,
             rearm: None,
         })
     }
@@ -227,10 +230,18 @@ impl Server {
                     worker.lists.resume.push(token);
                 }
             }
-            Event::Accepted(Err(error)) => tracing::warn!(%error, "a connection could not be accepted"),
+            Event::Accepted(Err(error)) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                self.exhausted |= is_exhaustion(&error);
+            }
             Event::AcceptEnded(token) => {
+                // What is wrong with one connection keeps no other out; what the machine lacks will be lacking for a while.
+                let pause = if std::mem::take(&mut self.exhausted) { TICK } else { Duration::ZERO };
+                if !pause.is_zero() {
+                    worker.stats.exhausted += 1;
+                }
                 self.stopped.push(token);
-                self.rearm = Some(worker.now + TICK);
+                self.rearm = Some(worker.now + pause);
             }
             Event::Received(token, chunk) => {
                 worker.receive(token, self.ring.bytes(&chunk));
@@ -310,13 +321,9 @@ impl Server {
     }
 
     fn settle_connection(&mut self, worker: &mut Worker, token: Token) -> io::Result<()> {
-        let most = worker.shared.limits.output_buffer_bytes;
+        worker.bound_output(token);
         let Some(connection) = worker.connections.get_mut(token as usize) else { return Ok(()) };
         connection.dirty = false;
-        if connection.output_bytes() > most && connection.closing != Closing::Now {
-            tracing::warn!(client = connection.client, "disconnected: it does not take its replies");
-            connection.close(Closing::Now);
-        }
         // Other cores answer at once, unless they wait for the disk.
         let gathers = worker.settings.durability == Durability::Async && connection.expects_more();
         let send = connection.closing != Closing::Now && !gathers;
@@ -341,6 +348,11 @@ impl Server {
         let Some(until) = self.draining else { return false };
         self.worker.borrow_mut().has_drained() || Instant::now() > until
     }
+}
+
+/// Whether a connection could not be accepted because the process or the machine has no more of something.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// What comes round by the clock: expiry, counts, clients that have been silent for too long.

@@ -1,10 +1,12 @@
 //! What the cores of one server have in common: configuration, settings that can change, counts, and the rest of the process.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use super::guard::Guard;
 use super::replies::Ticket;
 use super::ring::Token;
 use super::stats::CoreStats;
@@ -15,6 +17,9 @@ use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
 use crate::storage::StreamMarks;
 
+/// Clients that are remembered after they were broken with, for each core.
+const BROKEN: usize = 64;
+
 /// What the cores of one server have in common.
 pub struct Shared {
     /// Which core holds what.
@@ -23,8 +28,6 @@ pub struct Shared {
     pub epoch: Epoch,
     /// The configuration that the server was started with.
     pub config: Config,
-    /// How much one client may ask for.
-    pub limits: Limits,
     /// Names this run (`run_id` in `INFO`).
     pub run_id: String,
     /// When it started.
@@ -37,6 +40,10 @@ pub struct Shared {
     pub inboxes: Vec<Inbox<Order>>,
     /// The rest of the process.
     pub process: Process,
+    /// By core: bytes that its clients take, and the one that takes most.
+    pub(super) client_memory: Vec<(AtomicU64, AtomicU64)>,
+    /// By core: the last of its clients that were broken with while other cores still worked for them.
+    broken: Vec<Mutex<VecDeque<u64>>>,
     settings: RwLock<Arc<Settings>>,
     settings_version: AtomicU64,
     clients: AtomicU32,
@@ -55,8 +62,18 @@ pub struct Settings {
     pub durability: Durability,
     /// Bytes that the data may take.
     pub max_memory: Option<u64>,
+    /// Seconds that a client may take to authenticate.
+    pub auth_timeout_s: Option<u64>,
+    /// Wrong passwords after which a client is disconnected.
+    pub auth_attempts: u32,
     /// Most clients at a time.
     pub max_clients: u32,
+    /// Clients of this machine that are let in beyond them.
+    pub admin_clients: u32,
+    /// Bytes that all clients may take together.
+    pub clients_max_bytes: Option<u64>,
+    /// How much one client may ask for.
+    pub limits: Limits,
     /// Seconds after which a silent client is disconnected.
     pub idle_timeout_s: Option<u64>,
 }
@@ -68,7 +85,12 @@ impl Settings {
             password: config.server.password.clone(),
             durability: config.log.durability,
             max_memory: config.memory.max_bytes,
+            auth_timeout_s: config.server.auth_timeout_s,
+            auth_attempts: config.server.auth_attempts,
             max_clients: config.server.max_clients,
+            admin_clients: config.server.admin_clients,
+            clients_max_bytes: config.memory.clients_max_bytes,
+            limits: config.limits.clone(),
             idle_timeout_s: config.server.idle_timeout_s,
         }
     }
@@ -107,6 +129,8 @@ type Call<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 
 /// What commands and cores ask of the rest of the process.
 pub struct Process {
+    /// Who may come in, by this port and the checkpoint node's.
+    pub guard: Arc<Guard>,
     /// `SHUTDOWN`: ends the server in good order.
     pub shutdown: Call<(), ()>,
     /// A core has put a barrier into its log.
@@ -145,12 +169,13 @@ impl Shared {
         Self {
             placement,
             epoch,
-            limits: config.limits.clone(),
             run_id: format!("{:016x}{:016x}{:08x}", random.u64(..), random.u64(..), random.u32(..)),
             started,
             started_at: crate::runtime::clock::unix_millis(),
             process,
             streams,
+            client_memory: inboxes.iter().map(|_| Default::default()).collect(),
+            broken: inboxes.iter().map(|_| Mutex::default()).collect(),
             settings: RwLock::new(Arc::new(Settings::of(&config))),
             settings_version: AtomicU64::new(0),
             clients: AtomicU32::new(0),
@@ -176,6 +201,7 @@ impl Shared {
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut settings));
+        self.process.guard.set_password(settings.password.clone());
         self.settings_version.fetch_add(1, Ordering::Release);
         self.inboxes.iter().for_each(Inbox::nudge);
     }
@@ -190,26 +216,41 @@ impl Shared {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// Counts a new client from `peer`, or says why it is not served: a whole error reply.
-    pub fn admit(&self, peer: Option<SocketAddr>) -> Option<&'static str> {
+    /// Counts a new client from `peer` and returns whether its place is one kept for administrators; or says why it is not served, in a
+    /// whole error reply.
+    pub fn admit(&self, peer: Option<SocketAddr>) -> Result<bool, &'static str> {
         let settings = self.settings();
         let trusted = peer.is_some_and(|p| p.ip().to_canonical().is_loopback());
         if self.config.server.protected_mode && settings.password.is_none() && !trusted {
-            return Some(
-                "-DENIED Rollbook runs in protected mode: without a password it serves this machine only. \
-                 Set server.password, or server.protected_mode = false if the network is trusted.\r\n",
-            );
+            return Err("-DENIED Rollbook runs in protected mode: without a password it serves this machine only. \
+                 Set server.password, or server.protected_mode = false if the network is trusted.\r\n");
         }
-        if self.clients.fetch_add(1, Ordering::Relaxed) >= settings.max_clients {
+        let before = self.clients.fetch_add(1, Ordering::Relaxed);
+        let reserved = before >= settings.max_clients;
+        if reserved && !(trusted && before - settings.max_clients < settings.admin_clients) {
             self.leave();
-            return Some("-ERR max number of clients reached\r\n");
+            return Err("-ERR max number of clients reached\r\n");
         }
-        None
+        Ok(reserved)
     }
 
     /// A client that was admitted is gone.
     pub fn leave(&self) {
         self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A client of `core` is gone whose requests may still be executed elsewhere.
+    pub fn note_broken(&self, core: CoreId, client: u64) {
+        let mut broken = self.broken[usize::from(core.0)].lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.len() == BROKEN {
+            broken.pop_front();
+        }
+        broken.push_back(client);
+    }
+
+    /// Clients of `core` that are gone and whose requests are not worth the work.
+    pub fn broken(&self, core: CoreId) -> Vec<u64> {
+        self.broken[usize::from(core.0)].lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// A core's counts, to be seen by all.

@@ -38,6 +38,16 @@ pub struct CoreStats {
     pub connections: u64,
     /// Of them, those that wait for a reply (`WAIT`, `SAVE`).
     pub blocked: u64,
+    /// Times that no connection could be accepted for want of descriptors or memory.
+    pub exhausted: u64,
+    /// Connections ended because all clients together held too much.
+    pub evicted: u64,
+    /// Connections ended because they had sent too long a request.
+    pub input_disconnections: u64,
+    /// Connections ended because they did not take their replies.
+    pub output_disconnections: u64,
+    /// Wrong passwords.
+    pub auth_failures: u64,
     /// Bytes received.
     pub received_bytes: u64,
     /// Bytes sent.
@@ -46,6 +56,8 @@ pub struct CoreStats {
     pub output_bytes: u64,
     /// Bytes of requests that are not executed yet.
     pub input_bytes: u64,
+    /// Bytes of memory that clients take.
+    pub client_bytes: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
     /// Keys, per database.
@@ -112,6 +124,7 @@ impl CoreStats {
             blocked: self.blocked,
             output_bytes: self.output_bytes,
             input_bytes: self.input_bytes,
+            client_bytes: self.client_bytes,
             keys: self.keys,
             expiring: self.expiring,
             data_bytes: self.data_bytes,

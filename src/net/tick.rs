@@ -1,7 +1,6 @@
 //! What a worker does by the clock, and at the end.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::connection::{Closing, Hold};
 use super::shared::Order;
@@ -20,7 +19,7 @@ impl Worker {
         self.receive_messages();
         let complete = self.shard.expire(self.wall, EXPIRY_SLICE);
         if complete {
-            self.drop_silent_clients();
+            self.look_after_clients();
             self.publish();
             self.watch_memory();
         }
@@ -49,6 +48,7 @@ impl Worker {
         self.stats.blocked = self.connections.iter().filter(|(_, c)| matches!(c.hold, Hold::Blocked(_))).count() as u64;
         self.stats.output_bytes = self.connections.iter().map(|(_, c)| c.output_bytes() as u64).sum();
         self.stats.input_bytes = self.connections.iter().map(|(_, c)| c.input.len() as u64).sum();
+        self.stats.client_bytes = self.connections.iter().map(|(_, c)| c.memory() as u64).sum();
         self.shared.publish(self.core(), &self.stats);
     }
 
@@ -60,7 +60,7 @@ impl Worker {
             self.settings = self.shared.settings();
             self.shard.set_durability(self.settings.durability);
             if self.settings.password.is_none() {
-                self.connections.iter_mut().for_each(|(_, c)| c.session.authenticated = true);
+                self.connections.iter_mut().for_each(|(_, c)| c.session.admit());
             }
             // What waited for more than is now asked for need not wait.
             self.release_gated();
@@ -101,17 +101,6 @@ impl Worker {
             self.shared.drained.fetch_add(1, Ordering::AcqRel);
         }
         self.shared.drained.load(Ordering::Acquire) == u32::from(self.placement.cores())
-    }
-
-    fn drop_silent_clients(&mut self) {
-        let Some(seconds) = self.settings.idle_timeout_s else { return };
-        let silent = |c: &super::connection::Connection| {
-            c.hold == Hold::No && self.now.duration_since(c.session.last_request) > Duration::from_secs(seconds)
-        };
-        let tokens: Vec<_> = self.connections.iter().filter(|(_, c)| silent(c)).map(|(t, _)| t as u32).collect();
-        for token in tokens {
-            self.break_off(token);
-        }
     }
 
     fn watch_memory(&mut self) {

@@ -5,6 +5,7 @@
 //! to send, to be paused or to go on, and the end of the turn sees to it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,9 +27,6 @@ use crate::runtime::clock;
 use crate::runtime::mesh::Endpoint;
 use crate::store::Sought;
 
-/// Bytes of a held connection's input beyond which no more is received from it.
-const HELD_INPUT: usize = 1 << 20;
-
 /// One core's share of the server.
 pub struct Worker {
     /// The worker itself, for tasks that come back to it later.
@@ -48,8 +46,10 @@ pub struct Worker {
     pub(super) outstanding: Vec<usize>,
     /// By core: a batch from there that cannot go on for now, and how far it has come.
     pub(super) parked: Vec<Option<(Batch, usize)>>,
+    /// Such a batch can go on as soon as the answers to those before have left.
+    pub(super) interrupted: bool,
     /// Answers whose edits are not yet safe, in the order of their gates.
-    pub(super) held: std::collections::VecDeque<(Gate, HeldAnswer)>,
+    pub(super) held: VecDeque<(Gate, HeldAnswer)>,
     pub(super) lists: Lists,
     /// The time of this turn.
     pub(super) now: Instant,
@@ -88,6 +88,8 @@ pub(super) struct Lists {
     pub gated: Vec<Token>,
     /// Requests wait for room in the log or in the queue to another core.
     pub stalled: Vec<Token>,
+    /// Attempts to authenticate that wait, in the order in which they were made.
+    pub waiting: VecDeque<Token>,
     /// Too much was received for now.
     pub pause: Vec<Token>,
     /// To be received from again.
@@ -111,7 +113,8 @@ impl Worker {
             spare_answers: Vec::new(),
             outstanding: vec![0; cores],
             parked: (0..cores).map(|_| None).collect(),
-            held: std::collections::VecDeque::new(),
+            interrupted: false,
+            held: VecDeque::new(),
             lists: Lists::default(),
             now: Instant::now(),
             wall: clock::unix_millis(),
@@ -142,14 +145,19 @@ impl Worker {
 
     /// A client has connected. Returns its token, or the socket back with the reason why it is not served.
     pub(super) fn connect(&mut self, socket: std::os::fd::OwnedFd) -> Option<Token> {
-        let authenticated = self.settings.password.is_none();
         let client = self.shared.next_client();
-        let connection = Connection::new(socket, client, Session::new(authenticated, self.now));
-        if let Some(refusal) = self.shared.admit(connection.peer) {
-            // The socket is new and its buffer empty: a short line always fits.
-            let _ = rustix::net::send(connection.socket(), refusal.as_bytes(), rustix::net::SendFlags::DONTWAIT);
-            self.stats.rejected += 1;
-            return None;
+        let mut connection = Connection::new(socket, client, Session::new(self.now));
+        match self.shared.admit(connection.peer) {
+            Ok(reserved) => connection.session.reserved = reserved,
+            Err(refusal) => {
+                // The socket is new and its buffer empty: a short line always fits.
+                let _ = rustix::net::send(connection.socket(), refusal.as_bytes(), rustix::net::SendFlags::DONTWAIT);
+                self.stats.rejected += 1;
+                return None;
+            }
+        }
+        if self.settings.password.is_none() {
+            connection.session.admit();
         }
         self.stats.accepted += 1;
         Some(self.connections.insert(connection) as Token)
@@ -213,6 +221,9 @@ impl Worker {
     /// A connection is to be closed at once.
     pub(super) fn break_off(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
+            if connection.closing != Closing::Now && connection.replies.has_pending() {
+                self.shared.note_broken(self.shard.core(), connection.client);
+            }
             connection.close(Closing::Now);
             self.touch(token);
         }
@@ -262,6 +273,7 @@ impl Worker {
             connection.replies.push(&self.spare, Lsn(0));
         }
         self.touch(token);
+        self.bound_output(token);
     }
 
     /// Gives a reply that a client waits for, and goes on with its requests.
@@ -279,7 +291,7 @@ impl Worker {
         let may_go_on = match connection.hold {
             Hold::Blocked(awaited) => awaited == ticket,
             Hold::Settling => !connection.replies.has_pending(),
-            Hold::No | Hold::Stalled | Hold::Ending => false,
+            Hold::No | Hold::Stalled | Hold::Waiting(_) | Hold::Ending => false,
         };
         if may_go_on {
             connection.hold = Hold::No;
@@ -289,21 +301,7 @@ impl Worker {
 
     /// Limits on the requests of clients that have authenticated.
     pub(super) fn usual_limits(&self) -> Limits {
-        let limits = &self.shared.limits;
+        let limits = &self.settings.limits;
         Limits { args: limits.args, bulk_bytes: limits.bulk_bytes, unauthenticated: false }
-    }
-
-    /// Stops receiving from a connection that is held and has sent a lot, and breaks with one whose request is too long.
-    fn bound_input(&mut self, token: Token) {
-        let most = self.shared.limits.query_buffer_bytes;
-        let Some(connection) = self.connections.get_mut(token as usize) else { return };
-        let held = connection.input.len();
-        if held > most {
-            tracing::warn!(client = connection.client, bytes = held, "disconnected: its request is too long");
-            self.break_off(token);
-        } else if connection.hold != Hold::No && held > HELD_INPUT && connection.receiving && !connection.pausing {
-            connection.pausing = true;
-            self.lists.pause.push(token);
-        }
     }
 }

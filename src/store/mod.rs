@@ -14,6 +14,7 @@
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
 //! | `digest`, `memory` | what content adds up to; what it takes |
 //! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
+//! | `model` | what a store should do, for tests |
 //!
 //! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
 
@@ -27,8 +28,7 @@ mod hash;
 mod head;
 mod lookahead;
 mod memory;
-#[cfg(test)]
-mod model;
+pub mod model;
 mod packed;
 mod placement;
 mod prefetch;

@@ -1,4 +1,5 @@
-//! What a store should do, as a map of maps; and edits at random.
+//! What a store should do, as a map of maps; and edits at random. Nothing that serves uses it: it is what tests and fuzz targets hold a
+//! store against.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,23 +10,27 @@ use crate::ids::{Db, PartitionId, Partitions};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Held {
+pub enum Held {
+    /// A string.
     String(Vec<u8>),
+    /// The fields of a hash.
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 /// What a key holds and when it expires.
-pub(super) type Content = (Held, Option<UnixMillis>);
+pub type Content = (Held, Option<UnixMillis>);
 
 /// The content of a store by database and key.
-#[derive(Default)]
-pub(super) struct Model(pub BTreeMap<(u8, Vec<u8>), Content>);
+#[derive(Clone, Debug, Default)]
+pub struct Model(pub BTreeMap<(u8, Vec<u8>), Content>);
 
-pub(super) fn partitions() -> Partitions {
-    Partitions::new(4).unwrap()
+/// How the slots are cut here.
+pub const fn partitions() -> Partitions {
+    const { Partitions::new(4).expect("4 is a power of two") }
 }
 
-pub(super) fn partition_of(key: &[u8]) -> PartitionId {
+/// The partition of a key.
+pub fn partition_of(key: &[u8]) -> PartitionId {
     partitions().of(slot_of(key))
 }
 
@@ -65,6 +70,13 @@ impl Model {
                 string.resize(string.len().max(offset + bytes.len()), 0);
                 string[offset..offset + bytes.len()].copy_from_slice(bytes);
             }
+            // A hash without fields is no key.
+            Change::PutHash { fields, .. } if fields.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::SetFields(fields) if fields.is_empty() => {
+                return !matches!(self.0.get(&at), Some((Held::String(_), _)));
+            }
             Change::PutHash { fields, expire_at } => {
                 self.0.insert(at, (Held::Hash(owned(fields)), *expire_at));
             }
@@ -96,7 +108,8 @@ impl Model {
 }
 
 /// Edits, of few or many keys in few or many slots, as the seed has it.
-pub(super) struct Generator {
+pub struct Generator {
+    /// Where chance comes from.
     pub random: fastrand::Rng,
     keys: u32,
     fields: u32,
@@ -104,10 +117,11 @@ pub(super) struct Generator {
 }
 
 impl Generator {
+    /// The generator of this seed.
     pub fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (keys, fields) = (random.choice([5, 300, 3000]).unwrap(), random.choice([10, 200, 2000]).unwrap());
-        let slots = random.choice([1, 20, 16_384]).unwrap();
+        let (keys, fields) = (*pick(&mut random, &[5, 300, 3000]), *pick(&mut random, &[10, 200, 2000]));
+        let slots = *pick(&mut random, &[1, 20, 16_384]);
         Self { random, keys, fields, slots }
     }
 
@@ -141,6 +155,7 @@ impl Generator {
         fields
     }
 
+    /// The next edit.
     pub fn edit(&mut self) -> Edit<'static> {
         let key = self.key();
         let (slot, partition) = (slot_of(&key), partition_of(&key));
@@ -160,4 +175,8 @@ impl Generator {
         };
         Edit::Key { db, slot, key: key.into(), change }
     }
+}
+
+fn pick<'a, T>(random: &mut fastrand::Rng, from: &'a [T]) -> &'a T {
+    &from[random.usize(..from.len())]
 }

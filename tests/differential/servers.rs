@@ -164,6 +164,7 @@ impl Plans {
             random: fastrand::u64(..),
             touch: true,
             max_string: 512 << 20,
+            max_reply: 1 << 30,
             partitions,
             owned: 0..PARTITIONS,
         };

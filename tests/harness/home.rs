@@ -37,6 +37,8 @@ pub struct Home {
     settings: BTreeMap<String, String>,
     lives: Cell<u32>,
     peer: Peer,
+    /// The password, where the setting is only its hash.
+    known: Option<String>,
 }
 
 impl Home {
@@ -59,6 +61,7 @@ impl Home {
             settings: BTreeMap::new(),
             lives: Cell::new(0),
             peer,
+            known: None,
             directory: Some(directory),
         };
         fs::create_dir(home.data()).expect("create a data directory");
@@ -77,6 +80,12 @@ impl Home {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.change(key, value);
         self
+    }
+
+    /// Sets the hash of a password, which tests give as it is.
+    pub fn set_hashed_password(mut self, hash: &str, password: &str) -> Self {
+        self.known = Some(password.to_owned());
+        self.set("server.password", hash)
     }
 
     /// Changes a setting from the next start on.
@@ -177,7 +186,8 @@ impl Home {
         let output = File::create(&log).expect("create a log file");
         command.stdout(output.try_clone().expect("share a log file")).stderr(output);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-        Server::new(child, self.port(), log, self.settings.get("server.password").cloned())
+        let password = self.known.clone().or_else(|| self.settings.get("server.password").cloned());
+        Server::new(child, self.port(), log, password)
     }
 
     fn redis_arguments(&self) -> Vec<String> {

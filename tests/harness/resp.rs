@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// How long a reply may take before the test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -135,11 +137,30 @@ pub struct Conn {
 impl Conn {
     /// Connects to a port of this machine.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Self::of(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { reader: BufReader::with_capacity(64 << 10, stream) })
+    }
+
+    /// Connects to a port of this machine from an address of it that is not the usual one, such as 127.0.0.2.
+    pub fn open_from(address: [u8; 4], port: u16) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        Self::of(socket.into())
+    }
+
+    /// A connection that takes in very little that is not read from it.
+    pub fn open_narrow(port: u16) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4096)?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        Self::of(socket.into())
     }
 
     /// The socket itself.
@@ -189,6 +210,18 @@ impl Conn {
     /// True if a reply has already been received, at least in part.
     pub fn has_received(&self) -> bool {
         !self.reader.buffer().is_empty()
+    }
+
+    /// Whether the server closes the connection within the time, whatever it still says.
+    pub fn is_closed_within(&mut self, time: Duration) -> bool {
+        self.stream().set_read_timeout(Some(time)).expect("set a time limit");
+        let mut rest = Vec::new();
+        let ended = match self.reader.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        self.stream().set_read_timeout(Some(PATIENCE)).expect("set a time limit");
+        ended
     }
 
     /// Everything up to the server's closing of the connection.

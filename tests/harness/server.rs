@@ -93,6 +93,13 @@ impl Server {
         self.child.id()
     }
 
+    /// The most memory that it has had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim();
+        peak.trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     /// All that it has printed so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

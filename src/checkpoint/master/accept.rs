@@ -4,19 +4,23 @@ use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::policy::Policy;
 use super::sessions::SessionId;
 use super::shared::Shared;
 use super::status::NodeInfo;
+use super::strangers::{Stranger, Strangers};
 use super::{download, feed, upload};
 use crate::checkpoint::clock;
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
+use crate::checkpoint::protocol::proof::{NONCE, is_proved};
 use crate::checkpoint::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
 use crate::ids::CoreId;
+use crate::net::guard::Attempt;
 use crate::storage::Files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::rand::GetRandomFlags;
 
 /// How long a connection may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +34,7 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
     // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
     let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
+    let (mut strangers, mut turned_away) = (Strangers::default(), Rarely::default());
     while !shared.is_stopping() {
         let mut fds: Vec<_> = listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)).collect();
         let timeout = Timespec::try_from(LOOK).ok();
@@ -41,13 +46,16 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
             match listener.accept() {
                 Ok((socket, peer)) if connections.len() < most => {
                     let shared = shared.clone();
-                    let serve = move || serve(&shared, socket, peer.ip());
+                    let Ok(stranger) = strangers.add(&socket) else { continue };
+                    let serve = move || serve(&shared, socket, peer.ip(), &stranger);
                     match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
                         Ok(thread) => connections.push(thread),
                         Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
                     }
                 }
-                Ok((_, peer)) => tracing::warn!(%peer, "too many connections to the checkpoint port"),
+                Ok((_, peer)) => turned_away.say(shared.clock.now(), |times| {
+                    tracing::warn!(%peer, times, "too many connections to the checkpoint port");
+                }),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => {
                     // Out of descriptors, most likely. Time may help; ending would not.
@@ -61,28 +69,38 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
 }
 
 /// One connection, from hello to end.
-fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr) {
+fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr, stranger: &Stranger) {
     let ended = socket.set_nonblocking(false).and_then(|()| link::open(socket)).map_err(LinkError::from);
-    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer));
+    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer, stranger));
     match ended {
         Ok(()) | Err(LinkError::Closed) => {}
-        Err(e) if shared.is_stopping() => tracing::debug!(%peer, "{e}"),
+        // What strangers send is no news, and could fill a disk.
+        Err(e) if shared.is_stopping() || !stranger.is_known() => tracing::debug!(%peer, "{e}"),
         Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
     }
 }
 
-/// Hears the hello and serves the role.
-fn admit(shared: &Arc<Shared>, mut sender: Sender, mut receiver: Receiver, peer: IpAddr) -> Result<(), LinkError> {
+/// Hears the hello, sees that it is of somebody who may say it, and serves the role.
+fn admit(
+    shared: &Arc<Shared>,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    peer: IpAddr,
+    stranger: &Stranger,
+) -> Result<(), LinkError> {
     receiver.set_deadline(HELLO_TIMEOUT);
-    let (role, node, session) = {
-        let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
-        if let Err((reason, text)) = check(shared, &hello, peer) {
-            tracing::warn!(%peer, "checkpoint node refused: {text}");
-            sender.refuse(reason, text);
-            return Ok(());
-        }
-        (hello.role, hello.node, SessionId(hello.session))
+    let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+    let checked = match check(shared, &hello, peer) {
+        Ok(()) => challenge(shared, &hello, &mut sender, &mut receiver, peer)?,
+        refused => refused,
     };
+    if let Err((reason, text)) = checked {
+        tracing::warn!(%peer, "checkpoint node refused: {text}");
+        sender.refuse(reason, text);
+        return Ok(());
+    }
+    let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
+    stranger.is_known_now();
     receiver.trust();
     if role == Role::Control {
         return control(shared, sender, receiver, node, peer);
@@ -120,21 +138,68 @@ fn yield_to_others() {
     let _ = rustix::process::nice(10);
 }
 
-pub(in crate::checkpoint) fn check<F: Files>(
-    shared: &Shared<F>,
-    hello: &Hello<'_>,
-    peer: IpAddr,
-) -> Result<(), (Reason, &'static str)> {
+/// Why a node is not let in: for the program, and for people.
+type Refusal = (Reason, &'static str);
+
+/// Whether a hello may be said at all.
+pub(in crate::checkpoint) fn check<F: Files>(shared: &Shared<F>, hello: &Hello, peer: IpAddr) -> Result<(), Refusal> {
     if hello.protocol != VERSION {
         return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
     }
-    match (&shared.password, &hello.password) {
-        (None, _) if shared.protected && !peer.to_canonical().is_loopback() => {
-            Err((Reason::Password, "without server.password only nodes on the master's machine are served"))
+    if shared.protected && !peer.to_canonical().is_loopback() && shared.guard.password().is_none() {
+        return Err((Reason::Password, "without server.password only nodes on the master's machine are served"));
+    }
+    Ok(())
+}
+
+/// Has the node prove that it knows the password, or what only the child knows.
+fn challenge(
+    shared: &Shared,
+    hello: &Hello,
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+    peer: IpAddr,
+) -> Result<Result<(), Refusal>, LinkError> {
+    let mut nonce = [0; NONCE];
+    rustix::rand::getrandom(&mut nonce, GetRandomFlags::empty()).map_err(io::Error::from)?;
+    sender.send(&Message::Challenge(nonce.as_slice().into()))?;
+    let Message::Proof(proof) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+    let Some(password) = shared.guard.password() else { return Ok(Ok(())) };
+    let is_right = || {
+        let mut known = shared.secret.iter().chain([&password]);
+        known.any(|password| is_proved(password, &nonce, hello, &proof))
+    };
+    let deadline = Instant::now() + HELLO_TIMEOUT;
+    loop {
+        match shared.guard.attempt(Some(peer), Instant::now(), is_right) {
+            Attempt::Right => return Ok(Ok(())),
+            Attempt::Wrong => {
+                let text = "wrong password: server.password must be the same on both ends";
+                return Ok(Err((Reason::Password, text)));
+            }
+            Attempt::Wait(until) if until < deadline => {
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+            }
+            Attempt::Wait(_) => return Err(LinkError::Silent),
         }
-        (None, _) => Ok(()),
-        (Some(wanted), Some(given)) if wanted.matches(given) => Ok(()),
-        (Some(_), _) => Err((Reason::Password, "wrong password: server.password must be the same on both ends")),
+    }
+}
+
+/// What is said again and again, once a minute.
+#[derive(Default)]
+struct Rarely {
+    next: Duration,
+    times: u64,
+}
+
+impl Rarely {
+    /// It is the case again; `say` is told how often it was since it was last said.
+    fn say(&mut self, now: Duration, say: impl FnOnce(u64)) {
+        self.times += 1;
+        if now >= self.next {
+            self.next = now + Duration::from_secs(60);
+            say(std::mem::take(&mut self.times));
+        }
     }
 }
 

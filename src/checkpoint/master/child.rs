@@ -4,7 +4,8 @@
 //! *thread* that started it ends, whatever way the process dies (see `node::parent`).
 
 use std::ffi::OsString;
-use std::io;
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,8 +14,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::rand::GetRandomFlags;
 
 use crate::checkpoint::clock::Clock;
+use crate::config::Password;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -25,6 +28,47 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a child may take to end when asked; it holds nothing that is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What the child proves that it is the child with: random bytes, given to it through its standard input, where nobody else can look.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// A new one.
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn new() -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty())?;
+        Ok(Self(bytes))
+    }
+
+    /// As a password that nobody has to remember.
+    pub const fn password(&self) -> Password {
+        Password::from_random(self.0)
+    }
+
+    /// Reads what [`Self::write`] has written.
+    ///
+    /// # Errors
+    /// If there is less.
+    pub fn read(mut from: impl Read) -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        from.read_exact(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    fn write(&self, mut to: impl Write) -> io::Result<()> {
+        to.write_all(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// How to start the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildCommand {
@@ -32,10 +76,15 @@ pub struct ChildCommand {
     pub program: PathBuf,
     /// Its arguments. [`PARENT`] and the master's process id are put behind them.
     pub arguments: Vec<OsString>,
+    /// What it is given to prove that it is the child.
+    pub secret: Secret,
 }
 
 /// The argument that tells a node whose child it is.
 pub const PARENT: &str = "--parent";
+
+/// The environment variable that the master may have its password from.
+const PASSWORD: &str = "ROLLBOOK_SERVER__PASSWORD";
 
 /// How the child fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,11 +188,17 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
         .args(&command.arguments)
         .arg(PARENT)
         .arg(std::process::id().to_string())
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
+        // It has the secret.
+        .env_remove(PASSWORD)
         // A group of its own: a Ctrl-C meant for the master reaches the node through the master, in good order.
         .process_group(0)
         .spawn()?;
     shared.lock().status.pid = Some(child.id());
+    if let Some(input) = child.stdin.take() {
+        // A child that ended before it read this is noticed below.
+        let _ = command.secret.write(input);
+    }
     let mut asked: Option<Duration> = None;
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -174,7 +229,8 @@ mod tests {
     use super::*;
 
     fn sh(script: &str) -> ChildCommand {
-        ChildCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into(), "sh".into()] }
+        let arguments = vec!["-c".into(), script.into(), "sh".into()];
+        ChildCommand { program: "/bin/sh".into(), arguments, secret: Secret::new().unwrap() }
     }
 
     fn wait_until(what: impl Fn() -> bool) {
@@ -203,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_no_reason_to_spin_or_to_hang() {
-        let child = Child::start(ChildCommand { program: "/nonexistent".into(), arguments: Vec::new() }).unwrap();
+        let child = Child::start(ChildCommand { program: "/nonexistent".into(), ..sh("") }).unwrap();
         wait_until(|| child.status().restarts >= 1);
         child.stop();
     }

@@ -23,6 +23,7 @@ pub mod policy;
 pub(in crate::checkpoint) mod sessions;
 pub(in crate::checkpoint) mod shared;
 mod status;
+mod strangers;
 pub(in crate::checkpoint) mod upload;
 
 use std::net::{SocketAddr, TcpListener};
@@ -37,8 +38,8 @@ use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket}
 use self::shared::Shared;
 pub use self::status::{CheckpointStatus, NodeStatus, Status};
 use crate::checkpoint::clock::Clock;
-use crate::config::Password;
 use crate::ids::{CoreId, Position};
+use crate::net::guard::Guard;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// Called once, on a thread of the checkpoint side, when a request for a checkpoint is decided.
@@ -59,7 +60,7 @@ pub struct Options<F: Files = OsFiles> {
     /// Where to listen for nodes.
     pub listen: Vec<SocketAddr>,
     /// What a node must know.
-    pub password: Option<Password>,
+    pub guard: Arc<Guard>,
     /// Without a password, let only nodes on this machine in.
     pub protected: bool,
     /// Asks the partition's core for a barrier. Must not wait for it.

@@ -13,6 +13,7 @@ use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::Links;
 use crate::config::Password;
 use crate::ids::{Epoch, Partitions, Placement};
+use crate::net::guard::Guard;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// How often the policy looks at the marks.
@@ -27,7 +28,9 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     pub streams: Vec<Arc<StreamMarks>>,
     pub epoch: Epoch,
     pub placement: Placement,
-    pub password: Option<Password>,
+    pub guard: Arc<Guard>,
+    /// What the child knows.
+    pub secret: Option<Password>,
     pub protected: bool,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
@@ -82,7 +85,8 @@ impl<F: Files> Shared<F> {
             streams: options.streams,
             epoch,
             placement,
-            password: options.password,
+            guard: options.guard,
+            secret: options.child.as_ref().map(|child| child.secret.password()),
             protected: options.protected,
             clock,
             partitions: options.partitions,

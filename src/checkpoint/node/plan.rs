@@ -57,7 +57,7 @@ impl Terms {
         for (_, streams) in &welcome.epochs {
             let cores = u16::try_from(streams.len()).ok().and_then(|cores| Placement::new(partitions, cores));
             cores.ok_or("an impossible number of cores")?;
-            if streams.iter().any(|s| s.first.0 == 0 || s.first > s.last.next()) {
+            if streams.iter().any(|s| s.first.0 == 0 || !s.last.is_possible() || s.first > s.last.next()) {
                 return Err("a stream that ends before it begins");
             }
         }

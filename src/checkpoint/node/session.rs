@@ -9,6 +9,7 @@ use super::mirror::Part;
 use super::plan::{Leg, Terms};
 use super::{Node, NodeError, bootstrap, upload};
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
+use crate::checkpoint::protocol::proof::prove;
 use crate::checkpoint::protocol::{HEARTBEAT, Hello, Message, Role, SILENCE, VERSION};
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{Epoch, PartitionId, Partitions, Position};
@@ -47,8 +48,7 @@ impl<F: Files> Session<'_, F> {
     pub fn connect(&self, role: Role) -> Result<(Sender, Receiver), LinkError> {
         let (mut sender, mut receiver) = self.node.connect()?;
         self.links.add(&receiver)?;
-        sender.send(&Message::Hello(self.node.hello(role, self.terms.welcome.session)))?;
-        receiver.trust();
+        self.node.introduce(role, self.terms.welcome.session, &mut sender, &mut receiver)?;
         // Whether the master lives is the control connection's business; when it ends, so do the others.
         receiver.set_patience(None)?;
         Ok((sender, receiver))
@@ -96,8 +96,7 @@ pub(in crate::checkpoint) fn run(node: &Node, mirror: &mut Option<Part>) -> Resu
     node.stop.watch(&links);
     let (mut sender, mut receiver) = node.connect()?;
     links.add(&receiver).map_err(LinkError::from)?;
-    sender.send(&Message::Hello(node.hello(Role::Control, 0)))?;
-    receiver.trust();
+    node.introduce(Role::Control, 0, &mut sender, &mut receiver)?;
     let welcome = match receiver.message()? {
         Message::Welcome(welcome) => welcome,
         _ => return Err(LinkError::OutOfTurn.into()),
@@ -216,8 +215,24 @@ impl<F: Files> Node<F> {
         link::connect(&addresses, SILENCE / 2)
     }
 
-    pub(in crate::checkpoint) fn hello(&self, role: Role, session: u64) -> Hello<'_> {
-        let password = self.options.password.as_ref().map(|p| p.reveal().as_bytes().into());
-        Hello { protocol: VERSION, role, node: self.number, session, password }
+    /// Says who this is, and proves it.
+    fn introduce(
+        &self,
+        role: Role,
+        session: u64,
+        sender: &mut Sender,
+        receiver: &mut Receiver,
+    ) -> Result<(), LinkError> {
+        let hello = self.hello(role, session);
+        sender.send(&Message::Hello(hello))?;
+        let Message::Challenge(nonce) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+        let proof = self.options.password.as_ref().map(|password| prove(password, &nonce, &hello));
+        sender.send(&Message::Proof(proof.as_ref().map_or(&[][..], |proof| proof).into()))?;
+        receiver.trust();
+        Ok(())
+    }
+
+    pub(in crate::checkpoint) fn hello(&self, role: Role, session: u64) -> Hello {
+        Hello { protocol: VERSION, role, node: self.number, session }
     }
 }

@@ -71,6 +71,8 @@ impl<'a> Message<'a> {
                 Self::Lend { position: position(b.position()), bytes: b.bytes(), crc32: b.crc32() }
             }
             fb::Body::Ping => Self::Ping,
+            fb::Body::Challenge => Self::Challenge(m.body_as_challenge().ok_or(EMPTY)?.nonce().bytes().into()),
+            fb::Body::Proof => Self::Proof(m.body_as_proof().ok_or(EMPTY)?.proof().bytes().into()),
             _ => return Err(MessageError::Meaningless("an unknown body")),
         })
     }
@@ -93,7 +95,7 @@ fn position(p: Option<&fb::Position>) -> Position {
     p.map_or(Position::START, |p| Position::new(Epoch(p.epoch()), Lsn(p.lsn())))
 }
 
-fn hello<'a>(h: fb::Hello<'a>) -> Result<Hello<'a>, MessageError> {
+fn hello(h: fb::Hello<'_>) -> Result<Hello, MessageError> {
     let role = match h.role() {
         fb::Role::Control => Role::Control,
         fb::Role::Stream => Role::Stream,
@@ -101,8 +103,7 @@ fn hello<'a>(h: fb::Hello<'a>) -> Result<Hello<'a>, MessageError> {
         fb::Role::Download => Role::Download,
         _ => return Err(MessageError::Meaningless("an unknown role")),
     };
-    let password = h.password().map(|p| p.bytes().into());
-    Ok(Hello { protocol: h.protocol(), role, node: h.node(), session: h.session(), password })
+    Ok(Hello { protocol: h.protocol(), role, node: h.node(), session: h.session() })
 }
 
 fn welcome(w: fb::Welcome<'_>) -> Result<Welcome, MessageError> {
@@ -176,6 +177,14 @@ fn build(b: &mut Fbb, message: &Message<'_>) -> Body {
         Message::Offer(_) | Message::Declined { .. } | Message::Fetch(_) | Message::Lend { .. } => {
             build_snapshot(b, message)
         }
+        Message::Challenge(nonce) => {
+            let nonce = Some(b.create_vector::<u8>(nonce));
+            (fb::Body::Challenge, fb::Challenge::create(b, &fb::ChallengeArgs { nonce }).as_union_value())
+        }
+        Message::Proof(proof) => {
+            let proof = Some(b.create_vector::<u8>(proof));
+            (fb::Body::Proof, fb::Proof::create(b, &fb::ProofArgs { proof }).as_union_value())
+        }
         Message::Ping => (fb::Body::Ping, fb::Ping::create(b, &fb::PingArgs {}).as_union_value()),
     }
 }
@@ -205,15 +214,14 @@ fn build_snapshot(b: &mut Fbb, message: &Message<'_>) -> Body {
     }
 }
 
-fn build_hello(b: &mut Fbb, hello: &Hello<'_>) -> Body {
-    let password = hello.password.as_ref().map(|p| b.create_vector::<u8>(p));
+fn build_hello(b: &mut Fbb, hello: &Hello) -> Body {
     let role = match hello.role {
         Role::Control => fb::Role::Control,
         Role::Stream => fb::Role::Stream,
         Role::Upload => fb::Role::Upload,
         Role::Download => fb::Role::Download,
     };
-    let args = fb::HelloArgs { protocol: hello.protocol, role, node: hello.node, session: hello.session, password };
+    let args = fb::HelloArgs { protocol: hello.protocol, role, node: hello.node, session: hello.session };
     (fb::Body::Hello, fb::Hello::create(b, &args).as_union_value())
 }
 
@@ -244,14 +252,15 @@ mod tests {
     fn samples() -> Vec<Message<'static>> {
         let at = Position::new(Epoch(3), Lsn(77));
         let stream = |n| StreamInfo { first: Lsn(n), last: Lsn(n + 5), wanted_from: Lsn(n + 6) };
-        let hello = |role, password| Hello { protocol: super::super::VERSION, role, node: 9, session: 8, password };
+        let hello = |role| Hello { protocol: super::super::VERSION, role, node: 9, session: 8 };
         let mut samples: Vec<_> = [Role::Control, Role::Stream, Role::Upload, Role::Download]
-            .map(|role| Message::Hello(hello(role, None)))
+            .map(|role| Message::Hello(hello(role)))
             .into_iter()
             .chain(REASONS.map(|(reason, _)| Message::Refusal { reason, text: "no, because …".into() }))
             .collect();
         samples.extend([
-            Message::Hello(hello(Role::Stream, Some(Cow::Borrowed(b"secret")))),
+            Message::Challenge(Cow::Borrowed(&[7; 32])),
+            Message::Proof(Cow::Borrowed(&[])),
             Message::Welcome(Welcome {
                 session: u64::MAX,
                 directory: *b"0123456789abcdef",

@@ -18,8 +18,8 @@ pub enum Role {
 }
 
 /// The first message on every connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hello<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
     /// The protocol that the node speaks, [`super::VERSION`].
     pub protocol: u32,
     /// What the connection is for.
@@ -28,8 +28,6 @@ pub struct Hello<'a> {
     pub node: u64,
     /// The session that the connection belongs to; 0 in a control hello.
     pub session: u64,
-    /// The master's password, if it has one.
-    pub password: Option<Cow<'a, [u8]>>,
 }
 
 /// One stream of one epoch, as far as the master keeps its log.
@@ -105,7 +103,11 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Opens every connection.
-    Hello(Hello<'a>),
+    Hello(Hello),
+    /// What the node is to prove with the password: 32 random bytes.
+    Challenge(Cow<'a, [u8]>),
+    /// The proof; empty if the node knows no password.
+    Proof(Cow<'a, [u8]>),
     /// Opens a session.
     Welcome(Welcome),
     /// No.

@@ -4,10 +4,11 @@
 //!
 //! | role | node → master | master → node |
 //! |---|---|---|
-//! | control | `Hello`, then `Ping` every second | `Welcome`, then `Ping` every second |
-//! | stream | `Hello`, `Follow`, then `Applied`, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
-//! | upload | `Hello`, then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
-//! | download | `Hello`, then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
+//! | every | `Hello`, then `Proof` | `Challenge` |
+//! | control | then `Ping` every second | `Welcome`, then `Ping` every second |
+//! | stream | then `Follow`, then `Applied`, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
+//! | upload | then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
+//! | download | then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
 //! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
 //!
@@ -15,10 +16,12 @@
 //! |---|---|
 //! | [`wire`] | messages and runs of log bytes on a connection: length, checksum, kind |
 //! | [`message`] | the messages, as values |
+//! | [`proof`] | what a node proves that it knows the password with |
 //! | [`codec`] | the messages as flatbuffers (`schema/mirror.fbs`) |
 
 pub mod codec;
 pub mod message;
+pub mod proof;
 pub mod wire;
 
 use std::time::Duration;
@@ -26,7 +29,7 @@ use std::time::Duration;
 pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInfo, Welcome};
 
 /// The version of this protocol. Both ends must speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How often an end that has nothing else to say shows that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long an end is waited for before its connection is given up.

@@ -9,7 +9,8 @@
 //! | 12 | n | the body |
 //!
 //! A run of log bytes may begin and end anywhere in a frame: runs are a byte stream, and [`Inbox`] hands them on as they come.
-//! An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is awaited.
+//! An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is awaited. No more memory is taken
+//! for it than twice what has come, and [`SPACE`].
 
 const LENGTH: usize = 0;
 const CRC: usize = LENGTH + 4;
@@ -92,7 +93,9 @@ impl Inbox {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
-        let wanted = self.pending_length().saturating_sub(self.end - self.start).max(SPACE);
+        let have = self.end - self.start;
+        // Room grows with what has come, whatever length was announced.
+        let wanted = self.pending_length().saturating_sub(have).min(have).max(SPACE);
         if self.bytes.len() - self.end < wanted {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -218,6 +221,20 @@ mod tests {
                 assert!(!matches!(inbox.next(64), Ok(Some(_))), "byte {at} flipped with {flip}");
             }
         }
+    }
+
+    #[test]
+    fn an_announced_length_takes_no_more_memory_than_what_has_come() {
+        let mut inbox = Inbox::default();
+        let whole = encoded(&[(Kind::Log, &vec![5; 8 << 20])]);
+        let mut come = 0;
+        for part in whole.chunks(10_000) {
+            give(&mut inbox, part);
+            come += part.len();
+            inbox.space();
+            assert!(inbox.bytes.len() <= 2 * come + 2 * SPACE, "{} bytes for {come}", inbox.bytes.len());
+        }
+        assert!(matches!(inbox.next(8 << 20), Ok(Some((Kind::Log, body))) if body.len() == 8 << 20));
     }
 
     #[test]

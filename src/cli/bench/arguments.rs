@@ -6,10 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::bench::distribution::Distribution;
-use crate::bench::plan::{Plan, Rate};
+use crate::bench::plan::{Plan, Rate, Secret};
 use crate::bench::values::Sizes;
 use crate::config::Durability;
-use crate::config::values::Password;
 
 /// Arguments of `bench`.
 #[derive(Clone, Debug, Args)]
@@ -127,7 +126,7 @@ impl LoadArguments {
         Plan {
             host: self.host.clone(),
             port: self.port,
-            password: self.password.clone().or_else(from_environment).map(Password::new),
+            password: self.password.clone().or_else(from_environment).map(Secret),
             workload: self.workload.clone(),
             rate: self.rate,
             connections: self.connections,

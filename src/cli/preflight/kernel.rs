@@ -38,7 +38,8 @@ pub fn raise_limits() {
 pub(super) fn ready(config: &Config) -> Ready {
     let cpus = chosen(config, &allowed());
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = files.saturating_sub(other_files(cpus.len())).max(1);
+    let others = other_files(cpus.len()) + u64::from(config.server.admin_clients);
+    let room = files.saturating_sub(others).max(1);
     Ready { cpus, max_clients: config.server.max_clients.min(u32::try_from(room).unwrap_or(u32::MAX)) }
 }
 
@@ -123,7 +124,8 @@ fn judge_locked(most: u64) -> Finding {
 /// Whether enough files may be open.
 pub(super) fn open_files(config: &Config) -> Finding {
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    judge_files(most, config.server.max_clients, other_files(chosen(config, &allowed()).len()))
+    let others = other_files(chosen(config, &allowed()).len()) + u64::from(config.server.admin_clients);
+    judge_files(most, config.server.max_clients, others)
 }
 
 fn judge_files(most: u64, clients: u32, others: u64) -> Finding {

@@ -120,6 +120,7 @@ pub fn settings(loaded: &Loaded) -> Vec<Finding> {
     }
     findings.extend(ports::addresses(loaded));
     findings.extend(exposure(&loaded.config));
+    findings.extend(password(loaded));
     findings.extend(kernel::memory(&loaded.config));
     findings
 }
@@ -171,6 +172,17 @@ pub fn node(loaded: &Loaded) -> Result<(), Failure> {
     raise_limits();
     let report = Report::from_iter([directory::usable(loaded, key, &dir)]);
     report.verdict()
+}
+
+/// Whether the password stands where everybody on this machine can read it.
+fn password(loaded: &Loaded) -> Option<Finding> {
+    let key = "server.password";
+    let shown = loaded.config.server.password.is_some() && matches!(loaded.origin(key), Origin::Argument(_));
+    shown.then(|| {
+        let text = "server.password was given as an argument, which every user of this machine can read: \
+                    set it in the file or with ROLLBOOK_SERVER__PASSWORD";
+        Finding::note("password", text)
+    })
 }
 
 /// Who can reach the server, and whether he must prove who he is.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Event;
-use crate::checkpoint::master::child::ChildCommand;
+use crate::checkpoint::master::child::{ChildCommand, Secret};
 use crate::checkpoint::master::policy::{BarrierReport, Outcome, Pace};
 use crate::checkpoint::master::{Master, Options, Status};
 use crate::cli::arguments::Configuration;
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, NodeMode};
 use crate::ids::{Epoch, Placement, Position};
+use crate::net::guard::Guard;
 use crate::net::shared::{CheckpointReport, Order, Process};
 use crate::runtime::clock;
 use crate::runtime::inbox::Inbox;
@@ -24,6 +25,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The master's side of the checkpoint node.
 pub struct Checkpoints {
     master: Arc<Master>,
+    guard: Arc<Guard>,
     reports: Sender<BarrierReport>,
     inboxes: Vec<Inbox<Order>>,
 }
@@ -56,6 +58,7 @@ impl Checkpoints {
     pub fn start(setting: Setting<'_>) -> Result<Self, Failure> {
         let Setting { config, placement, inboxes, .. } = setting;
         let (reports, reported) = channel();
+        let guard = Arc::new(Guard::new(config.server.password.clone()));
         let listen = match config.checkpoint.node {
             NodeMode::None => Vec::new(),
             NodeMode::Child | NodeMode::External => {
@@ -88,15 +91,15 @@ impl Checkpoints {
                 every: Duration::from_secs(config.checkpoint.every_seconds),
             },
             listen,
-            password: config.server.password.clone(),
-            protected: config.server.is_protected(),
+            guard: Arc::clone(&guard),
+            protected: config.server.protected_mode,
             ask,
             reports: reported,
             on_mirrored,
             child,
         };
         let master = Master::start(options).map_err(|e| Failure::new(Exit::Unavailable, e))?;
-        Ok(Self { master: Arc::new(master), reports, inboxes })
+        Ok(Self { master: Arc::new(master), guard, reports, inboxes })
     }
 
     /// What commands and cores may ask of this process.
@@ -107,6 +110,7 @@ impl Checkpoints {
         let reporting = Arc::clone(&self.master);
         let started = clock::unix_millis().get() / 1000;
         Process {
+            guard: Arc::clone(&self.guard),
             shutdown: Box::new(move |()| {
                 // Nobody listens only if the process is ending already.
                 let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(Event::Stop("SHUTDOWN"));
@@ -153,7 +157,7 @@ fn child_command(arguments: &Configuration, config: &Config) -> Result<ChildComm
     let mut line = vec!["checkpoint".into()];
     line.extend(arguments.to_arguments());
     line.extend(["--set".into(), format!("checkpoint.master={address}").into()]);
-    Ok(ChildCommand { program: std::env::current_exe()?, arguments: line })
+    Ok(ChildCommand { program: std::env::current_exe()?, arguments: line, secret: Secret::new()? })
 }
 
 fn report(status: &Status, started: u64) -> CheckpointReport {

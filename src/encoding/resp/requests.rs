@@ -24,6 +24,11 @@ pub struct Limits {
 impl Limits {
     /// What a client may send before it has authenticated.
     pub const UNAUTHENTICATED: Self = Self { args: 10, bulk_bytes: 16 * 1024, unauthenticated: true };
+
+    /// What is said to a request of too many arguments.
+    const fn too_many(&self) -> ProtocolError {
+        if self.unauthenticated { ProtocolError::UnauthenticatedArrayLength } else { ProtocolError::ArrayLength }
+    }
 }
 
 /// Bytes that are not RESP. The connection is of no use any more: where the next request begins is unknown.
@@ -66,6 +71,11 @@ impl Partial {
     /// Bytes that the request has at least; known as soon as the length of its current argument is.
     pub const fn needed(&self) -> usize {
         self.needed
+    }
+
+    /// Bytes of memory that it takes.
+    pub const fn memory(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>()
     }
 
     fn clear(&mut self) {
@@ -121,7 +131,7 @@ impl Requests {
         while done < bytes.len() && self.requests.len() < most {
             let rest = &bytes[done..];
             let step = if partial.missing == 0 && rest[0] != b'*' {
-                self.inline(rest, done)
+                self.inline(rest, done, limits)
             } else {
                 self.array(rest, done, partial, limits)
             };
@@ -171,16 +181,20 @@ impl Requests {
         self.requests[index].end
     }
 
-    fn inline(&mut self, bytes: &[u8], offset: usize) -> Result<Step, ProtocolError> {
-        let window = &bytes[..bytes.len().min(LINE_MAX)];
+    fn inline(&mut self, bytes: &[u8], offset: usize, limits: &Limits) -> Result<Step, ProtocolError> {
+        let most = if limits.unauthenticated { limits.bulk_bytes } else { LINE_MAX };
+        let window = &bytes[..bytes.len().min(most)];
         let Some(newline) = memchr::memchr(b'\n', window) else {
-            return if bytes.len() < LINE_MAX { Ok(Step::Incomplete) } else { Err(ProtocolError::InlineTooLong) };
+            return if bytes.len() < most { Ok(Step::Incomplete) } else { Err(ProtocolError::InlineTooLong) };
         };
         let line = window[..newline].strip_suffix(b"\r").unwrap_or(&window[..newline]);
         let first = self.spans.len();
         inline::split(line, &mut self.words, &mut self.spans)
             .map_err(|InlineError::UnbalancedQuotes| ProtocolError::UnbalancedQuotes)?;
         let count = self.spans.len() - first;
+        if count > limits.args {
+            return Err(limits.too_many());
+        }
         if count > 0 {
             self.requests.push(Request { first, count, inline: true, end: offset + newline + 1 });
         }
@@ -202,14 +216,14 @@ impl Requests {
             at = head.end;
             missing = match head.number {
                 Some(count) if count <= 0 => return Ok(Step::Complete(at)),
-                Some(count) if count.unsigned_abs() > limits.args as u64 && limits.unauthenticated => {
-                    return Err(ProtocolError::UnauthenticatedArrayLength);
-                }
                 Some(count) if count.unsigned_abs() <= limits.args as u64 => count.unsigned_abs() as usize,
-                _ => return Err(ProtocolError::ArrayLength),
+                Some(_) => return Err(limits.too_many()),
+                None => return Err(ProtocolError::ArrayLength),
             };
         } else {
-            self.spans.extend(partial.spans.drain(..).map(|s| shifted(s, offset)));
+            // A request that goes on is the first in the bytes: its spans are as they were, and none is moved for a byte that has come.
+            debug_assert!(first == 0 && offset == 0, "only the last request of a batch is incomplete");
+            std::mem::swap(&mut self.spans, &mut partial.spans);
         }
         while missing > 0 {
             let needed = match bulk(bytes, at, limits)? {
@@ -222,7 +236,11 @@ impl Requests {
                 Bulk::Headless => at + 1,
                 Bulk::Until(end) => end,
             };
-            partial.spans.extend(self.spans.drain(first..).map(|s| Span { start: s.start - offset as u32, ..s }));
+            if offset == 0 {
+                std::mem::swap(&mut self.spans, &mut partial.spans);
+            } else {
+                partial.spans.extend(self.spans.drain(first..).map(|s| Span { start: s.start - offset as u32, ..s }));
+            }
             (partial.position, partial.missing, partial.needed) = (at, missing, needed);
             return Ok(Step::Incomplete);
         }
@@ -353,6 +371,23 @@ mod tests {
     }
 
     #[test]
+    fn the_arguments_that_have_come_are_not_moved_for_each_byte() {
+        let (mut requests, mut partial) = (Requests::default(), Partial::default());
+        let arguments = 100_000;
+        let mut bytes = [b"*100001\r\n".to_vec(), b"$0\r\n\r\n".repeat(arguments)].concat();
+        assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(0));
+        let kept = partial.spans.as_ptr();
+        for byte in b"$1\r\nx\r" {
+            bytes.push(*byte);
+            assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(0));
+            assert_eq!((partial.spans.len(), partial.spans.as_ptr()), (arguments, kept));
+        }
+        bytes.push(b'\n');
+        assert_eq!(requests.parse(&bytes, &mut partial, &LIMITS, 10), Ok(bytes.len()));
+        assert_eq!(requests.args(0, &bytes).from(arguments).collect::<Vec<_>>(), [b"x"]);
+    }
+
+    #[test]
     fn malformed_requests_are_told_from_incomplete_ones() {
         use ProtocolError as E;
         for (bytes, error) in [
@@ -396,5 +431,10 @@ mod tests {
         assert_eq!(error, ProtocolError::UnauthenticatedArrayLength);
         let error = requests.parse(b"*2\r\n$16385\r\n", &mut partial, &limits, 10).unwrap_err();
         assert_eq!(error, ProtocolError::UnauthenticatedBulkLength);
+        let (mut partial, words) = (Partial::default(), [&b"a "[..]; 11].concat());
+        let error = requests.parse(&[&words, &b"\n"[..]].concat(), &mut partial, &limits, 10).unwrap_err();
+        assert_eq!(error, ProtocolError::UnauthenticatedArrayLength);
+        let error = requests.parse(&[b'a'; 16 * 1024], &mut partial, &limits, 10).unwrap_err();
+        assert_eq!(error, ProtocolError::InlineTooLong);
     }
 }

@@ -3,7 +3,9 @@
 use super::{Refusal, SYNTAX, answer, client, shown};
 use crate::config::Password;
 use crate::encoding::resp::{Args, Protocol, Reply};
+use crate::net::connection::Closing;
 use crate::net::execute::Flow;
+use crate::net::guard::Attempt;
 use crate::net::ring::Token;
 use crate::net::worker::Worker;
 use crate::store::commands::parse;
@@ -25,22 +27,56 @@ const FIRST_AUTHENTICATE: Refusal = Refusal::Borrowed(
 
 /// `AUTH [username] password`
 pub(super) fn auth(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
-    let expected = worker.settings.password.as_ref();
-    let outcome = match args.len() {
-        2 if expected.is_none() => Err(NO_PASSWORD),
-        2 => check(expected, USER, args.at(1)),
-        3 => check(expected, args.at(1), args.at(2)),
-        _ => Err(SYNTAX),
+    let (user, password) = match args.len() {
+        2 if worker.settings.password.is_none() => return answer(worker, token, Err(NO_PASSWORD)),
+        2 => (USER, args.at(1)),
+        3 => (args.at(1), args.at(2)),
+        _ => return answer(worker, token, Err(SYNTAX)),
     };
-    if let (Ok(()), Some(connection)) = (&outcome, worker.connections.get_mut(token as usize)) {
-        connection.session.authenticated = true;
+    match try_to_admit(worker, token, user, password) {
+        Attempt::Wait(until) => worker.await_turn(token, until),
+        Attempt::Right => answer(worker, token, Ok(())),
+        Attempt::Wrong => answer_wrong(worker, token),
     }
-    answer(worker, token, outcome)
 }
 
-fn check(expected: Option<&Password>, user: &[u8], password: &[u8]) -> Result<(), Refusal> {
-    let known = user == USER && expected.is_none_or(|expected| expected.matches(password));
-    if known { Ok(()) } else { Err(WRONG) }
+/// Lets a client in that knows the password, unless it has to wait.
+fn try_to_admit(worker: &mut Worker, token: Token, user: &[u8], password: &[u8]) -> Attempt {
+    let Some(connection) = worker.connections.get_mut(token as usize) else { return Attempt::Wrong };
+    let expected = worker.settings.password.as_ref();
+    let is_right = || is_known(expected, user, password);
+    let attempt = match expected {
+        None if is_right() => Attempt::Right,
+        None => Attempt::Wrong,
+        Some(_) => worker.shared.process.guard.attempt(connection.peer.map(|peer| peer.ip()), worker.now, is_right),
+    };
+    match attempt {
+        Attempt::Right => connection.session.admit(),
+        Attempt::Wrong => {
+            connection.session.failures += 1;
+            worker.stats.auth_failures += 1;
+        }
+        Attempt::Wait(_) => {}
+    }
+    attempt
+}
+
+/// Answers a wrong password; closes the connection if it was not the first.
+fn answer_wrong(worker: &mut Worker, token: Token) -> Flow {
+    answer(worker, token, Err(WRONG));
+    let most = worker.settings.auth_attempts;
+    match worker.connections.get_mut(token as usize) {
+        Some(connection) if connection.session.failures >= most => {
+            tracing::warn!(peer = ?connection.peer, failures = most, "disconnected: wrong passwords");
+            connection.close(Closing::AfterReplies);
+            Flow::Stop
+        }
+        _ => Flow::Next,
+    }
+}
+
+fn is_known(expected: Option<&Password>, user: &[u8], password: &[u8]) -> bool {
+    user == USER && expected.is_none_or(|expected| expected.matches(password))
 }
 
 /// What `HELLO` asks for.
@@ -85,7 +121,18 @@ impl<'a> Hello<'a> {
 
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`
 pub(super) fn hello(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
-    match agree(worker, token, args) {
+    let asked = match Hello::parse(args) {
+        Ok(asked) => asked,
+        Err(why) => return answer(worker, token, Err(why)),
+    };
+    if let Some((user, password)) = asked.credentials {
+        match try_to_admit(worker, token, user, password) {
+            Attempt::Wait(until) => return worker.await_turn(token, until),
+            Attempt::Wrong => return answer_wrong(worker, token),
+            Attempt::Right => {}
+        }
+    }
+    match agree(worker, token, &asked) {
         Ok((client, protocol)) => worker.reply_unless_muted(token, |r| describe(r, client, protocol)),
         Err(why) => worker.reply_unless_muted(token, |r| r.error(&why)),
     }
@@ -93,16 +140,10 @@ pub(super) fn hello(worker: &mut Worker, token: Token, args: Args<'_>) -> Flow {
 }
 
 /// Does what a `HELLO` asks for; returns the client's number and the protocol that it now speaks.
-fn agree(worker: &mut Worker, token: Token, args: Args<'_>) -> Result<(u64, Protocol), Refusal> {
-    let asked = Hello::parse(args)?;
-    let expected = worker.settings.password.clone();
+fn agree(worker: &mut Worker, token: Token, asked: &Hello<'_>) -> Result<(u64, Protocol), Refusal> {
     let connection = worker.connections.get_mut(token as usize).ok_or(SYNTAX)?;
     let session = &mut connection.session;
-    if let Some((user, password)) = asked.credentials {
-        check(expected.as_ref(), user, password)?;
-        session.authenticated = true;
-    }
-    if !session.authenticated {
+    if session.is_stranger() {
         return Err(FIRST_AUTHENTICATE);
     }
     if let Some(name) = asked.name {
@@ -136,11 +177,11 @@ mod tests {
     #[test]
     fn only_the_default_user_with_the_password_is_let_in() {
         let password = Password::new("secret");
-        assert_eq!(check(Some(&password), b"default", b"secret"), Ok(()));
-        assert_eq!(check(Some(&password), b"default", b"Secret"), Err(WRONG));
-        assert_eq!(check(Some(&password), b"Default", b"secret"), Err(WRONG));
-        assert_eq!(check(None, b"default", b"anything"), Ok(()));
-        assert_eq!(check(None, b"other", b"anything"), Err(WRONG));
+        assert!(is_known(Some(&password), b"default", b"secret"));
+        assert!(!is_known(Some(&password), b"default", b"Secret"));
+        assert!(!is_known(Some(&password), b"Default", b"secret"));
+        assert!(is_known(None, b"default", b"anything"));
+        assert!(!is_known(None, b"other", b"anything"));
     }
 
     #[test]

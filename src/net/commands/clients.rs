@@ -168,7 +168,6 @@ pub(super) fn describe(c: &Connection, now: Instant) -> String {
         flags.push('N');
     }
     let events = if c.sending.is_some() { "rw" } else { "r" };
-    let total = size_of::<Connection>() + c.input.capacity() + c.output.capacity() + c.replies.bytes();
     format!(
         "id={id} addr={peer} laddr={local} fd={fd} name={name} age={age} idle={idle} flags={flags} db={db} sub=0 psub=0 \
          ssub=0 multi=-1 qbuf={input} qbuf-free={free} argv-mem=0 multi-mem=0 rbs={room} rbp={room} obl={output} oll={waiting} \
@@ -188,6 +187,7 @@ pub(super) fn describe(c: &Connection, now: Instant) -> String {
         output = c.output.len() + c.sending.unwrap_or(0),
         waiting = c.replies.len(),
         held = c.replies.bytes(),
+        total = c.memory(),
         command = session.last_command,
         resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 },
         library = String::from_utf8_lossy(&session.library_name),

@@ -48,6 +48,11 @@ fn current(config: &Config, settings: &Settings) -> Config {
     let mut config = config.clone();
     config.server.password.clone_from(&settings.password);
     config.server.max_clients = settings.max_clients;
+    config.server.admin_clients = settings.admin_clients;
+    config.server.auth_timeout_s = settings.auth_timeout_s;
+    config.server.auth_attempts = settings.auth_attempts;
+    config.memory.clients_max_bytes = settings.clients_max_bytes;
+    config.limits.clone_from(&settings.limits);
     config.server.idle_timeout_s = settings.idle_timeout_s;
     config.log.durability = settings.durability;
     config.memory.max_bytes = settings.max_memory;
@@ -142,6 +147,8 @@ mod tests {
     fn what_cannot_be_is_refused_in_redis_words() {
         let failed = |name, why| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
         let range = |to: &str| format!("argument must be between {to} inclusive");
+        let hash = "what follows \"sha256:\" is not a hash of 64 hexadecimal digits";
+        let words = "Wrong number of arguments in buffer limit configuration.";
         let fsync = "argument(s) must be one of the following: everysec, always, no";
         for (text, why) in [
             ("CONFIG SET port 1", failed("port", "can't set immutable config")),
@@ -154,10 +161,52 @@ mod tests {
             ("CONFIG SET timeout -1", failed("timeout", &range("0 and 2147483647"))),
             ("CONFIG SET maxclients 0", failed("maxclients", &range("1 and 4294967295"))),
             ("CONFIG SET appendfsync foo", failed("appendfsync", fsync)),
+            ("CONFIG SET requirepass sha256:12", failed("requirepass", hash)),
+            ("CONFIG SET proto-max-bulk-len x", failed("proto-max-bulk-len", "argument must be a memory value")),
+            ("CONFIG SET client-output-buffer-limit x", failed("client-output-buffer-limit", words)),
             ("CONFIG SET maxmemory 1 timeout", "ERR syntax error".to_owned()),
             ("CONFIG SET foo 1", "ERR Unknown option or number of arguments for CONFIG SET - 'foo'".to_owned()),
         ] {
             assert_eq!(set(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_can_be_changed_one_by_one() {
+        let settings =
+            set("CONFIG SET proto-max-bulk-len 1mb client-query-buffer-limit 2mb maxmemory-clients 1gb").unwrap();
+        assert_eq!((settings.limits.bulk_bytes, settings.limits.query_buffer_bytes), (1 << 20, 2 << 20));
+        assert_eq!(settings.clients_max_bytes, Some(1 << 30));
+        let settings = set("CONFIG SET limits.bulk_bytes 1MiB limits.output_buffer_bytes 2MiB limits.args 64").unwrap();
+        assert_eq!((settings.limits.output_buffer_bytes, settings.limits.args), (2 << 20, 64));
+        let settings = set("CONFIG SET limits.output_buffer_soft_bytes 3MiB server.auth_attempts 7").unwrap();
+        assert_eq!((settings.limits.output_buffer_soft_bytes, settings.auth_attempts), (Some(3 << 20), 7));
+        let why = set("CONFIG SET client-query-buffer-limit 1mb").unwrap_err();
+        assert!(why.contains("can't hold one argument of limits.bulk_bytes"), "{why}");
+    }
+
+    #[test]
+    fn redis_names_the_classes_of_clients_that_output_is_kept_for() {
+        let output = |value: &str| {
+            let request = ["CONFIG", "SET", "client-output-buffer-limit", value];
+            let spans = request.iter().scan(0, |start, word| {
+                let span = crate::encoding::resp::Span { start: *start, len: word.len() as u32 };
+                *start += span.len;
+                Some(span)
+            });
+            let (spans, text): (Vec<_>, _) = (spans.collect(), request.concat());
+            let changes =
+                changes_of(Args::new(text.as_bytes(), &spans), &Config::default(), &Settings::of(&Config::default()));
+            let mut settings = Settings::of(&Config::default());
+            changes.map(|changes| changes.into_iter().for_each(|change| change.apply(&mut settings)))?;
+            let limits = settings.limits;
+            Ok::<_, Refusal>((limits.output_buffer_bytes, limits.output_buffer_soft_bytes, limits.output_buffer_soft_s))
+        };
+        assert_eq!(output("normal 2gb 1gb 30"), Ok((2 << 30, Some(1 << 30), 30)));
+        assert_eq!(output("replica 1 1 1 normal 2gb 0 0"), Ok((2 << 30, None, 60)));
+        assert_eq!(output("pubsub 1 1 1"), Ok((1 << 30, None, 60)));
+        for wrong in ["", "normal 1 2", "other 1 1 1", "normal x 1 1", "normal 1gb 1gb -1", "normal 1mb 0 0"] {
+            assert!(output(wrong).is_err(), "{wrong}");
         }
     }
 

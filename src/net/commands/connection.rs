@@ -2,7 +2,7 @@
 
 use crate::encoding::resp::{Args, Protocol};
 use crate::ids::Db;
-use crate::net::connection::{Closing, ReplyMode};
+use crate::net::connection::{Closing, ReplyMode, Standing};
 use crate::net::execute::Flow;
 use crate::net::ring::Token;
 use crate::net::worker::Worker;
@@ -49,12 +49,17 @@ pub(super) fn quit(worker: &mut Worker, token: Token) -> Flow {
 
 /// `RESET`
 pub(super) fn reset(worker: &mut Worker, token: Token) -> Flow {
-    let authenticated = worker.settings.password.is_none();
+    let now = worker.now;
+    let open = worker.settings.password.is_none();
     if let Some(connection) = worker.connections.get_mut(token as usize) {
         let session = &mut connection.session;
         session.db = Db(0);
         session.protocol = Protocol::Resp2;
-        session.authenticated = authenticated;
+        session.standing = Standing::Stranger;
+        session.stranger_since = now;
+        if open {
+            session.admit();
+        }
         session.name.clear();
         session.replies = ReplyMode::On;
         (session.no_evict, session.no_touch) = (false, false);

@@ -148,6 +148,7 @@ mod tests {
 
     fn text(wanted: &[&str]) -> String {
         let process = Process {
+            guard: Default::default(),
             shutdown: Box::new(|()| {}),
             barrier_placed: Box::new(|_| {}),
             checkpoint: Box::new(|_| Ok(())),

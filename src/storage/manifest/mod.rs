@@ -202,7 +202,8 @@ impl Manifest {
         let older = self.epochs.len().saturating_sub(1);
         let ended = self.epochs[..older].iter().all(|e| e.streams.iter().all(|s| s.last.is_some()));
         let placed = self.epochs.iter().all(|e| self.placement(e.epoch).is_some());
-        let sane = |s: &StreamRecord| s.first.0 >= 1 && s.last.is_none_or(|last| s.first <= last.next());
+        let possible = |s: &StreamRecord| s.first.is_possible() && s.last.is_none_or(Lsn::is_possible);
+        let sane = |s: &StreamRecord| possible(s) && s.first.0 >= 1 && s.last.is_none_or(|last| s.first <= last.next());
         let sane = self.epochs.iter().flat_map(|e| &e.streams).all(sane);
         let generations = self.snapshots.iter().all(|g| match (g.newest, g.older) {
             (Some(newest), Some(older)) => older.position < newest.position,
@@ -236,6 +237,18 @@ mod tests {
         assert_eq!(m.generations(p), Generations { newest: Some(installed(2, 1)), older: Some(installed(1, 9)) });
         assert!(m.discard(p, installed(2, 1)) && !m.discard(p, installed(2, 1)));
         assert_eq!(m.generations(p), Generations { newest: Some(installed(1, 9)), older: None });
+    }
+
+    #[test]
+    fn numbers_that_no_stream_reaches_are_no_manifest() {
+        for (first, last) in [(1, u64::MAX), (u64::MAX, u64::MAX), (u64::MAX, 1)] {
+            let mut m = manifest();
+            m.epochs.push(EpochRecord {
+                epoch: Epoch(1),
+                streams: vec![StreamRecord { first: Lsn(first), last: Some(Lsn(last)) }],
+            });
+            assert!(!m.is_consistent(), "{first} to {last}");
+        }
     }
 
     #[test]

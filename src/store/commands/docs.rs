@@ -5,9 +5,16 @@ use super::table::{Categories, Command, KeyFlags, KeySpec, Refusal, Spec, all, l
 use super::{Refused, glob};
 use crate::encoding::resp::{Args, Reply};
 
+/// Most commands that can be asked about at once.
+const MOST_NAMES: usize = 1024;
+
 /// Answers a command that is about commands. Returns false if it is none of these: COMMAND and its subcommands, and every HELP.
 pub fn answer(spec: &Spec, args: Args<'_>, reply: &mut Reply<'_>) -> bool {
     match spec.command {
+        // What is said of a command is far longer than its name.
+        Command::CommandInfo | Command::CommandDocs if args.len() > MOST_NAMES => {
+            reply.error("ERR more names than there are commands");
+        }
         Command::Command => infos(all(), reply),
         Command::CommandCount => reply.count(all().count()),
         Command::CommandInfo if args.len() == 2 => infos(all(), reply),

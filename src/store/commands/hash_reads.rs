@@ -21,9 +21,11 @@ impl Plan<'_, '_, '_> {
     pub(super) fn hmget(&mut self) -> Planned {
         let hash = self.first_hash()?;
         let fields = self.args.from(2);
+        let start = self.reply.written();
         self.reply.array(fields.len());
         for field in fields {
             self.reply.bulk_or_null(hash.and_then(|hash| hash.get(field)));
+            self.bound_reply(start)?;
         }
         Ok(())
     }

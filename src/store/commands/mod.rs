@@ -63,6 +63,8 @@ pub struct Context {
     pub touch: bool,
     /// The longest string, in bytes (`limits.bulk_bytes`).
     pub max_string: u64,
+    /// The longest reply, in bytes, of a command that may name the same value again and again (`limits.output_buffer_bytes`).
+    pub max_reply: usize,
     /// How the slots are cut into partitions.
     pub partitions: Partitions,
     /// The partitions that the store has.
@@ -223,6 +225,16 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Command::Scan => self.scan(),
             _ => Err(Refused::Because("ERR this command has no plan")),
         }
+    }
+
+    /// Refuses a reply that has become too long since `start`. A request that names one value a thousand times is short.
+    #[inline]
+    fn bound_reply(&mut self, start: usize) -> Planned {
+        if self.reply.written() - start <= self.context.max_reply {
+            return Ok(());
+        }
+        self.reply.take_back(start);
+        Err(Refused::Because("ERR the reply would be longer than limits.output_buffer_bytes"))
     }
 
     /// The slot of the command's first key.

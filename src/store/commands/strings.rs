@@ -211,12 +211,14 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// MGET key ...
     pub(super) fn mget(&mut self) -> Planned {
+        let start = self.reply.written();
         self.reply.array(self.args.len() - 1);
         for (slot, key) in self.slots(1) {
             match self.find(slot, key) {
                 Some(Entry { value: Value::String(bytes), .. }) => self.reply.bulk(bytes),
                 _ => self.reply.null(),
             }
+            self.bound_reply(start)?;
         }
         Ok(())
     }

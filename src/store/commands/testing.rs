@@ -67,6 +67,7 @@ impl Rig {
             random: self.random,
             touch: true,
             max_string: self.max_string,
+            max_reply: 1 << 20,
             partitions: Partitions::new(PARTITIONS).unwrap(),
             owned: 0..PARTITIONS,
         };

@@ -11,7 +11,10 @@ const REDIS: &[(&str, Value)] = &[
     ("appendonly", |_| yes(true)),
     ("bind", |c| c.server.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
     ("client-output-buffer-limit", |c| {
-        format!("normal {most} 0 0 slave {most} 0 0 pubsub {most} 0 0", most = c.limits.output_buffer_bytes)
+        let limits = &c.limits;
+        let soft = limits.output_buffer_soft_bytes.map_or((0, 0), |soft| (soft, limits.output_buffer_soft_s));
+        let limits = format!("{} {} {}", limits.output_buffer_bytes, soft.0, soft.1);
+        format!("normal {limits} slave {limits} pubsub {limits}")
     }),
     ("client-query-buffer-limit", |c| c.limits.query_buffer_bytes.to_string()),
     ("cluster-enabled", |_| yes(false)),
@@ -21,12 +24,14 @@ const REDIS: &[(&str, Value)] = &[
     ("loglevel", |c| loglevel(c.logging.level).into()),
     ("maxclients", |c| c.server.max_clients.to_string()),
     ("maxmemory", |c| c.memory.max_bytes.unwrap_or(0).to_string()),
+    ("maxmemory-clients", |c| c.memory.clients_max_bytes.unwrap_or(0).to_string()),
     ("maxmemory-policy", |_| "noeviction".into()),
     ("notify-keyspace-events", |_| String::new()),
     ("port", |c| c.server.port.to_string()),
     ("proto-max-bulk-len", |c| c.limits.bulk_bytes.to_string()),
     ("protected-mode", |c| yes(c.server.protected_mode)),
-    ("requirepass", |c| c.server.password.as_ref().map(|p| p.reveal().to_owned()).unwrap_or_default()),
+    // Whether there is one is no secret; what it is, is kept by nobody.
+    ("requirepass", |c| c.server.password.as_ref().map_or("", |_| "…").into()),
     ("save", save),
     ("timeout", |c| c.server.idle_timeout_s.unwrap_or(0).to_string()),
 ];

@@ -83,7 +83,7 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     let ratio = if used == 0 { 0.0 } else { resident as f64 / used as f64 };
     out.put("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
     out.put("mem_fragmentation_bytes", resident as i64 - used as i64);
-    out.put("mem_clients_normal", report.sum(|s| s.input_bytes + s.output_bytes));
+    out.put("mem_clients_normal", report.sum(|s| s.client_bytes));
     out.put("mem_aof_buffer", report.sum(|s| s.unflushed_bytes));
     out.put("mem_allocator", "mimalloc");
     out.put("lazyfree_pending_objects", 0);
@@ -125,9 +125,13 @@ fn stats(report: &Report<'_>, out: &mut Lines) {
     out.put("instantaneous_input_kbps", kilobytes(rate(1)));
     out.put("instantaneous_output_kbps", kilobytes(rate(2)));
     out.put("rejected_connections", report.sum(|s| s.rejected));
+    out.put("accept_exhausted", report.sum(|s| s.exhausted));
     out.put("expired_keys", report.sum(|s| s.expired));
     out.put("evicted_keys", 0);
-    out.put("evicted_clients", 0);
+    out.put("evicted_clients", report.sum(|s| s.evicted));
+    out.put("client_query_buffer_limit_disconnections", report.sum(|s| s.input_disconnections));
+    out.put("client_output_buffer_limit_disconnections", report.sum(|s| s.output_disconnections));
+    out.put("acl_access_denied_auth", report.sum(|s| s.auth_failures));
     out.put("total_forks", 0);
     out.put("total_error_replies", report.sum(|s| s.errors));
 }

@@ -1,0 +1,4 @@
+//! Fuzzes `targets::config`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::config::run(data));

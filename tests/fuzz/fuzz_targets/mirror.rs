@@ -1,0 +1,4 @@
+//! Fuzzes `targets::mirror`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::mirror::run(data));

@@ -1,0 +1,4 @@
+//! Fuzzes `targets::segment`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::segment::run(data));

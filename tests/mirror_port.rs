@@ -1,0 +1,152 @@
+//! Promise: the checkpoint node's port lets in nobody who cannot prove that he knows the password, gives strangers little, and never
+//! keeps a node out that can.
+
+mod harness;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use harness::{Home, Server, eventually, rng};
+use rollbook::checkpoint::protocol::codec::Builder;
+use rollbook::checkpoint::protocol::proof::prove;
+use rollbook::checkpoint::protocol::wire::{HEADER, Inbox, Kind, header};
+use rollbook::checkpoint::protocol::{Hello, Message, Reason, Role, VERSION};
+use rollbook::config::Password;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection to the checkpoint port.
+struct Peer {
+    stream: TcpStream,
+    inbox: Inbox,
+}
+
+impl Peer {
+    fn open(home: &Home) -> Self {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, home.checkpoint_port())).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a time limit");
+        Self { stream, inbox: Inbox::default() }
+    }
+
+    fn send(&mut self, message: &Message<'_>) {
+        let mut builder = Builder::default();
+        let body = message.encode(&mut builder);
+        let bytes = [&header(Kind::Message, body)[..], body].concat();
+        // Whoever is refused may be so before all is sent.
+        let _ = self.stream.write_all(&bytes);
+    }
+
+    /// Calls `look` with the next message; `None` if the connection ends instead.
+    fn next<T>(&mut self, look: impl FnOnce(Message<'_>) -> T) -> Option<T> {
+        while !self.inbox.is_ready(1 << 20).expect("a short message") {
+            match self.stream.read(self.inbox.space()) {
+                Ok(0) => return None,
+                Ok(count) => self.inbox.filled(count),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("neither a message nor an end: {error}"),
+            }
+        }
+        let (_, body) = self.inbox.next(1 << 20).expect("a message").expect("a whole one");
+        Some(look(Message::decode(body).expect("a message")))
+    }
+
+    /// Says hello and answers the challenge as one who knows `password`; what is answered.
+    fn introduce(&mut self, role: Role, password: Option<&str>) -> Option<Result<(), Reason>> {
+        let hello = Hello { protocol: VERSION, role, node: 1, session: 0 };
+        self.send(&Message::Hello(hello));
+        let proof = self.next(|message| match message {
+            Message::Challenge(nonce) => password.map(|p| prove(&Password::new(p), &nonce, &hello).to_vec()),
+            other => panic!("no challenge: {other:?}"),
+        })?;
+        self.send(&Message::Proof(proof.unwrap_or_default().into()));
+        self.next(|message| match message {
+            Message::Refusal { reason, .. } => Err(reason),
+            Message::Welcome(_) => Ok(()),
+            other => panic!("neither welcome nor refusal: {other:?}"),
+        })
+    }
+}
+
+fn node_is_connected(server: &Server) -> bool {
+    server.info_number("node_connected") == 1.0
+}
+
+#[test]
+fn only_who_proves_that_he_knows_the_password_is_let_in() {
+    let home = Home::new().set("checkpoint.node", "external").set("server.password", "sesame");
+    let server = home.start();
+    for wrong in [None, Some(""), Some("Sesame")] {
+        assert_eq!(Peer::open(&home).introduce(Role::Control, wrong), Some(Err(Reason::Password)), "{wrong:?}");
+        assert_eq!(Peer::open(&home).introduce(Role::Download, wrong), Some(Err(Reason::Password)), "{wrong:?}");
+    }
+    assert_eq!(Peer::open(&home).introduce(Role::Control, Some("sesame")), Some(Ok(())));
+    // What was right once is of no use again: every connection has a challenge of its own.
+    let hello = Hello { protocol: VERSION, role: Role::Control, node: 2, session: 0 };
+    let mut challenges = Vec::new();
+    for _ in 0..2 {
+        let mut peer = Peer::open(&home);
+        peer.send(&Message::Hello(hello));
+        challenges.push(peer.next(|message| format!("{message:?}")));
+    }
+    assert_ne!(challenges[0], challenges[1]);
+    // A client's new password is a node's new password.
+    assert_eq!(server.connect().call("CONFIG SET requirepass open").text(), "OK");
+    assert_eq!(Peer::open(&home).introduce(Role::Control, Some("sesame")), Some(Err(Reason::Password)));
+}
+
+#[test]
+fn strangers_who_hold_connections_keep_no_node_out() {
+    let home = Home::new().set("checkpoint.node", "external").set("server.password", "sesame");
+    let server = home.start();
+    let mut silent: Vec<_> = (0..100).map(|_| Peer::open(&home)).collect();
+    for peer in &mut silent {
+        // The beginning of a long message.
+        let _ = peer.stream.write_all(&[0, 16, 0]);
+    }
+    let _node = home.start_node("node", &[("server.password", "sesame")]);
+    eventually("a node beside strangers", PATIENCE, || node_is_connected(&server).then_some(()));
+    // Those who say nothing are sent away, sooner or later.
+    let mut rest = Vec::new();
+    for mut peer in silent {
+        let _ = peer.stream.read_to_end(&mut rest);
+    }
+    assert!(rest.is_empty(), "strangers are told nothing");
+    assert!(node_is_connected(&server));
+}
+
+#[test]
+fn lengths_and_garbage_cost_nothing_and_end_only_their_connection() {
+    let home = Home::with_node().set("server.password", "sesame");
+    let server = home.start();
+    eventually("a node", PATIENCE, || node_is_connected(&server).then_some(()));
+    let (mut rng, before) = (rng(), server.peak_memory());
+    let mut builder = Builder::default();
+    let hello = Message::Hello(Hello { protocol: VERSION, role: Role::Stream, node: 1, session: 1 });
+    let hello = hello.encode(&mut builder).to_vec();
+    for round in 0..200 {
+        let mut body = hello.clone();
+        let at = rng.usize(0..body.len());
+        body[at] = rng.u8(..);
+        let mut bytes = [&header(Kind::Message, &body)[..], &body].concat();
+        match round % 4 {
+            // A right checksum over a malformed message.
+            0 => {}
+            // A body longer than a stranger's may be.
+            1 => bytes[..4].copy_from_slice(&rng.u32(5000..).to_le_bytes()),
+            2 => bytes[rng.usize(0..HEADER)] = rng.u8(..),
+            _ => bytes.truncate(rng.usize(0..bytes.len())),
+        }
+        let mut peer = Peer::open(&home);
+        let _ = peer.stream.write_all(&bytes);
+        let _ = peer.stream.shutdown(std::net::Shutdown::Write);
+        // A challenge, a refusal or nothing; and then the end.
+        let mut answer = Vec::new();
+        let _ = peer.stream.read_to_end(&mut answer);
+        assert!(answer.len() < 500, "{} bytes", answer.len());
+    }
+    let more = server.peak_memory() - before;
+    assert!(more < 64 << 20, "{more} bytes");
+    assert!(node_is_connected(&server));
+    assert_eq!(server.info_number("node_restarts"), 0.0);
+}
