@@ -30,6 +30,7 @@ use crate::encoding::frame::StreamId;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position};
+use crate::net::guard::Guard;
 use crate::partition::{Executed, Shard, recover, settle};
 use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
@@ -75,7 +76,7 @@ pub(super) async fn start(
         last_edits,
         pace: settings.pace,
         listen: Vec::new(),
-        password: None,
+        guard: Arc::new(Guard::new(None)),
         protected: false,
         ask: {
             let asked = asked.clone();
@@ -143,6 +144,7 @@ impl Master {
             random: 1,
             touch: true,
             max_string: 512 << 20,
+            max_reply: usize::MAX,
             partitions: self.placement.partitions(),
             owned: self.placement.partitions_of(core),
         };
