@@ -116,6 +116,11 @@ impl<F: Files> DataDir<F> {
         for name in [path::LOG, path::SNAPSHOTS, path::INCOMING] {
             make_dir(&files, &path.join(name))?;
         }
+        // A process before this one may have died after it had made a directory, and before that was durable.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).map(Path::to_owned);
+        for dir in parent.into_iter().chain([path.to_owned(), path.join(path::LOG), path.join(path::SNAPSHOTS)]) {
+            sync_dir(&files, &dir)?;
+        }
         let opened = Self {
             files,
             path: path.to_owned(),
