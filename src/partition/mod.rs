@@ -5,10 +5,16 @@
 //!
 //! Deliberately absent: sockets, other cores, policy on checkpoints.
 
+mod ahead;
+pub mod capture;
+mod load;
 pub mod recovery;
 pub mod replica;
 pub mod shard;
+#[cfg(test)]
+mod tests;
 
+pub use load::LoadError;
 pub use recovery::{Recovered, Tally, recover, settle};
 pub use replica::Replica;
 pub use shard::{Executed, Shard};
