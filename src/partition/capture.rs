@@ -18,6 +18,8 @@ pub struct Slice {
     pub partition: PartitionId,
     /// The barrier before the first slot, which also tells this snapshot from others of the partition.
     pub barrier: Lsn,
+    /// It is the first.
+    pub begins: bool,
     /// Entries: first those of the section that the slice before has left unfinished.
     pub bytes: Vec<u8>,
     /// The sections that begin here, in order.
@@ -39,6 +41,13 @@ pub struct SectionStart {
     pub entries: u64,
     /// Its digest.
     pub digest: u64,
+}
+
+impl Slice {
+    /// What says that no snapshot of `partition` is taken.
+    pub fn refusal(partition: PartitionId, why: &'static str) -> Self {
+        Self { partition, end: Some(End::Abandoned(why)), ..Self::default() }
+    }
 }
 
 /// How a capture ended.
@@ -65,7 +74,7 @@ impl Capture {
     /// Of `partition`, after its barrier.
     pub fn new(partitions: Partitions, partition: PartitionId, barrier: Lsn) -> Self {
         let slots = partitions.slots(partition);
-        let slice = Slice { partition, barrier, ..Slice::default() };
+        let slice = Slice { partition, barrier, begins: true, ..Slice::default() };
         Self { next: slots.start, end: slots.end, slot: None, slice }
     }
 

@@ -20,7 +20,9 @@ use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
 use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Corruption, DataDir, Files, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
+use crate::storage::{
+    Corruption, DataDir, Files, Installed, Manifest, OsFiles, StorageError, StreamEnd, StreamReader, path,
+};
 use crate::store::Store;
 
 /// The partitions of one core, and how they were found.
@@ -77,24 +79,10 @@ impl Tally {
 /// # Errors
 /// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
 pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
-    let manifest = dir.manifest();
-    let owned = placement.partitions_of(core);
-    let mut recovery = Recovery {
-        dir,
-        replica: Replica::new(placement.partitions(), owned.clone()),
-        tally: Tally::default(),
-        manifest,
-        ends: Vec::new(),
-        bad: Vec::new(),
-    };
-    for partition in owned.clone().map(PartitionId) {
-        recovery.load_newest_good(partition)?;
-    }
-    recovery.replay_all()?;
-    recovery.check_ahead()?;
-    let Recovery { replica, tally, ends, bad, .. } = recovery;
-    let places = owned.filter_map(|p| replica.place(PartitionId(p))).collect();
-    Ok(Recovered { store: replica.into_store(), places, ends, bad, tally })
+    let mut recovery = Recovery::begin(dir, placement, core);
+    recovery.load_snapshots()?;
+    recovery.replay()?;
+    Ok(recovery.finish())
 }
 
 /// Records what all cores have found together, so that a new epoch may begin: snapshots that proved `bad`, and where the streams of
@@ -123,7 +111,8 @@ pub fn settle<F: Files>(
     dir.end_epoch(open.epoch, &all)
 }
 
-struct Recovery<'a, F: Files> {
+/// A recovery step by step, for those who measure it. The steps are to be taken in order.
+pub struct Recovery<'a, F: Files = OsFiles> {
     dir: &'a DataDir<F>,
     manifest: Arc<Manifest>,
     replica: Replica,
@@ -132,7 +121,38 @@ struct Recovery<'a, F: Files> {
     bad: Vec<(PartitionId, Installed)>,
 }
 
-impl<F: Files> Recovery<'_, F> {
+impl<'a, F: Files> Recovery<'a, F> {
+    /// That of the partitions that `core` holds under `placement`.
+    pub fn begin(dir: &'a DataDir<F>, placement: Placement, core: CoreId) -> Self {
+        let replica = Replica::new(placement.partitions(), placement.partitions_of(core));
+        let (manifest, tally) = (dir.manifest(), Tally::default());
+        Self { dir, replica, tally, manifest, ends: Vec::new(), bad: Vec::new() }
+    }
+
+    /// Loads the newest good snapshot of every partition. Blocks.
+    ///
+    /// # Errors
+    /// If one has no good snapshot and its log does not reach back to its first edit, or the disk fails.
+    pub fn load_snapshots(&mut self) -> Result<(), StorageError> {
+        self.replica.owned().map(PartitionId).try_for_each(|partition| self.load_newest_good(partition))
+    }
+
+    /// Replays the log. Blocks.
+    ///
+    /// # Errors
+    /// If it is damaged, or the disk fails.
+    pub fn replay(&mut self) -> Result<(), StorageError> {
+        self.replay_all()?;
+        self.check_ahead()
+    }
+
+    /// What was recovered.
+    pub fn finish(self) -> Recovered {
+        let Self { replica, tally, ends, bad, .. } = self;
+        let places = replica.owned().filter_map(|p| replica.place(PartitionId(p))).collect();
+        Recovered { store: replica.into_store(), places, ends, bad, tally }
+    }
+
     fn load_newest_good(&mut self, partition: PartitionId) -> Result<(), StorageError> {
         let generations = self.manifest.generations(partition);
         let mut worst = None;
@@ -194,7 +214,7 @@ impl<F: Files> Recovery<'_, F> {
             let from = self.first_needed(stream, common).max(record.first);
             // An ended stream of which nothing is needed is not even opened; where an open one ends must be found out.
             if record.last.is_none_or(|last| from <= last) {
-                self.replay(stream, from)?;
+                self.replay_stream(stream, from)?;
             }
         }
         Ok(())
@@ -231,7 +251,7 @@ impl<F: Files> Recovery<'_, F> {
         partitions.map(|p| next(position(p))).min().unwrap_or(Lsn(1))
     }
 
-    fn replay(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
+    fn replay_stream(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
         let Some(spec) = self.dir.stream(stream) else { return Ok(()) };
         let mut reader = StreamReader::open_in(self.dir.files(), &spec, from)?;
         while let Some(frame) = reader.next()? {

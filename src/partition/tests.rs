@@ -26,6 +26,9 @@ struct World {
     /// Tags of slots in the partition: few, so that each is written to again and again.
     tags: Vec<String>,
     keys: u32,
+    databases: u8,
+    /// Of ten edits of keys, how many delete.
+    deletes: u32,
     store: Store,
     edits: Vec<EncodedEdits>,
     capture: Option<Capture>,
@@ -37,9 +40,10 @@ impl World {
         let of_partition = |tag: &String| subject().partitions.of(slot_of(tag.as_bytes())) == PARTITION;
         let slots = random.usize(1..8);
         let tags = (0..).map(|n: u32| n.to_string()).filter(of_partition).take(slots).collect();
-        let keys = random.choice([3, 200, 2000]).unwrap();
+        let keys = random.choice([1, 3, 200, 2000]).unwrap();
+        let (databases, deletes) = (random.u8(1..4), random.choice([1, 6]).unwrap());
         let store = Store::new(subject().partitions, 0..4);
-        Self { random, tags, keys, store, edits: Vec::new(), capture: None }
+        Self { random, tags, keys, databases, deletes, store, edits: Vec::new(), capture: None }
     }
 
     fn appended(&self) -> Lsn {
@@ -47,10 +51,10 @@ impl World {
     }
 
     fn edit(&mut self) -> Edit<'static> {
-        let db = Db(self.random.u8(..3));
+        let db = Db(self.random.u8(..self.databases));
         match self.random.u32(..2000) {
             0 => return Edit::Flush { partition: PARTITION, db },
-            1 | 2 => return Edit::SwapDb { partition: PARTITION, a: db, b: Db(self.random.u8(..3)) },
+            1 | 2 => return Edit::SwapDb { partition: PARTITION, a: db, b: Db(self.random.u8(..self.databases)) },
             3..20 => {
                 let digests = Cow::Owned(self.store.digests(PARTITION));
                 return Edit::Barrier { partition: PARTITION, checkpoint: false, digests };
@@ -62,12 +66,12 @@ impl World {
         let mut fields = Fields::default();
         fields.push(self.random.u8(..20).to_string().as_bytes(), &value);
         let expire_at = Some(UnixMillis::new(self.random.u64(1..9)));
-        let change = match self.random.u32(..10) {
+        let change = match self.random.u32(..10 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },
             3 => Change::WriteString { offset: self.random.u64(..200), bytes: value.into() },
             4..6 => Change::SetFields(fields),
             6 => Change::RemoveFields(fields),
-            7 => Change::SetExpiry(expire_at),
+            7..10 => Change::SetExpiry(expire_at),
             _ => Change::Delete(Removal::Deleted),
         };
         Edit::Key { db, slot: slot_of(key.as_bytes()), key: key.into_bytes().into(), change }

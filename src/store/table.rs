@@ -420,6 +420,30 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_visits_what_stays_exactly_once_however_the_table_grows_and_shrinks() {
+        for seed in 0..40 {
+            let (mut random, hashes, mut table) = (fastrand::Rng::with_seed(seed), Seed::get(), Table::default());
+            let hash = |n: u32| hashes.hash(&n.to_le_bytes());
+            let (stays, mut size) = (random.u32(1..2000), 0);
+            fill(&mut table, hashes, 0..stays);
+            let (mut seen, mut next) = (vec![0; stays as usize], Some(0));
+            while let Some(turn) = next {
+                let swept = table.sweep(hashes, turn, |record| {
+                    let number = u32::from_le_bytes(record.key().try_into().unwrap()) as usize;
+                    seen.get_mut(number).into_iter().for_each(|times| *times += 1);
+                    ControlFlow::Continue(())
+                });
+                next = swept.continue_value().unwrap();
+                let wanted = random.u32(..5000);
+                fill(&mut table, hashes, stays + size..stays + size.max(wanted));
+                (wanted..size).for_each(|n| drop(table.remove(hash(stays + n), &(stays + n).to_le_bytes()).unwrap()));
+                size = wanted;
+            }
+            assert!(seen.iter().all(|times| *times == 1), "seed {seed}: {seen:?}");
+        }
+    }
+
+    #[test]
     fn every_record_is_as_likely_as_any_other() {
         for size in [1, 10, 3000] {
             let (seed, mut table, mut random) = (Seed::get(), Table::default(), fastrand::Rng::with_seed(3));
