@@ -86,12 +86,16 @@ impl Register {
             streams: marks.clone(),
             partitions: partition_marks,
             last_edits,
+            measured: Vec::new(),
             pace: Pace { every_edits: 1_000_000, every: Duration::from_secs(3600) },
             listen: vec![listen.parse().unwrap()],
             guard: Arc::new(Guard::new(password)),
             protected: true,
             ask: Box::new(ask),
             reports,
+            own: None,
+            max_log_bytes: None,
+            on_full: Box::new(|_| {}),
             on_mirrored: Arc::new(|_| {}),
             child: None,
         };
@@ -393,11 +397,14 @@ fn a_difference_is_loud_stops_truncation_and_is_mended_by_beginning_anew() {
     register.compare(Some(PartitionId(3)));
     assert_eq!(register.status().diverged, 1);
     assert!(register.status().compared.1 >= 1);
+    let slots = register.placement.partitions().slots(PartitionId(3));
+    assert!(!register.status().diverged_slots.is_empty() && register.status().diverged_slots.len() <= 64);
+    assert!(register.status().diverged_slots.iter().all(|slot| slots.contains(&slot.0)));
     // The node has begun that partition anew, meets the wrong barrier again, and stays; a right one settles it.
     until("back", || register.status().sessions >= 2 && register.status().node.is_some());
     register.until_mirrored();
     register.compare(None);
-    assert_eq!(register.status().diverged, 0);
+    assert_eq!((register.status().diverged, register.status().diverged_slots), (0, Vec::new()));
     register.fill(100, 100, 2);
     register.checkpoint();
     node.end().unwrap();

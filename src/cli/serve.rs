@@ -21,6 +21,7 @@ use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
 use super::{Exit, Failure};
+use crate::checkpoint::master::prediction::{Measured, Work};
 use crate::config::Config;
 use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::Message;
@@ -246,7 +247,13 @@ impl Starting {
         inboxes: &[Inbox<Order>],
     ) -> Result<Checkpoints, Failure> {
         let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
+        let measured = recovered.iter().map(|r| Measured {
+            work: Work { snapshot_bytes: r.tally.snapshot_bytes, edits: r.tally.edits, log_bytes: r.tally.log_bytes },
+            snapshots: r.took[0],
+            log: r.took[1],
+        });
         Checkpoints::start(checkpoints::Setting {
+            measured: measured.collect(),
             arguments,
             config: &self.config,
             dir: Arc::clone(&self.dir),

@@ -77,6 +77,15 @@ fn log(config: &Config, rules: &mut Rules) {
     let holds = log.segment_bytes >= log.buffer_bytes as u64 + BLOCK_BYTES;
     let why = format!("{} bytes can't hold its header and one buffer (log.buffer_bytes)", log.segment_bytes);
     rules.require(holds, "log.segment_bytes", why);
+    // With cores for all CPUs their number is known only at the start, which then raises the bound.
+    let cores = config.server.cores.unwrap_or(1);
+    let least = super::LEAST_SEGMENTS.saturating_mul(log.segment_bytes).saturating_mul(cores.into());
+    let most = log.max_bytes.unwrap_or(least);
+    let segments = super::LEAST_SEGMENTS;
+    let why = format!(
+        "{most} is less than {segments} segments (log.segment_bytes) for each of {cores} cores: at least {least}"
+    );
+    rules.require(most >= least, "log.max_bytes", why);
 }
 
 fn checkpoint(config: &Config, rules: &mut Rules) {

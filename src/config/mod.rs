@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use password::Password;
-pub use sections::{Checkpoint, Data, Durability, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Server};
+pub use sections::{
+    Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Server,
+};
 
 /// Every setting, one struct for each table of `config.toml`.
 ///

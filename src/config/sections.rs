@@ -12,6 +12,10 @@ use crate::ids::Partitions;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
+/// Segments that `log.max_bytes` has room for on each core, at least: one in use, one prepared, and enough others that the thresholds
+/// below the bound lie apart.
+pub const LEAST_SEGMENTS: u64 = 8;
+
 /// `[server]`: who is served, where, and on how many cores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,7 +107,7 @@ pub enum Durability {
     Mirrored,
 }
 
-/// `[log]`: how edits reach the disk. Sizes are for each core.
+/// `[log]`: how edits reach the disk. Sizes are for each core, but for `max_bytes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -119,6 +123,9 @@ pub struct Log {
     pub buffer_bytes: usize,
     /// Number of buffers. When all are full or on their way to disk, writers wait.
     pub buffers: usize,
+    /// Bytes that the log of all cores may take on disk, of all epochs that are kept; `None` (written 0) means no bound.
+    #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for Log {
@@ -129,6 +136,7 @@ impl Default for Log {
             segment_bytes: 64 * MIB as u64,
             buffer_bytes: MIB,
             buffers: 8,
+            max_bytes: Some(64 * GIB as u64),
         }
     }
 }

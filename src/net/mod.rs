@@ -8,6 +8,7 @@
 
 mod alarm;
 mod buffers;
+mod capture;
 mod clients;
 mod commands;
 mod connection;

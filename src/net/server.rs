@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::alarm::{Alarm, yield_now};
+use super::capture::capturing;
 use super::connection::Closing;
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
@@ -50,6 +51,8 @@ pub struct Server {
     events: Vec<Event>,
     /// The log or the mirror has moved since the last turn.
     progress: Rc<LocalBell>,
+    /// A snapshot has been begun.
+    captures: Rc<LocalBell>,
     draining: Option<Instant>,
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
@@ -86,6 +89,7 @@ impl Server {
             listeners,
             events: Vec::new(),
             progress,
+            captures: Rc::default(),
             draining: None,
             stopped: Vec::new(),
             exhausted: false,
@@ -102,6 +106,7 @@ impl Server {
             self.ring.accept(token, listener.as_fd())?;
         }
         let clockwork = glommio::spawn_local(clockwork(Rc::clone(&self.worker), Arc::clone(&self.bell)));
+        let captures = glommio::spawn_local(capturing(Rc::clone(&self.worker), Rc::clone(&self.captures)));
         let mut napped = false;
         let mut breath = Instant::now();
         loop {
@@ -127,6 +132,7 @@ impl Server {
             }
         }
         clockwork.cancel().await;
+        captures.cancel().await;
         self.alarm.disarm().await?;
         self.log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
         self.worker.borrow_mut().publish();
@@ -283,6 +289,11 @@ impl Server {
                     (worker.shared.process.barrier_placed)(barrier);
                 }
             }
+            Order::Capture(partition) => {
+                worker.begin_capture(partition);
+                self.captures.ring();
+            }
+            Order::LogUsedUp(used_up) => worker.shard.set_log_used_up(used_up),
             Order::Reply(to, reply) => worker.finish(to.connection, to.client, to.ticket, &reply),
             Order::Shutdown if self.draining.is_none() => {
                 self.draining = Some(worker.now + DRAIN);

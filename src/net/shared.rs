@@ -13,6 +13,7 @@ use super::stats::CoreStats;
 use crate::config::{Config, Durability, Limits, Password};
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
+use crate::partition::capture::Slice;
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
 use crate::storage::StreamMarks;
@@ -106,6 +107,10 @@ pub enum Order {
         /// The checkpoint node is to write a snapshot there.
         checkpoint: bool,
     },
+    /// Take a snapshot of a partition.
+    Capture(PartitionId),
+    /// The log is as long as it may be (`true`), or shorter again.
+    LogUsedUp(bool),
     /// Give a reply that a client waits for.
     Reply(Awaited, Vec<u8>),
     /// Take no more requests, let what was asked be answered, and end.
@@ -135,6 +140,10 @@ pub struct Process {
     pub shutdown: Call<(), ()>,
     /// A core has put a barrier into its log.
     pub barrier_placed: Call<Barrier, ()>,
+    /// A core has taken a slice of a snapshot.
+    pub captured: Call<Slice, ()>,
+    /// Whether there is room for another slice.
+    pub has_room: Call<(), bool>,
     /// `SAVE` and `BGSAVE`: checkpoints everything that has changed; whoever waits is told when that is done, or why it cannot be.
     pub checkpoint: Call<Option<Awaited>, Result<(), String>>,
     /// The state of checkpoints and of their node, for `INFO` and `LASTSAVE`.

@@ -60,6 +60,10 @@ pub struct CoreStats {
     pub client_bytes: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// Slices of snapshots that this core has taken itself.
+    pub capture_slices: u64,
+    /// The longest of them, in microseconds.
+    pub capture_max_us: u64,
     /// Keys, per database.
     pub keys: [u64; DATABASES as usize],
     /// Keys that will expire, per database.

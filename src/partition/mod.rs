@@ -3,12 +3,21 @@
 //! Always, for each stream: acked ≤ safe ≤ appended = applied, where *safe* is what the server's durability asks for: everything
 //! in `async`, the durable mark in `sync`, the mirrored one in `mirrored`. Nobody is shown a reply whose gate is above *safe*.
 //!
+//! A snapshot is of one moment when the checkpoint node takes it, and of many, one for each slot, when a core does ([`capture`]). Either
+//! way [`load`] and [`replica`] make the same state of it and of the log after it.
+//!
 //! Deliberately absent: sockets, other cores, policy on checkpoints.
 
+mod ahead;
+pub mod capture;
+mod load;
 pub mod recovery;
 pub mod replica;
 pub mod shard;
+#[cfg(test)]
+mod tests;
 
+pub use load::LoadError;
 pub use recovery::{Recovered, Tally, recover, settle};
 pub use replica::Replica;
 pub use shard::{Executed, Shard};

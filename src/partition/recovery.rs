@@ -6,6 +6,7 @@
 //! | bad | good | the older one's position | start; the bad one is set aside |
 //! | bad | bad, or none but expected | – | refuse |
 //! | bad | none yet | the first edit | start, if the log still has it; otherwise refuse |
+//! | written slot by slot | – | its position, which is its oldest slot's | start; in each slot, edits that it has already are skipped |
 //! | none | none | the first edit that is kept | start: log is dropped only where it has no edits of a partition without snapshots |
 //!
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
@@ -13,12 +14,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::load::LoadError;
 use super::replica::{Place, Replica};
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
 use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Corruption, DataDir, Files, Installed, Manifest, StorageError, StreamEnd, StreamReader, path};
+use crate::storage::{
+    Corruption, DataDir, Files, Installed, Manifest, OsFiles, StorageError, StreamEnd, StreamReader, path,
+};
 use crate::store::Store;
 
 /// The partitions of one core, and how they were found.
@@ -75,23 +79,10 @@ impl Tally {
 /// # Errors
 /// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
 pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
-    let manifest = dir.manifest();
-    let owned = placement.partitions_of(core);
-    let mut recovery = Recovery {
-        dir,
-        replica: Replica::new(placement.partitions(), owned.clone()),
-        tally: Tally::default(),
-        manifest,
-        ends: Vec::new(),
-        bad: Vec::new(),
-    };
-    for partition in owned.clone().map(PartitionId) {
-        recovery.load_newest_good(partition)?;
-    }
-    recovery.replay_all()?;
-    let Recovery { replica, tally, ends, bad, .. } = recovery;
-    let places = owned.filter_map(|p| replica.place(PartitionId(p))).collect();
-    Ok(Recovered { store: replica.into_store(), places, ends, bad, tally })
+    let mut recovery = Recovery::begin(dir, placement, core);
+    recovery.load_snapshots()?;
+    recovery.replay()?;
+    Ok(recovery.finish())
 }
 
 /// Records what all cores have found together, so that a new epoch may begin: snapshots that proved `bad`, and where the streams of
@@ -120,7 +111,8 @@ pub fn settle<F: Files>(
     dir.end_epoch(open.epoch, &all)
 }
 
-struct Recovery<'a, F: Files> {
+/// A recovery step by step, for those who measure it. The steps are to be taken in order.
+pub struct Recovery<'a, F: Files = OsFiles> {
     dir: &'a DataDir<F>,
     manifest: Arc<Manifest>,
     replica: Replica,
@@ -129,16 +121,48 @@ struct Recovery<'a, F: Files> {
     bad: Vec<(PartitionId, Installed)>,
 }
 
-impl<F: Files> Recovery<'_, F> {
+impl<'a, F: Files> Recovery<'a, F> {
+    /// That of the partitions that `core` holds under `placement`.
+    pub fn begin(dir: &'a DataDir<F>, placement: Placement, core: CoreId) -> Self {
+        let replica = Replica::new(placement.partitions(), placement.partitions_of(core));
+        let (manifest, tally) = (dir.manifest(), Tally::default());
+        Self { dir, replica, tally, manifest, ends: Vec::new(), bad: Vec::new() }
+    }
+
+    /// Loads the newest good snapshot of every partition. Blocks.
+    ///
+    /// # Errors
+    /// If one has no good snapshot and its log does not reach back to its first edit, or the disk fails.
+    pub fn load_snapshots(&mut self) -> Result<(), StorageError> {
+        self.replica.owned().map(PartitionId).try_for_each(|partition| self.load_newest_good(partition))
+    }
+
+    /// Replays the log. Blocks.
+    ///
+    /// # Errors
+    /// If it is damaged, or the disk fails.
+    pub fn replay(&mut self) -> Result<(), StorageError> {
+        self.replay_all()?;
+        self.check_ahead()
+    }
+
+    /// What was recovered.
+    pub fn finish(self) -> Recovered {
+        let Self { replica, tally, ends, bad, .. } = self;
+        let places = replica.owned().filter_map(|p| replica.place(PartitionId(p))).collect();
+        Recovered { store: replica.into_store(), places, ends, bad, tally }
+    }
+
     fn load_newest_good(&mut self, partition: PartitionId) -> Result<(), StorageError> {
         let generations = self.manifest.generations(partition);
         let mut worst = None;
         for installed in [generations.newest, generations.older].into_iter().flatten() {
             match self.load(partition, &installed) {
                 Ok(()) => {
-                    let Position { epoch, lsn } = installed.position;
-                    let lsn = if is_planted(Bug::SnapshotAhead) { lsn.next() } else { lsn };
-                    self.replica.set_position(partition, Position::new(epoch, lsn));
+                    if is_planted(Bug::SnapshotAhead) {
+                        let Position { epoch, lsn } = installed.position;
+                        self.replica.set_position(partition, Position::new(epoch, lsn.next()));
+                    }
                     return Ok(());
                 }
                 Err(error @ StorageError::Corrupt(_)) => {
@@ -157,27 +181,20 @@ impl<F: Files> Recovery<'_, F> {
         }
     }
 
-    /// Fills a partition from a snapshot; everything in it is compared with what it was when it was written.
+    /// Fills a partition from a snapshot.
     fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
         let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
         let file = path::snapshot(self.dir.path(), partition, installed.position);
-        let mut reader = SnapshotReader::open_in(self.dir.files(), &file, subject)?;
-        while let Some(section) = reader.next()? {
-            let header = section.header;
-            let damaged = |why: String| StorageError::from(Corruption::new(&file, 0, why));
-            self.replica
-                .store_mut()
-                .load_section(header.slot, header.entries, section.entries)
-                .map_err(|e| damaged(format!("slot {}: {e}", header.slot)))?;
-            if self.replica.store().digest(header.slot).0 != header.digest {
-                return Err(damaged(format!("slot {} has another digest than when it was written", header.slot)));
-            }
-            self.tally.entries += header.entries;
+        let summary = self.replica.load(SnapshotReader::open_in(self.dir.files(), &file, subject)?).map_err(
+            |error| match error {
+                LoadError::Storage(error) => error,
+                other => Corruption::new(&file, 0, other.to_string()).into(),
+            },
+        )?;
+        if summary.installed != *installed {
+            return Err(Corruption::new(&file, 0, "not the snapshot that the manifest names").into());
         }
-        match reader.summary() {
-            Some(summary) if summary.installed == *installed => {}
-            _ => return Err(Corruption::new(&file, 0, "not the snapshot that the manifest names").into()),
-        }
+        self.tally.entries += summary.entries;
         self.tally.snapshots += 1;
         self.tally.snapshot_bytes += installed.bytes;
         Ok(())
@@ -197,7 +214,27 @@ impl<F: Files> Recovery<'_, F> {
             let from = self.first_needed(stream, common).max(record.first);
             // An ended stream of which nothing is needed is not even opened; where an open one ends must be found out.
             if record.last.is_none_or(|last| from <= last) {
-                self.replay(stream, from)?;
+                self.replay_stream(stream, from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Slots of a snapshot that was written slot by slot may be ahead of it, but not of the log, which was on disk before the snapshot
+    /// was installed: a log that ends before them has lost edits, though nothing in it says so.
+    fn check_ahead(&self) -> Result<(), StorageError> {
+        for (partition, newest) in self.replica.ahead() {
+            let core = self.manifest.placement(newest.epoch).map(|placement| placement.core_of(partition));
+            // Log that is dropped was not needed.
+            let Some(stream) = core.map(|core| StreamId::new(newest.epoch, core)) else { continue };
+            let found = self.ends.iter().find(|(s, _)| *s == stream).map(|(_, end)| end.last);
+            let end = found.or_else(|| self.manifest.stream(stream)?.last);
+            if let Some(end) = end.filter(|end| *end < newest.lsn) {
+                let file = path::stream(self.dir.path(), stream);
+                let why = format!(
+                    "the log ends with edit {end}, but a snapshot of partition {partition} has slots at {newest}"
+                );
+                return Err(Corruption::new(&file, 0, why).into());
             }
         }
         Ok(())
@@ -214,7 +251,7 @@ impl<F: Files> Recovery<'_, F> {
         partitions.map(|p| next(position(p))).min().unwrap_or(Lsn(1))
     }
 
-    fn replay(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
+    fn replay_stream(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
         let Some(spec) = self.dir.stream(stream) else { return Ok(()) };
         let mut reader = StreamReader::open_in(self.dir.files(), &spec, from)?;
         while let Some(frame) = reader.next()? {

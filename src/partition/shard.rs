@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::capture::{Capture, Slice};
 use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
@@ -25,6 +26,10 @@ pub struct Shard<D: Disk = DirectDisk> {
     /// By slot: its last edit in this epoch.
     last_edits: Vec<Lsn>,
     memory_used_up: bool,
+    /// The log has reached `log.max_bytes`.
+    log_used_up: bool,
+    /// The snapshot that this core takes at present.
+    capture: Option<Capture>,
     /// Keys removed because their time had come, not yet taken.
     expired: u64,
     encoded: EncodedEdits,
@@ -75,6 +80,8 @@ impl<D: Disk> Shard<D> {
             durability,
             last_edits: vec![Lsn(0); usize::from(crate::ids::SLOTS)],
             memory_used_up: false,
+            log_used_up: false,
+            capture: None,
             expired: 0,
             encoded: EncodedEdits::new(),
             scratch: Scratch::default(),
@@ -110,6 +117,11 @@ impl<D: Disk> Shard<D> {
     /// Whether commands that need memory are refused.
     pub const fn set_memory_used_up(&mut self, used_up: bool) {
         self.memory_used_up = used_up;
+    }
+
+    /// Whether writes are refused because the log is as long as it may get; what frees memory is not.
+    pub const fn set_log_used_up(&mut self, used_up: bool) {
+        self.log_used_up = used_up;
     }
 
     /// Edits up to here are as safe as the durability asks for.
@@ -185,6 +197,37 @@ impl<D: Disk> Shard<D> {
         Some(Barrier { partition, lsn, checkpoint, digests })
     }
 
+    /// Begins to take a snapshot of a partition, behind a barrier. `None` if one is being taken, or nothing can be logged any more.
+    pub fn begin_capture(&mut self, partition: PartitionId) -> Option<Barrier> {
+        if self.capture.is_some() {
+            return None;
+        }
+        let barrier = self.barrier(partition, false)?;
+        self.capture = Some(Capture::new(self.placement.partitions(), partition, barrier.lsn));
+        Some(barrier)
+    }
+
+    /// Whether a snapshot is being taken.
+    pub const fn is_capturing(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB; a key is never cut. `None` if none is
+    /// being taken.
+    pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
+        let capture = self.capture.as_mut()?;
+        if self.log.is_poisoned().is_some() {
+            capture.abandon("the log has failed");
+        }
+        let slice = capture.slice(&self.store, self.log.appended(), go_on);
+        if slice.end.is_some() {
+            self.capture = None;
+            // Only once the edits that it holds are on disk is the snapshot of use.
+            self.log.commit_now();
+        }
+        Some(slice)
+    }
+
     /// Why a write cannot be taken now.
     fn refusal(&self, spec: &Spec) -> Option<String> {
         if let Some(why) = self.log.is_poisoned() {
@@ -196,6 +239,12 @@ impl<D: Disk> Shard<D> {
             Space::Reserve if frees && !self.log.is_full() => {}
             _ => return Some("MISCONF the disk is full, so writes are refused until there is space".into()),
         }
+        if self.log_used_up && !frees {
+            return Some(
+                "MISCONF the log has reached log.max_bytes, so writes are refused until checkpoints have shortened it"
+                    .into(),
+            );
+        }
         (self.memory_used_up && !frees).then(|| OUT_OF_MEMORY.into())
     }
 
@@ -206,6 +255,9 @@ impl<D: Disk> Shard<D> {
         for edit in edits {
             let before = self.encoded.as_bytes().len();
             let partition = self.partition_of(edit);
+            if let Some(capture) = &mut self.capture {
+                capture.before(&self.store, partition, edit);
+            }
             if let Err(error) = self.store.apply(edit) {
                 // Our own bug: a plan has made an edit that does not fit what it read. The edit is neither applied nor logged.
                 tracing::error!(%error, "an edit was dropped");

@@ -3,6 +3,8 @@
 //! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What contradicts the state is:
 //! fields of a string, bytes of a hash, an expiry of a key that is missing.
 
+use std::ops::Range;
+
 use super::slot_map::{Key, Tally, Tools};
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
@@ -47,10 +49,33 @@ impl Store {
     pub fn apply(&mut self, edit: &Edit<'_>) -> Result<(), ApplyError> {
         match edit {
             Edit::Key { db, slot, key, change } => self.apply_change(*db, *slot, key, change),
-            Edit::Flush { partition, db } => self.flush(*partition, *db),
-            Edit::SwapDb { partition, a, b } => self.swap(*partition, *a, *b),
+            Edit::Flush { partition, db } => self.flush(*db, self.indexes(*partition)?),
+            Edit::SwapDb { partition, a, b } => self.swap(*a, *b, self.indexes(*partition)?),
             Edit::Barrier { .. } => Ok(()),
         }
+    }
+
+    /// Makes what the edit states so for one slot only, and leaves the rest of its partition as it is: a snapshot that was written slot
+    /// by slot has the edit in some slots already.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_to_slot(&mut self, edit: &Edit<'_>, slot: Slot) -> Result<(), ApplyError> {
+        let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
+        match edit {
+            Edit::Key { db, slot: own, key, change } if *own == slot => self.apply_change(*db, slot, key, change),
+            Edit::Flush { partition, db } if self.partitions.of(slot) == *partition => {
+                self.flush(*db, index..index + 1)
+            }
+            Edit::SwapDb { partition, a, b } if self.partitions.of(slot) == *partition => {
+                self.swap(*a, *b, index..index + 1)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn indexes(&self, partition: PartitionId) -> Result<Range<usize>, ApplyError> {
+        self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))
     }
 
     fn apply_change(&mut self, db: Db, slot: Slot, key: &[u8], change: &Change<'_>) -> Result<(), ApplyError> {
@@ -92,8 +117,7 @@ impl Store {
         result.map_err(|why| ApplyError::key(key.bytes, why))
     }
 
-    fn flush(&mut self, partition: PartitionId, db: Db) -> Result<(), ApplyError> {
-        let range = self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))?;
+    fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {
         self.restart_expiry();
         if let Some(database) = &mut self.databases[usize::from(db.0)] {
             self.memory -= database.clear(range, &mut self.garbage);
@@ -101,8 +125,7 @@ impl Store {
         Ok(())
     }
 
-    fn swap(&mut self, partition: PartitionId, a: Db, b: Db) -> Result<(), ApplyError> {
-        let range = self.slot_range(partition).ok_or_else(|| ApplyError::partition(partition))?;
+    fn swap(&mut self, a: Db, b: Db, range: Range<usize>) -> Result<(), ApplyError> {
         if a == b || [a, b].iter().all(|db| self.databases[usize::from(db.0)].is_none()) {
             return Ok(());
         }

@@ -12,6 +12,7 @@
 //! | `apply` | an edit, to the store |
 //! | `query`, `expiry` | reading; finding keys whose time has come |
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
+//! | [`capture`] | a slot to a snapshot bit by bit, between edits |
 //! | `digest`, `memory` | what content adds up to; what it takes |
 //! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
 //! | `model` | what a store should do, for tests |
@@ -19,6 +20,7 @@
 //! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
 
 mod apply;
+pub mod capture;
 pub mod commands;
 mod digest;
 mod expiry;

@@ -91,7 +91,8 @@ fn check(mut entries: &[u8], count: u64) -> Result<[usize; DATABASES as usize], 
     if counts.iter().sum::<usize>() as u64 == count { Ok(counts) } else { Err("it has another number of entries") }
 }
 
-fn write(out: &mut Vec<u8>, db: Db, record: &Record) {
+/// Appends one entry.
+pub(super) fn write(out: &mut Vec<u8>, db: Db, record: &Record) {
     let (key, expire_at) = (record.key(), record.expire_at());
     let hash = match record.stored() {
         Stored::String(value) => return entry::write_string(out, db, key, expire_at, value),

@@ -8,6 +8,8 @@
 //! In the first order a segment is an interval, and splitting it cuts the interval in two: a cursor keeps its meaning whatever happens
 //! between two calls, and whatever is in the table all along is visited.
 
+use std::ops::ControlFlow;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::memory::allocated;
@@ -49,6 +51,11 @@ impl Hash {
     /// The bits that choose a segment.
     const fn low(self) -> u32 {
         self.0 as u32
+    }
+
+    /// Where a sweep comes to it.
+    pub const fn turn(self) -> u32 {
+        self.low().reverse_bits()
     }
 
     /// The bits that find a place in a segment.
@@ -290,6 +297,23 @@ impl Table {
         }
     }
 
+    /// Visits the records of one segment whose turn is at `from` or later; a sweep begins with 0. Returns where the next segment's turns
+    /// begin, `None` at the end. However the table grows and shrinks between two calls, a sweep visits a record that is there all along
+    /// exactly once. `visit` may end the visit early; the sweep is then still at `from`.
+    pub fn sweep<'a>(
+        &'a self,
+        seed: Seed,
+        from: u32,
+        mut visit: impl FnMut(&'a Record) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Option<u32>> {
+        let (index, bits) = self.interval_of(from.reverse_bits());
+        let begins = (index as u32).reverse_bits();
+        // Segments that were split before have been given up since: a part of this one has had its turn.
+        let mut left = self.segment(index).iter().filter(|r| begins == from || seed.hash(r.key()).turn() >= from);
+        left.try_for_each(&mut visit)?;
+        ControlFlow::Continue(u32::try_from(u64::from(begins) + (1u64 << (32 - bits))).ok())
+    }
+
     /// A record at random, each as likely as any other.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&Record> {
         if self.len() == 0 {
@@ -392,6 +416,30 @@ mod tests {
             let grown = fill(&mut table, seed, 0..size);
             assert!(grown * 10 <= reserved, "{size}: {reserved} bytes reserved, {grown} more needed");
             assert!(size < 100 || reserved < size as isize * 20);
+        }
+    }
+
+    #[test]
+    fn a_sweep_visits_what_stays_exactly_once_however_the_table_grows_and_shrinks() {
+        for seed in 0..40 {
+            let (mut random, hashes, mut table) = (fastrand::Rng::with_seed(seed), Seed::get(), Table::default());
+            let hash = |n: u32| hashes.hash(&n.to_le_bytes());
+            let (stays, mut size) = (random.u32(1..2000), 0);
+            fill(&mut table, hashes, 0..stays);
+            let (mut seen, mut next) = (vec![0; stays as usize], Some(0));
+            while let Some(turn) = next {
+                let swept = table.sweep(hashes, turn, |record| {
+                    let number = u32::from_le_bytes(record.key().try_into().unwrap()) as usize;
+                    seen.get_mut(number).into_iter().for_each(|times| *times += 1);
+                    ControlFlow::Continue(())
+                });
+                next = swept.continue_value().unwrap();
+                let wanted = random.u32(..5000);
+                fill(&mut table, hashes, stays + size..stays + size.max(wanted));
+                (wanted..size).for_each(|n| drop(table.remove(hash(stays + n), &(stays + n).to_le_bytes()).unwrap()));
+                size = wanted;
+            }
+            assert!(seen.iter().all(|times| *times == 1), "seed {seed}: {seen:?}");
         }
     }
 

@@ -133,7 +133,7 @@ fn admit(
 }
 
 /// Snapshots can wait, clients cannot: this thread takes CPU time that nobody else of the process wants.
-fn yield_to_others() {
+pub(super) fn yield_to_others() {
     // On Linux this is about the thread. Where it is not allowed, nothing is lost.
     let _ = rustix::process::nice(10);
 }

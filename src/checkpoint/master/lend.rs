@@ -118,6 +118,7 @@ fn compared<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Posi
     let mut state = shared.state();
     state.catch_up(now);
     let news = state.policy.compared(partition, position, differs, now);
+    state.note_differing(partition, differing);
     state.counters.compared += 1;
     state.counters.differed += u64::from(differs);
     drop(state);

@@ -1,6 +1,6 @@
 //! The master's side of the checkpoint node: lends it the log, takes its snapshots, drops what is no longer needed.
 //!
-//! Always, per stream: snapshot position ≤ mirrored ≤ durable. The manifest names a snapshot only when it is whole, verified against
+//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The manifest names a snapshot only when it is whole, verified against
 //! its barrier and on disk; log is dropped only when the manifest no longer needs it.
 //!
 //! | thread | does |
@@ -8,18 +8,22 @@
 //! | policy | asks cores for barriers, drops log, tells those who wait for a checkpoint |
 //! | accept | lets nodes in: protocol, password, one session at a time |
 //! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
+//! | own | writes the snapshots that cores take themselves while there is no node, and installs them |
 //! | child | keeps the child node running |
 //!
 //! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
 //! absent: executors, waiting on behalf of a core, any lock that is held during I/O.
 
 pub(in crate::checkpoint) mod accept;
+pub mod bounds;
 pub mod child;
 pub(in crate::checkpoint) mod download;
 mod feed;
 mod intake;
 pub(in crate::checkpoint) mod lend;
+pub mod own;
 pub mod policy;
+pub mod prediction;
 pub(in crate::checkpoint) mod sessions;
 pub(in crate::checkpoint) mod shared;
 mod status;
@@ -35,12 +39,13 @@ use std::{io, thread};
 
 use self::child::{Child, ChildCommand};
 use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket};
+use self::prediction::Measured;
 use self::shared::Shared;
 pub use self::status::{CheckpointStatus, NodeStatus, Status};
 use crate::checkpoint::clock::Clock;
-use crate::ids::{CoreId, Position};
+use crate::ids::{CoreId, PartitionId, Position};
 use crate::net::guard::Guard;
-use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
+use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StorageError, StreamMarks};
 
 /// Called once, on a thread of the checkpoint side, when a request for a checkpoint is decided.
 pub type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;
@@ -55,6 +60,8 @@ pub struct Options<F: Files = OsFiles> {
     pub partitions: Arc<[PartitionMarks]>,
     /// Where recovery found each partition's last edit; [`Position::START`] where it applied none.
     pub last_edits: Vec<Position>,
+    /// How long recovery has taken, by core.
+    pub measured: Vec<Measured>,
     /// How often partitions are checkpointed.
     pub pace: Pace,
     /// Where to listen for nodes.
@@ -67,10 +74,24 @@ pub struct Options<F: Files = OsFiles> {
     pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
     /// Where cores report barriers: at once when they have appended one.
     pub reports: Receiver<BarrierReport>,
+    /// The way to snapshots without a node, if the cores can take some.
+    pub own: Option<Own>,
+    /// How many bytes of log there may be.
+    pub max_log_bytes: Option<u64>,
+    /// Called when the log becomes as long as it may be (`true`), and when it is shorter again. Must not wait.
+    pub on_full: Box<dyn Fn(bool) + Send + Sync>,
     /// Called when a stream's mirrored lsn has moved.
     pub on_mirrored: Arc<dyn Fn(CoreId) + Send + Sync>,
     /// The node to run as a child, if there is to be one.
     pub child: Option<ChildCommand>,
+}
+
+/// Snapshots that cores take themselves.
+pub struct Own {
+    /// Asks the partition's core for one. Must not wait for it.
+    pub ask: Box<dyn Fn(PartitionId) + Send + Sync>,
+    /// Where its slices arrive.
+    pub taken: own::Taken,
 }
 
 /// Why the master's side could not start.
@@ -87,6 +108,9 @@ pub enum StartError {
     /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// The log could not be looked at.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 /// The running master's side. Cores and the main thread share it.
@@ -102,7 +126,7 @@ impl Master {
     ///
     /// # Errors
     /// If the port is taken or threads cannot be started.
-    pub fn start(options: Options) -> Result<Self, StartError> {
+    pub fn start(mut options: Options) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &options.listen {
@@ -117,8 +141,11 @@ impl Master {
             marks.on_mirrored(move || call(core));
         }
         let child = options.child.clone();
-        let policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
-        let shared = Arc::new(Shared::new(options, policy, Clock::start()));
+        let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
+        policy.set_own(options.own.is_some());
+        let (ask_own, taken) = options.own.take().map(|own| (own.ask, own.taken)).unzip();
+        let ended_log_bytes = options.dir.ended_log_bytes()?;
+        let shared = Arc::new(Shared::new(options, policy, Clock::start(), ended_log_bytes, ask_own));
         upload::clear_stale(&shared);
         let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
             let shared = shared.clone();
@@ -131,6 +158,11 @@ impl Master {
         if !listeners.is_empty() {
             threads.push(spawn("ckpt-accept", accept::run, listeners)?);
         }
+        if let Some(taken) = taken {
+            let shared = shared.clone();
+            let own = thread::Builder::new().name("ckpt-own".to_owned()).spawn(move || own::run(&shared, &taken));
+            threads.push(own.map_err(StartError::Thread)?);
+        }
         let child = child.map(Child::start).transpose().map_err(StartError::Thread)?;
         Ok(Self { shared, addresses, threads: Mutex::new(threads), child })
     }
@@ -140,7 +172,7 @@ impl Master {
         &self.addresses
     }
 
-    /// Asks for a checkpoint of everything written so far. `None` if no node is connected. Does not wait; a core may call it.
+    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it.
     pub fn request_checkpoint(&self) -> Option<Ticket> {
         let observed = self.shared.observe();
         let ticket = self.shared.state().policy.request(observed);

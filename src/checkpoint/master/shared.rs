@@ -1,18 +1,21 @@
 //! What the threads of the master's side share, and the one that drives the policy.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bounds::{Bounds, Notice, Stage};
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
+use super::prediction::{self, Speed};
 use super::sessions::Sessions;
 use super::status::Counters;
 use super::{OnOutcome, Options};
 use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::Links;
 use crate::config::Password;
-use crate::ids::{Epoch, Partitions, Placement};
+use crate::ids::{Epoch, PartitionId, Partitions, Placement, Slot};
 use crate::net::guard::Guard;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
@@ -22,6 +25,16 @@ const TICK: Duration = Duration::from_millis(100);
 const REMIND: Duration = Duration::from_secs(300);
 /// How often the log is looked over for what can go, even if nothing was installed.
 const LOOK_OVER: Duration = Duration::from_secs(10);
+
+/// Slots that are named when digests differ.
+const SHOWN_SLOTS: usize = 64;
+/// Snapshots on their way at a time, for which the log leaves room.
+const AT_ONCE: u64 = 3;
+/// What the manifest and the names of new files may take.
+const MANIFEST_ROOM: u64 = 256 << 10;
+
+/// Asks a partition's core for a snapshot.
+pub(in crate::checkpoint) type AskOwn = Box<dyn Fn(PartitionId) + Send + Sync>;
 
 pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     pub dir: Arc<DataDir<F>>,
@@ -35,6 +48,13 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
     ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
+    ask_own: Option<AskOwn>,
+    on_full: Box<dyn Fn(bool) + Send + Sync>,
+    /// How fast this machine recovers, and how long it has taken in this life.
+    pub speed: Speed,
+    pub recovered_in: Duration,
+    /// Bytes of the log of ended epochs when this life began.
+    ended_log_bytes: u64,
     stopping: AtomicBool,
     state: Mutex<State>,
     /// Rung when something in the state is worth a look.
@@ -44,10 +64,13 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
 /// What changes. The lock is never held during I/O or a call to somebody else.
 pub(in crate::checkpoint) struct State {
     pub policy: Policy,
+    pub bounds: Bounds,
     pub sessions: Sessions,
     /// The connections of the present session.
     pub links: Arc<Links>,
     pub counters: Counters,
+    /// Slots that differed, of partitions that do.
+    differing: BTreeMap<PartitionId, Vec<Slot>>,
     pub callbacks: Vec<(Ticket, OnOutcome)>,
     /// A snapshot was installed since the log was last looked over.
     pub look_over: bool,
@@ -57,6 +80,20 @@ pub(in crate::checkpoint) struct State {
 }
 
 impl State {
+    /// Notes which slots of a partition have differed at its last comparison; those of partitions that agree again are forgotten.
+    pub fn note_differing(&mut self, partition: PartitionId, slots: &[Slot]) {
+        if !slots.is_empty() {
+            self.differing.insert(partition, slots.iter().copied().take(SHOWN_SLOTS).collect());
+        }
+        let diverged: Vec<_> = self.policy.diverged().map(|(partition, _)| partition).collect();
+        self.differing.retain(|partition, _| diverged.contains(partition));
+    }
+
+    /// The first slots that differ at present.
+    pub fn diverged_slots(&self) -> Vec<Slot> {
+        self.differing.values().flatten().copied().take(SHOWN_SLOTS).collect()
+    }
+
     /// Takes in the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
         while let Ok(report) = self.reports.try_recv() {
@@ -66,15 +103,23 @@ impl State {
 }
 
 impl<F: Files> Shared<F> {
-    pub fn new(options: Options<F>, policy: Policy, clock: Clock) -> Self {
+    pub fn new(
+        options: Options<F>,
+        policy: Policy,
+        clock: Clock,
+        ended_log_bytes: u64,
+        ask_own: Option<AskOwn>,
+    ) -> Self {
         let manifest = options.dir.manifest();
         let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
         let placement = manifest.placement(epoch).expect("a master begins an epoch before it starts this");
         let state = State {
             policy,
+            bounds: Bounds::new(options.max_log_bytes),
             sessions: Sessions::default(),
             links: Arc::default(),
             counters: Counters::default(),
+            differing: BTreeMap::new(),
             callbacks: Vec::new(),
             look_over: true,
             rung: true,
@@ -91,6 +136,11 @@ impl<F: Files> Shared<F> {
             clock,
             partitions: options.partitions,
             ask: options.ask,
+            ask_own,
+            on_full: options.on_full,
+            speed: Speed::of(&options.measured),
+            recovered_in: prediction::slowest(&options.measured),
+            ended_log_bytes,
             stopping: AtomicBool::new(false),
             state: Mutex::new(state),
             bell: Condvar::new(),
@@ -113,6 +163,12 @@ impl<F: Files> Shared<F> {
             mirrored: self.streams.iter().map(|s| s.mirrored()).collect(),
             last_edits: self.partitions.iter().map(PartitionMarks::last_edit).collect(),
         }
+    }
+
+    /// Bytes of log on disk, of all epochs that are kept.
+    fn log_bytes(&self, dropped: u64) -> u64 {
+        let present: u64 = self.streams.iter().map(|s| s.file_bytes()).sum();
+        (self.ended_log_bytes + present).saturating_sub(dropped)
     }
 
     /// Something happened that the policy thread or a waiter should look at.
@@ -176,26 +232,71 @@ impl Rounds {
     /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
     pub(in crate::checkpoint) fn look<F: Files>(&mut self, shared: &Shared<F>) {
         let now = shared.clock.now();
-        let (requests, decided, look_over) = {
+        let (requests, captures, decided, look_over, notice) = {
             let observed = shared.observe();
             let mut state = shared.state();
             state.rung = false;
             state.catch_up(now);
+            let dropped = state.counters.dropped_bytes;
+            let notice = state.bounds.tick(shared.log_bytes(dropped), now);
+            let pressed = state.bounds.stage() >= Stage::Pressing || shared.streams.iter().any(|s| s.is_out_of_space());
+            state.policy.set_pressed(pressed);
             let requests = state.policy.tick(now, observed);
+            let captures = if shared.ask_own.is_some() { state.policy.captures(now) } else { Vec::new() };
             let look_over = std::mem::take(&mut state.look_over) || now >= self.next_look;
-            (requests, take_decided(&mut state), look_over)
+            (requests, captures, take_decided(&mut state), look_over, notice)
         };
+        if let Some(notice) = notice {
+            bound_noticed(shared, notice);
+        }
         if now >= self.next_reminder {
             self.next_reminder = now + REMIND;
             remind(shared);
         }
         requests.into_iter().for_each(|request| (shared.ask)(request));
+        if let Some(ask) = &shared.ask_own {
+            captures.into_iter().for_each(ask);
+        }
         decided.into_iter().for_each(|(call, outcome)| call(outcome));
         if look_over {
             self.next_look = now + LOOK_OVER;
             drop_log(shared);
+            set_headroom(shared);
         }
     }
+}
+
+/// The log has come to another stage, or it is time to speak of the present one again.
+fn bound_noticed<F: Files>(shared: &Shared<F>, Notice { before, stage }: Notice) {
+    let (bytes, most) = {
+        let state = shared.state();
+        (state.bounds.bytes(), state.bounds.max_bytes().unwrap_or_default())
+    };
+    match stage {
+        Stage::Short => tracing::info!(bytes, most, "the log is short again"),
+        Stage::Long => {
+            tracing::warn!(bytes, most, "the log is getting long (log.max_bytes): is the checkpoint node away?")
+        }
+        Stage::Pressing => {
+            tracing::warn!(
+                bytes,
+                most,
+                "the log is so long that every changed partition is checkpointed without delay"
+            );
+        }
+        Stage::Full => tracing::error!(bytes, most, "the log has reached log.max_bytes: writes are refused"),
+    }
+    if (before == Stage::Full) != (stage == Stage::Full) {
+        (shared.on_full)(stage == Stage::Full);
+    }
+}
+
+/// Has segments leave room for as many snapshots as may be on their way at a time, and for the manifest.
+fn set_headroom<F: Files>(shared: &Shared<F>) {
+    let manifest = shared.dir.manifest();
+    let largest = manifest.snapshots.iter().filter_map(|g| g.newest).map(|newest| newest.bytes).max().unwrap_or(0);
+    let headroom = largest.saturating_mul(AT_ONCE).saturating_add(MANIFEST_ROOM);
+    shared.streams.iter().for_each(|s| s.set_headroom(headroom));
 }
 
 /// Takes those callbacks out whose tickets are decided.
@@ -214,10 +315,13 @@ fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
 /// A log that nobody shortens is worth a word now and then.
 fn remind<F: Files>(shared: &Shared<F>) {
     let state = shared.state();
-    let behind = state.policy.replay_edits();
+    let behind: u64 = state.policy.replay_edits().iter().sum();
     if !state.policy.is_connected() && behind > 0 {
         drop(state);
-        tracing::warn!(edits = behind, "no checkpoint node is connected; the log grows, and a start would replay it");
+        tracing::warn!(
+            edits = behind,
+            "no checkpoint node is connected; the log grows to log.max_bytes, and a start would replay it"
+        );
     }
 }
 

@@ -3,12 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::bounds::Stage;
 use super::child::ChildStatus;
+use super::prediction::Work;
 use super::shared::Shared;
-use crate::checkpoint::protocol::Offer;
 use crate::encoding::edit::UnixMillis;
-use crate::ids::{CoreId, Lsn};
+use crate::ids::{CoreId, Lsn, PartitionId, Slot};
 use crate::storage::Files;
+
+/// Bytes of an edit of a former life, of which only the number is known.
+const SHORT_EDIT: u64 = 200;
 
 /// Who is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,7 @@ pub(in crate::checkpoint) struct Counters {
     pub failed: u64,
     pub resumed: u64,
     pub dropped_bytes: u64,
+    pub own_installed: u64,
     node: Option<NodeInfo>,
     sessions: u64,
     installed: u64,
@@ -42,10 +47,10 @@ impl Counters {
         self.node = None;
     }
 
-    pub fn installed(&mut self, offer: Offer, took: Duration, at: UnixMillis) {
+    pub fn installed(&mut self, bytes: u64, took: Duration, at: UnixMillis) {
         self.installed += 1;
-        self.bytes += offer.bytes;
-        self.last = Some(CheckpointStatus { at, took, bytes: offer.bytes });
+        self.bytes += bytes;
+        self.last = Some(CheckpointStatus { at, took, bytes });
     }
 }
 
@@ -84,14 +89,22 @@ pub struct Status {
     pub dirty: usize,
     /// Edits that a start would have to read from the log now.
     pub replay_edits: u64,
+    /// How long this life's recovery took.
+    pub recovered_in: Duration,
+    /// How long a start would take to recover now.
+    pub predicted: Duration,
     /// Checkpoints under way.
     pub pending: usize,
     /// Partitions in which the node's data differs.
     pub diverged: usize,
+    /// The first of their slots.
+    pub diverged_slots: Vec<Slot>,
     /// The last checkpoint installed in this life.
     pub last: Option<CheckpointStatus>,
     /// Checkpoints installed in this life.
     pub installed: u64,
+    /// Of them, those that the cores took themselves.
+    pub own_installed: u64,
     /// Bytes of them.
     pub bytes: u64,
     /// Checkpoints that failed.
@@ -102,6 +115,12 @@ pub struct Status {
     pub compared: (u64, u64),
     /// Bytes of log dropped.
     pub dropped_bytes: u64,
+    /// Bytes of log on disk, and how many it may have.
+    pub log_bytes: u64,
+    /// Its bound.
+    pub max_log_bytes: Option<u64>,
+    /// How long it is, measured by its bound.
+    pub stage: Stage,
 }
 
 impl<F: Files> Shared<F> {
@@ -110,6 +129,7 @@ impl<F: Files> Shared<F> {
             (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();
         let state = self.state();
         let (dirty, pending) = state.policy.backlog();
+        let edits = state.policy.replay_edits();
         let c = &state.counters;
         Status {
             node: c.node.map(|n| NodeStatus { address: n.address, since: n.since }),
@@ -117,9 +137,12 @@ impl<F: Files> Shared<F> {
             sessions: c.sessions,
             mirrored,
             dirty,
-            replay_edits: state.policy.replay_edits(),
+            replay_edits: edits.iter().sum(),
+            recovered_in: self.recovered_in,
+            predicted: self.speed.predict(&self.work(&edits)),
             pending,
             diverged: state.policy.diverged().count(),
+            diverged_slots: state.diverged_slots(),
             last: c.last,
             installed: c.installed,
             bytes: c.bytes,
@@ -127,6 +150,25 @@ impl<F: Files> Shared<F> {
             resumed: c.resumed,
             compared: (c.compared, c.differed),
             dropped_bytes: c.dropped_bytes,
+            own_installed: c.own_installed,
+            log_bytes: state.bounds.bytes(),
+            max_log_bytes: state.bounds.max_bytes(),
+            stage: state.bounds.stage(),
         }
+    }
+
+    /// What each core would have to read at a start now.
+    fn work(&self, edits: &[u64]) -> Vec<Work> {
+        let manifest = self.dir.manifest();
+        let cores = (0..).map(CoreId).zip(&self.streams).zip(edits);
+        let work = cores.map(|((core, marks), edits)| {
+            let owned = self.placement.partitions_of(core).map(PartitionId);
+            let newest = owned.filter_map(|p| manifest.generations(p).newest);
+            // What the files have for each edit of this life, padding included.
+            let each = marks.file_bytes() as f64 / marks.appended().0.max(1) as f64;
+            let log_bytes = (*edits as f64 * each).min(marks.file_bytes().max(*edits * SHORT_EDIT) as f64) as u64;
+            Work { snapshot_bytes: newest.map(|n| n.bytes).sum(), edits: *edits, log_bytes }
+        });
+        work.collect()
     }
 }

@@ -187,7 +187,7 @@ fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration)
     let now = shared.clock.now();
     let mut state = shared.state();
     state.policy.installed(offer.partition, offer.position, now);
-    state.counters.installed(offer, now.saturating_sub(started), clock::wall());
+    state.counters.installed(offer.bytes, now.saturating_sub(started), clock::wall());
     state.look_over = true;
     drop(state);
     shared.wake();

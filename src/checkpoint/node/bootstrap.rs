@@ -13,23 +13,10 @@ use super::session::{Session, SessionError, in_parts, joined};
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{Message, Role};
 use crate::ids::{PartitionId, Position};
+use crate::partition::LoadError;
+use crate::storage::Files;
 use crate::storage::files::{Access, PlainFile};
-use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Files, Installed, StorageError};
-use crate::store::ApplyError;
-
-/// Why a snapshot is of no use.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    #[error("its sections are at different positions")]
-    Uneven,
-    #[error("its content has other digests than it says")]
-    Digests,
-}
+use crate::storage::snapshot::{SnapshotReader, Subject, Summary};
 
 /// Makes the mirror ready for the session: each partition at a position from which the log goes on.
 pub(in crate::checkpoint) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
@@ -105,7 +92,7 @@ pub(in crate::checkpoint) fn load_own<F: Files>(
     let own = &session.node.own;
     for position in own.snapshots(partition).into_iter().filter(|p| session.goes_on(partition, *p)) {
         match load(own, position, session.subject(partition), part) {
-            Ok(file) => {
+            Ok(Summary { installed: file, .. }) => {
                 if position > session.newest(partition) && position.epoch == session.epoch() {
                     session.node.outbox.ready(Ready { partition, file });
                 }
@@ -121,29 +108,15 @@ pub(in crate::checkpoint) fn load_own<F: Files>(
     false
 }
 
-/// Loads a snapshot file in place of the partition's state, and returns what the file is. After an error the state is neither.
+/// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the state is neither.
 fn load<F: Files>(
     own: &OwnDir<F>,
     position: Position,
     subject: Subject,
     part: &mut Part,
-) -> Result<Installed, LoadError> {
+) -> Result<Summary, LoadError> {
     let path = own.snapshot(subject.partition, position);
-    let mut reader = SnapshotReader::open_in(own.files(), &path, subject)?;
-    let position = reader.position();
-    part.replica.reset(subject.partition);
-    while let Some(section) = reader.next()? {
-        if section.header.position != position {
-            return Err(LoadError::Uneven);
-        }
-        part.replica.store_mut().load_section(section.header.slot, section.header.entries, section.entries)?;
-    }
-    let summary = reader.summary().ok_or(LoadError::Digests)?;
-    if part.replica.store().digests(subject.partition) != summary.digests {
-        return Err(LoadError::Digests);
-    }
-    part.replica.set_position(subject.partition, position);
-    Ok(summary.installed)
+    part.replica.load(SnapshotReader::open_in(own.files(), &path, subject)?)
 }
 
 /// Downloads the master's newest snapshot of a partition, keeps it as an own one, and loads it.

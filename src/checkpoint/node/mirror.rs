@@ -74,11 +74,7 @@ impl Part {
 
     /// The stream of these partitions was followed up to `position`: no edit of them lies between there and where they are.
     pub fn advance(&mut self, position: Position) {
-        for partition in self.partitions() {
-            if self.position(partition) < position {
-                self.replica.set_position(partition, position);
-            }
-        }
+        self.partitions().for_each(|partition| self.replica.advance(partition, position));
     }
 
     /// Cuts it in front of each of `cuts`, which ascend. The parts in order; [`Self::join`] is the way back.

@@ -318,6 +318,7 @@ impl History {
         }
         if let Some(master) = self.master.take() {
             self.outcome.installed += master.shared.status().installed;
+            self.outcome.own += master.shared.status().own_installed;
             if master.process.is_alive() {
                 if how < 3 { master.process.kill() } else { self.world.power_off(MASTER) }
             }
@@ -332,6 +333,7 @@ impl History {
         let Some(master) = self.master.take() else { return false };
         let closed = master.close().await && master.process.is_alive();
         self.outcome.installed += master.shared.status().installed;
+        self.outcome.own += master.shared.status().own_installed;
         self.oracle.borrow_mut().closed = closed;
         if master.process.is_alive() {
             master.process.kill();

@@ -20,9 +20,10 @@ use super::oracle::Oracle;
 use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::LinkError;
 use crate::checkpoint::master::lend::{Lent, Loan, hear};
+use crate::checkpoint::master::own::OwnSnapshots;
 use crate::checkpoint::master::policy::{BarrierReport, BarrierRequest, Pace, Policy};
 use crate::checkpoint::master::sessions::SessionId;
-use crate::checkpoint::master::shared::{Rounds, Shared};
+use crate::checkpoint::master::shared::{AskOwn, Rounds, Shared};
 use crate::checkpoint::master::{Options, accept, download, upload};
 use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason, Received, Role};
 use crate::encoding::edit::UnixMillis;
@@ -31,6 +32,7 @@ use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position};
 use crate::net::guard::Guard;
+use crate::partition::capture::Slice;
 use crate::partition::{Executed, Shard, recover, settle};
 use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
@@ -74,6 +76,7 @@ pub(super) async fn start(
         streams: streams.clone(),
         partitions: partitions.clone(),
         last_edits,
+        measured: Vec::new(),
         pace: settings.pace,
         listen: Vec::new(),
         guard: Arc::new(Guard::new(None)),
@@ -83,6 +86,10 @@ pub(super) async fn start(
             Box::new(move |request| asked.lock().expect("a test does not go on after a panic").push_back(request))
         },
         reports,
+        own: None,
+        max_log_bytes: settings.max_log_bytes,
+        // What is refused is not the subject here.
+        on_full: Box::new(|_| {}),
         on_mirrored: Arc::new(|_| {}),
         child: None,
     };
@@ -99,10 +106,21 @@ pub(super) async fn start(
         let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability);
         cores.push(Rc::new(RefCell::new(shard)));
     }
-    let policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
-    let shared = Arc::new(Shared::new(options, policy, Clock::Set(&NOW)));
+    let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
+    policy.set_own(settings.max_log_bytes.is_some());
+    let asked_own = Arc::new(Mutex::new(VecDeque::new()));
+    let ask_own = {
+        let asked = asked_own.clone();
+        let ask = move |partition| asked.lock().expect("a test does not go on after a panic").push_back(partition);
+        settings.max_log_bytes.map(|_| Box::new(ask) as AskOwn)
+    };
+    let ended_log_bytes = dir.ended_log_bytes()?;
+    let shared = Arc::new(Shared::new(options, policy, Clock::Set(&NOW), ended_log_bytes, ask_own));
     upload::clear_stale(&shared);
     let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
+    if settings.max_log_bytes.is_some() {
+        master.spawn_own(asked_own, report.clone());
+    }
     master.spawn_policy(asked, report);
     master.spawn_accept(network);
     Ok(master)
@@ -198,6 +216,41 @@ impl Master {
                     // Nobody listens only if the process is ending.
                     let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
                 }
+            }
+        });
+    }
+
+    /// The thread that writes own snapshots, and the cores as far as they take them.
+    fn spawn_own(&self, asked: Arc<Mutex<VecDeque<PartitionId>>>, report: Sender<BarrierReport>) {
+        let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
+        let world = self.process.world().clone();
+        self.process.spawn(async move {
+            let mut snapshots = OwnSnapshots::default();
+            loop {
+                world.sleep(Duration::from_micros(world.draw(|random| random.u64(100..20_000)))).await;
+                while let Some(partition) = asked.lock().expect("a test does not go on after a panic").pop_front() {
+                    let core = placement.core_of(partition);
+                    let Some(barrier) = cores[usize::from(core.0)].borrow_mut().begin_capture(partition) else {
+                        snapshots.on(&shared, Slice::refusal(partition, "busy"));
+                        continue;
+                    };
+                    world.note(|| format!("partition {partition} is captured after {}", barrier.lsn));
+                    let position = Position::new(shared.epoch, barrier.lsn);
+                    let (checkpoint, digests) = (barrier.checkpoint, barrier.digests);
+                    let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
+                }
+                for core in &cores {
+                    // A slot is mostly done in one go here; what comes in between is edits between slots.
+                    let mut slots = world.draw(|random| random.u32(1..3_000));
+                    let slice = core.borrow_mut().capture(|| {
+                        slots -= 1;
+                        slots > 0
+                    });
+                    if let Some(slice) = slice {
+                        snapshots.on(&shared, slice);
+                    }
+                }
+                snapshots.look(&shared);
             }
         });
     }

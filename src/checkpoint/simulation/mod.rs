@@ -43,6 +43,8 @@ struct Settings {
     buffer_bytes: usize,
     zero_fill: bool,
     pace: Pace,
+    /// Bytes of log from three quarters of which on the cores take snapshots themselves while there is no node.
+    max_log_bytes: Option<u64>,
     /// Master and node share a machine.
     together: bool,
     /// The disk fails or is full now and then.
@@ -54,7 +56,7 @@ struct Settings {
 impl Settings {
     fn draw(random: &mut fastrand::Rng) -> Self {
         let with_rot = random.u8(0..4) == 0;
-        Self {
+        let drawn = Self {
             partitions: Partitions::new(1 << random.u8(2..4)).expect("a power of two"),
             cores: random.u16(1..4),
             durability: [Durability::Async, Durability::Sync, Durability::Mirrored][random.usize(0..3)],
@@ -62,10 +64,14 @@ impl Settings {
             buffer_bytes: random.usize(2..5) * 4096,
             zero_fill: random.bool(),
             pace: master::pace(random),
+            max_log_bytes: None,
             together: random.bool(),
             with_disk_faults: !with_rot && random.u8(0..3) == 0,
             with_rot,
-        }
+        };
+        // Not drawn, so that the histories without it stay what they were.
+        let is_bounded = !with_rot && drawn.segment_bytes % 8192 == 0;
+        Self { max_log_bytes: is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8), ..drawn }
     }
 }
 
@@ -80,6 +86,8 @@ struct Outcome {
     acknowledged: u64,
     /// Snapshots that were installed.
     installed: u64,
+    /// Of them, those that the master's cores took themselves.
+    own: u64,
     /// Starts that were refused because of rot.
     refused: u64,
     /// Files that were damaged.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use super::Event;
 use crate::checkpoint::master::child::{ChildCommand, Secret};
+use crate::checkpoint::master::own::{self, Slices};
 use crate::checkpoint::master::policy::{BarrierReport, Outcome, Pace};
-use crate::checkpoint::master::{Master, Options, Status};
+use crate::checkpoint::master::prediction::Measured;
+use crate::checkpoint::master::{Master, Options, Own, Status};
 use crate::cli::arguments::Configuration;
 use crate::cli::{Exit, Failure};
-use crate::config::{Config, NodeMode};
+use crate::config::{Config, LEAST_SEGMENTS, NodeMode};
 use crate::ids::{Epoch, Placement, Position};
 use crate::net::guard::Guard;
 use crate::net::shared::{CheckpointReport, Order, Process};
@@ -27,6 +29,7 @@ pub struct Checkpoints {
     master: Arc<Master>,
     guard: Arc<Guard>,
     reports: Sender<BarrierReport>,
+    slices: Slices,
     inboxes: Vec<Inbox<Order>>,
 }
 
@@ -46,6 +49,8 @@ pub struct Setting<'a> {
     pub partitions: Arc<[PartitionMarks]>,
     /// Where recovery found each partition's last edit.
     pub last_edits: Vec<Position>,
+    /// How long the cores have taken to recover.
+    pub measured: Vec<Measured>,
     /// The cores' inboxes.
     pub inboxes: Vec<Inbox<Order>>,
 }
@@ -77,6 +82,17 @@ impl Checkpoints {
                 inboxes[usize::from(core.0)].send(order);
             })
         };
+        let ask_own = {
+            let inboxes = inboxes.clone();
+            Box::new(move |partition| {
+                inboxes[usize::from(placement.core_of(partition).0)].send(Order::Capture(partition))
+            })
+        };
+        let (slices, taken) = own::slices();
+        let on_full = {
+            let inboxes = inboxes.clone();
+            Box::new(move |full| inboxes.iter().for_each(|inbox| inbox.send(Order::LogUsedUp(full))))
+        };
         let on_mirrored = {
             let inboxes = inboxes.clone();
             Arc::new(move |core: crate::ids::CoreId| inboxes[usize::from(core.0)].nudge())
@@ -86,6 +102,7 @@ impl Checkpoints {
             streams: setting.streams,
             partitions: setting.partitions,
             last_edits: setting.last_edits,
+            measured: setting.measured,
             pace: Pace {
                 every_edits: config.checkpoint.every_edits,
                 every: Duration::from_secs(config.checkpoint.every_seconds),
@@ -95,11 +112,14 @@ impl Checkpoints {
             protected: config.server.protected_mode,
             ask,
             reports: reported,
+            own: Some(Own { ask: ask_own, taken }),
+            max_log_bytes: max_log_bytes(config, placement),
+            on_full,
             on_mirrored,
             child,
         };
         let master = Master::start(options).map_err(|e| Failure::new(Exit::Unavailable, e))?;
-        Ok(Self { master: Arc::new(master), guard, reports, inboxes })
+        Ok(Self { master: Arc::new(master), guard, reports, slices, inboxes })
     }
 
     /// What commands and cores may ask of this process.
@@ -107,6 +127,7 @@ impl Checkpoints {
         let events = Mutex::new(events.clone());
         let reports = Mutex::new(self.reports.clone());
         let (master, inboxes) = (Arc::clone(&self.master), self.inboxes.clone());
+        let (slices, room) = (self.slices.clone(), self.slices.clone());
         let reporting = Arc::clone(&self.master);
         let started = clock::unix_millis().get() / 1000;
         Process {
@@ -124,10 +145,11 @@ impl Checkpoints {
                 };
                 let _ = reports.lock().unwrap_or_else(PoisonError::into_inner).send(report);
             }),
+            captured: Box::new(move |slice| slices.send(slice)),
+            has_room: Box::new(move |()| room.has_room()),
             checkpoint: Box::new(move |awaited| {
-                let ticket = master
-                    .request_checkpoint()
-                    .ok_or("ERR no checkpoint node is connected, so nothing can be saved")?;
+                let ticket =
+                    master.request_checkpoint().ok_or("ERR nobody can write a checkpoint, so nothing can be saved")?;
                 let Some(to) = awaited else { return Ok(()) };
                 let inbox = inboxes[usize::from(to.core.0)].clone();
                 let answer = move |outcome| {
@@ -149,6 +171,16 @@ impl Checkpoints {
         self.master.drain(GRACE);
         self.master.stop();
     }
+}
+
+/// The bound of the log; where the number of cores was not known to the configuration, at least what they need.
+fn max_log_bytes(config: &Config, placement: Placement) -> Option<u64> {
+    let most = config.log.max_bytes?;
+    let least = LEAST_SEGMENTS.saturating_mul(config.log.segment_bytes).saturating_mul(placement.cores().into());
+    if most < least {
+        tracing::warn!(most, least, "log.max_bytes is too little for so many cores, and is raised");
+    }
+    Some(most.max(least))
 }
 
 /// This program as a checkpoint node of this master.
@@ -180,8 +212,15 @@ fn report(status: &Status, started: u64) -> CheckpointReport {
     line("checkpoint_last_bytes", last.map_or(0, |c| c.bytes).to_string());
     line("partitions_dirty", status.dirty.to_string());
     line("partitions_diverged", status.diverged.to_string());
+    line("slots_diverged", status.diverged_slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
     line("digests_compared", status.compared.0.to_string());
     line("digests_differed", status.compared.1.to_string());
+    line("self_checkpoints_installed", status.own_installed.to_string());
+    line("recovery_ms", status.recovered_in.as_millis().to_string());
+    line("recovery_predicted_ms", status.predicted.as_millis().to_string());
     line("log_dropped_bytes", status.dropped_bytes.to_string());
+    line("log_bytes", status.log_bytes.to_string());
+    line("log_max_bytes", status.max_log_bytes.unwrap_or(0).to_string());
+    line("log_stage", status.stage.name().to_owned());
     CheckpointReport { node_connected: status.node.is_some(), last_save, in_progress: status.pending > 0, lines }
 }

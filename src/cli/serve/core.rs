@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
@@ -13,7 +13,7 @@ use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::net::shared::Shared;
 use crate::net::{Message, Server, Worker};
 use crate::partition::replica::Place;
-use crate::partition::{Recovered, Shard, Tally, recover};
+use crate::partition::{Recovered, Shard, Tally, recovery};
 use crate::runtime::bell::Bell;
 use crate::runtime::mesh::Endpoint;
 use crate::storage::{
@@ -56,6 +56,8 @@ pub struct Recovery {
     pub bad: Vec<(PartitionId, Installed)>,
     /// What it has read.
     pub tally: Tally,
+    /// How long it loaded snapshots, and how long it replayed the log.
+    pub took: [Duration; 2],
 }
 
 /// What a core needs to serve.
@@ -90,7 +92,7 @@ impl Seat {
     }
 
     async fn live(self) -> Result<(), String> {
-        let Recovered { store, places, ends, bad, tally } = match recover(&self.dir, self.placement, self.core) {
+        let (Recovered { store, places, ends, bad, tally }, took) = match self.recover() {
             Ok(recovered) => recovered,
             Err(error) => {
                 let _ = self.recovered.send((self.core, Err(error)));
@@ -98,7 +100,7 @@ impl Seat {
             }
         };
         // If nobody listens any more, another core has failed: this one then gets no order either.
-        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, bad, tally })));
+        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, bad, tally, took })));
         let Ok(launch) = self.launched.recv() else { return Ok(()) };
         let ready = launch.ready.clone();
         match self.prepare(launch, store).await {
@@ -111,6 +113,16 @@ impl Seat {
                 Ok(())
             }
         }
+    }
+
+    /// Recovers, and measures how long its steps take.
+    fn recover(&self) -> Result<(Recovered, [Duration; 2]), StorageError> {
+        let began = Instant::now();
+        let mut recovery = recovery::Recovery::begin(&self.dir, self.placement, self.core);
+        recovery.load_snapshots()?;
+        let loaded = began.elapsed();
+        recovery.replay()?;
+        Ok((recovery.finish(), [loaded, began.elapsed() - loaded]))
     }
 
     /// Opens the log and the listeners.

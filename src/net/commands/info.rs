@@ -151,6 +151,8 @@ mod tests {
             guard: Default::default(),
             shutdown: Box::new(|()| {}),
             barrier_placed: Box::new(|_| {}),
+            captured: Box::new(|_| {}),
+            has_room: Box::new(|()| true),
             checkpoint: Box::new(|_| Ok(())),
             checkpoints: Box::new(|()| CheckpointReport::default()),
         };

@@ -38,6 +38,30 @@ impl<F: Files> DataDir<F> {
         Ok(freed + self.remove_dropped_segments(&after)?)
     }
 
+    /// Bytes of the segments of all ended epochs. Looks at every file: for a start, not for later.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn ended_log_bytes(&self) -> Result<u64, StorageError> {
+        let manifest = self.manifest();
+        let mut bytes = 0;
+        for epoch in manifest.epochs.iter().filter(|e| e.streams.iter().all(|s| s.last.is_some())) {
+            for core in (0..epoch.streams.len() as u16).map(CoreId) {
+                let dir = path::stream(&self.path, StreamId::new(epoch.epoch, core));
+                let names = list(&self.files, &dir)?;
+                for segment in names.iter().filter(|name| path::parse_segment(name).is_some()) {
+                    let file = dir.join(segment);
+                    bytes += self
+                        .files
+                        .open(&file, Access::Read)
+                        .and_then(|f| f.size())
+                        .context(&file, "cannot read the size")?;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     fn remove_epoch(&self, forgotten: &EpochRecord) -> Result<u64, StorageError> {
         let mut freed = 0;
         for core in 0..forgotten.streams.len() {

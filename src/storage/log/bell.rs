@@ -38,7 +38,7 @@ impl LocalBell {
     }
 
     /// Waits until the bell is rung.
-    pub(super) async fn wait(&self) {
+    pub async fn wait(&self) {
         self.wait_or(std::future::pending()).await;
     }
 

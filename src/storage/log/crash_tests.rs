@@ -1,7 +1,7 @@
 //! The log over a model disk: whatever instant it crashes at, what was durable is read back, and nothing but a prefix is.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,5 +175,36 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_space_again() {
         assert_eq!(told.closed.get(), Some(true), "seed {seed}");
         assert_eq!(marks.durable().0, told.appended.get(), "seed {seed}");
         assert_eq!(recover(&world).unwrap(), told.appended.get(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_last_bytes_of_a_full_disk_are_left_to_checkpoints() {
+    for seed in 0..20 {
+        let (process, options) = fresh(seed);
+        let world = process.world().clone();
+        let headroom = options.segment_bytes * 3 / 2;
+        world.disk(0, |disk, _| disk.capacity = Some(options.segment_bytes * 4));
+        let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
+        marks.set_headroom(headroom);
+        let helper = {
+            let (process, world, told, marks) = (process.clone(), world.clone(), told.clone(), marks.clone());
+            async move {
+                while told.refused.get() < 100 {
+                    world.sleep(Duration::from_millis(50)).await;
+                }
+                let room = process.room(Path::new("anywhere")).await.unwrap();
+                assert!(room.free >= headroom && marks.is_out_of_space(), "seed {seed}: {room:?}");
+                // A checkpoint has used the room, and has had log dropped.
+                marks.set_headroom(0);
+                world.disk(0, |disk, _| disk.capacity = None);
+            }
+        };
+        process.spawn(helper);
+        let task = client(process, options, marks.clone(), told.clone(), 1500);
+        Executor::new(&world).run(task, Duration::from_secs(600));
+        assert!(told.refused.get() >= 100 && told.poisoned.borrow().is_none(), "seed {seed}");
+        assert_eq!(marks.durable().0, told.appended.get(), "seed {seed}");
+        assert!(!marks.is_out_of_space());
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 
 use super::commit_ring::CommitRing;
-use super::disk::Disk;
+use super::disk::{Disk, Room};
 use super::flock;
 use super::writer::{Buffer, Placed};
 use crate::encoding::frame::BLOCK;
@@ -94,6 +94,15 @@ impl Disk for DirectDisk {
 
     async fn read_block(&self, file: &DirectFile) -> io::Result<Vec<u8>> {
         Ok(file.file.read_at_aligned(0, BLOCK).await?.to_vec())
+    }
+
+    async fn room(&self, dir: &Path) -> io::Result<Room> {
+        let dir = dir.to_owned();
+        let room = glommio::executor().spawn_blocking(move || rustix::fs::statvfs(&dir)).await?;
+        Ok(Room {
+            free: room.f_bavail.saturating_mul(room.f_frsize),
+            total: room.f_blocks.saturating_mul(room.f_frsize),
+        })
     }
 
     async fn reserve(&self, file: &DirectFile, bytes: u64) -> io::Result<()> {

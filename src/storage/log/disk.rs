@@ -7,6 +7,15 @@ use std::time::{Duration, Instant};
 
 pub use super::writer::{Buffer, Placed};
 
+/// Room in a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What can still be taken.
+    pub free: u64,
+    /// All that there is.
+    pub total: u64,
+}
+
 /// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
 #[expect(async_fn_in_trait, reason = "everything happens on one core, and no future is sent to another")]
 pub trait Disk: 'static {
@@ -23,6 +32,8 @@ pub trait Disk: 'static {
     async fn open(&self, path: &Path) -> io::Result<Self::File>;
     /// The first block of a file.
     async fn read_block(&self, file: &Self::File) -> io::Result<Vec<u8>>;
+    /// How much room there is in the file system of `dir`, for this process.
+    async fn room(&self, dir: &Path) -> io::Result<Room>;
     /// Gives a file a size of at least `bytes`, with space on disk for all of it.
     async fn reserve(&self, file: &Self::File, bytes: u64) -> io::Result<()>;
     /// Writes all of `buffer`, in no hurry; less is an error.

@@ -63,6 +63,7 @@ impl<D: Disk> Driver<D> {
         if options.sync.zero_fill {
             fill_first(&disk, &segment, header.bytes).await.context(&segment, "cannot fill with zeros")?;
         }
+        marks.add_file_bytes(header.bytes as i64);
         let now = disk.now();
         let driver = Rc::new(Self {
             writer: RefCell::new(Writer::new(options.id, header, options.buffer_bytes, options.buffers)),

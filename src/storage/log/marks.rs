@@ -45,11 +45,14 @@ struct CoreSide {
     segment: AtomicU64,
     offset: AtomicU64,
     ended: AtomicBool,
+    file_bytes: AtomicU64,
+    out_of_space: AtomicBool,
 }
 
 #[derive(Default)]
 #[repr(align(128))]
 struct MirrorSide {
+    headroom: AtomicU64,
     mirrored: AtomicU64,
     /// Changes whenever the durable end moves while somebody waits.
     bell: AtomicU32,
@@ -168,6 +171,35 @@ impl StreamMarks {
         self.core.offset.store(end.offset, Relaxed);
         self.core.version.store(version.wrapping_add(2), Release);
         self.ring();
+    }
+
+    /// Bytes of the files that the stream has made, whether or not they are still there; space that is prepared counts, too.
+    pub fn file_bytes(&self) -> u64 {
+        self.core.file_bytes.load(Relaxed)
+    }
+
+    /// The stream has made its files larger by `delta` bytes, or has given some up.
+    pub(super) fn add_file_bytes(&self, delta: i64) {
+        self.core.file_bytes.store(self.file_bytes().wrapping_add_signed(delta), Relaxed);
+    }
+
+    /// Whether there is no space for another segment.
+    pub fn is_out_of_space(&self) -> bool {
+        self.core.out_of_space.load(Relaxed)
+    }
+
+    pub(super) fn set_out_of_space(&self, is_so: bool) {
+        self.core.out_of_space.store(is_so, Relaxed);
+    }
+
+    /// Bytes of the file system that segments are to leave alone, so that there is room for a snapshot which then frees some.
+    pub fn headroom(&self) -> u64 {
+        self.mirror.headroom.load(Relaxed)
+    }
+
+    /// Sets [`Self::headroom`]; the log goes by it when it prepares its next segment.
+    pub fn set_headroom(&self, bytes: u64) {
+        self.mirror.headroom.store(bytes, Relaxed);
     }
 
     /// Nothing will become durable any more.

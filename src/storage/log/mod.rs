@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use self::commit_ring::CommitRing;
 pub use self::direct::DirectDisk;
-pub use self::disk::Disk;
+pub use self::disk::{Disk, Room};
 use self::driver::Driver;
 use self::marks::StreamMarks;
 use super::StorageError;

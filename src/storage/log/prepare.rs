@@ -24,6 +24,10 @@ use crate::storage::{StorageError, failpoint, path};
 const CHUNK: u64 = 256 << 10;
 /// Pause between such writes while there is no hurry.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Share of the file system that segments leave free at least, and the most that this makes. What the snapshots at hand need is left
+/// free as well ([`super::marks::StreamMarks::headroom`]).
+const HEADROOM_SHARE: u64 = 64;
+const MOST_HEADROOM: u64 = 256 << 20;
 /// How long a full disk is left alone before it is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -105,8 +109,10 @@ impl<D: Disk> Driver<D> {
     }
 
     async fn prepare(&self) -> Result<(D::File, u64), StorageError> {
-        let path = path::stream(&self.options.dir, self.options.stream).join(path::NEXT);
+        let dir = path::stream(&self.options.dir, self.options.stream);
+        let path = dir.join(path::NEXT);
         let bytes = self.options.segment_bytes.next_multiple_of(BLOCK as u64).max(MIN_BYTES);
+        self.leave_headroom(&dir, bytes).await.context(&path, "cannot reserve space")?;
         let file = self.disk.create(&path).await.context(&path, "cannot create")?;
         let filled = self.reserve_and_fill(&file, bytes).await;
         self.disk.close(file).await;
@@ -116,7 +122,20 @@ impl<D: Disk> Driver<D> {
         }
         filled.context(&path, "cannot reserve space")?;
         let file = self.disk.open(&path).await.context(&path, "cannot open and lock")?;
+        self.marks.add_file_bytes(bytes as i64);
         Ok((file, bytes))
+    }
+
+    /// The last bytes of the file system are not for segments: a snapshot must find room, so that log can be dropped for it.
+    async fn leave_headroom(&self, dir: &Path, bytes: u64) -> io::Result<()> {
+        // Where that is not known, the reservation will show.
+        let Ok(room) = self.disk.room(dir).await else { return Ok(()) };
+        let headroom = self.marks.headroom().max((room.total / HEADROOM_SHARE).min(MOST_HEADROOM));
+        if room.free >= bytes.saturating_add(headroom) {
+            return Ok(());
+        }
+        let text = format!("{} bytes are free, and {headroom} of them are kept for checkpoints", room.free);
+        Err(io::Error::new(io::ErrorKind::StorageFull, text))
     }
 
     async fn reserve_and_fill(&self, file: &D::File, bytes: u64) -> io::Result<()> {
@@ -142,11 +161,17 @@ impl<D: Disk> Driver<D> {
 
     /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is durable.
     pub(super) async fn roll(self: &Rc<Self>, needed: u64) -> Result<(), StorageError> {
-        let prepared = path::stream(&self.options.dir, self.options.stream).join(path::NEXT);
+        let dir = path::stream(&self.options.dir, self.options.stream);
+        let prepared = dir.join(path::NEXT);
         let Some((file, mut bytes)) = self.take_next().await? else { return Ok(()) };
         while bytes < needed {
-            match self.disk.reserve(&file, needed).await.context(&prepared, "cannot reserve space") {
-                Ok(()) => bytes = needed,
+            let room = self.leave_headroom(&dir, needed - bytes).await;
+            let reserved = if room.is_ok() { self.disk.reserve(&file, needed).await } else { room };
+            match reserved.context(&prepared, "cannot reserve space") {
+                Ok(()) => {
+                    self.marks.add_file_bytes(needed as i64 - bytes as i64);
+                    bytes = needed;
+                }
                 Err(why) if why.is_out_of_space() && !self.closing.get() => self.wait_for_space(&why).await,
                 Err(why) => return Err(why),
             }
@@ -215,14 +240,16 @@ impl<D: Disk> Driver<D> {
             (Some(_), None) => tracing::info!(%stream, "there is space for the log again"),
             _ => return,
         }
+        self.marks.set_out_of_space(self.next.is_out_of_space());
         self.progress();
     }
 
     /// Removes the prepared space, which holds nothing.
     pub(super) async fn discard_next(&self) {
         let ready = self.next.ready.take();
-        if let Some((file, _)) = ready {
+        if let Some((file, bytes)) = ready {
             self.disk.close(file).await;
+            self.marks.add_file_bytes(-(bytes as i64));
             // If it stays, the next start removes it.
             let _ = self.disk.remove(&path::stream(&self.options.dir, self.options.stream).join(path::NEXT)).await;
         }

@@ -11,6 +11,7 @@ use super::{Process, State};
 use crate::encoding::frame::BLOCK;
 use crate::storage::Disk;
 use crate::storage::files::{Access, Files, PlainFile};
+use crate::storage::log::Room;
 use crate::storage::log::disk::Placed;
 
 impl Process {
@@ -90,6 +91,13 @@ impl Disk for Process {
         let read = file.read_at(0, &mut block)?;
         block.truncate(read);
         Ok(block)
+    }
+
+    async fn room(&self, _: &Path) -> io::Result<Room> {
+        let state = self.world.lock();
+        let disk = &state.machines[self.machine];
+        let total = disk.capacity.unwrap_or(u64::MAX);
+        Ok(Room { free: total.saturating_sub(disk.used()), total })
     }
 
     async fn reserve(&self, file: &ModelFile, bytes: u64) -> io::Result<()> {

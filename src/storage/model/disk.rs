@@ -212,10 +212,13 @@ impl Disk {
 
     /// Whether so many bytes more fit.
     pub(super) fn has_room(&self, more: u64) -> bool {
-        let used = |names: &BTreeMap<PathBuf, Node>| -> u64 {
-            names.values().map(|n| if let Node::File(f) = n { self.contents[*f].now.len() as u64 } else { 0 }).sum()
-        };
-        self.capacity.is_none_or(|capacity| used(&self.names) + more <= capacity)
+        self.capacity.is_none_or(|capacity| self.used() + more <= capacity)
+    }
+
+    /// Bytes that all files together have.
+    pub(super) fn used(&self) -> u64 {
+        let bytes = |node: &Node| if let Node::File(f) = node { self.contents[*f].now.len() as u64 } else { 0 };
+        self.names.values().map(bytes).sum()
     }
 
     /// Whether the fault that is counted down by `counter` strikes now.

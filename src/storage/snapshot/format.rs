@@ -118,6 +118,13 @@ impl Header {
 impl SectionHeader {
     /// The bytes before the entries, with their checksum.
     pub(super) fn write(&self, id: DirectoryId, entries: &[u8]) -> [u8; SECTION] {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(entries);
+        self.write_with(id, &crc)
+    }
+
+    /// The same, when only the checksum of the entries is at hand.
+    pub(super) fn write_with(&self, id: DirectoryId, entries: &crc32fast::Hasher) -> [u8; SECTION] {
         let mut bytes = [0; SECTION];
         Fields(&mut bytes)
             .put(&SECTION_MAGIC)
@@ -130,7 +137,7 @@ impl SectionHeader {
             .put(&self.digest.to_le_bytes());
         let mut crc = checksum(id);
         crc.update(&bytes[8..]);
-        crc.update(entries);
+        crc.combine(entries);
         bytes[4..8].copy_from_slice(&crc.finalize().to_le_bytes());
         bytes
     }

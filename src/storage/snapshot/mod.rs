@@ -13,7 +13,7 @@
 //!     48      4  number of sections
 //!     52     12  zeros
 //!
-//! section, in the order of the slots; none for a slot that holds nothing
+//! section, in the order of the slots; none for a slot that holds nothing, unless it is at a later position than the snapshot
 //!      0      4  magic "SECT"
 //!      4      4  CRC32 over everything from offset 8 to the section's end
 //!      8      4  slot
@@ -38,6 +38,7 @@
 
 mod format;
 pub mod reader;
+mod streamed;
 #[cfg(test)]
 mod tests;
 pub mod writer;
@@ -86,4 +87,11 @@ pub struct SectionHeader {
     pub bytes: u64,
     /// Digest of the slot.
     pub digest: u64,
+}
+
+impl SectionHeader {
+    /// Whether a snapshot at `position` must have the section: a slot without one is taken to be empty at that position.
+    fn is_needed(&self, position: Position) -> bool {
+        self.entries > 0 || self.position != position && self.bytes == 0 && self.digest == 0
+    }
 }

@@ -178,7 +178,7 @@ impl<F: Files> SnapshotReader<F> {
             "checksum mismatch in the section"
         } else if !partitions.slots(partition).contains(&header.slot.0) || header.slot.0 < self.next_slot {
             "a section of a slot that cannot come here"
-        } else if header.position < self.header.position || header.entries == 0 {
+        } else if header.position < self.header.position || !header.is_needed(self.header.position) {
             "an impossible section"
         } else {
             return Ok(());

@@ -42,6 +42,36 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn a_section_that_comes_in_pieces_is_written_as_one_that_comes_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let [whole, pieces] = ["whole", "pieces"].map(|name| dir.path().join(name));
+    let written = write(&whole);
+    let mut reader = SnapshotReader::open(&whole, subject()).unwrap();
+    let mut writer = SnapshotWriter::create(&pieces, subject(), reader.position()).unwrap();
+    while let Some(section) = reader.next().unwrap() {
+        writer.begin_section(section.header).unwrap();
+        section.entries.chunks(5).for_each(|piece| writer.entries(piece).unwrap());
+        writer.end_section();
+    }
+    assert_eq!(writer.finish().unwrap(), written);
+    assert_eq!(std::fs::read(&pieces).unwrap(), std::fs::read(&whole).unwrap());
+}
+
+#[test]
+fn an_empty_slot_has_a_section_where_its_position_is_not_the_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.snap");
+    let position = |lsn| Position::new(Epoch(2), Lsn(lsn));
+    let mut writer = SnapshotWriter::create(&path, subject(), position(40)).unwrap();
+    let header = SectionHeader { slot: Slot(21), position: position(41), entries: 0, bytes: 0, digest: 0 };
+    writer.section(header, b"").unwrap();
+    writer.finish().unwrap();
+    let mut reader = SnapshotReader::open(&path, subject()).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().header, header);
+    assert!(reader.next().unwrap().is_none());
+}
+
+#[test]
 fn an_empty_partition_is_a_snapshot_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.snap");

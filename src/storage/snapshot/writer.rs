@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{FOOTER, Footer, HEADER, Header, SECTION};
+use super::streamed::Streamed;
 use super::{SectionHeader, Subject, Summary};
 use crate::ids::Position;
 use crate::storage::error::Context;
@@ -16,15 +17,18 @@ const WRITE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 /// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no snapshot.
 #[derive(Debug)]
 pub struct SnapshotWriter<F: Files = OsFiles> {
-    path: PathBuf,
-    file: BufWriter<Sequential<F::File>>,
-    subject: Subject,
+    pub(super) path: PathBuf,
+    pub(super) file: BufWriter<Sequential<F::File>>,
+    pub(super) subject: Subject,
     position: Position,
     footer: Footer,
     digests: Vec<u64>,
     /// Of everything after the header.
-    crc: crc32fast::Hasher,
-    bytes: u64,
+    pub(super) crc: crc32fast::Hasher,
+    pub(super) bytes: u64,
+    pub(super) streamed: Option<Streamed>,
+    /// Headers of streamed sections, and where they go.
+    pub(super) headers: Vec<(u64, [u8; SECTION])>,
     /// Slots before this one are done.
     next_slot: u16,
 }
@@ -57,11 +61,13 @@ impl<F: Files> SnapshotWriter<F> {
             digests: vec![0; usize::from(subject.partitions.slots_each())],
             crc: crc32fast::Hasher::new(),
             bytes: HEADER as u64,
+            streamed: None,
+            headers: Vec::new(),
             next_slot: subject.partitions.slots(subject.partition).start,
         })
     }
 
-    /// Adds the section of a slot: after those of lower slots, with at least one entry, at the snapshot's position or later.
+    /// Adds the section of a slot: after those of lower slots, at the snapshot's position or later, and with entries unless it is later.
     ///
     /// # Errors
     /// If the disk fails or is full.
@@ -69,19 +75,29 @@ impl<F: Files> SnapshotWriter<F> {
     /// # Panics
     /// If the section is not one that may come next.
     pub fn section(&mut self, header: SectionHeader, entries: &[u8]) -> Result<(), StorageError> {
-        let slots = self.subject.partitions.slots(self.subject.partition);
-        assert!(slots.contains(&header.slot.0) && header.slot.0 >= self.next_slot, "slots of the partition, in order");
-        assert!(header.position >= self.position && header.entries > 0, "a section is of its snapshot");
+        self.check_next(&header);
         assert_eq!(header.bytes, entries.len() as u64, "the length is that of the entries");
         self.put(&header.write(self.subject.id, entries))?;
         self.put(entries)?;
+        self.note(&header);
+        Ok(())
+    }
+
+    pub(super) fn check_next(&self, header: &SectionHeader) {
+        let slots = self.subject.partitions.slots(self.subject.partition);
+        assert!(slots.contains(&header.slot.0) && header.slot.0 >= self.next_slot, "slots of the partition, in order");
+        let is_of_it = header.position >= self.position && header.is_needed(self.position);
+        assert!(is_of_it, "a section is of its snapshot");
+    }
+
+    /// A section is written.
+    pub(super) fn note(&mut self, header: &SectionHeader) {
+        let slots = self.subject.partitions.slots(self.subject.partition);
         self.next_slot = header.slot.0 + 1;
         self.digests[usize::from(header.slot.0 - slots.start)] = header.digest;
         self.footer.sections += 1;
         self.footer.entries += header.entries;
         self.footer.digest = self.footer.digest.wrapping_add(header.digest);
-        debug_assert!(self.bytes >= (HEADER + SECTION) as u64);
-        Ok(())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
@@ -99,6 +115,9 @@ impl<F: Files> SnapshotWriter<F> {
         self.put(&footer)?;
         let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error);
         let file = file.context(&self.path, "cannot write")?.file;
+        for (at, header) in &self.headers {
+            file.write_at(*at, header).context(&self.path, "cannot write")?;
+        }
         // What comes before is on disk before the header, which makes it a snapshot.
         file.sync().context(&self.path, "cannot sync")?;
         let header = Header { subject: self.subject, position: self.position, sections: self.footer.sections }.write();

@@ -18,7 +18,7 @@ impl Policy {
             let every_edits = if had_turn { self.pace.every_edits } else { p.first_edits };
             let wanted = p.wanted.is_some() && dirty;
             let by_edits = dirty && behind >= every_edits;
-            let by_age = stale && now >= p.due_at;
+            let by_age = stale && (now >= p.due_at || self.pressed);
             let under_way = self.pending.iter().any(|p| p.partition == id);
             let allowed = now >= p.not_before && p.diverged.is_none() && !under_way;
             (allowed && (wanted || by_edits || by_age)).then_some((wanted, behind, std::cmp::Reverse(id)))
@@ -53,7 +53,7 @@ impl Policy {
         for pending in &mut self.pending {
             let core = usize::from(self.placement.core_of(pending.partition).0);
             let mirrored = self.observed.mirrored.get(core).copied().unwrap_or_default();
-            if pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
+            if !pending.own && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
                 // The node is not there yet. Its own pace is no reason to give up.
                 pending.moved = now;
             }
@@ -62,5 +62,56 @@ impl Policy {
             }
         }
         stuck.into_iter().for_each(|p| self.give_up(p, "the checkpoint showed no progress", now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BarrierReport, Observed, Pace};
+    use super::*;
+    use crate::encoding::frame::DirectoryId;
+    use crate::ids::{Epoch, Lsn, Partitions, Position};
+    use crate::storage::{EpochRecord, Manifest, StreamRecord};
+
+    /// The longest time that a partition's edits were without a barrier, while every partition is edited all the time.
+    fn longest_without_a_barrier(partitions: u16, cores: u16, checkpoints: bool) -> Duration {
+        let mut manifest = Manifest::new(DirectoryId::default(), Partitions::new(partitions).unwrap());
+        let streams = vec![StreamRecord { first: Lsn(1), last: None }; usize::from(cores)];
+        manifest.epochs.push(EpochRecord { epoch: Epoch(1), streams });
+        let every_edits = if checkpoints { 10_000 } else { u64::MAX };
+        let mut policy = Policy::new(&manifest, &[], Pace { every_edits, every: Duration::from_secs(3600) });
+        policy.node_up(Duration::ZERO);
+        let (mut last, mut longest) = (vec![Duration::ZERO; usize::from(partitions)], Duration::ZERO);
+        let mut ends = vec![Lsn(0); usize::from(cores)];
+        for tick in 1..3000 {
+            let now = Duration::from_millis(100 * tick);
+            ends.iter_mut().for_each(|end| end.0 += 1000);
+            let edited = |p: u16| ends[usize::from(policy.placement.core_of(PartitionId(p)).0)];
+            let last_edits = (0..partitions).map(edited).collect();
+            let observed = Observed { durable: ends.clone(), mirrored: ends.clone(), last_edits };
+            for BarrierRequest { partition, checkpoint } in policy.tick(now, observed) {
+                let core = usize::from(policy.placement.core_of(partition).0);
+                ends[core].0 += 1;
+                let position = Position::new(Epoch(1), ends[core]);
+                policy.executed(BarrierReport { partition, position, checkpoint, digests: Vec::new() }, now);
+                policy.compared(partition, position, false, now);
+                if checkpoint {
+                    policy.installed(partition, position, now);
+                }
+                let at = std::mem::replace(&mut last[usize::from(partition.0)], now);
+                longest = longest.max(now - at);
+            }
+        }
+        last.iter().map(|at| Duration::from_secs(300) - *at).fold(longest, Duration::max)
+    }
+
+    #[test]
+    fn every_partition_that_is_edited_has_a_barrier_at_least_once_a_minute() {
+        for (partitions, cores) in [(1, 1), (4, 2), (256, 1), (256, 4), (1024, 3), (16_384, 1), (16_384, 16)] {
+            for checkpoints in [false, true] {
+                let longest = longest_without_a_barrier(partitions, cores, checkpoints);
+                assert!(longest <= Duration::from_secs(60), "{partitions} partitions, {cores} cores: {longest:?}");
+            }
+        }
     }
 }

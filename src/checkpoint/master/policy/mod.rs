@@ -16,11 +16,13 @@
 //! | the node offers a snapshot | [`Policy::offer`] | wanted, here already, or refused |
 //! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | the next one's turn; tickets |
 //! | the node compared digests | [`Policy::compared`] | a difference stops truncation |
+//! | log must be dropped, and there is no node | [`Policy::captures`] | cores take snapshots themselves, `own` |
 //! | the node came or went | [`Policy::node_up`], [`Policy::node_down`] | barriers only while it is there |
 
 mod cover;
 mod due;
 mod events;
+mod own;
 mod partition;
 mod tickets;
 
@@ -38,8 +40,9 @@ use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position};
 use crate::storage::{Generations, Manifest};
 
-/// How often the digests of an edited partition are compared, checkpoint or not.
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within half a minute
+/// after that (`due`), so that every edited partition has one at least once a minute.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// How long a checkpoint may show no progress while the node has its barrier.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// How long a partition is left alone after a checkpoint of it failed, or its digests differed.
@@ -57,6 +60,8 @@ struct Pending {
     moved: Duration,
     /// Where its barrier stands and which digests it bears, once the core has executed it.
     placed: Option<(Position, Vec<u64>)>,
+    /// The core takes the snapshot itself.
+    own: bool,
 }
 
 /// The state machine; see the module.
@@ -68,6 +73,10 @@ pub struct Policy {
     /// Checkpoints under way.
     pending: Vec<Pending>,
     connected: bool,
+    /// Log must be dropped soon.
+    pressed: bool,
+    /// Cores can take snapshots themselves.
+    own: bool,
     /// Since when the node is away.
     away_since: Duration,
     observed: Observed,
@@ -94,6 +103,8 @@ impl Policy {
             partitions: partitions.collect(),
             pending: Vec::new(),
             connected: false,
+            pressed: false,
+            own: false,
             away_since: Duration::ZERO,
             observed: Observed::default(),
             tickets: Tickets::default(),
@@ -104,7 +115,7 @@ impl Policy {
     pub fn tick(&mut self, now: Duration, observed: Observed) -> Vec<BarrierRequest> {
         self.observed = observed;
         if !self.connected {
-            if now.saturating_sub(self.away_since) >= PATIENCE {
+            if !self.own && now.saturating_sub(self.away_since) >= PATIENCE {
                 self.tickets.fail_all("the checkpoint node is away");
                 self.partitions.iter_mut().for_each(|p| p.wanted = None);
             }
@@ -116,7 +127,7 @@ impl Policy {
             while let Some((partition, is_wanted)) = self.next_due(core, now)
                 && self.pending_in(core).count() < if is_wanted { AT_ONCE } else { 1 }
             {
-                self.pending.push(Pending { partition, moved: now, placed: None });
+                self.pending.push(Pending { partition, moved: now, placed: None, own: false });
                 self.state_mut(partition).barrier_at = now;
                 requests.push(BarrierRequest { partition, checkpoint: true });
             }
@@ -134,6 +145,7 @@ impl Policy {
         state.barrier = state.barrier.max(report.position.lsn);
         if let Some(pending) = self.pending_of(report.partition)
             && report.checkpoint
+            && !pending.own
             && pending.placed.is_none()
         {
             pending.placed = Some((report.position, report.digests));
@@ -155,7 +167,7 @@ impl Policy {
             return Verdict::Unwanted;
         }
         match self.pending_of(partition) {
-            Some(Pending { placed: Some((at, digests)), moved, .. }) if *at == position => {
+            Some(Pending { placed: Some((at, digests)), moved, own: false, .. }) if *at == position => {
                 *moved = now;
                 Verdict::Wanted(digests.clone())
             }
@@ -220,7 +232,7 @@ impl Policy {
         self.connected = false;
         self.away_since = now;
         // A request that no core has executed yet is repeated when there is a node again.
-        self.pending.retain(|p| p.placed.is_some());
+        self.pending.retain(|p| p.placed.is_some() || p.own);
     }
 
     /// Whether a node has a session.
@@ -228,11 +240,11 @@ impl Policy {
         self.connected
     }
 
-    /// Asks for a checkpoint of everything that is dirty now. `None` if there is no node to write it.
+    /// Asks for a checkpoint of everything that is dirty now. `None` if there is neither a node to write it, nor cores that can.
     ///
     /// `observed` must be fresh: what was written before this call is to be in the checkpoint.
     pub fn request(&mut self, observed: Observed) -> Option<Ticket> {
-        if !self.connected {
+        if !self.connected && !self.own {
             return None;
         }
         self.observed = observed;
@@ -267,7 +279,12 @@ impl Policy {
 
     /// The first edit of a core's stream at which a checkpoint barrier may still be waited for.
     pub fn wanted_from(&self, core: CoreId) -> Lsn {
-        let placed = self.pending_in(core).filter_map(|p| p.placed.as_ref()).map(|(position, _)| position.lsn).min();
+        let placed = self
+            .pending_in(core)
+            .filter(|p| !p.own)
+            .filter_map(|p| p.placed.as_ref())
+            .map(|(position, _)| position.lsn)
+            .min();
         placed.unwrap_or_else(|| self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default().next())
     }
 
@@ -281,14 +298,14 @@ impl Policy {
         (0..).map(PartitionId).zip(&self.partitions).filter_map(|(id, p)| p.diverged.map(|at| (id, at)))
     }
 
-    /// How many edits a start would have to read from the log now.
-    pub fn replay_edits(&self) -> u64 {
+    /// How many edits a start would have to read from the log now, by core.
+    pub fn replay_edits(&self) -> Vec<u64> {
         let of_core = |core| {
             let owned = self.placement.partitions_of(core).map(PartitionId);
             let dirty = owned.filter(|p| self.partitions[usize::from(p.0)].is_dirty(self.last_edit(*p)));
             dirty.map(|p| self.behind(core, p)).max().unwrap_or(0)
         };
-        (0..self.placement.cores()).map(CoreId).map(of_core).sum()
+        (0..self.placement.cores()).map(CoreId).map(of_core).collect()
     }
 
     /// Number of partitions that were edited after their newest snapshot, and of checkpoints under way.

@@ -24,11 +24,16 @@ enum Event {
     NodeUp,
     NodeDown,
     Save,
+    /// The log is too long, or no longer.
+    Press,
+    /// A core has taken a snapshot itself, and it is installed; or not.
+    OwnInstall,
+    OwnFail,
     Restart,
 }
 
 /// All of them, for a register in which two partitions share a core and one is alone with an idle one.
-const EVENTS: [Event; 13] = [
+const EVENTS: [Event; 16] = [
     Event::Edit(0),
     Event::Edit(1),
     Event::Edit(3),
@@ -41,6 +46,9 @@ const EVENTS: [Event; 13] = [
     Event::NodeUp,
     Event::NodeDown,
     Event::Save,
+    Event::Press,
+    Event::OwnInstall,
+    Event::OwnFail,
     Event::Restart,
 ];
 
@@ -54,6 +62,9 @@ struct World {
     ends: Vec<Lsn>,
     requests: Vec<BarrierRequest>,
     placed: BTreeMap<PartitionId, Position>,
+    /// Snapshots that cores take, with their barriers.
+    own: BTreeMap<PartitionId, Position>,
+    pressed: bool,
     tickets: Vec<Ticket>,
     digest: u64,
 }
@@ -69,8 +80,19 @@ impl World {
         let edits = vec![Vec::new(); usize::from(PARTITIONS)];
         let policy = Policy::new(&manifest, &[], pace());
         let ends = vec![Lsn(0); usize::from(CORES)];
-        let (requests, placed, tickets) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { policy, manifest, now: Duration::ZERO, edits, ends, requests, placed, tickets, digest: 0 }
+        Self {
+            policy,
+            manifest,
+            now: Duration::ZERO,
+            edits,
+            ends,
+            requests: Vec::new(),
+            placed: BTreeMap::new(),
+            own: BTreeMap::new(),
+            pressed: false,
+            tickets: Vec::new(),
+            digest: 0,
+        }
     }
 
     fn observed(&self) -> Observed {
@@ -125,6 +147,16 @@ impl World {
                 self.requests.clear();
             }
             Event::Save => self.tickets.extend(self.policy.request(self.observed())),
+            Event::Press => {
+                self.pressed ^= true;
+                self.policy.set_pressed(self.pressed);
+            }
+            Event::OwnInstall => self.own_install(),
+            Event::OwnFail => {
+                if let Some((partition, _)) = self.own.pop_first() {
+                    self.policy.capture_failed(partition, "no", self.now);
+                }
+            }
             Event::Restart => self.restart(),
         }
         self.check();
@@ -140,13 +172,35 @@ impl World {
         assert!(requests.is_empty() || self.policy.is_connected());
         for core in (0..CORES).map(CoreId) {
             let of_core = |p: PartitionId| self.policy.placement.core_of(p) == core;
-            let under_way: Vec<_> = self.policy.pending_in(core).map(|p| p.partition).collect();
+            let under_way: Vec<_> = self.policy.pending_in(core).filter(|p| !p.own).map(|p| p.partition).collect();
             let once = |p: &PartitionId| under_way.iter().filter(|q| *q == p).count() == 1;
             assert!(under_way.len() <= AT_ONCE && under_way.iter().all(once), "partitions take turns");
             let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).map(|r| r.partition);
             assert!(asked.into_iter().all(|p| under_way.contains(&p)));
         }
         self.requests.extend(requests);
+        let captures = self.policy.captures(self.now);
+        assert!(captures.is_empty() || !self.policy.is_connected(), "a node is there to do it");
+        for partition in captures {
+            let core = self.policy.placement.core_of(partition);
+            assert_eq!(self.policy.pending_in(core).filter(|p| p.own).count(), 1, "a core takes one at a time");
+            let barrier = self.append(partition);
+            self.own.insert(partition, barrier);
+        }
+    }
+
+    fn own_install(&mut self) {
+        let Some((partition, position)) = self.own.pop_first() else { return };
+        self.policy.captured(partition, position, self.now);
+        self.record(partition, position);
+        self.policy.installed(partition, position, self.now);
+    }
+
+    /// What the data directory does with an installed snapshot.
+    fn record(&mut self, partition: PartitionId, position: Position) {
+        self.digest += 1;
+        let installed = Installed { position, bytes: 1, crc: 0, digest: self.digest };
+        self.manifest.install(partition, installed);
     }
 
     fn install(&mut self) {
@@ -156,12 +210,13 @@ impl World {
         match self.policy.offer(partition, position, self.now) {
             Verdict::Wanted(digests) => assert_eq!(digests, [position.lsn.0]),
             Verdict::Unwanted => return,
+            // The core has taken a newer one while the node was away.
+            Verdict::Here if self.manifest.generations(partition).newest.is_some_and(|n| n.position > position) => {
+                return;
+            }
             other => panic!("{other:?} for a fresh snapshot"),
         }
-        self.digest += 1;
-        let generations = &mut self.manifest.snapshots[usize::from(partition.0)];
-        generations.older = generations.newest;
-        generations.newest = Some(Installed { position, bytes: 1, crc: 0, digest: self.digest });
+        self.record(partition, position);
         self.policy.installed(partition, position, self.now);
         assert_eq!(self.policy.offer(partition, position, self.now), Verdict::Here);
     }
@@ -171,6 +226,7 @@ impl World {
         let late = self.placed.pop_first();
         self.requests.clear();
         self.placed.clear();
+        self.own.clear();
         self.tickets.clear();
         for (stream, end) in self.manifest.epochs.last_mut().unwrap().streams.iter_mut().zip(&self.ends) {
             stream.last = Some(*end);
@@ -183,9 +239,11 @@ impl World {
         };
         let last_edits: Vec<_> = self.edits.iter().enumerate().map(seen).collect();
         self.policy = Policy::new(&self.manifest, &last_edits, pace());
+        self.policy.set_pressed(self.pressed);
         self.now = Duration::ZERO;
         if let Some((partition, position)) = late {
-            assert_eq!(self.policy.offer(partition, position, self.now), Verdict::Stale);
+            let verdict = self.policy.offer(partition, position, self.now);
+            assert!(matches!(verdict, Verdict::Stale | Verdict::Here), "{verdict:?}");
         }
     }
 
@@ -206,7 +264,7 @@ impl World {
     fn settle(&mut self) {
         self.policy.node_up(self.now);
         for _ in 0..200 {
-            for event in [Event::Minute, Event::Execute, Event::Install, Event::Install] {
+            for event in [Event::Minute, Event::Execute, Event::OwnInstall, Event::Install, Event::Install] {
                 self.step(event);
             }
         }
@@ -291,6 +349,53 @@ fn partitions_that_nobody_waits_for_are_checkpointed_one_at_a_time() {
 }
 
 #[test]
+fn without_a_node_a_log_that_is_too_long_is_shortened_by_own_checkpoints_alone() {
+    let mut world = World::new();
+    (0..40).for_each(|n| world.step(Event::Edit([0, 1, 3][n % 3])));
+    world.step(Event::Minute);
+    assert!(world.own.is_empty(), "nobody is pressed");
+    world.step(Event::Press);
+    let mut rounds = 0;
+    while world.manifest.kept_streams().any(|(stream, record)| record.first <= world.ends[usize::from(stream.core.0)]) {
+        [Event::Second, Event::OwnInstall, Event::OwnInstall].into_iter().for_each(|e| world.step(e));
+        rounds += 1;
+        assert!(rounds < 20, "{:?}", world.manifest.epochs);
+    }
+    // Two generations of two partitions that share a core.
+    assert!(rounds >= 4);
+    world.step(Event::Second);
+    assert!(world.own.is_empty(), "there is nothing left to do");
+}
+
+#[test]
+fn a_node_that_comes_takes_over_and_what_a_core_has_begun_is_installed() {
+    let mut world = World::new();
+    [Event::Edit(0), Event::Edit(1), Event::Press, Event::Second].into_iter().for_each(|e| world.step(e));
+    assert_eq!(world.own.len(), 1);
+    let taken = *world.own.first_key_value().unwrap().0;
+    [Event::NodeUp, Event::Minute].into_iter().for_each(|e| world.step(e));
+    assert!(world.requests.iter().all(|r| r.partition != taken || !r.checkpoint), "not twice at a time");
+    world.step(Event::OwnInstall);
+    assert!(world.manifest.generations(taken).newest.is_some());
+    world.requests.clear();
+    world.step(Event::Edit(taken.0));
+    world.step(Event::Minute);
+    assert!(world.own.is_empty() && !world.requests.is_empty());
+}
+
+#[test]
+fn with_a_node_a_log_that_is_too_long_makes_every_changed_partition_due() {
+    let mut world = World::new();
+    world.policy.node_up(world.now);
+    world.step(Event::Edit(0));
+    world.tick(Duration::from_millis(1));
+    assert!(world.requests.is_empty());
+    world.step(Event::Press);
+    world.tick(Duration::from_millis(1));
+    assert_eq!(world.requests, [BarrierRequest { partition: PartitionId(0), checkpoint: true }]);
+}
+
+#[test]
 fn an_idle_register_is_left_alone() {
     let mut world = World::new();
     world.policy.node_up(world.now);
@@ -317,6 +422,20 @@ fn a_checkpoint_that_is_asked_for_is_done_or_fails_but_is_never_forgotten() {
     assert_eq!(world.policy.outcome(world.tickets[1]), None, "the node may come back");
     world.step(Event::Minute);
     assert!(matches!(world.policy.outcome(world.tickets[1]), Some(Outcome::Failed(_))));
+}
+
+#[test]
+fn a_checkpoint_that_is_asked_for_is_taken_by_the_cores_if_there_is_no_node() {
+    let mut world = World::new();
+    world.policy.set_own(true);
+    [Event::Edit(0), Event::Edit(1), Event::Edit(3), Event::Save].into_iter().for_each(|e| world.step(e));
+    for _ in 0..3 {
+        assert_eq!(world.policy.outcome(world.tickets[0]), None);
+        [Event::Second, Event::OwnInstall].into_iter().for_each(|e| world.step(e));
+    }
+    assert_eq!(world.policy.outcome(world.tickets[0]), Some(Outcome::Done));
+    world.step(Event::Minute);
+    assert!(world.own.is_empty(), "nobody waits for more");
 }
 
 #[test]

@@ -233,6 +233,8 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
             out.put(&format!("core{core}_log_failed"), why.replace(['\r', '\n'], " "));
         }
     }
+    out.put("self_checkpoint_slices", report.sum(|s| s.capture_slices));
+    out.put("self_checkpoint_slice_max_us", report.cores.iter().map(|s| s.capture_max_us).max().unwrap_or(0));
     for (name, value) in &report.checkpoints.lines {
         out.put(name, value);
     }
