@@ -75,7 +75,7 @@ pub(super) async fn start(
         last_edits,
         pace: settings.pace,
         listen: Vec::new(),
-        password: None,
+        guard: Arc::default(),
         protected: false,
         ask: {
             let asked = asked.clone();
@@ -143,6 +143,7 @@ impl Master {
             random: 1,
             touch: true,
             max_string: 512 << 20,
+            max_reply: 1 << 30,
             partitions: self.placement.partitions(),
             owned: self.placement.partitions_of(core),
         };
