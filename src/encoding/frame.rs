@@ -230,10 +230,26 @@ impl<'a> Frame<'a> {
         &self.bytes[FRAME_HEADER..]
     }
 
-    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk.
+    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if there are more or
+    /// fewer of them than the header says, for then what follows would be taken for other edits than it is.
     pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
-        let first = self.header.first.0;
-        edit::split(self.body()).zip(first..).map(|(edit, lsn)| edit.map(|bytes| (Lsn(lsn), bytes)))
+        const COUNT: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
+        let mut edits = edit::split(self.body());
+        let mut lsns = (self.header.first.0..).take(self.header.count as usize).map(Lsn);
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let next = match (edits.next(), lsns.next()) {
+                (Some(Ok(bytes)), Some(lsn)) => return Some(Ok((lsn, bytes))),
+                (None, None) => None,
+                (Some(Err(why)), _) => Some(Err(why)),
+                (Some(_), None) | (None, Some(_)) => Some(Err(COUNT)),
+            };
+            ended = true;
+            next
+        })
     }
 }
 
@@ -304,6 +320,28 @@ mod tests {
             }
             assert!(matches!(FrameHeader::parse(ID, &bytes[..at]), Err(FrameError::Short(n)) if n > at));
         }
+    }
+
+    #[test]
+    fn a_frame_of_more_or_fewer_edits_than_it_says_is_noticed() {
+        // Three edits of no bytes.
+        let body = [0; 12];
+        for count in 1..=3 {
+            let (header, _) = sample(&body);
+            let header = FrameHeader { count, ..header };
+            let mut bytes = vec![0; header.padded_len()];
+            bytes[FRAME_HEADER..header.len()].copy_from_slice(&body);
+            header.write(ID, &mut bytes);
+            let edits: Vec<_> = Frame::parse(ID, &bytes).unwrap().edits().collect();
+            assert_eq!(edits.iter().filter(|edit| edit.is_ok()).count(), count as usize);
+            assert_eq!(edits.iter().filter(|edit| edit.is_err()).count(), usize::from(count < 3));
+        }
+        let (header, _) = sample(&body);
+        let frame = Frame {
+            header: FrameHeader { count: 5, ..header },
+            bytes: &[[0; FRAME_HEADER].as_slice(), &body].concat(),
+        };
+        assert_eq!(frame.edits().map(|edit| edit.is_ok()).collect::<Vec<_>>(), [true, true, true, false]);
     }
 
     #[test]

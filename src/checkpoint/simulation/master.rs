@@ -31,7 +31,6 @@ use crate::encoding::frame::StreamId;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position};
-use crate::net::guard::Guard;
 use crate::partition::capture::Slice;
 use crate::partition::{Executed, Shard, recover, settle};
 use crate::storage::model::{NOW, Process};
@@ -79,7 +78,7 @@ pub(super) async fn start(
         measured: Vec::new(),
         pace: settings.pace,
         listen: Vec::new(),
-        guard: Arc::new(Guard::new(None)),
+        guard: Arc::default(),
         protected: false,
         ask: {
             let asked = asked.clone();
@@ -97,11 +96,7 @@ pub(super) async fn start(
     let mut cores = Vec::new();
     for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
         let options = log_options(&dir, StreamId::new(epoch, core), settings);
-        let log = Log::open_on(process.clone(), options, marks.clone()).await?;
-        log.on_progress({
-            let (oracle, marks) = (oracle.clone(), marks.clone());
-            Rc::new(move || oracle.borrow_mut().durable(core, marks.durable()))
-        });
+        let log = open_log(process, options, marks, oracle).await?;
         let store = recovered.store;
         let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability);
         cores.push(Rc::new(RefCell::new(shard)));
@@ -124,6 +119,22 @@ pub(super) async fn start(
     master.spawn_policy(asked, report);
     master.spawn_accept(network);
     Ok(master)
+}
+
+/// Opens a log; what it calls durable is acknowledged.
+async fn open_log(
+    process: &Process,
+    options: LogOptions,
+    marks: &Arc<StreamMarks>,
+    oracle: &Ledger,
+) -> Result<Log<Process>, StorageError> {
+    let core = options.stream.core;
+    let log = Log::open_on(process.clone(), options, marks.clone()).await?;
+    log.on_progress({
+        let (oracle, marks) = (oracle.clone(), marks.clone());
+        Rc::new(move || oracle.borrow_mut().durable(core, marks.durable()))
+    });
+    Ok(log)
 }
 
 fn log_options(dir: &DataDir<Process>, stream: StreamId, settings: &Settings) -> LogOptions {

@@ -70,7 +70,7 @@ impl Settings {
             with_rot,
         };
         // Not drawn, so that the histories without it stay what they were.
-        let is_bounded = !with_rot && drawn.segment_bytes % 8192 == 0;
+        let is_bounded = !with_rot && drawn.segment_bytes.is_multiple_of(8192);
         Self { max_log_bytes: is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8), ..drawn }
     }
 }

@@ -16,7 +16,7 @@ use super::{Failure, Outcome, run};
 use crate::planted::{Bug, plant};
 
 /// Seeds of an ordinary test run.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 2_000;
 /// So many failures are enough for once.
 const SOME: usize = 5;
 
