@@ -140,9 +140,9 @@ fn every_flipped_byte_of_the_log_is_seen_by_inspect() {
         let (mut sound, mut corrupt) = (0, 0);
         let bytes = fs::read(&segment).expect("read a segment");
         for at in 0..used {
-            // The zeros that fill a block up are not looked at one by one: every 64th stands for its neighbours.
+            // What fills a block up is not looked at byte by byte: every 64th stands for its neighbours.
             let window = at.saturating_sub(8) as usize..(at as usize + 8).min(bytes.len());
-            if at % 64 != 0 && bytes[window].iter().all(|byte| *byte == 0) {
+            if at % 64 != 0 && bytes[window].iter().all(|byte| *byte == bytes[at as usize]) {
                 continue;
             }
             flip(&segment, at);
