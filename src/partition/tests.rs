@@ -8,8 +8,9 @@ use super::replica::Replica;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Fields, Removal, UnixMillis};
 use crate::encoding::frame::{DirectoryId, FRAME_HEADER, Frame, FrameHeader, StreamId};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Partitions, Position, Slot};
+use crate::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot};
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject};
+use crate::storage::{DataDir, StorageError};
 use crate::store::Store;
 
 const ID: DirectoryId = DirectoryId([7; 16]);
@@ -195,4 +196,29 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
         assert_eq!(content(replica.store()), content(&world.store));
     }
     assert!(only.is_some() || (uneven > 40 && whole > 60), "{whole} whole, {uneven} of them uneven");
+}
+
+/// A data directory whose log is empty, with a snapshot at its start of which one slot is at `lsn`.
+fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<super::Recovered, StorageError> {
+    let partitions = Partitions::new(1).unwrap();
+    let data = DataDir::open(dir, partitions).unwrap().0;
+    let epoch = data.begin_epoch(1, 64 << 10).unwrap();
+    let subject = Subject { id: data.id(), partitions, partition: PartitionId(0) };
+    let file = dir.join("incoming/a.snap");
+    let mut writer = SnapshotWriter::create(&file, subject, Position::new(epoch, Lsn(0))).unwrap();
+    let header = SectionHeader { slot: Slot(7), position: Position::new(epoch, lsn), entries: 0, bytes: 0, digest: 0 };
+    if lsn > Lsn(0) {
+        writer.section(header, b"").unwrap();
+    }
+    let installed = writer.finish().unwrap().installed;
+    data.install_snapshot(PartitionId(0), &file, installed).unwrap();
+    super::recover(&data, Placement::new(partitions, 1).unwrap(), CoreId(0))
+}
+
+#[test]
+fn a_log_that_ends_before_what_a_snapshot_holds_is_refused() {
+    let (good, bad) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert!(with_a_slot_at(good.path(), Lsn(0)).is_ok());
+    let refused = with_a_slot_at(bad.path(), Lsn(5)).err().expect("edits 1 to 5 are missing");
+    assert!(refused.to_string().contains("the log ends with edit 0"), "{refused}");
 }
