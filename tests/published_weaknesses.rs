@@ -359,7 +359,8 @@ fn the_port_between_servers() {
             let _ = stream.write_all(&[&header[..], &malformed].concat());
         }
     }
-    assert_eq!(server.info_number("node_connected"), 1.0, "the node is still served");
+    // Where the machine is busy, its connection may have been one of the many that came at once, and it comes again.
+    eventually("the node is served", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
     assert_eq!(server.info_number("node_restarts"), 0.0);
     assert_serves(&server);
 }

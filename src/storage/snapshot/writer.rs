@@ -96,7 +96,7 @@ impl<F: Files> SnapshotWriter<F> {
         self.next_slot = header.slot.0 + 1;
         self.digests[usize::from(header.slot.0 - slots.start)] = header.digest;
         self.footer.sections += 1;
-        self.footer.entries += header.entries;
+        self.footer.entries = self.footer.entries.wrapping_add(header.entries);
         self.footer.digest = self.footer.digest.wrapping_add(header.digest);
     }
 
