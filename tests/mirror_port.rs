@@ -3,8 +3,11 @@
 
 mod harness;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use harness::{Home, Server, eventually, rng};
@@ -16,6 +19,15 @@ use rollbook::config::Password;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Ends a crowd, also when the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A connection to the checkpoint port.
 struct Peer {
     stream: TcpStream,
@@ -24,7 +36,11 @@ struct Peer {
 
 impl Peer {
     fn open(home: &Home) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, home.checkpoint_port())).expect("connect");
+        Self::at(home.checkpoint_port())
+    }
+
+    fn at(port: u16) -> Self {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("set a time limit");
         Self { stream, inbox: Inbox::default() }
     }
@@ -99,20 +115,35 @@ fn only_who_proves_that_he_knows_the_password_is_let_in() {
 fn strangers_who_hold_connections_keep_no_node_out() {
     let home = Home::new().set("checkpoint.node", "external").set("server.password", "sesame");
     let server = home.start();
-    let mut silent: Vec<_> = (0..100).map(|_| Peer::open(&home)).collect();
-    for peer in &mut silent {
-        // The beginning of a long message.
-        let _ = peer.stream.write_all(&[0, 16, 0]);
-    }
-    let _node = home.start_node("node", &[("server.password", "sesame")]);
-    eventually("a node beside strangers", PATIENCE, || node_is_connected(&server).then_some(()));
-    // Those who say nothing are sent away, sooner or later.
-    let mut rest = Vec::new();
-    for mut peer in silent {
-        let _ = peer.stream.read_to_end(&mut rest);
-    }
-    assert!(rest.is_empty(), "strangers are told nothing");
-    assert!(node_is_connected(&server));
+    let (stop, port) = (AtomicBool::new(false), home.checkpoint_port());
+    thread::scope(|scope| {
+        // Whoever is sent away is back at once, with the beginning of a long message.
+        let crowd = scope.spawn(|| {
+            let mut held: VecDeque<Peer> = VecDeque::new();
+            while !stop.load(Ordering::Relaxed) {
+                let mut peer = Peer::at(port);
+                let _ = peer.stream.write_all(&[0, 16, 0]);
+                held.push_back(peer);
+                if held.len() > 200 {
+                    held.pop_front();
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            held
+        });
+        let end = End(&stop);
+        thread::sleep(Duration::from_millis(500));
+        let _node = home.start_node("node", &[("server.password", "sesame")]);
+        eventually("a node beside strangers", PATIENCE, || node_is_connected(&server).then_some(()));
+        drop(end);
+        // Those who say nothing are sent away, sooner or later, and are told nothing.
+        let mut rest = Vec::new();
+        for mut peer in crowd.join().expect("the crowd") {
+            let _ = peer.stream.read_to_end(&mut rest);
+        }
+        assert!(rest.is_empty());
+        assert!(node_is_connected(&server));
+    });
 }
 
 #[test]
