@@ -83,3 +83,16 @@ fn a_long_flush_window_loses_the_end_and_nothing_else() {
         eprintln!("lost {} of {} acknowledged writes", lost.count, lost.acknowledged);
     });
 }
+
+/// As the default, `data`, is.
+#[test]
+fn a_data_directory_below_the_working_directory() {
+    for dir in ["data", "not/there/yet"] {
+        let home = Home::with_node().set("data.dir", dir).set("log.durability", "sync");
+        let mut server = home.start();
+        let mut ledger = Load::new("load").start(&server, &mut rng()).join();
+        server.kill();
+        ledger.settle_without_loss(&home.start());
+        assert!(home.path().join(dir).join("log").is_dir());
+    }
+}

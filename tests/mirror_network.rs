@@ -148,7 +148,8 @@ fn a_node_that_knows_more_than_its_master_is_not_believed() {
         node.signal(Signal::CONT);
         eventually("a checkpoint", PATIENCE, || (!server.connect().call("SAVE").is_error()).then_some(()));
         eprintln!("{} comparisons differed", server.info_number("digests_differed"));
-        assert_eq!(server.info_number("partitions_diverged"), 0.0);
+        // A checkpoint may be the master's own, before the last difference is found.
+        eventually("agreement", PATIENCE, || (server.info_number("partitions_diverged") == 0.0).then_some(()));
         server.kill();
         let server = assert_well(&home, home.start());
         first.settle_without_loss(&server);

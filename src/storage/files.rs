@@ -301,6 +301,11 @@ pub(crate) fn read_whole<F: Files>(files: &F, path: &Path) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
+/// The directory in which a path's last name stands: of a plain name the working directory, of the root none.
+pub(crate) fn parent(path: &Path) -> Option<&Path> {
+    path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     files.sync_dir(dir).context(dir, "cannot sync")
@@ -312,7 +317,7 @@ pub(crate) fn make_dir<F: Files>(files: &F, dir: &Path) -> Result<(), StorageErr
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => {
             made.context(dir, "cannot create")?;
-            dir.parent().map_or(Ok(()), |parent| sync_dir(files, parent))
+            parent(dir).map_or(Ok(()), |parent| sync_dir(files, parent))
         }
     }
 }
@@ -322,7 +327,7 @@ pub(crate) fn create_with_parents<F: Files>(files: &F, dir: &Path) -> Result<(),
     if files.exists(dir) {
         return Ok(());
     }
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = parent(dir) {
         create_with_parents(files, parent)?;
     }
     make_dir(files, dir)

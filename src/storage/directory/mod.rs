@@ -117,7 +117,7 @@ impl<F: Files> DataDir<F> {
             make_dir(&files, &path.join(name))?;
         }
         // A process before this one may have died after it had made a directory, and before that was durable.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).map(Path::to_owned);
+        let parent = files::parent(path).map(Path::to_owned);
         for dir in parent.into_iter().chain([path.to_owned(), path.join(path::LOG), path.join(path::SNAPSHOTS)]) {
             sync_dir(&files, &dir)?;
         }
@@ -281,8 +281,6 @@ fn create<F: Files>(files: &F, dir: &Path, partitions: Partitions) -> Result<cop
     let loaded = copies::Loaded { manifest: Manifest::new(id, partitions), sequence: 1, repair: None };
     copies::store(files, dir, &loaded.manifest, loaded.sequence)?;
     sync_dir(files, dir)?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_dir(files, parent)?;
-    }
+    files::parent(dir).map_or(Ok(()), |parent| sync_dir(files, parent))?;
     Ok(loaded)
 }
