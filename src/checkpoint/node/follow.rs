@@ -8,11 +8,12 @@ use super::outbox::Outbox;
 use super::plan::Leg;
 use super::session::Session;
 use crate::checkpoint::link::LinkError;
-use crate::checkpoint::protocol::{Message, Received, Role};
+use crate::checkpoint::protocol::{Message, Reason, Received, Role};
 use crate::encoding::frame::{DirectoryId, Frame, StreamId};
 use crate::ids::{Lsn, PartitionId, Position};
 use crate::partition::replica::{Reached, ReplayError};
 use crate::planted::{Bug, is_planted};
+use crate::storage::Files;
 
 /// Why a stream is not followed any further.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,7 @@ pub enum FollowError {
 pub(in crate::checkpoint) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
     let mut follower = Follower::new(session.id(), leg);
     let ended = run(session, &mut follower, part);
-    follower.finish(part);
+    follower.finish(session, part, ended.as_ref().err());
     ended
 }
 
@@ -135,9 +136,25 @@ impl Follower {
         Ok(Step::GoesOn)
     }
 
-    /// The partitions are as far as the stream was followed, also those that had no edit in it.
-    pub(in crate::checkpoint) fn finish(&self, part: &mut Part) {
+    /// The partitions are as far as the stream was followed, also those that had no edit in it. If the master could not lend the rest,
+    /// because it is damaged or gone, those of which it has a later snapshot begin anew with that at the next attempt.
+    pub(in crate::checkpoint) fn finish<F: Files>(
+        &self,
+        session: &Session<'_, F>,
+        part: &mut Part,
+        ended: Option<&FollowError>,
+    ) {
         part.advance(Position::new(self.leg.epoch, self.applied));
+        let Some(FollowError::Link(LinkError::Refused { reason: Reason::Disk | Reason::Unknown, text })) = ended else {
+            return;
+        };
+        for partition in part.partitions() {
+            let (position, newest) = (part.position(partition), session.newest(partition));
+            if newest > position {
+                tracing::warn!(%partition, %position, %newest, "goes on from the master's snapshot, not from its log: {text}");
+                part.trust(partition).stranded();
+            }
+        }
     }
 
     fn end(&self, last: Lsn) -> Result<Step, FollowError> {

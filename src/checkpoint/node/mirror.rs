@@ -11,7 +11,7 @@ pub enum Trust {
     /// Nothing speaks against it.
     #[default]
     Good,
-    /// It differed from the master's, or an edit contradicted it: it is to be made anew.
+    /// It differed from the master's, an edit contradicted it, or it cannot go on: it is to be made anew.
     Suspect,
     /// It was made anew, and has not agreed at a barrier since. If it differs then, the cause is not here, and it stays as it is.
     Renewed,
@@ -24,6 +24,11 @@ impl Trust {
             *self = Self::Suspect;
         }
         *self == Self::Suspect
+    }
+
+    /// The log that would follow the state is not to be had, and a later state is: it is to be made anew.
+    pub fn stranded(&mut self) {
+        *self = Self::Suspect;
     }
 
     /// The state has agreed with the master's at a barrier.

@@ -1,7 +1,8 @@
 //! What happens when: lives of the master with load and trouble, then peace, in which everything must come right.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,15 +14,15 @@ use super::oracle::Oracle;
 use super::{Outcome, Settings};
 use crate::checkpoint::master::policy;
 use crate::config::Durability;
+use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Db, Lsn, PartitionId};
 use crate::storage::model::{Process, Rot, World};
-use crate::storage::{StorageError, path};
+use crate::storage::{DataDir, Files, StorageError, StreamReader, path};
 
 /// The machine of the master; the node's is the same or the other.
 const MASTER: usize = 0;
 /// How long peace may take to make everything right.
 const PATIENCE: Duration = Duration::from_secs(300);
-const NO_PEACE: &str = "no peace";
 
 /// Starts at which nothing else happens come after so many with trouble.
 const TROUBLED_STARTS: u32 = 3;
@@ -70,14 +71,7 @@ impl History {
         if !self.start(0).await? {
             return Ok(());
         }
-        match self.make_peace().await {
-            // Log that only the node needs may be damaged: that is refused by name, and the master goes on without checkpoints.
-            Err(why) if self.outcome.rotten > 0 && why.starts_with(NO_PEACE) => {
-                self.outcome.refused += 1;
-                return Ok(());
-            }
-            peace => peace?,
-        }
+        self.make_peace().await?;
         let closed = self.close().await;
         if !closed {
             return Err("in peace the logs do not close".to_owned());
@@ -356,22 +350,17 @@ impl History {
             return Ok(());
         }
         self.end_node(false);
-        // Of a life that crashed, the last commit may be proven by nothing but itself: whether damage there is damage or the trace of
-        // the crash can then only be guessed. `storage::log`'s own tests damage every byte of it.
-        let spared = self
-            .oracle
-            .borrow()
-            .epoch
-            .filter(|_| !self.oracle.borrow().closed)
-            .map(|e| path::epoch(Path::new("/master"), e));
+        // Where nobody can look, for there is no good manifest, the start is refused whatever else is damaged.
+        let mut spared = Spared::of(&self.world.process(MASTER)).unwrap_or_default();
         for _ in 0..self.world.draw(|random| random.u8(1..3)) {
             let rot = self.world.draw(|random| [Rot::Flip, Rot::Flip, Rot::Misdirected, Rot::Cut][random.usize(0..4)]);
             let machine = self.world.draw(|random| random.usize(0..2));
             let damaged =
-                self.world.disk(machine, |disk, random| disk.rot(random, rot, |path| is_data(path, spared.as_deref())));
+                self.world.disk(machine, |disk, random| disk.rot(random, rot, |path| spared.damageable(path)));
             if let Some((path, at)) = damaged {
                 self.outcome.rotten += 1;
                 self.world.note(|| format!("machine {machine}: {rot:?} in {} at {at}", path.display()));
+                spared.note(&path);
             }
         }
         Ok(())
@@ -414,7 +403,7 @@ impl History {
                 Some(policy::Outcome::Failed(_)) => ticket = None,
                 _ if self.world.now() > deadline => {
                     let status = shared.status();
-                    return Err(format!("{NO_PEACE}: level {level}, {outcome:?}, {status:?}"));
+                    return Err(format!("no peace: level {level}, {outcome:?}, {status:?}"));
                 }
                 _ => {}
             }
@@ -432,11 +421,56 @@ impl History {
     }
 }
 
-/// Whether damage in the file must be noticed.
-fn is_data(path: &Path, spared: Option<&Path>) -> bool {
-    if spared.is_some_and(|spared| path.starts_with(spared)) {
-        return false;
+/// What is left undamaged, because its damage could not be told from the trace of a crash. Of a stream whose end nobody has decided
+/// yet, the last commit may be proven by nothing but itself: if a sector of it ends with zeros, it is as if it had never been written
+/// in full. So is everything, if what proves it is damaged first.
+#[derive(Default)]
+struct Spared {
+    /// Directories of such streams.
+    streams: Vec<PathBuf>,
+    /// Their segments, with the offset before which each edit is proven by another frame.
+    proven: BTreeMap<PathBuf, usize>,
+}
+
+impl Spared {
+    fn of(process: &Process) -> Result<Self, StorageError> {
+        let (mut streams, mut proven) = (Vec::new(), BTreeMap::new());
+        let Some((dir, _)) = DataDir::open_read_only_in(process.clone(), Path::new("/master"))? else {
+            return Ok(Self { streams, proven });
+        };
+        for record in &dir.manifest().epochs {
+            for core in (0..).map(CoreId).take(record.streams.len()) {
+                let stream = StreamId::new(record.epoch, core);
+                let Some(spec) = dir.stream(stream).filter(|spec| spec.last.is_none()) else { continue };
+                let at = path::stream(dir.path(), stream);
+                // Damaged already, or never begun: nothing in it is looked at any more.
+                if let Ok(mut reader) = StreamReader::open_in(process, &spec, spec.first) {
+                    while let Ok(Some(_)) = reader.next_with_marks() {}
+                    if let Some(end) = reader.end() {
+                        for name in process.list(&at).unwrap_or_default() {
+                            proven.insert(at.join(name), usize::MAX);
+                        }
+                        proven.extend(end.unproven.iter().map(|u| (u.file.clone(), u.offset as usize)));
+                    }
+                }
+                streams.push(at);
+            }
+        }
+        Ok(Self { streams, proven })
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".seg") || name.ends_with(".snap") || name.starts_with("manifest.")
+
+    /// How many of a file's bytes, from the first on, may be damaged: that must be noticed.
+    fn damageable(&self, path: &Path) -> usize {
+        if self.streams.iter().any(|stream| path.starts_with(stream)) {
+            return self.proven.get(path).copied().unwrap_or(0);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_data = name.ends_with(".seg") || name.ends_with(".snap") || name.starts_with("manifest.");
+        if is_data { usize::MAX } else { 0 }
+    }
+
+    /// A file was damaged: the rest of its stream is no longer.
+    fn note(&mut self, path: &Path) {
+        self.proven.retain(|proven, _| proven.parent() != path.parent());
+    }
 }

@@ -249,7 +249,7 @@ impl<'a> Following<'a> {
     async fn run(mut self, control: &mut Line, mut uploads: Vec<Uploading>) -> Result<(), SessionError> {
         let ended = self.follow(control, &mut uploads).await;
         for (_, follower, part) in &self.streams {
-            follower.finish(&mut self.parts.borrow_mut()[*part]);
+            follower.finish(self.session, &mut self.parts.borrow_mut()[*part], None);
         }
         for (_, ready) in uploads.into_iter().filter_map(|u| u.under_way) {
             self.session.node.outbox.put_back(ready);
@@ -321,9 +321,13 @@ impl<'a> Following<'a> {
     fn stream(&mut self, n: usize) -> Result<Step, FollowError> {
         let (line, follower, part) = &mut self.streams[n];
         let mut answers = Vec::new();
-        let parts = &mut self.parts.borrow_mut();
-        let step = follower.on(line.take()?, &mut parts[*part], &self.session.node.outbox, &mut answers);
+        let part = &mut self.parts.borrow_mut()[*part];
+        let received = line.take().map_err(FollowError::from);
+        let step = received.and_then(|received| follower.on(received, part, &self.session.node.outbox, &mut answers));
         answers.iter().for_each(|answer| line.send(answer));
+        if let Err(why) = &step {
+            follower.finish(self.session, part, Some(why));
+        }
         step
     }
 }

@@ -291,19 +291,20 @@ impl Disk {
         }
     }
 
-    /// Damages a file at rest, one of those that `is_wanted` names; says which and where.
+    /// Damages a file at rest, in as many of its first bytes as `damageable` says; says which file and where.
     pub(crate) fn rot(
         &mut self,
         random: &mut fastrand::Rng,
         rot: Rot,
-        is_wanted: impl Fn(&Path) -> bool,
+        damageable: impl Fn(&Path) -> usize,
     ) -> Option<(PathBuf, usize)> {
-        let files: Vec<(PathBuf, usize)> = self
+        let files: Vec<(PathBuf, usize, usize)> = self
             .names
             .iter()
             .filter_map(|(path, node)| match node {
-                Node::File(file) if is_wanted(path) && !self.contents[*file].now.is_empty() => {
-                    Some((path.clone(), *file))
+                Node::File(file) => {
+                    let bytes = damageable(path).min(self.contents[*file].now.len());
+                    (bytes > 0).then(|| (path.clone(), *file, bytes))
                 }
                 _ => None,
             })
@@ -311,10 +312,10 @@ impl Disk {
         if files.is_empty() {
             return None;
         }
-        let (path, file) = files[random.usize(0..files.len())].clone();
+        let (path, file, bytes) = files[random.usize(0..files.len())].clone();
         let other = self.contents[files[random.usize(0..files.len())].1].now.clone();
         let content = &mut self.contents[file];
-        let at = content.rot(random, rot, &other)?;
+        let at = content.rot(random, rot, bytes, &other)?;
         Some((path, at))
     }
 }
@@ -388,10 +389,10 @@ impl Content {
         self.shared.clear();
     }
 
-    fn rot(&mut self, random: &mut fastrand::Rng, rot: Rot, other: &[u8]) -> Option<usize> {
+    fn rot(&mut self, random: &mut fastrand::Rng, rot: Rot, bytes: usize, other: &[u8]) -> Option<usize> {
         let at = match rot {
             Rot::Flip => {
-                let at = random.usize(0..self.now.len());
+                let at = random.usize(0..bytes);
                 let bit = 1 << random.u8(0..8);
                 let sector = at / SECTOR * SECTOR..((at / SECTOR + 1) * SECTOR).min(self.now.len());
                 // A sector does not become empty by a flip: that would be as if it had never been written.
@@ -402,7 +403,7 @@ impl Content {
                 at
             }
             Rot::Misdirected => {
-                let victim = random.usize(0..self.now.len().div_ceil(SECTOR)) * SECTOR;
+                let victim = random.usize(0..bytes.div_ceil(SECTOR)) * SECTOR;
                 let from = random.usize(0..other.len().div_ceil(SECTOR)) * SECTOR;
                 let len = SECTOR.min(self.now.len() - victim).min(other.len() - from);
                 if other[from..from + len].iter().all(|b| *b == 0) {
@@ -412,7 +413,7 @@ impl Content {
                 victim
             }
             Rot::Cut => {
-                let at = random.usize(0..self.now.len());
+                let at = random.usize(0..bytes);
                 self.now.truncate(at);
                 at
             }
