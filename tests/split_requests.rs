@@ -2,14 +2,17 @@
 
 mod harness;
 
-use std::io::{ErrorKind, Write};
-use std::thread::sleep;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use harness::{Conn, Home, Server, Value, encode, eventually, rng};
 
 /// Time for the first part to be received on its own.
 const GAP: Duration = Duration::from_millis(1);
+/// Time for what should come at once, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Requests of every form, without chance or state left behind, so that the replies are always the same bytes.
 fn script() -> Vec<u8> {
@@ -221,4 +224,31 @@ fn thousands_of_connections_are_served() {
     drop(conns);
     let patience = Duration::from_secs(20);
     eventually("the connections' end", patience, || (server.info_number("connected_clients") < 10.0).then_some(()));
+}
+
+/// More than the server takes in at once, so that it stops receiving whenever the log has no room, and has to begin again.
+#[test]
+fn a_pipeline_that_the_log_holds_up_again_and_again_is_answered_to_its_end() {
+    const REQUESTS: usize = 150_000;
+    let home = Home::new().set("server.cores", "1").set("log.buffer_bytes", "524288");
+    let server = home.start();
+    let mut requests = Vec::new();
+    (0..REQUESTS).for_each(|n| encode(&mut requests, &["SET", &format!("key:{}", n % 1_000), &"v".repeat(300)]));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let (mut sender, requests) =
+                (TcpStream::connect(("127.0.0.1", server.port())).expect("connect"), &requests);
+            sender.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+            sender.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
+            let mut replies = sender.try_clone().expect("share the socket").take(5 * REQUESTS as u64);
+            scope.spawn(move || sender.write_all(requests).expect("send"));
+            scope.spawn(move || {
+                let mut answered = Vec::new();
+                let read = replies.read_to_end(&mut answered);
+                assert!(read.is_ok(), "{} of {REQUESTS} were answered: {read:?}", answered.len() / 5);
+                assert!(answered == b"+OK\r\n".repeat(REQUESTS));
+            });
+        }
+    });
+    assert!(server.info()["core0"].split(',').any(|field| field.starts_with("stalls=") && field != "stalls=0"));
 }

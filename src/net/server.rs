@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::alarm::{Alarm, yield_now};
 use super::capture::capturing;
-use super::connection::Closing;
+use super::connection::{Closing, Hold};
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
 use super::worker::Worker;
@@ -256,10 +256,11 @@ impl Server {
             Event::ReceiveEnded(token, end) => {
                 if let Some(connection) = worker.connections.get_mut(token as usize) {
                     connection.receiving = false;
-                    let wanted = !std::mem::take(&mut connection.pausing);
+                    // A connection that was to pause may have gone on before it did.
+                    let wanted = !std::mem::take(&mut connection.pausing) || connection.hold == Hold::No;
                     match end {
                         ReceiveEnd::Paused if wanted => worker.lists.resume.push(token),
-                        ReceiveEnd::Paused => worker.touch(token),
+                        ReceiveEnd::Paused => {}
                         ReceiveEnd::Closed => worker.end_of_input(token),
                         ReceiveEnd::Broken(error) => {
                             tracing::debug!(%error, "a connection broke");
