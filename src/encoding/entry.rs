@@ -59,8 +59,16 @@ pub struct EntryError(&'static str);
 /// # Panics
 /// If key or value has 4 GiB or more, which the limits on requests rule out.
 pub fn write_string(out: &mut Vec<u8>, db: Db, key: &[u8], expire_at: Option<UnixMillis>, value: &[u8]) {
-    head(out, db, STRING, key, expire_at, value.len());
+    begin_string(out, db, key, expire_at, value.len());
     out.extend_from_slice(value);
+}
+
+/// Appends the beginning of a key that holds a string of `len` bytes: these are to follow.
+///
+/// # Panics
+/// As [`write_string`].
+pub fn begin_string(out: &mut Vec<u8>, db: Db, key: &[u8], expire_at: Option<UnixMillis>, len: usize) {
+    head(out, db, STRING, key, expire_at, len);
 }
 
 /// Appends a key that holds a hash; `fields` calls the function that it is given with every name and value.
@@ -74,19 +82,35 @@ pub fn write_hash(
     expire_at: Option<UnixMillis>,
     fields: impl FnOnce(&mut dyn FnMut(&[u8], &[u8])),
 ) {
-    head(out, db, HASH, key, expire_at, 0);
+    begin_hash(out, db, key, expire_at, 0);
     let start = out.len();
     let mut count = 0;
     fields(&mut |name, value| {
         count += 1;
-        out.extend_from_slice(&length(name.len()));
-        out.extend_from_slice(&length(value.len()));
-        out.extend_from_slice(name);
-        out.extend_from_slice(value);
+        write_field(out, name, value);
     });
     let count = length(count);
     let place = start - key.len() - count.len();
     out[place..place + count.len()].copy_from_slice(&count);
+}
+
+/// Appends the beginning of a key that holds a hash of `count` fields: these are to follow.
+///
+/// # Panics
+/// As [`write_hash`].
+pub fn begin_hash(out: &mut Vec<u8>, db: Db, key: &[u8], expire_at: Option<UnixMillis>, count: usize) {
+    head(out, db, HASH, key, expire_at, count);
+}
+
+/// Appends a field of the hash that was begun.
+///
+/// # Panics
+/// As [`write_hash`].
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(&length(name.len()));
+    out.extend_from_slice(&length(value.len()));
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
 }
 
 fn head(out: &mut Vec<u8>, db: Db, kind: u8, key: &[u8], expire_at: Option<UnixMillis>, value: usize) {

@@ -6,8 +6,10 @@
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
 use crate::store::Store;
-use crate::store::capture::SlotCapture;
+use crate::store::capture::{STEP, SlotCapture};
 
+/// Bytes that a slice is to have: more would be copied to and fro while it grows.
+const SLICE: usize = 256 << 10;
 /// Bytes that a slice may grow to by what edits have made necessary: beyond it the capture ends, so that memory stays bounded.
 const MOST: usize = 64 << 20;
 
@@ -78,11 +80,13 @@ impl Capture {
         Self { next: slots.start, end: slots.end, slot: None, slice }
     }
 
-    /// Captures as long as `go_on` says so, which is asked every few KiB; `appended` is the last edit applied. After a slice with an end
+    /// Captures as long as `go_on` says so, which is asked every few KiB, and not much more than [`SLICE`] bytes; `appended` is the last edit applied. After a slice with an end
     /// there is none.
     pub fn slice(&mut self, store: &Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
+        self.slice.bytes.reserve(SLICE + STEP);
+        let mut go_on = |bytes| bytes < SLICE && go_on();
         while self.slice.end.is_none() {
-            if !self.step(store, appended, &mut go_on) || !go_on() {
+            if !self.step(store, appended, &mut go_on) || !go_on(self.slice.bytes.len()) {
                 break;
             }
         }
@@ -91,7 +95,7 @@ impl Capture {
     }
 
     /// Goes on with one slot; whether it is complete.
-    fn step(&mut self, store: &Store, appended: Lsn, go_on: &mut impl FnMut() -> bool) -> bool {
+    fn step(&mut self, store: &Store, appended: Lsn, go_on: &mut impl FnMut(usize) -> bool) -> bool {
         let slice = &mut self.slice;
         let mut capture = match self.slot.take() {
             Some(unfinished) => unfinished,
@@ -129,7 +133,7 @@ impl Capture {
                 self.abandon("all keys were flushed or databases swapped in the middle of a slot");
             } else {
                 store.save_before(slot, edit, &mut self.slice.bytes);
-                if self.slice.bytes.len() > MOST {
+                if self.slice.bytes.len() + slot.behind() > MOST {
                     self.abandon("too much was overwritten in the middle of a slot");
                 }
             }

@@ -2,24 +2,27 @@
 //! come in between.
 //!
 //! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to yet is preceded by
-//! [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it does with a key that was not there.
+//! [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it does with a key that was not there. A
+//! large key is written bit by bit in the same way, its fields in the place of the slot's keys ([`large`]).
 //!
 //! Always: what is written and what the sweep has still to come to make up the slot as it was at the beginning.
 //!
-//! A key is written in one go, however much it holds: that takes about 0.1 ms for each MiB of a string, and 70 ns for each field of a
-//! hash. Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what
-//! they change is too much to be written before.
+//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be written before.
+
+mod large;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use self::large::Large;
+use super::record::Record;
 use super::section::write;
 use super::{Digest, Store};
 use crate::encoding::edit::Edit;
 use crate::ids::{Db, Slot};
 
-/// How much is written before it is asked again whether to go on, in bytes; also what each key counts for at least.
-const STEP: usize = 16 << 10;
+/// How much is written before it is asked again whether to go on, in bytes; also what each key or field counts for at least.
+pub const STEP: usize = 16 << 10;
 const LEAST: usize = 128;
 
 /// A slot on its way into a snapshot.
@@ -34,6 +37,20 @@ pub struct SlotCapture {
     turn: u32,
     /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are new.
     settled: Vec<HashSet<Box<[u8]>>>,
+    /// The key that is being written, if that takes more than one go.
+    large: Option<Large>,
+    /// Entries that edits have made necessary meanwhile: they follow it.
+    behind: Vec<u8>,
+}
+
+/// How a sweep has ended.
+enum Swept<'a> {
+    /// It has visited everything.
+    All,
+    /// It is to go on another time.
+    Paused,
+    /// At a large key.
+    Large(Db, &'a Record),
 }
 
 impl SlotCapture {
@@ -50,6 +67,11 @@ impl SlotCapture {
     /// The number of its entries at the beginning.
     pub const fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Bytes of entries that have yet to be appended to what is written.
+    pub const fn behind(&self) -> usize {
+        self.behind.len()
     }
 
     /// Whether all of its entries are written, and no more. Only otherwise a mistake here.
@@ -80,12 +102,53 @@ impl Store {
     pub fn begin_capture(&self, slot: Slot) -> SlotCapture {
         let entries = self.maps(slot).map(|(_, map)| map.table.len() as u64).sum();
         let digest = self.digest(slot);
-        SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled: Vec::new() }
+        let (settled, behind) = (Vec::new(), Vec::new());
+        SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large: None, behind }
     }
 
-    /// Appends entries to `out` as long as `go_on` says so, which is asked every now and then. Returns whether the slot is complete.
-    pub fn go_on_capture(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, mut go_on: impl FnMut() -> bool) -> bool {
+    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the length of `out`.
+    /// Returns whether the slot is complete.
+    pub fn go_on_capture(
+        &self,
+        capture: &mut SlotCapture,
+        out: &mut Vec<u8>,
+        mut go_on: impl FnMut(usize) -> bool,
+    ) -> bool {
         self.forget_passed(capture);
+        loop {
+            if !self.go_on_large(capture, out, &mut go_on) {
+                return false;
+            }
+            match self.sweep(capture, out, &mut go_on) {
+                Swept::All => return true,
+                Swept::Paused => return false,
+                Swept::Large(db, record) => {
+                    capture.settled(db).insert(record.key().into());
+                    capture.large = Some(Large::begin(db, record, out));
+                }
+            }
+        }
+    }
+
+    /// Goes on with the large key at hand, if there is one; whether it is complete.
+    fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
+        let Some(mut large) = capture.large.take() else { return true };
+        let record = self.find(large.db(), capture.slot, large.key());
+        if !record.is_none_or(|record| large.go_on(record, out, go_on)) {
+            capture.large = Some(large);
+            return false;
+        }
+        capture.written += u64::from(large.is_whole());
+        out.append(&mut capture.behind);
+        true
+    }
+
+    fn sweep<'a>(
+        &'a self,
+        capture: &mut SlotCapture,
+        out: &mut Vec<u8>,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Swept<'a> {
         let mut credit = STEP;
         let first = capture.db;
         for (db, map) in self.maps(capture.slot).skip_while(|(db, _)| db.0 < first) {
@@ -95,47 +158,57 @@ impl Store {
             let mut next = Some(capture.turn);
             while let Some(turn) = next {
                 capture.turn = turn;
-                let mut visited = Vec::new();
+                let (mut visited, mut large) = (Vec::new(), None);
                 let settled = capture.settled.get(usize::from(db.0)).filter(|keys| !keys.is_empty());
                 let swept = map.table.sweep(self.seed, turn, |record| {
                     if settled.is_some_and(|keys| keys.contains(record.key())) {
                         return ControlFlow::Continue(());
                     }
+                    if Large::is(record) {
+                        large = Some(record);
+                        return ControlFlow::Break(());
+                    }
                     let before = out.len();
                     write(out, db, record);
                     visited.push(record.key());
-                    let cost = (out.len() - before).max(LEAST);
-                    if cost < credit {
-                        credit -= cost;
-                        return ControlFlow::Continue(());
-                    }
-                    credit = STEP;
-                    if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    pay(&mut credit, out.len() - before, || go_on(out.len()))
                 });
                 capture.written += visited.len() as u64;
                 let ControlFlow::Continue(following) = swept else {
                     capture.settled(db).extend(visited.into_iter().map(Box::from));
-                    return false;
+                    return large.map_or(Swept::Paused, |record| Swept::Large(db, record));
                 };
                 next = following;
             }
         }
         (capture.db, capture.turn) = (crate::ids::DATABASES, 0);
-        true
+        Swept::All
     }
 
-    /// An edit is about to be applied: appends the entry that it changes, if it is still to be written.
+    /// An edit is about to be applied: appends what it changes, if that is still to be written.
     pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
-        let Edit::Key { db, slot, key, .. } = edit else { return };
-        let hash = self.seed.hash(key);
-        if *slot != capture.slot || !capture.is_ahead(*db, hash.turn()) || !capture.settled(*db).insert((**key).into())
-        {
+        let Edit::Key { db, slot, key, change } = edit else { return };
+        if *slot != capture.slot {
             return;
         }
-        if let Some(record) = self.map(*db, *slot).and_then(|map| map.table.find(hash, key)) {
-            write(out, *db, record);
+        if let Some(large) = capture.large.as_mut().filter(|large| (large.db(), large.key()) == (*db, key)) {
+            let record = self.find(*db, *slot, key);
+            if record.is_some_and(|record| large.save_before(record, change, out)) {
+                self.go_on_large(capture, out, &mut |_| true);
+            }
+            return;
+        }
+        if !capture.is_ahead(*db, self.seed.hash(key).turn()) || !capture.settled(*db).insert((**key).into()) {
+            return;
+        }
+        if let Some(record) = self.find(*db, *slot, key) {
+            write(if capture.large.is_some() { &mut capture.behind } else { out }, *db, record);
             capture.written += 1;
         }
+    }
+
+    fn find(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&Record> {
+        self.map(db, slot).and_then(|map| map.table.find(self.seed.hash(key), key))
     }
 
     /// Keys that the sweep has passed need not be remembered.
@@ -150,10 +223,24 @@ impl Store {
     }
 }
 
+/// Something was written that is worth `bytes`: asks whether to go on, whenever that is due.
+fn pay(credit: &mut usize, bytes: usize, go_on: impl FnOnce() -> bool) -> ControlFlow<()> {
+    let cost = bytes.max(LEAST);
+    if cost < *credit {
+        *credit -= cost;
+        return ControlFlow::Continue(());
+    }
+    *credit = STEP;
+    if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
+    use crate::encoding::edit::{Change, Fields, Removal, UnixMillis};
+    use crate::encoding::slot::slot_of;
+    use crate::ids::Partitions;
 
     /// Captures slots bit by bit among random edits; each must load as the slot was when its capture began.
     #[test]
@@ -172,7 +259,7 @@ mod tests {
                 let whole = loop {
                     steps += 1;
                     let before = out.len();
-                    if store.go_on_capture(&mut capture, &mut out, || false) {
+                    if store.go_on_capture(&mut capture, &mut out, |_| false) {
                         break true;
                     }
                     assert!(out.len() > before, "seed {seed}: no progress");
@@ -196,5 +283,103 @@ mod tests {
             }
         }
         assert!(interrupted > 50, "only {interrupted} captures had edits in between");
+    }
+
+    /// Changes of large keys of one slot, at random.
+    struct Changes(fastrand::Rng);
+
+    impl Changes {
+        fn fields(&mut self, most: usize) -> Fields<'static> {
+            let count = self.0.usize(1..=most);
+            let names: std::collections::BTreeSet<u32> = (0..count).map(|_| self.0.u32(..600)).collect();
+            let mut fields = Fields::default();
+            for name in names {
+                fields.push(format!("field:{name}").as_bytes(), &vec![self.0.u8(..); self.0.usize(..300)]);
+            }
+            fields
+        }
+
+        fn string(&mut self) -> Vec<u8> {
+            vec![self.0.u8(..); self.0.usize(..200_000)]
+        }
+
+        fn edit(&mut self) -> Edit<'static> {
+            let (n, expire_at) = (self.0.u8(..4), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let key = format!("{{slot}}{n}").into_bytes();
+            let change = match (self.0.u8(..20), n < 2) {
+                (0, _) => Change::Delete(Removal::Deleted),
+                (1, _) => Change::SetExpiry(expire_at),
+                (2, true) => Change::PutHash { fields: self.fields(600), expire_at },
+                (3..=6, true) => Change::RemoveFields(self.fields(30)),
+                (7, true) => Change::RemoveFields(self.fields(600)),
+                (_, true) => Change::SetFields(self.fields(30)),
+                (2, false) => Change::PutString { value: self.string().into(), expire_at },
+                (_, false) => {
+                    let value = self.string();
+                    Change::WriteString {
+                        offset: self.0.u64(..150_000),
+                        bytes: value[..value.len() / 50].to_vec().into(),
+                    }
+                }
+            };
+            Edit::Key { db: Db(self.0.u8(..2)), slot: slot_of(&key), key: key.into(), change }
+        }
+    }
+
+    /// As above, with keys that take several goes.
+    #[test]
+    fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
+        let slot = slot_of(b"{slot}");
+        let mut in_between = 0;
+        for seed in 0..150 {
+            let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+            let mut changes = Changes(fastrand::Rng::with_seed(seed));
+            (0..200).for_each(|_| drop(store.apply(&changes.edit())));
+            let (mut out, mut capture) = (Vec::new(), store.begin_capture(slot));
+            let mut expected = Vec::new();
+            assert_eq!(store.write_section(slot, &mut expected), capture.entries());
+            let (mut steps, most) = (0, changes.0.u32(1..12));
+            loop {
+                let mut left = changes.0.u32(..most);
+                if store
+                    .go_on_capture(&mut capture, &mut out, |_| left.checked_sub(1).map(|less| left = less).is_some())
+                {
+                    break;
+                }
+                steps += 1;
+                assert!(steps < 10_000, "seed {seed}: no end");
+                in_between += usize::from(capture.large.is_some());
+                for _ in 0..changes.0.usize(..4) {
+                    let edit = changes.edit();
+                    store.save_before(&mut capture, &edit, &mut out);
+                    let _ = store.apply(&edit);
+                }
+            }
+            assert!(capture.is_whole() && capture.behind() == 0, "seed {seed}");
+            assert_eq!(out.len(), expected.len(), "seed {seed}");
+            let mut loaded = Store::new(Partitions::new(1).unwrap(), 0..1);
+            loaded.load_section(slot, capture.entries(), &out).unwrap();
+            assert_eq!(loaded.digest(slot), capture.digest(), "seed {seed}");
+        }
+        assert!(in_between > 300, "only {in_between} times something came in between");
+    }
+
+    #[test]
+    fn no_step_is_long_however_large_a_key_is() {
+        let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+        let slot = slot_of(b"{slot}");
+        let mut fields = Fields::default();
+        (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
+        let hash = Change::PutHash { fields, expire_at: None };
+        let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
+        for (key, change) in [(&b"{slot}hash"[..], hash), (b"{slot}string", string)] {
+            store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
+        }
+        let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot), 0);
+        while !store.go_on_capture(&mut capture, &mut out, |_| false) {
+            assert!((1..=2 * STEP).contains(&(out.len() - before)), "{} bytes in one go", out.len() - before);
+            before = out.len();
+        }
+        assert!(capture.is_whole());
     }
 }

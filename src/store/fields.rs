@@ -1,5 +1,7 @@
 //! The fields of a large hash, in a table like that of a slot: a hash of millions of fields stalls no more than a slot does.
 
+use std::ops::ControlFlow;
+
 use super::digest::KeyDigest;
 use super::memory::allocated;
 use super::record::Record;
@@ -86,6 +88,20 @@ impl FieldTable {
     /// As [`Table::scan`].
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         self.table.scan(cursor, count, |record| visit(record.key(), record.bytes()))
+    }
+
+    /// As [`Table::sweep`].
+    pub fn sweep<'a>(
+        &'a self,
+        from: u32,
+        mut visit: impl FnMut(&'a [u8], &'a [u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Option<u32>> {
+        self.table.sweep(self.seed, from, |record| visit(record.key(), record.bytes()))
+    }
+
+    /// Where a sweep comes to a field.
+    pub fn turn(&self, name: &[u8]) -> u32 {
+        self.seed.hash(name).turn()
     }
 
     /// A field at random.
