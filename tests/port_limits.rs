@@ -7,7 +7,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
 
-use harness::{Conn, Home, Server, encode, eventually};
+use harness::{Cgroup, Conn, Home, Server, encode, eventually, or_skip, run};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MIB: u64 = 1 << 20;
@@ -147,6 +147,66 @@ fn a_pipeline_of_large_replies_stops_at_the_limit() {
     assert_serves(&server);
 }
 
+/// Where an edit is not yet safe, replies wait on the core that gave them.
+#[test]
+fn replies_that_wait_for_the_disk_take_no_more_than_others() {
+    let home = Home::new().set("server.cores", "2").set("log.durability", "sync");
+    let home = home.set("limits.bulk_bytes", "1MiB").set("limits.output_buffer_bytes", "8MiB");
+    let server = home.start();
+    let mut conn = server.connect();
+    let value = "v".repeat(1000 << 10);
+    let tags: Vec<_> = (0..6).map(|n| format!("{{tag:{n}}}")).collect();
+    tags.iter().for_each(|tag| assert_eq!(conn.command(&["SET", &format!("{tag}large"), &value]).text(), "OK"));
+    let before = server.peak_memory();
+    for tag in &tags {
+        let mut greedy = server.connect();
+        greedy.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("set a time limit");
+        let _ = greedy.send(format!("SET {tag} small\nGET {tag}large\n").repeat(2000).as_bytes());
+        assert!(greedy.is_closed_within(PATIENCE), "{tag}");
+    }
+    let more = server.peak_memory() - before;
+    eprintln!("{} MiB more", more / MIB);
+    assert!(more < 400 * MIB, "{more} bytes");
+    assert_serves(&server);
+}
+
+/// What one core takes in for another waits until that one has room in its log.
+#[test]
+fn requests_on_their_way_to_a_core_that_is_behind_are_bounded() {
+    let home = Home::new().set("server.cores", "2").set("log.buffer_bytes", "16384");
+    let Some(group) = or_skip(Cgroup::make("blkio")) else { return };
+    let wrapper = group.wrapper();
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let server = home.launch_under(&wrapper).wait_until_ready().expect("a server in a group");
+    let device = run("stat", &["-c", "%Hd:%Ld", &home.data().to_string_lossy()]).expect("the device's number");
+    let slow = group.set("blkio.throttle.write_bps_device", &format!("{device} 1000000"));
+    let Some(()) = or_skip(slow) else { return };
+    let before = server.peak_memory();
+    // Some of these are on their connection's core, others are not.
+    let clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    std::thread::scope(|scope| {
+        for (n, conn) in clients.iter().enumerate() {
+            let mut request = Vec::new();
+            encode(&mut request, &["SET", &format!("key:{n}"), &"v".repeat(1000 << 10)]);
+            conn.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("set a time limit");
+            // As far as the server takes it.
+            scope.spawn(move || (0..300).try_for_each(|_| conn.stream().write_all(&request)));
+        }
+    });
+    let more = server.peak_memory() - before;
+    eprintln!("{} MiB more", more / MIB);
+    assert!(more < 400 * MIB, "{more} bytes");
+    drop(clients);
+    group.set("blkio.throttle.write_bps_device", &format!("{device} 0")).expect("let it go");
+    eventually("the log has room again", PATIENCE, || {
+        let mut conn = Conn::open(server.port()).ok()?;
+        conn.stream().set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        conn.try_command(&["SET", "bystander", "served"]).ok()
+    });
+    assert_serves(&server);
+    drop(server);
+}
+
 #[test]
 fn a_client_that_reads_too_slowly_is_disconnected_after_its_time() {
     let home = Home::new();
@@ -200,8 +260,11 @@ fn when_all_clients_hold_too_much_those_that_hold_most_go() {
 fn an_administrator_finds_a_place_when_all_are_taken() {
     let home = Home::new().set("server.max_clients", "5").set("server.admin_clients", "2");
     let server = home.start();
-    eventually("places", PATIENCE, || (server.info_number("connected_clients") == 1.0).then_some(()));
-    let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
+    let mut first = server.connect();
+    eventually("places", PATIENCE, || {
+        first.call("INFO clients").text().contains("connected_clients:1\r").then_some(())
+    });
+    let mut clients: Vec<_> = std::iter::once(first).chain((0..4).map(|_| server.connect())).collect();
     clients.iter_mut().for_each(|conn| assert_eq!(conn.call("SET key value").text(), "OK"));
     let mut admin = server.connect();
     assert_eq!(admin.call("PING").text(), "PONG");

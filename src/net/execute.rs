@@ -1,5 +1,7 @@
 //! From bytes to commands to the cores that execute them.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::commands;
 use super::connection::{Closing, Hold, ReplyMode, Standing};
 use super::merge::Merge;
@@ -18,6 +20,8 @@ use crate::store::commands::{Context, Spec, scan};
 const BATCH: usize = 512;
 /// Requests to one core that may be unanswered; beyond it connections wait.
 const OUTSTANDING: usize = 32 * 1024;
+/// Bytes of requests to one core that it has not executed; beyond it connections wait, too.
+const MOST_FORWARDED: usize = 16 << 20;
 
 /// A request's command, and the slot of its key if it has just one.
 #[derive(Clone, Copy)]
@@ -337,7 +341,7 @@ impl Worker {
     /// Puts an answer where it belongs once its edits are safe.
     pub(super) fn hold_or_answer(&mut self, executed: Executed, answer: HeldAnswer) {
         if executed.gate > self.shard.safe() {
-            self.held.push_back((Gate::Safe(executed.gate), answer));
+            self.hold(Gate::Safe(executed.gate), answer);
         } else {
             self.answer(answer);
         }
@@ -392,7 +396,10 @@ impl Worker {
         if core == self.core() {
             !(spec.is_write() && self.shard.is_full())
         } else {
-            self.outstanding[usize::from(core.0)] < OUTSTANDING && !self.endpoint.is_full(core)
+            let waiting = self.outbox[usize::from(core.0)].bytes();
+            self.outstanding[usize::from(core.0)] < OUTSTANDING
+                && waiting + self.shared.forwarded(self.core(), core).load(Relaxed) < MOST_FORWARDED
+                && !self.endpoint.is_full(core)
         }
     }
 

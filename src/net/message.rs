@@ -78,6 +78,11 @@ impl Batch {
         self.items.len()
     }
 
+    /// Bytes of all arguments.
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Adds a request with arguments.
     pub fn push<'a>(&mut self, origin: Origin, task: Task, args: impl Iterator<Item = &'a [u8]>) {
         let first = self.spans.len();

@@ -1,5 +1,7 @@
 //! Dealings with other cores: their requests, their answers, and what leaves for them at the end of a turn.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::commands;
 use super::connection::{Closing, Hold};
 use super::message::{Batch, Call, HeldAnswer, Message, Origin, Task};
@@ -12,6 +14,8 @@ use crate::partition::Executed;
 const SPARES: usize = 16;
 /// Bytes of answers to one core after which a batch is interrupted until they have left.
 const ENOUGH: usize = 1 << 20;
+/// Bytes of answers that wait for the disk or the mirror beyond which no more requests of other cores are executed.
+const MOST_HELD: usize = 16 << 20;
 /// An answer of more bytes than this is worth a look at what its connection holds at once; the end of the turn looks in any case.
 const LONG_ANSWER: usize = 4 << 10;
 
@@ -52,7 +56,10 @@ impl Worker {
             if self.outbox[index].len() > 0 {
                 let empty = self.spare_batches.pop().unwrap_or_default();
                 let batch = std::mem::replace(&mut self.outbox[index], empty);
+                let forwarded = self.shared.forwarded(self.core(), core);
+                forwarded.fetch_add(batch.bytes(), Relaxed);
                 if let Err(Message::Requests(batch)) = self.endpoint.send(core, Message::Requests(batch)) {
+                    forwarded.fetch_sub(batch.bytes(), Relaxed);
                     self.outbox[index] = batch;
                 }
             }
@@ -71,7 +78,7 @@ impl Worker {
         self.interrupted || self.outbox.iter().any(|b| b.len() > 0) || self.answers.iter().any(|a| !a.is_empty())
     }
 
-    /// Executes another core's requests from the one at `from` on; parks them when the log is full.
+    /// Executes another core's requests from the one at `from` on; parks them when the log is full, or when too much is held.
     fn execute_batch(&mut self, core: CoreId, mut batch: Batch, from: usize) {
         self.look_ahead_batch(&batch, from);
         let index = usize::from(core.0);
@@ -84,6 +91,10 @@ impl Worker {
             let Some((origin, task, args)) = batch.get(request) else { continue };
             match task {
                 Task::Command(call) if call.spec.is_write() && self.shard.is_full() => {
+                    parked = Some(request);
+                    break;
+                }
+                Task::Command(_) if self.held_bytes > MOST_HELD => {
                     parked = Some(request);
                     break;
                 }
@@ -110,6 +121,7 @@ impl Worker {
         match parked {
             Some(request) => self.parked[index] = Some((batch, request)),
             None => {
+                self.shared.forwarded(core, self.core()).fetch_sub(batch.bytes(), Relaxed);
                 batch.clear();
                 self.spare_batches.push(batch);
             }
@@ -130,8 +142,7 @@ impl Worker {
         if gate <= self.shard.safe() {
             return Some(wrote);
         }
-        let answer = HeldAnswer { to: core, origin, wrote, bytes: out[start..].to_vec() };
-        self.held.push_back((Gate::Safe(gate), answer));
+        self.hold(Gate::Safe(gate), HeldAnswer { to: core, origin, wrote, bytes: out[start..].to_vec() });
         None
     }
 
@@ -172,9 +183,13 @@ impl Worker {
 
     /// Lets go what has become safe.
     pub(super) fn release_gated(&mut self) {
+        let held_up = self.held_bytes > MOST_HELD;
+        self.held_bytes = 0;
         for (gate, answer) in std::mem::take(&mut self.held) {
             self.pass(gate, answer);
         }
+        // What was parked meanwhile is to be taken up at once.
+        self.interrupted |= held_up && self.held_bytes <= MOST_HELD;
         let poisoned = self.shard.log().is_poisoned().is_some();
         for token in std::mem::take(&mut self.lists.gated) {
             if let Some(connection) = self.connections.get_mut(token as usize) {
@@ -245,8 +260,14 @@ impl Worker {
             Reply::new(&mut answer.bytes, Protocol::Resp2).error(&format!("MISCONF the log cannot be written: {why}"));
             self.answer(answer);
         } else {
-            self.held.push_back((gate, answer));
+            self.hold(gate, answer);
         }
+    }
+
+    /// Keeps an answer until its gate is open.
+    pub(super) fn hold(&mut self, gate: Gate, answer: HeldAnswer) {
+        self.held_bytes += answer.bytes.len();
+        self.held.push_back((gate, answer));
     }
 
     /// Why a client that asks for edits to be safe will never hear that they are.

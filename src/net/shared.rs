@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -43,6 +43,8 @@ pub struct Shared {
     pub process: Process,
     /// By core: bytes that its clients take, and the one that takes most.
     pub(super) client_memory: Vec<(AtomicU64, AtomicU64)>,
+    /// Bytes of requests that were sent from one core to another and are not executed yet, by both.
+    forwarded: Vec<AtomicUsize>,
     /// By core: the last of its clients that were broken with while other cores still worked for them.
     broken: Vec<Mutex<VecDeque<u64>>>,
     settings: RwLock<Arc<Settings>>,
@@ -184,6 +186,7 @@ impl Shared {
             process,
             streams,
             client_memory: inboxes.iter().map(|_| Default::default()).collect(),
+            forwarded: (0..inboxes.len().pow(2)).map(|_| AtomicUsize::default()).collect(),
             broken: inboxes.iter().map(|_| Mutex::default()).collect(),
             settings: RwLock::new(Arc::new(Settings::of(&config))),
             settings_version: AtomicU64::new(0),
@@ -213,6 +216,11 @@ impl Shared {
         self.process.guard.set_password(settings.password.clone());
         self.settings_version.fetch_add(1, Ordering::Release);
         self.inboxes.iter().for_each(Inbox::nudge);
+    }
+
+    /// Bytes of requests that core `from` has sent to core `to`, and that are not executed yet.
+    pub(super) fn forwarded(&self, from: CoreId, to: CoreId) -> &AtomicUsize {
+        &self.forwarded[usize::from(from.0) * self.inboxes.len() + usize::from(to.0)]
     }
 
     /// A number for a new client.

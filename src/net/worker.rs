@@ -50,6 +50,8 @@ pub struct Worker {
     pub(super) interrupted: bool,
     /// Answers whose edits are not yet safe, in the order of their gates.
     pub(super) held: VecDeque<(Gate, HeldAnswer)>,
+    /// Their bytes.
+    pub(super) held_bytes: usize,
     pub(super) lists: Lists,
     /// The time of this turn.
     pub(super) now: Instant,
@@ -115,6 +117,7 @@ impl Worker {
             parked: (0..cores).map(|_| None).collect(),
             interrupted: false,
             held: VecDeque::new(),
+            held_bytes: 0,
             lists: Lists::default(),
             now: Instant::now(),
             wall: clock::unix_millis(),
