@@ -260,7 +260,7 @@ fn path<F: Files>(shared: &Shared<F>, partition: PartitionId) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::Options;
     use super::super::policy::{Pace, Policy};
     use super::*;
@@ -274,7 +274,7 @@ mod tests {
     const PARTITION: PartitionId = PartitionId(0);
 
     /// The master's side of a register of one core whose log is empty.
-    fn shared(dir: &std::path::Path) -> Shared {
+    pub fn shared(dir: &std::path::Path) -> Shared {
         let partitions = Partitions::new(1).unwrap();
         let dir = Arc::new(DataDir::open(dir, partitions).unwrap().0);
         dir.begin_epoch(1, 64 << 10).unwrap();

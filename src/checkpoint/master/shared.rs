@@ -11,6 +11,7 @@ use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ti
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
 use super::status::Counters;
+use super::upload::Claims;
 use super::{OnOutcome, Options};
 use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::Links;
@@ -55,6 +56,8 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     pub recovered_in: Duration,
     /// Bytes of the log of ended epochs when this life began.
     ended_log_bytes: u64,
+    /// Snapshots on their way in.
+    pub(super) uploads: Claims,
     stopping: AtomicBool,
     state: Mutex<State>,
     /// Rung when something in the state is worth a look.
@@ -141,6 +144,7 @@ impl<F: Files> Shared<F> {
             speed: Speed::of(&options.measured),
             recovered_in: prediction::slowest(&options.measured),
             ended_log_bytes,
+            uploads: Claims::default(),
             stopping: AtomicBool::new(false),
             state: Mutex::new(state),
             bell: Condvar::new(),

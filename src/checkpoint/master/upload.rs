@@ -1,6 +1,8 @@
 //! Takes snapshots from the node: aside first, then verified whole and against their barrier, then installed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::intake::{Intake, Step};
@@ -43,9 +45,38 @@ impl<F: Files> Default for Uploads<F> {
     }
 }
 
+/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while the node's next
+/// one offers the same snapshot again: two must not write and install one file.
+#[derive(Clone, Default)]
+pub(super) struct Claims(Arc<Mutex<BTreeSet<PartitionId>>>);
+
+impl Claims {
+    /// The claim to a partition, unless somebody else has it.
+    fn claim(&self, partition: PartitionId) -> Option<Claim> {
+        self.lock().insert(partition).then(|| Claim { claims: self.clone(), partition })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to write and install a partition's snapshot, until it is dropped.
+struct Claim {
+    claims: Claims,
+    partition: PartitionId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.lock().remove(&self.partition);
+    }
+}
+
 /// A snapshot that is on its way in.
 struct Taking<F: Files> {
     offer: Offer,
+    claim: Claim,
     /// What its barrier bore.
     digests: Vec<u64>,
     path: PathBuf,
@@ -84,6 +115,9 @@ impl<F: Files> Uploads<F> {
     }
 
     fn offered(&mut self, shared: &Shared<F>, offer: Offer) -> Message<'static> {
+        let Some(claim) = shared.uploads.claim(offer.partition) else {
+            return refusal(Reason::Busy, "another connection has not finished with it");
+        };
         let now = shared.clock.now();
         let verdict = {
             let mut state = shared.state();
@@ -94,7 +128,7 @@ impl<F: Files> Uploads<F> {
             Verdict::Here => Message::Installed,
             Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
             Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
-            Verdict::Wanted(digests) => match Taking::begin(shared, offer, digests, now) {
+            Verdict::Wanted(digests) => match Taking::begin(shared, offer, claim, digests, now) {
                 Ok(taking) => self.go_on(shared, taking),
                 Err(rejected) => reject(shared, offer, &rejected),
             },
@@ -115,7 +149,7 @@ impl<F: Files> Uploads<F> {
             self.taking = Some(taking);
             return Message::Resume(have);
         }
-        let Taking { offer, digests, path, file, started, .. } = taking;
+        let Taking { offer, claim: _claim, digests, path, file, started, .. } = taking;
         drop(file);
         match install(shared, &path, offer, &digests) {
             Ok(()) => {
@@ -128,7 +162,13 @@ impl<F: Files> Uploads<F> {
 }
 
 impl<F: Files> Taking<F> {
-    fn begin(shared: &Shared<F>, offer: Offer, digests: Vec<u64>, now: Duration) -> Result<Self, Rejected> {
+    fn begin(
+        shared: &Shared<F>,
+        offer: Offer,
+        claim: Claim,
+        digests: Vec<u64>,
+        now: Duration,
+    ) -> Result<Self, Rejected> {
         let path = incoming(shared.dir.path(), &offer);
         remove_others(shared, &path, offer.partition);
         let open = || {
@@ -142,7 +182,7 @@ impl<F: Files> Taking<F> {
             tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
             shared.state().counters.resumed += 1;
         }
-        Ok(Self { offer, digests, path, file, intake, unsynced: 0, started: now })
+        Ok(Self { offer, claim, digests, path, file, intake, unsynced: 0, started: now })
     }
 
     fn write(&mut self, shared: &Shared<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
@@ -250,5 +290,32 @@ fn remove_parts<F: Files>(shared: &Shared<F>, which: impl Fn(&str, &Path) -> boo
         if name.ends_with(".part") && which(&name, &path) {
             let _ = files.remove(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::own::tests::shared;
+    use super::*;
+    use crate::ids::Lsn;
+
+    #[test]
+    fn a_snapshot_comes_in_over_one_connection_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        let position = Position::new(shared.epoch, Lsn(1));
+        let mut uploads = Uploads::default();
+        let mut offer = || {
+            let offer = Offer { partition: PartitionId(0), position, bytes: 100, crc32: 1 };
+            match uploads.on(&shared, Message::Offer(offer)).unwrap() {
+                Some(Message::Refusal { reason, .. }) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let other = shared.uploads.claim(PartitionId(0));
+        assert_eq!(offer(), Reason::Busy);
+        drop(other);
+        assert_eq!(offer(), Reason::Unwanted, "nobody asked for it, but nobody else has it either");
+        assert_eq!(offer(), Reason::Unwanted);
     }
 }

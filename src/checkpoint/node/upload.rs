@@ -1,6 +1,7 @@
 //! Writes captured states to snapshot files and uploads them, below the configured rate.
 
 use std::thread;
+use std::time::Duration;
 
 use super::capture::Capture;
 use super::outbox::{Item, Ready};
@@ -14,6 +15,9 @@ use crate::storage::{Files, Installed, StorageError};
 
 /// Threads that do so at a time: while one waits for the disk, here or there, others go on.
 pub(in crate::checkpoint) const THREADS: usize = 3;
+
+/// How long the master is left to finish with a connection that is over.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// Uploads what comes into the outbox until the session ends.
 pub(in crate::checkpoint) fn run(session: &Session<'_>) -> Result<(), LinkError> {
@@ -33,6 +37,10 @@ pub(in crate::checkpoint) fn run(session: &Session<'_>) -> Result<(), LinkError>
         };
         match upload(session, ready, &mut sender, &mut receiver) {
             Ok(()) => {}
+            Err(LinkError::Refused { reason: Reason::Busy, .. }) => {
+                outbox.put_back(ready);
+                thread::sleep(BUSY);
+            }
             Err(LinkError::Refused { reason, text }) => refused(own, ready, reason, &text),
             Err(e) => {
                 outbox.put_back(ready);

@@ -21,7 +21,7 @@ use crate::checkpoint::node::session::{Session, SessionError};
 use crate::checkpoint::node::throttle::Throttle;
 use crate::checkpoint::node::upload::{Upload, refused, write};
 use crate::checkpoint::node::{Node as Core, NodeError, Options, Stop};
-use crate::checkpoint::protocol::{HEARTBEAT, Message, Received, Role, SILENCE};
+use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::ids::PartitionId;
 use crate::storage::model::{NOW, Process};
 
@@ -193,6 +193,10 @@ impl Uploading {
             Ok(Received::Log(_)) => return Err(LinkError::OutOfTurn),
             Err(LinkError::Refused { reason, text }) => {
                 let (_, ready) = self.under_way.take().ok_or(LinkError::OutOfTurn)?;
+                if reason == Reason::Busy {
+                    session.node.outbox.put_back(ready);
+                    return Ok(());
+                }
                 refused(&session.node.own, ready, reason, &text);
                 return Ok(());
             }
