@@ -362,6 +362,7 @@ fn the_port_between_servers() {
     // Where the machine is busy, its connection may have been one of the many that came at once, and it comes again.
     eventually("the node is served", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
     assert_eq!(server.info_number("node_restarts"), 0.0);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
     assert_serves(&server);
 }
 
@@ -460,6 +461,8 @@ fn defaults_that_write_anywhere() {
 /// go on; what belonged to it is used after that.
 #[test]
 fn clients_that_go_while_they_wait() {
+    // Each has an answer of its own kind: two numbers, a number, a word.
+    const WAYS: [&[&str]; 3] = [&["WAITAOF", "1", "0", "0"], &["WAIT", "1", "0"], &["SAVE"]];
     let home = Home::with_node().set("limits.bulk_bytes", "1MiB");
     let server = home.start();
     let mut admin = server.connect();
@@ -471,8 +474,7 @@ fn clients_that_go_while_they_wait() {
         for (n, conn) in waiting.iter_mut().enumerate() {
             let mut requests = Vec::new();
             encode(&mut requests, &["SET", &format!("k{n}"), &value]);
-            let wait = [&["WAITAOF", "1", "1", "0"][..], &["WAIT", "1", "0"], &["SAVE"]][n % 3];
-            encode(&mut requests, wait);
+            encode(&mut requests, WAYS[n % 3]);
             encode(&mut requests, &["GET", &format!("k{n}")]);
             // The rest of what it wants to say comes while it waits, and makes it large.
             (0..5).for_each(|_| encode(&mut requests, &["SET", &format!("k{n}"), &value]));
@@ -483,12 +485,29 @@ fn clients_that_go_while_they_wait() {
             1 => drop(admin.call("CLIENT KILL TYPE normal SKIPME yes")),
             _ => drop(waiting),
         }
-        // New clients get the places of those that are gone, and only their own answers.
+        // New clients get the places of those that are gone, wait in other ways, and get only their own answers.
         let mut fresh: Vec<_> = (0..6).filter_map(|_| Conn::open(server.port()).ok()).collect();
         for (n, conn) in fresh.iter_mut().enumerate() {
+            let mut requests = Vec::new();
             let word = format!("{round}:{n}");
-            if let Ok(reply) = conn.try_command(&["ECHO", &word]) {
-                assert_eq!(reply.text(), word);
+            [&["SET", &word, "v"][..], WAYS[(n + round) % 3], &["ECHO", &word]]
+                .iter()
+                .for_each(|words| encode(&mut requests, words));
+            let _ = conn.send(&requests);
+        }
+        for (n, conn) in fresh.iter_mut().enumerate() {
+            // Some go for what all together hold.
+            let Ok(Value::Simple(set)) = conn.read() else { continue };
+            assert_eq!(set, "OK");
+            match ((n + round) % 3, conn.read()) {
+                (0, Ok(Value::Array(both))) => assert_eq!(both.len(), 2),
+                (1, Ok(Value::Int(nodes))) => assert!(nodes <= 1),
+                (2, Ok(Value::Simple(saved))) => assert_eq!(saved, "OK"),
+                (2, Ok(Value::Error(_))) | (_, Err(_)) => {}
+                (way, other) => panic!("{other:?} is no answer to {:?}", WAYS[way]),
+            }
+            if let Ok(echoed) = conn.read() {
+                assert_eq!(echoed.text(), format!("{round}:{n}"));
             }
         }
         assert_eq!(admin.call("CONFIG SET maxmemory-clients 0").text(), "OK");

@@ -21,9 +21,13 @@ const LONG_ANSWER: usize = 4 << 10;
 
 impl Worker {
     /// Takes in all messages from other cores.
-    pub(super) fn receive_messages(&mut self) {
+    fn receive_messages(&mut self) {
         self.interrupted = false;
-        for core in self.endpoint.others() {
+        let cores = self.placement.cores();
+        for core in (self.first_core..cores).chain(0..self.first_core).map(CoreId) {
+            if core == self.core() {
+                continue;
+            }
             let index = usize::from(core.0);
             if let Some((batch, from)) = self.parked[index].take() {
                 self.execute_batch(core, batch, from);
@@ -210,8 +214,21 @@ impl Worker {
         waits && self.shard.log().is_poisoned().is_some()
     }
 
+    /// Takes in what waits for room, and what comes from other cores. Where the log has little room, who comes first takes it: this
+    /// core's clients and those of each other core do so by turns.
+    pub(super) fn take_in(&mut self) {
+        self.first_core = (self.first_core + 1) % self.placement.cores();
+        if self.first_core == self.core().0 {
+            self.retry_stalled();
+            self.receive_messages();
+        } else {
+            self.receive_messages();
+            self.retry_stalled();
+        }
+    }
+
     /// Lets connections go on that waited for room.
-    pub(super) fn retry_stalled(&mut self) {
+    fn retry_stalled(&mut self) {
         for token in std::mem::take(&mut self.lists.stalled) {
             if let Some(connection) = self.connections.get_mut(token as usize)
                 && connection.hold == Hold::Stalled
@@ -221,6 +238,10 @@ impl Worker {
                     self.go_on(token);
                 }
             }
+        }
+        // Who was first is last the next time.
+        if self.lists.stalled.len() > 1 {
+            self.lists.stalled.rotate_left(1);
         }
     }
 

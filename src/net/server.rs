@@ -203,8 +203,7 @@ impl Server {
         for order in orders {
             self.obey(worker, order)?;
         }
-        worker.receive_messages();
-        worker.retry_stalled();
+        worker.take_in();
         if progress || worker.waits_in_vain() {
             worker.release_gated();
         }

@@ -15,8 +15,7 @@ impl Worker {
     pub(super) fn tick(&mut self) -> bool {
         self.begin_turn();
         // The disk may be full since they began to wait; they are then refused.
-        self.retry_stalled();
-        self.receive_messages();
+        self.take_in();
         let complete = self.shard.expire(self.wall, EXPIRY_SLICE);
         if complete {
             self.look_after_clients();

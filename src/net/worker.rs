@@ -48,6 +48,8 @@ pub struct Worker {
     pub(super) parked: Vec<Option<(Batch, usize)>>,
     /// Such a batch can go on as soon as the answers to those before have left.
     pub(super) interrupted: bool,
+    /// Whose clients' requests came first this time.
+    pub(super) first_core: u16,
     /// Answers whose edits are not yet safe, in the order of their gates.
     pub(super) held: VecDeque<(Gate, HeldAnswer)>,
     /// Their bytes.
@@ -116,6 +118,7 @@ impl Worker {
             outstanding: vec![0; cores],
             parked: (0..cores).map(|_| None).collect(),
             interrupted: false,
+            first_core: 0,
             held: VecDeque::new(),
             held_bytes: 0,
             lists: Lists::default(),
