@@ -181,3 +181,31 @@ fn lengths_and_garbage_cost_nothing_and_end_only_their_connection() {
     assert!(node_is_connected(&server));
     assert_eq!(server.info_number("node_restarts"), 0.0);
 }
+
+/// CVE-2026-21863: a packet to the port that only servers use says that parts of it lie where it does not reach. What is inside of
+/// messages is looked at by the fuzz target `mirror`; here are the lengths.
+#[test]
+fn the_port_between_servers() {
+    let home = Home::with_node();
+    let server = home.start();
+    eventually("a node", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
+    let body = {
+        let mut builder = Builder::default();
+        let hello = Hello { protocol: VERSION, role: Role::Upload, node: 7, session: 7 };
+        Message::Hello(hello).encode(&mut builder).to_vec()
+    };
+    for at in (0..body.len().saturating_sub(4)).step_by(2) {
+        for value in [u32::MAX, 0x7fff_ffff, 0x8000_0000, body.len() as u32, 0xffff] {
+            let mut malformed = body.clone();
+            malformed[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let header = header(Kind::Message, &malformed);
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, home.checkpoint_port())).expect("connect");
+            let _ = stream.write_all(&[&header[..], &malformed].concat());
+        }
+    }
+    // Where the machine is busy, its connection may have been one of the many that came at once, and it comes again.
+    eventually("the node is served", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
+    assert_eq!(server.info_number("node_restarts"), 0.0);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+    assert_eq!(server.connect().call("PING").text(), "PONG");
+}

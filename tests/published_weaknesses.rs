@@ -1,18 +1,17 @@
 //! Promise: what has been published against servers of this kind does nothing here: one test for each class, doing what the published
-//! case did.
+//! case did. The one for the port between servers is in `tests/mirror_port.rs`.
 
 mod harness;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{Conn, Home, Server, Value, encode, eventually};
-use rollbook::checkpoint::protocol::VERSION;
 use socket2::SockRef;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -331,39 +330,6 @@ fn payloads_to_be_decoded() {
     assert!(server.terminate().success());
     let server = home.start();
     assert_eq!(server.connect().call("STRLEN payload").int(), 4);
-}
-
-/// CVE-2026-21863: a packet to the port that only servers use says that parts of it lie where it does not reach. What is inside of
-/// messages is looked at by `tests/mirror_port.rs` and the fuzz target `mirror`; here are the lengths.
-#[test]
-fn the_port_between_servers() {
-    let home = Home::with_node();
-    let server = home.start();
-    eventually("a node", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
-    let body = {
-        use rollbook::checkpoint::protocol::codec::Builder;
-        use rollbook::checkpoint::protocol::{Hello, Message, Role};
-        let mut builder = Builder::default();
-        let hello = Hello { protocol: VERSION, role: Role::Upload, node: 7, session: 7 };
-        Message::Hello(hello).encode(&mut builder).to_vec()
-    };
-    for at in (0..body.len().saturating_sub(4)).step_by(2) {
-        for value in [u32::MAX, 0x7fff_ffff, 0x8000_0000, body.len() as u32, 0xffff] {
-            let mut malformed = body.clone();
-            malformed[at..at + 4].copy_from_slice(&value.to_le_bytes());
-            let header = rollbook::checkpoint::protocol::wire::header(
-                rollbook::checkpoint::protocol::wire::Kind::Message,
-                &malformed,
-            );
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, home.checkpoint_port())).expect("connect");
-            let _ = stream.write_all(&[&header[..], &malformed].concat());
-        }
-    }
-    // Where the machine is busy, its connection may have been one of the many that came at once, and it comes again.
-    eventually("the node is served", PATIENCE, || (server.info_number("node_connected") == 1.0).then_some(()));
-    assert_eq!(server.info_number("node_restarts"), 0.0);
-    assert!(!server.log().contains("panicked"), "{}", server.log());
-    assert_serves(&server);
 }
 
 /// Everything below a directory, with its length.
