@@ -13,7 +13,7 @@ const ALWAYS: Duration = Duration::from_millis(5);
 const SNAPSHOT_BYTE: f64 = 4.0;
 const EDIT: f64 = 1500.0;
 const LOG_BYTE: f64 = 1.0;
-/// A shorter time says nothing about the machine.
+/// A shorter time says nothing about the machine, nor does work that should have taken less: most of its time went elsewhere.
 const TELLING: Duration = Duration::from_millis(20);
 
 /// What one core reads.
@@ -64,8 +64,11 @@ impl Speed {
     pub fn of(cores: &[Measured]) -> Self {
         let assumed = |which: fn((f64, f64)) -> f64| cores.iter().map(|m| which(m.work.assumed())).sum::<f64>();
         let took = |which: fn(&Measured) -> Duration| cores.iter().map(which).sum::<Duration>();
-        let factor =
-            |took: Duration, assumed: f64| (took >= TELLING && assumed > 0.0).then(|| took.as_nanos() as f64 / assumed);
+        let telling = TELLING.as_nanos() as f64;
+        let factor = |took: Duration, assumed: f64| {
+            let took = took.as_nanos() as f64;
+            (took >= telling && assumed >= telling).then(|| took / assumed)
+        };
         let snapshots = factor(took(|m| m.snapshots), assumed(|both| both.0));
         let log = factor(took(|m| m.log), assumed(|both| both.1));
         let or = |own: Option<f64>, other: Option<f64>| own.or(other).unwrap_or(1.0);
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_same_work_again_takes_the_same_time_again() {
-        for seen in [measured(1 << 30, 2_000_000, 900, 7000), measured(0, 50_000, 0, 300), measured(1 << 20, 0, 40, 0)]
+        for seen in [measured(1 << 30, 2_000_000, 900, 7000), measured(0, 50_000, 0, 300), measured(6 << 20, 0, 40, 0)]
         {
             let predicted = Speed::of(&[seen, seen]).predict(&[seen.work, Work::default()]);
             let difference = predicted.abs_diff(slowest(&[seen]) + ALWAYS);
@@ -110,6 +113,7 @@ mod tests {
     fn what_was_too_short_to_tell_is_not_believed_and_one_step_speaks_for_the_other() {
         assert_eq!(Speed::of(&[measured(1 << 20, 10, 1, 19)]), Speed::default());
         assert_eq!(Speed::of(&[]), Speed::default());
+        assert_eq!(Speed::of(&[measured(0, 1, 0, 35)]), Speed::default(), "one edit, after locks were waited for");
         let speed = Speed::of(&[measured(1 << 30, 10, 8600, 1)]);
         assert!(speed.snapshots > 1.9 && speed.snapshots == speed.log, "{speed:?}");
     }
