@@ -67,6 +67,17 @@ fn nothing_after_a_malformed_request_is_executed() {
     assert_eq!(server.connect().call("EXISTS before").int(), 1);
 }
 
+/// A web page has its reader's browser send commands to a server that trusts the reader's machine.
+#[test]
+fn nothing_after_a_line_of_http_is_executed() {
+    let home = Home::new();
+    let server = home.start();
+    for head in ["POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"] {
+        answer(&server, format!("{head}SET k v\r\n").as_bytes());
+        assert_eq!(server.connect().call("EXISTS k").int(), 0, "{head}");
+    }
+}
+
 #[test]
 fn garbage_harms_nobody() {
     let home = Home::with_node();

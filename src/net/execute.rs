@@ -40,6 +40,12 @@ impl Resolved {
     }
 }
 
+/// Whether a request is a line of HTTP. A web page can have its reader's browser post commands to a server that serves only the reader's
+/// machine; the lines before them give it away, as in Redis.
+fn is_http(args: Args<'_>) -> bool {
+    args.get(0).is_some_and(|name| [&b"post"[..], b"host:"].iter().any(|line| name.eq_ignore_ascii_case(line)))
+}
+
 /// How to go on after a request.
 pub(super) enum Flow {
     /// With the next one.
@@ -139,6 +145,11 @@ impl Worker {
     fn request(&mut self, token: Token, args: Args<'_>, resolved: Resolved) -> Flow {
         let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
         let Some(spec) = resolved.spec else {
+            if is_http(args) {
+                tracing::warn!(client = connection.client, "disconnected: it speaks HTTP");
+                self.break_off(token);
+                return Flow::Stop;
+            }
             if let Err(refusal) = resolve(args) {
                 self.reply_unless_muted(token, |r| refusal.reply(r));
             }
