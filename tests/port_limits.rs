@@ -23,6 +23,14 @@ fn assert_serves(server: &Server) {
     assert_eq!(conn.call("GET bystander").text(), "served");
 }
 
+/// Who asks for too much, and reads nothing of it, is disconnected.
+fn assert_greed_is_cut_off(server: &Server, requests: &str) {
+    let mut greedy = server.connect();
+    greedy.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("set a time limit");
+    let _ = greedy.send(requests.as_bytes());
+    assert!(greedy.is_closed_within(PATIENCE), "{:?}", requests.lines().next());
+}
+
 #[test]
 fn who_does_not_authenticate_in_time_is_told_so_and_disconnected() {
     let home = Home::new().set("server.password", "sesame").set("server.auth_timeout_s", "1");
@@ -125,13 +133,8 @@ fn a_pipeline_of_large_replies_stops_at_the_limit() {
     let keys: Vec<_> = (0..8).map(|n| format!("key:{n}")).collect();
     keys.iter().for_each(|key| assert_eq!(conn.command(&["SET", key, &value]).text(), "OK"));
     let before = server.peak_memory();
-    for key in &keys {
-        let mut greedy = server.connect();
-        greedy.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("set a time limit");
-        // Sixteen thousand bytes that ask for two thousand megabytes.
-        let _ = greedy.send(format!("GET {key}\n").repeat(2000).as_bytes());
-        assert!(greedy.is_closed_within(PATIENCE), "{key}");
-    }
+    // Sixteen thousand bytes that ask for two thousand megabytes.
+    keys.iter().for_each(|key| assert_greed_is_cut_off(&server, &format!("GET {key}\n").repeat(2000)));
     let more = server.peak_memory() - before;
     assert!(more < 200 * MIB, "{more} bytes");
     assert!(server.info_number("client_output_buffer_limit_disconnections") >= 1.0);
@@ -159,10 +162,7 @@ fn replies_that_wait_for_the_disk_take_no_more_than_others() {
     tags.iter().for_each(|tag| assert_eq!(conn.command(&["SET", &format!("{tag}large"), &value]).text(), "OK"));
     let before = server.peak_memory();
     for tag in &tags {
-        let mut greedy = server.connect();
-        greedy.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("set a time limit");
-        let _ = greedy.send(format!("SET {tag} small\nGET {tag}large\n").repeat(2000).as_bytes());
-        assert!(greedy.is_closed_within(PATIENCE), "{tag}");
+        assert_greed_is_cut_off(&server, &format!("SET {tag} small\nGET {tag}large\n").repeat(2000));
     }
     let more = server.peak_memory() - before;
     eprintln!("{} MiB more", more / MIB);

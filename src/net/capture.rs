@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
+use crate::ids::PartitionId;
 use crate::partition::capture::Slice;
 use crate::storage::LocalBell;
 
-/// How long a slice goes on; a key that was begun is finished.
+/// How long a slice goes on, give or take what is written before it is asked again whether to.
 const SLICE: Duration = Duration::from_micros(400);
 /// How many times as long the pause after a slice is.
 const PAUSES: u32 = 4;
@@ -31,7 +32,7 @@ pub(super) async fn capturing(worker: Rc<RefCell<Worker>>, begun: Rc<LocalBell>)
 
 impl Worker {
     /// Begins a snapshot of a partition, or says why not.
-    pub(super) fn begin_capture(&mut self, partition: crate::ids::PartitionId) {
+    pub(super) fn begin_capture(&mut self, partition: PartitionId) {
         match self.shard.begin_capture(partition) {
             Some(barrier) => (self.shared.process.barrier_placed)(barrier),
             None => {

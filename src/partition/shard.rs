@@ -212,8 +212,7 @@ impl<D: Disk> Shard<D> {
         self.capture.is_some()
     }
 
-    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB; a key is never cut. `None` if none is
-    /// being taken.
+    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB. `None` if none is being taken.
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {

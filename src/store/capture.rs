@@ -44,13 +44,13 @@ pub struct SlotCapture {
 }
 
 /// How a sweep has ended.
-enum Swept<'a> {
+enum Swept {
     /// It has visited everything.
     All,
     /// It is to go on another time.
     Paused,
-    /// At a large key.
-    Large(Db, &'a Record),
+    /// At a large key, which has been begun.
+    Large,
 }
 
 impl SlotCapture {
@@ -122,10 +122,7 @@ impl Store {
             match self.sweep(capture, out, &mut go_on) {
                 Swept::All => return true,
                 Swept::Paused => return false,
-                Swept::Large(db, record) => {
-                    capture.settled(db).insert(record.key().into());
-                    capture.large = Some(Large::begin(db, record, out));
-                }
+                Swept::Large => {}
             }
         }
     }
@@ -143,12 +140,7 @@ impl Store {
         true
     }
 
-    fn sweep<'a>(
-        &'a self,
-        capture: &mut SlotCapture,
-        out: &mut Vec<u8>,
-        go_on: &mut dyn FnMut(usize) -> bool,
-    ) -> Swept<'a> {
+    fn sweep(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> Swept {
         let mut credit = STEP;
         let first = capture.db;
         for (db, map) in self.maps(capture.slot).skip_while(|(db, _)| db.0 < first) {
@@ -164,8 +156,8 @@ impl Store {
                     if settled.is_some_and(|keys| keys.contains(record.key())) {
                         return ControlFlow::Continue(());
                     }
-                    if Large::is(record) {
-                        large = Some(record);
+                    large = Large::begin(db, record, out);
+                    if large.is_some() {
                         return ControlFlow::Break(());
                     }
                     let before = out.len();
@@ -175,8 +167,10 @@ impl Store {
                 });
                 capture.written += visited.len() as u64;
                 let ControlFlow::Continue(following) = swept else {
-                    capture.settled(db).extend(visited.into_iter().map(Box::from));
-                    return large.map_or(Swept::Paused, |record| Swept::Large(db, record));
+                    let begun = large.as_ref().map(Large::key);
+                    capture.settled(db).extend(visited.into_iter().chain(begun).map(Box::from));
+                    capture.large = large;
+                    return if capture.large.is_some() { Swept::Large } else { Swept::Paused };
                 };
                 next = following;
             }

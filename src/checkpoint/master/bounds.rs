@@ -12,8 +12,8 @@
 
 use std::time::Duration;
 
-/// How often a stage that lasts is spoken of.
-const REMIND: Duration = Duration::from_secs(300);
+/// How often something that lasts is spoken of.
+pub(super) const REMIND: Duration = Duration::from_secs(300);
 
 /// How long the log is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

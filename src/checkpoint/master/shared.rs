@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::bounds::{Bounds, Notice, Stage};
+use super::bounds::{Bounds, Notice, REMIND, Stage};
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
@@ -22,8 +22,6 @@ use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// How often the policy looks at the marks.
 const TICK: Duration = Duration::from_millis(100);
-/// How often it is said that the node is away while the log grows.
-const REMIND: Duration = Duration::from_secs(300);
 /// How often the log is looked over for what can go, even if nothing was installed.
 const LOOK_OVER: Duration = Duration::from_secs(10);
 

@@ -44,21 +44,11 @@ struct FieldsLeft {
 }
 
 impl Large {
-    /// Whether a key is large.
-    #[inline]
-    pub fn is(record: &Record) -> bool {
-        match record.stored() {
-            Stored::String(value) => value.len() >= LONG,
-            Stored::PackedHash(_) => false,
-            Stored::TableHash(_) => true,
-        }
-    }
-
-    /// Begins with the key of `record`.
-    pub fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Self {
+    /// Begins with the key of `record`, if it is large.
+    pub fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
         let (key, expire_at) = (record.key(), record.expire_at());
         let rest = match record.stored() {
-            Stored::String(value) | Stored::PackedHash(value) => {
+            Stored::String(value) if value.len() >= LONG => {
                 entry::begin_string(out, db, key, expire_at, value.len());
                 Rest::String { at: 0, len: value.len() }
             }
@@ -66,8 +56,9 @@ impl Large {
                 entry::begin_hash(out, db, key, expire_at, fields.len());
                 Rest::Fields(FieldsLeft { count: fields.len(), turn: 0, settled: HashSet::new() })
             }
+            Stored::String(_) | Stored::PackedHash(_) => return None,
         };
-        Self { db, key: key.into(), rest }
+        Some(Self { db, key: key.into(), rest })
     }
 
     /// The key's database.
