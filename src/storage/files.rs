@@ -14,6 +14,10 @@ use super::StorageError;
 use super::error::Context;
 use crate::encoding::frame::{BLOCK, padded};
 
+/// How long the lock of a directory is waited for. Its holder may be ending: a killed process gives its memory back before its locks,
+/// and a child holds what its parent had locked from its fork until its exec.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -71,8 +75,8 @@ pub trait PlainFile: Debug + Send + Sync + 'static {
     fn reserve(&self, bytes: u64) -> io::Result<()>;
     /// Makes what was written, and the size, durable.
     fn sync(&self) -> io::Result<()>;
-    /// Locks it against every other holder; `false` if there is one.
-    fn try_lock(&self) -> io::Result<bool>;
+    /// Locks it against every other holder, waiting for them at most `patience`; `false` if one is still there.
+    fn lock(&self, patience: Duration) -> io::Result<bool>;
     /// Locks it against those who write, waiting for them at most `patience`; `false` if one is still there.
     fn lock_shared(&self, patience: Duration) -> io::Result<bool>;
 }
@@ -174,29 +178,25 @@ impl PlainFile for File {
         self.sync_all()
     }
 
-    fn try_lock(&self) -> io::Result<bool> {
-        is_locked(File::try_lock(self))
+    fn lock(&self, patience: Duration) -> io::Result<bool> {
+        insist(patience, || self.try_lock())
     }
 
     fn lock_shared(&self, patience: Duration) -> io::Result<bool> {
-        let began = Instant::now();
-        loop {
-            if is_locked(self.try_lock_shared())? {
-                return Ok(true);
-            }
-            if began.elapsed() >= patience {
-                return Ok(false);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        insist(patience, || self.try_lock_shared())
     }
 }
 
-fn is_locked(tried: Result<(), TryLockError>) -> io::Result<bool> {
-    match tried {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(e)) => Err(e),
+/// Tries to take a lock until it is taken or `patience` is over.
+fn insist(patience: Duration, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<bool> {
+    let began = Instant::now();
+    loop {
+        match lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= patience => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 

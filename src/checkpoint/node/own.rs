@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use super::NodeError;
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{PartitionId, Position};
-use crate::storage::files::{Access, Files, OsFiles, PlainFile, create_with_parents, make_dir, read_whole};
+use crate::storage::files::{
+    Access, Files, LOCK_PATIENCE, OsFiles, PlainFile, create_with_parents, make_dir, read_whole,
+};
 use crate::storage::{StorageError, path};
 
 /// What the name of a file ends with that is being written.
@@ -38,7 +40,7 @@ impl<F: Files> OwnDir<F> {
         create_with_parents(&files, path)?;
         let lock_path = path.join(path::LOCK);
         let lock = files.open(&lock_path, Access::Write).map_err(|e| io_error(&lock_path, "cannot open", e))?;
-        if !lock.try_lock().map_err(|e| io_error(&lock_path, "cannot lock", e))? {
+        if !lock.lock(LOCK_PATIENCE).map_err(|e| io_error(&lock_path, "cannot lock", e))? {
             return Err(StorageError::InUse { path: path.to_owned() });
         }
         make_dir(&files, &path.join(path::SNAPSHOTS))?;

@@ -11,6 +11,7 @@ use super::Finding;
 use crate::config::check::BLOCK_BYTES;
 use crate::config::load::Loaded;
 use crate::config::{Config, Data};
+use crate::storage::files::{LOCK_PATIENCE, PlainFile};
 use crate::storage::path::LOCK;
 use crate::storage::{DataDir, StorageError};
 
@@ -60,13 +61,13 @@ pub(super) fn direct_io(dir: &Path) -> Finding {
 
 /// Whether no other process has the data directory.
 pub(super) fn free(dir: &Path) -> Finding {
-    match File::open(dir.join(LOCK)).map(|lock| lock.try_lock_shared()) {
-        Err(_) | Ok(Ok(())) => Finding::fine("data directory", format!("{} is free", dir.display())),
-        Ok(Err(std::fs::TryLockError::WouldBlock)) => Finding::missing(
+    match File::open(dir.join(LOCK)).map(|lock| PlainFile::lock_shared(&lock, LOCK_PATIENCE)) {
+        Err(_) | Ok(Ok(true)) => Finding::fine("data directory", format!("{} is free", dir.display())),
+        Ok(Ok(false)) => Finding::missing(
             "data directory",
             format!("{} is in use by another rollbook: stop it, or choose another data.dir", dir.display()),
         ),
-        Ok(Err(std::fs::TryLockError::Error(e))) => Finding::missing(
+        Ok(Err(e)) => Finding::missing(
             "data directory",
             format!("{} can't be locked ({e}): put data.dir on a local file system", dir.display()),
         ),

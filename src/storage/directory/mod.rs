@@ -12,10 +12,9 @@ mod truncate;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::error::Context;
-use super::files::{self, Access, Files, OsFiles, PlainFile, create_with_parents, make_dir, sync_dir};
+use super::files::{self, Access, Files, LOCK_PATIENCE, OsFiles, PlainFile, create_with_parents, make_dir, sync_dir};
 use super::log::reader::StreamSpec;
 use super::manifest::{Manifest, copies};
 use super::{Corruption, StorageError, path};
@@ -244,7 +243,7 @@ pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<
 fn lock<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
     let path = dir.join(path::LOCK);
     let file = files.open(&path, Access::Write).context(&path, "cannot open")?;
-    if !file.try_lock().context(&path, "cannot lock")? {
+    if !file.lock(LOCK_PATIENCE).context(&path, "cannot lock")? {
         return Err(StorageError::InUse { path: dir.to_owned() });
     }
     // Only for people who look whose it is: nothing depends on it.
@@ -257,7 +256,7 @@ fn lock<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
 fn lock_shared<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
     let path = dir.join(path::LOCK);
     let file = files.open(&path, Access::Read).context(&path, "cannot open")?;
-    if file.lock_shared(Duration::ZERO).context(&path, "cannot lock")? {
+    if file.lock_shared(LOCK_PATIENCE).context(&path, "cannot lock")? {
         return Ok(file);
     }
     Err(StorageError::InUse { path: dir.to_owned() })

@@ -144,6 +144,27 @@ fn a_directory_is_one_process_and_one_number_of_partitions() {
     assert!(DataDir::open_read_only(dir.path()).unwrap().is_some());
 }
 
+/// A child that another thread has forked holds the lock until its exec, also when this process has given it back.
+#[test]
+fn a_lock_that_is_given_back_within_a_moment_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    for read_only in [false, true] {
+        let lock = std::fs::File::open(dir.path().join(path::LOCK)).unwrap();
+        lock.try_lock().unwrap();
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_PATIENCE / 4);
+            drop(lock);
+        });
+        if read_only {
+            assert!(DataDir::open_read_only(dir.path()).unwrap().is_some());
+        } else {
+            open(dir.path());
+        }
+        holder.join().unwrap();
+    }
+}
+
 #[test]
 fn what_is_not_ours_is_left_and_what_belongs_to_nothing_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();

@@ -82,7 +82,7 @@ impl Disk for Process {
     async fn open(&self, path: &Path) -> io::Result<ModelFile> {
         self.work().await;
         let file = Files::open(self, path, Access::ReadDirect)?;
-        if file.try_lock()? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if file.lock(Duration::ZERO)? { Ok(file) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
     async fn read_block(&self, file: &ModelFile) -> io::Result<Vec<u8>> {

@@ -211,7 +211,7 @@ impl PlainFile for ModelFile {
         )
     }
 
-    fn try_lock(&self) -> io::Result<bool> {
+    fn lock(&self, _patience: Duration) -> io::Result<bool> {
         self.process.change(
             || format!("lock {}", self.path.display()),
             |disk| {
