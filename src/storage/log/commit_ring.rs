@@ -178,3 +178,113 @@ impl Drop for CommitRing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The real ring with real files.
+
+    use std::path::Path;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::super::direct::DirectDisk;
+    use super::super::disk::Disk;
+    use super::super::live_tests::on_core;
+    use super::super::writer::Buffer;
+    use super::*;
+    use crate::encoding::frame::BLOCK;
+    use crate::storage::probe::SyncMethod;
+
+    /// A ring, somebody who polls it, and the file at `path`.
+    async fn open(path: &Path, method: SyncMethod) -> (Rc<CommitRing>, Rc<DirectFile>) {
+        let ring = Rc::new(CommitRing::new().unwrap());
+        let polled = Rc::clone(&ring);
+        glommio::spawn_local(async move {
+            loop {
+                polled.poll();
+                glommio::timer::sleep(Duration::from_micros(100)).await;
+            }
+        })
+        .detach();
+        let file = DirectDisk::new(method, Rc::clone(&ring)).open(path).await.unwrap();
+        (ring, Rc::new(file))
+    }
+
+    fn frame(fill: u8, blocks: usize, offset: u64) -> Placed<DmaBuffer> {
+        let bytes = blocks * BLOCK;
+        let mut buffer = <DmaBuffer as Buffer>::new(bytes);
+        buffer.bytes().fill(fill);
+        Placed { buffer, bytes, offset }
+    }
+
+    /// A file of six blocks of zeros.
+    fn file(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("segment");
+        std::fs::write(&path, [0; 6 * BLOCK]).unwrap();
+        path
+    }
+
+    #[test]
+    fn all_frames_are_where_they_belong_when_the_commit_ends() {
+        for method in [SyncMethod::DsyncWrite, SyncMethod::WriteThenFdatasync] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = file(dir.path());
+            let at = path.clone();
+            on_core(async move || {
+                let (ring, file) = open(&at, method).await;
+                let block = BLOCK as u64;
+                ring.commit(&file, vec![frame(1, 1, block), frame(2, 3, 2 * block)]).await.unwrap();
+                ring.commit(&file, vec![frame(3, 1, 5 * block)]).await.unwrap();
+                assert!(!ring.is_committing());
+            });
+            let bytes = std::fs::read(path).unwrap();
+            let expected = [0, 1, 2, 2, 2, 3].map(|fill| [fill; BLOCK]).concat();
+            assert!(bytes == expected, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn one_operation_that_fails_fails_its_commit_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        on_core(async move || {
+            let (ring, file) = open(&path, SyncMethod::WriteThenFdatasync).await;
+            // Direct I/O takes no such offset.
+            let frames = vec![frame(1, 1, 0), frame(2, 1, BLOCK as u64 + 1), frame(3, 1, 3 * BLOCK as u64)];
+            assert_eq!(ring.commit(&file, frames).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            ring.commit(&file, vec![frame(4, 1, 0)]).await.unwrap();
+        });
+    }
+
+    /// Run by the test below, in a process of its own, whose files may not become larger than three blocks; does nothing by itself.
+    #[test]
+    fn meets_a_limit_on_the_way() {
+        let Some(dir) = std::env::var_os("ROLLBOOK_TEST_DIR") else { return };
+        let path = file(Path::new(&dir));
+        // The kernel sends a signal as well, which ends whoever does not take it.
+        signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default()).unwrap();
+        let limit = Rlimit { current: Some(3 * BLOCK as u64), ..getrlimit(Resource::Fsize) };
+        setrlimit(Resource::Fsize, limit).unwrap();
+        on_core(async move || {
+            let (ring, file) = open(&path, SyncMethod::WriteThenFdatasync).await;
+            let refused = ring.commit(&file, vec![frame(1, 1, 0), frame(2, 4, BLOCK as u64)]).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::WriteZero, "{refused}");
+            assert!(refused.to_string().contains("8192 of 16384"), "{refused}");
+        });
+        println!("a short write was refused");
+    }
+
+    #[test]
+    fn a_short_write_is_not_taken_for_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "storage::log::commit_ring::tests::meets_a_limit_on_the_way", "--nocapture"])
+            .env("ROLLBOOK_TEST_DIR", dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("refused"), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}

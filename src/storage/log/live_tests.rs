@@ -38,7 +38,7 @@ fn setup(segment_bytes: u64, sync: Probed) -> Setup {
     Setup { data, options, _dir: dir }
 }
 
-fn on_core<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+pub(super) fn on_core<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 'static) -> T {
     let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(4 << 20);
     executor.spawn(move || async move { work().await }).unwrap().join().unwrap()
 }

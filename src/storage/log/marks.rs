@@ -83,19 +83,11 @@ impl StreamMarks {
 
     /// Where the durable part ends; its three numbers belong together.
     pub fn durable_end(&self) -> DurableEnd {
-        loop {
-            let before = self.core.version.load(Acquire);
-            let end = DurableEnd {
-                lsn: Lsn(self.core.durable.load(Relaxed)),
-                segment: Lsn(self.core.segment.load(Relaxed)),
-                offset: self.core.offset.load(Relaxed),
-            };
-            fence(Acquire);
-            if before.is_multiple_of(2) && before == self.core.version.load(Relaxed) {
-                return end;
-            }
-            std::hint::spin_loop();
-        }
+        read_unchanged(&self.core.version, || DurableEnd {
+            lsn: Lsn(self.core.durable.load(Relaxed)),
+            segment: Lsn(self.core.segment.load(Relaxed)),
+            offset: self.core.offset.load(Relaxed),
+        })
     }
 
     /// Waits until the durable end is another than `seen`, the stream has ended, or `timeout` is over; returns the end.
@@ -209,6 +201,20 @@ impl StreamMarks {
     }
 }
 
+/// Reads with `read` until nothing has changed meanwhile: a change makes `version` odd before it, and even after it.
+#[inline]
+fn read_unchanged<T>(version: &AtomicU32, read: impl Fn() -> T) -> T {
+    loop {
+        let before = version.load(Acquire);
+        let value = read();
+        fence(Acquire);
+        if before.is_multiple_of(2) && before == version.load(Relaxed) {
+            return value;
+        }
+        std::hint::spin_loop();
+    }
+}
+
 impl fmt::Debug for StreamMarks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamMarks")
@@ -284,6 +290,36 @@ mod tests {
         }
         marks.set_ended();
         follower.join().unwrap();
+    }
+
+    #[test]
+    fn an_end_that_changes_while_it_is_read_is_read_again() {
+        let marks = StreamMarks::new();
+        let reads = std::cell::Cell::new(0);
+        let (lsn, offset) = read_unchanged(&marks.core.version, || {
+            reads.set(reads.get() + 1);
+            let lsn = marks.core.durable.load(Relaxed);
+            if reads.get() < 3 {
+                let n = reads.get();
+                marks.set_durable(DurableEnd { lsn: Lsn(n), segment: Lsn(1), offset: n });
+            }
+            (lsn, marks.core.offset.load(Relaxed))
+        });
+        assert_eq!((lsn, offset, reads.get()), (2, 2, 3));
+    }
+
+    #[test]
+    fn an_end_that_is_being_changed_is_not_read() {
+        let marks = StreamMarks::new();
+        marks.core.version.store(1, Relaxed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                marks.core.offset.store(7, Relaxed);
+                marks.core.version.store(2, Release);
+            });
+            assert_eq!(marks.durable_end().offset, 7);
+        });
     }
 
     #[test]
