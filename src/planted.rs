@@ -14,6 +14,8 @@ pub(crate) enum Bug {
     SegmentHeaderUnsynced,
     /// The names of an epoch's first segments are not synced.
     FirstSegmentUnsynced,
+    /// It is not recorded where a stream ended that was closed in good order.
+    EndNotRecorded,
     /// Recovery does not sync what it has read.
     TailTrusted,
     /// Recovery does not write again what may be in a cache only.

@@ -243,6 +243,53 @@ fn a_missing_segment_is_noticed() {
     }
 }
 
+/// After an end in good order it is known where each stream ended, so its newest segment is missed, whatever became of it.
+#[test]
+fn the_end_of_a_log_that_was_closed_in_good_order_is_missed() {
+    let home = Home::new()
+        .set("server.cores", "2")
+        .set("log.durability", "sync")
+        .set("log.segment_bytes", "65536")
+        .set("log.buffer_bytes", "8192");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let value = "v".repeat(1_000);
+    for n in 0..200 {
+        assert_eq!(conn.command(&["SET", &format!("key:{n}"), &value]).text(), "OK");
+    }
+    assert!(server.terminate().success());
+    let streams = [0, 1].map(|core| files(&home.data().join(format!("log/0000000001/{core:05}")), "seg"));
+    let damages: [(&str, fn(&Path)); 3] = [
+        ("gone", |path| fs::remove_file(path).expect("remove a segment")),
+        ("empty after its header", |path| {
+            let file = OpenOptions::new().write(true).open(path).expect("open a segment");
+            file.write_all_at(&vec![0; 65536 - 4096], 4096).expect("empty a segment");
+        }),
+        ("gone with the one before it", |path| {
+            let segments = files(path.parent().expect("a stream"), "seg");
+            segments.iter().rev().take(2).for_each(|path| fs::remove_file(path).expect("remove a segment"));
+        }),
+    ];
+    for (core, segments) in streams.iter().enumerate() {
+        assert!(segments.len() > 3, "{segments:?}");
+        let newest = segments.iter().rfind(|path| used_bytes(path) > 8192).expect("a segment with edits");
+        for (what, damage) in &damages {
+            with_copy(&home, || {
+                // What follows it holds nothing but the seal.
+                segments.iter().filter(|path| *path > newest).for_each(|path| fs::remove_file(path).expect("remove"));
+                damage(newest);
+                let refused = home.try_start().err().unwrap_or_else(|| panic!("core {core}, {what}: it starts"));
+                assert_eq!(refused.status.code(), Some(DATA_ERROR), "core {core}, {what}: {refused}");
+                let named = format!("stream 1/{core} ends with edit");
+                assert!(refused.log.contains(&named), "core {core}, {what}: {refused}");
+                assert_eq!(verify(&home.data()).code, Some(DATA_ERROR), "core {core}, {what}");
+            });
+        }
+    }
+    let server = home.start();
+    assert_eq!(server.connect().call("DBSIZE").int(), 200);
+}
+
 #[test]
 fn one_copy_of_the_manifest_is_enough_and_none_is_not() {
     let home = written(End::Stopped);

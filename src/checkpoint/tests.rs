@@ -164,7 +164,7 @@ fn end_open_epoch(dir: &DataDir, recovered: &[Recovered]) {
     let ends = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| {
         let stream = StreamId::new(open.epoch, core);
         let found = recovered.iter().flat_map(|r| &r.ends).find(|(id, _)| *id == stream);
-        found.expect("every stream was read by somebody").1.clone()
+        (core, found.expect("every stream was read by somebody").1.clone())
     });
     dir.end_epoch(open.epoch, &ends.collect::<Vec<_>>()).unwrap();
 }

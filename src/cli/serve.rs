@@ -265,11 +265,12 @@ impl Starting {
         })
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and records where the logs end that were closed in good order.
     fn watch(self, shared: &Shared, events: &Receiver<Event>) -> Result<(), Failure> {
         let mut failures = Vec::new();
         let mut running = self.threads.len();
         let mut stopping = false;
+        let mut closed = Vec::new();
         while running > 0 {
             let Ok(event) = events.recv() else { break };
             let stop = match event {
@@ -281,9 +282,12 @@ impl Starting {
                 }
                 Event::Ended(core, outcome) => {
                     running -= 1;
-                    if let Err(why) = outcome {
-                        tracing::error!(%core, why, "a core has failed");
-                        failures.push(format!("core {core}: {why}"));
+                    match outcome {
+                        Ok(()) => closed.push((core, self.marks[usize::from(core.0)].durable())),
+                        Err(why) => {
+                            tracing::error!(%core, why, "a core has failed");
+                            failures.push(format!("core {core}: {why}"));
+                        }
                     }
                     true
                 }
@@ -295,6 +299,10 @@ impl Starting {
         }
         for thread in self.threads {
             let _ = thread.join();
+        }
+        if let Err(error) = self.dir.close_streams(shared.epoch, &closed) {
+            tracing::error!(%error, "where the logs end could not be recorded");
+            failures.push(error.to_string());
         }
         if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
     }

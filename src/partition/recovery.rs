@@ -86,7 +86,7 @@ pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -
 }
 
 /// Records what all cores have found together, so that a new epoch may begin: snapshots that proved `bad`, and where the streams of
-/// the epoch that was open end.
+/// the epoch that was open end, as far as nobody has closed them.
 ///
 /// # Errors
 /// If the disk fails, or a stream of that epoch is not among `ends`.
@@ -100,10 +100,14 @@ pub fn settle<F: Files>(
     }
     let manifest = dir.manifest();
     let Some(open) = manifest.open_epoch() else { return Ok(()) };
-    let streams = (0..open.streams.len() as u16).map(|core| StreamId::new(open.epoch, CoreId(core)));
-    let found = |stream| ends.iter().find(|(s, _)| *s == stream).map(|(_, end)| end.clone());
-    // Each stream holds some core's partitions, so each was read by somebody.
-    let all: Option<Vec<StreamEnd>> = streams.map(found).collect();
+    let is_open = |core: &CoreId| open.streams[usize::from(core.0)].last.is_none();
+    let found = |core| {
+        let read = ends.iter().find(|(stream, _)| *stream == StreamId::new(open.epoch, core))?;
+        Some((core, read.1.clone()))
+    };
+    // Each stream holds some core's partitions, so each that is open was read by somebody.
+    let cores = (0..open.streams.len() as u16).map(CoreId);
+    let all: Option<Vec<_>> = cores.filter(is_open).map(found).collect();
     let all = all.ok_or_else(|| {
         let path = path::epoch(dir.path(), open.epoch);
         StorageError::Unusable { path, why: "a stream was not read".to_owned() }

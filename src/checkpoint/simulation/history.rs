@@ -308,6 +308,7 @@ impl History {
         self.check_promises()?;
         let how = self.world.draw(|random| random.u8(0..4));
         if self.is_alive() && how == 0 && self.close().await {
+            self.lose_end();
             return self.rot();
         }
         if let Some(master) = self.master.take() {
@@ -342,6 +343,19 @@ impl History {
         self.network.accepted.borrow_mut().clear();
         self.waiting.clear();
         self.network.cut(true);
+    }
+
+    /// After an end in good order, the newest segment of a stream goes or is emptied: the next start must miss it.
+    fn lose_end(&mut self) {
+        if !self.settings.with_rot || self.world.once_in(2) {
+            return;
+        }
+        let Some(epoch) = self.oracle.borrow().epoch else { return };
+        let log = path::epoch(Path::new("/master"), epoch);
+        if let Some((lost, how)) = self.world.disk(MASTER, |disk, random| disk.lose_end(random, &log)) {
+            self.outcome.rotten += 1;
+            self.world.note(|| format!("after a good end, {} is {how}", lost.display()));
+        }
     }
 
     /// Files are damaged while nobody runs.

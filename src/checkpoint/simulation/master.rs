@@ -187,19 +187,22 @@ impl Master {
         self.cores[usize::from(core.0)].borrow().safe()
     }
 
-    /// Closes all logs; whether everything is on disk.
+    /// Closes all logs, and records where they end; whether everything is on disk.
     pub(super) async fn close(&self) -> bool {
-        let mut closed = true;
-        for core in &self.cores {
-            let log = core.borrow().log().clone();
+        let mut closed = Vec::new();
+        for (core, shard) in (0..).map(CoreId).zip(&self.cores) {
+            let log = shard.borrow().log().clone();
             let mut closing = pin!(log.close());
             // The dead close nothing.
             let ended = poll_fn(|context| {
                 if self.process.is_alive() { closing.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
             });
-            closed &= ended.await.is_some_and(|ended| ended.is_ok());
+            if ended.await.is_some_and(|ended| ended.is_ok()) {
+                closed.push((core, log.durable()));
+            }
         }
-        closed
+        let recorded = self.shared.dir.close_streams(self.shared.epoch, &closed);
+        recorded.is_ok() && closed.len() == self.cores.len()
     }
 
     /// The digests of a partition's slots.

@@ -114,12 +114,13 @@ fn the_same_seed_makes_the_same_history() {
 
 /// Planted bugs, and within how many seeds each must be found. There is some room, since any
 /// change to what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 21] = [
+const PLANTED: [(Bug, u64); 22] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
     (Bug::SegmentHeaderUnsynced, 300),
     (Bug::FirstSegmentUnsynced, 100),
+    (Bug::EndNotRecorded, 200),
     (Bug::TailTrusted, 20),
     (Bug::CacheTrusted, 800),
     (Bug::TornTailRefused, 5),

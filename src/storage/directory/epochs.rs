@@ -11,19 +11,39 @@ use crate::storage::log::segment::{MIN_BYTES, SegmentHeader};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// Recovery has read the streams of the open epoch and found where they end: writes once more what nothing proves to be on disk,
-    /// syncs their files and records the ends, so that nothing is served that a second crash could take away. No byte in the files
-    /// changes; what follows an end is ignored from now on. `ends` has an entry for each of the epoch's streams, in order.
+    /// The logs of these streams were closed in good order: all up to these last edits is on disk. Records that, so that the next start
+    /// misses what is gone then.
     ///
     /// # Errors
-    /// If the disk fails, or `epoch` is not open.
-    pub fn end_epoch(&self, epoch: Epoch, ends: &[StreamEnd]) -> Result<(), StorageError> {
-        let unproven = ends.iter().filter_map(|end| end.unproven.as_ref());
+    /// If the disk fails, or one of the streams is not open.
+    pub fn close_streams(&self, epoch: Epoch, lasts: &[(CoreId, Lsn)]) -> Result<(), StorageError> {
+        if is_planted(Bug::EndNotRecorded) {
+            return Ok(());
+        }
+        failpoint::reach("epoch.logs-closed");
+        self.record_ends(epoch, lasts)
+    }
+
+    fn record_ends(&self, epoch: Epoch, lasts: &[(CoreId, Lsn)]) -> Result<(), StorageError> {
+        self.change(|manifest| {
+            let ended = manifest.end_streams(epoch, lasts);
+            ended.map_err(|why| StorageError::Unusable { path: path::epoch(&self.path, epoch), why: why.into() })
+        })
+    }
+
+    /// Recovery has read the streams of the open epoch that nobody has closed, and found where they end: writes once more what nothing
+    /// proves to be on disk, syncs their files and records the ends, so that nothing is served that a second crash could take away.
+    /// No byte in the files changes; what follows an end is ignored from now on.
+    ///
+    /// # Errors
+    /// If the disk fails, or one of the streams is not open.
+    pub fn end_epoch(&self, epoch: Epoch, ends: &[(CoreId, StreamEnd)]) -> Result<(), StorageError> {
+        let unproven = ends.iter().filter_map(|(_, end)| end.unproven.as_ref());
         for unproven in unproven.filter(|_| !is_planted(Bug::CacheTrusted) && !is_planted(Bug::TailTrusted)) {
             self.write_again(unproven)?;
         }
-        for core in 0..self.manifest().placement(epoch).map_or(0, |p| p.cores()) {
-            let dir = path::stream(&self.path, StreamId::new(epoch, CoreId(core)));
+        for (core, _) in ends {
+            let dir = path::stream(&self.path, StreamId::new(epoch, *core));
             for name in list(&self.files, &dir)? {
                 let file = dir.join(&name);
                 if name == path::NEXT {
@@ -36,11 +56,8 @@ impl<F: Files> DataDir<F> {
             sync_dir(&self.files, &dir)?;
         }
         failpoint::reach("epoch.synced");
-        let lasts: Vec<Lsn> = ends.iter().map(|end| end.last).collect();
-        self.change(|manifest| {
-            let ended = manifest.end_epoch(epoch, &lasts);
-            ended.map_err(|why| StorageError::Unusable { path: path::epoch(&self.path, epoch), why: why.into() })
-        })
+        let lasts: Vec<_> = ends.iter().map(|(core, end)| (*core, end.last)).collect();
+        self.record_ends(epoch, &lasts)
     }
 
     fn write_again(&self, Unproven { file: path, offset, bytes }: &Unproven) -> Result<(), StorageError> {

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, Epoch, PartitionId, Position, Slot};
 use crate::storage::Installed;
 use crate::storage::files::list;
 use crate::storage::log::reader::StreamEnd;
+use crate::storage::model::World;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject, verify};
 
 const PARTITION: PartitionId = PartitionId(1);
@@ -52,7 +54,7 @@ fn live(dir: &Path) {
         let (file, installed) = upload(&data, position);
         data.install_snapshot(PARTITION, &file, installed).unwrap();
     }
-    data.end_epoch(Epoch(1), &[end(12), end(0)]).unwrap();
+    data.end_epoch(Epoch(1), &[(CoreId(0), end(12)), (CoreId(1), end(0))]).unwrap();
     data.begin_epoch(1, 4096).unwrap();
     for segment in [3, 9] {
         std::fs::write(path::segment(dir, stream(2, 0), Lsn(segment)), b"a segment").unwrap();
@@ -96,7 +98,7 @@ fn check(dir: &Path, what: &str) {
     assert!(oldest_kept == Lsn(1) || found == positions()[1..], "{what}");
     // And life goes on.
     if let Some(open) = manifest.open_epoch() {
-        let ends: Vec<_> = open.streams.iter().map(|_| end(20)).collect();
+        let ends: Vec<_> = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| (core, end(20))).collect();
         data.end_epoch(open.epoch, &ends).unwrap();
     }
     let before = manifest.newest_epoch().map_or(Epoch(0), |e| e.epoch);
@@ -128,6 +130,29 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new() {
                 .unwrap();
             assert!(!died.status.success(), "{step}:{time} was never reached");
             check(dir.path(), &format!("{step}:{time}"));
+        }
+    }
+}
+
+/// What a killed process has left in a cache only is read by the next one: once the ends are decided, no power failure takes it away.
+#[test]
+fn every_stream_is_on_disk_once_its_end_is_decided() {
+    for seed in 0..20 {
+        let world = World::new(seed, 1);
+        let (process, dir) = (world.process(0), Path::new("/master"));
+        let (data, _) = DataDir::open_in(process.clone(), dir, partitions()).unwrap();
+        let epoch = data.begin_epoch(3, 16 << 10).unwrap();
+        let segments = [0, 1, 2].map(|core| path::segment(dir, StreamId::new(epoch, CoreId(core)), Lsn(1)));
+        for segment in &segments {
+            let file = Files::open(&process, segment, Access::Write).unwrap();
+            file.write_at(BLOCK as u64, &[1; BLOCK]).unwrap();
+        }
+        data.end_epoch(epoch, &[0, 1, 2].map(|core| (CoreId(core), end(1)))).unwrap();
+        drop(data);
+        world.power_off(0);
+        for segment in &segments {
+            let bytes = files::read_whole(&world.process(0), segment).unwrap();
+            assert!(bytes[BLOCK..2 * BLOCK] == [1; BLOCK], "seed {seed}: {}", segment.display());
         }
     }
 }

@@ -119,7 +119,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
             let (edits, end) = read_back(&setup.data, setup.options.stream);
             assert_eq!((edits, end.sealed, end.cut.clone()), (appended.0, true, None));
             assert_eq!(follower.join().unwrap(), appended);
-            setup.data.end_epoch(setup.options.stream.epoch, &[end]).unwrap();
+            setup.data.end_epoch(setup.options.stream.epoch, &[(CoreId(0), end)]).unwrap();
             assert_eq!(read_back(&setup.data, setup.options.stream).0, appended.0);
         }
     }

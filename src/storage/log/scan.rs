@@ -124,7 +124,10 @@ impl Scan {
     pub(super) fn verdict(&self, is_complete: bool) -> Option<String> {
         let n = self.next;
         if let Some(last) = self.last {
-            return Some(format!("edit {n} is missing, though the stream is known to end with edit {last}"));
+            let (stream, found) = (self.stream, Lsn(n.0 - 1));
+            return Some(format!(
+                "stream {stream} ends with edit {found}, though it is known to have ended with {last}"
+            ));
         }
         if self.witnessed >= n {
             let witnessed = self.witnessed;

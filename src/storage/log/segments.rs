@@ -32,7 +32,9 @@ pub(in crate::storage) fn plan<F: Files>(
     let firsts = listed(files, &spec.dir, spec.stream)?;
     let skipped = firsts.iter().rposition(|first| *first <= start);
     let Some(skipped) = skipped else {
-        let why = format!("the segment that holds edit {start} is missing");
+        let stream = spec.stream;
+        let to = spec.last.map_or(String::new(), |last| format!(", which is known to have ended with {last}"));
+        let why = format!("the segment is missing that holds edit {start} of stream {stream}{to}");
         return Err(Corruption::new(&path::stream(&spec.dir, spec.stream), 0, why).into());
     };
     let wanted = firsts[skipped..].iter().filter(|first| spec.last.is_none_or(|last| **first <= last));

@@ -148,12 +148,12 @@ fn decode_body(root: fb::Manifest<'_>) -> Option<Manifest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::PartitionId;
+    use crate::ids::{CoreId, PartitionId};
 
     fn sample() -> Manifest {
         let mut manifest = Manifest::new(DirectoryId([5; 16]), Partitions::new(4).unwrap());
         manifest.begin_epoch(2);
-        manifest.end_epoch(Epoch(1), &[Lsn(10), Lsn(0)]).unwrap();
+        manifest.end_streams(Epoch(1), &[(CoreId(0), Lsn(10)), (CoreId(1), Lsn(0))]).unwrap();
         manifest.begin_epoch(3);
         for lsn in [4, 9] {
             let position = Position::new(Epoch(1), Lsn(lsn));

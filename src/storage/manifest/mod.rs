@@ -36,7 +36,7 @@ pub struct EpochRecord {
 pub struct StreamRecord {
     /// The first edit that is still needed: segments wholly below may be gone.
     pub first: Lsn,
-    /// The last edit, once recovery has decided that; `None` while the epoch is open.
+    /// The last edit, once the stream was closed in good order, or recovery has decided where it ends; `None` before.
     pub last: Option<Lsn>,
 }
 
@@ -81,7 +81,7 @@ impl Manifest {
         self.epochs.last()
     }
 
-    /// The newest epoch, if its streams' ends are not decided.
+    /// The newest epoch, if the end of one of its streams is not known.
     pub fn open_epoch(&self) -> Option<&EpochRecord> {
         self.newest_epoch().filter(|e| e.streams.iter().any(|s| s.last.is_none()))
     }
@@ -137,17 +137,17 @@ impl Manifest {
         epoch
     }
 
-    /// The streams of the open epoch end with these edits.
+    /// These streams of the newest epoch end with these edits.
     ///
     /// # Errors
-    /// If `epoch` is not open, or has another number of streams.
-    pub fn end_epoch(&mut self, epoch: Epoch, lasts: &[Lsn]) -> Result<(), &'static str> {
-        let open = self.epochs.last_mut().filter(|e| e.epoch == epoch && e.streams.iter().any(|s| s.last.is_none()));
-        let streams = &mut open.ok_or("the epoch is not open")?.streams;
-        if streams.len() != lasts.len() {
-            return Err("the epoch has another number of streams");
-        }
-        for (stream, last) in streams.iter_mut().zip(lasts) {
+    /// If `epoch` is not the newest, or one of the streams is none of it or has ended already.
+    pub fn end_streams(&mut self, epoch: Epoch, lasts: &[(CoreId, Lsn)]) -> Result<(), &'static str> {
+        let newest = self.epochs.last_mut().filter(|e| e.epoch == epoch).ok_or("the epoch is not the newest")?;
+        for (core, last) in lasts {
+            let stream = newest.streams.get_mut(usize::from(core.0)).ok_or("the epoch has no such stream")?;
+            if stream.last.is_some() {
+                return Err("the stream has ended already");
+            }
             stream.last = Some(*last);
             // What was dropped was not needed, whatever recovery found of it.
             stream.first = stream.first.min(last.next());
@@ -251,11 +251,43 @@ mod tests {
         }
     }
 
+    /// Each promise at the head of this module, broken in the last of several epochs, streams or partitions.
+    #[test]
+    fn what_is_impossible_anywhere_is_no_manifest() {
+        let ended = |last| StreamRecord { first: Lsn(1), last: Some(Lsn(last)) };
+        let good = || {
+            let mut m = manifest();
+            m.epochs = (1..=3).map(|n| EpochRecord { epoch: Epoch(n), streams: vec![ended(9), ended(0)] }).collect();
+            m.snapshots[3] = Generations { newest: Some(installed(2, 5)), older: Some(installed(2, 4)) };
+            m
+        };
+        assert!(good().is_consistent());
+        let broken: [(&str, fn(&mut Manifest)); 8] = [
+            ("an epoch comes twice", |m| m.epochs[2].epoch = Epoch(2)),
+            ("an older epoch is open", |m| m.epochs[1].streams[1].last = None),
+            ("an epoch has no streams", |m| m.epochs[2].streams.clear()),
+            ("an epoch has more streams than partitions", |m| m.epochs[2].streams = vec![m.epochs[2].streams[0]; 5]),
+            ("a stream begins with no edit", |m| m.epochs[2].streams[1].first = Lsn(0)),
+            ("a stream begins after its end", |m| m.epochs[2].streams[1].first = Lsn(2)),
+            ("the newer snapshot is older", |m| m.snapshots[3].older = Some(installed(2, 6))),
+            ("there is only an older snapshot", |m| m.snapshots[3].newest = None),
+        ];
+        for (what, break_it) in broken {
+            let mut m = good();
+            break_it(&mut m);
+            assert!(!m.is_consistent(), "{what}");
+        }
+    }
+
     #[test]
     fn an_epoch_is_forgotten_when_all_its_streams_are_dropped_but_never_the_newest() {
         let mut m = manifest();
         let first = m.begin_epoch(2);
-        m.end_epoch(first, &[Lsn(10), Lsn(0)]).unwrap();
+        m.end_streams(first, &[(CoreId(1), Lsn(0))]).unwrap();
+        assert_eq!(m.open_epoch().map(|e| e.epoch), Some(first), "one of two streams was closed");
+        m.end_streams(first, &[(CoreId(0), Lsn(10))]).unwrap();
+        assert_eq!(m.end_streams(first, &[(CoreId(0), Lsn(11))]), Err("the stream has ended already"));
+        assert_eq!(m.end_streams(first, &[(CoreId(2), Lsn(11))]), Err("the epoch has no such stream"));
         let stream = |core| StreamId::new(first, CoreId(core));
         assert!(m.keeps_whole_log(PartitionId(0)));
         assert!(m.drop_log(stream(0), Lsn(11)) && !m.drop_log(stream(0), Lsn(3)));
@@ -263,7 +295,7 @@ mod tests {
         m.forget_dropped_epochs();
         assert_eq!(m.epochs.len(), 1, "the newest");
         assert_eq!(m.begin_epoch(4), Epoch(2));
-        assert_eq!(m.end_epoch(first, &[Lsn(1)]), Err("the epoch is not open"));
+        assert_eq!(m.end_streams(first, &[(CoreId(0), Lsn(1))]), Err("the epoch is not the newest"));
         m.forget_dropped_epochs();
         assert_eq!((m.epochs.len(), m.is_consistent()), (1, true));
         assert_eq!(m.kept_streams().count(), 4);

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::encoding::frame::BLOCK;
+
 /// The unit that is kept, lost or torn, in bytes.
 pub(super) const SECTOR: usize = 512;
 /// Where a sector can tear: devices take words.
@@ -289,6 +291,28 @@ impl Disk {
         for content in &mut self.contents {
             content.power_off(random);
         }
+    }
+
+    /// Takes the newest segment of a stream below `log` away, or empties it but for its header; says which, and what it is now.
+    pub(crate) fn lose_end(&mut self, random: &mut fastrand::Rng, log: &Path) -> Option<(PathBuf, &'static str)> {
+        let mut newest: BTreeMap<&Path, (&Path, usize)> = BTreeMap::new();
+        for (path, node) in &self.names {
+            // Names are in order, so the last of a directory is the newest.
+            if let (true, Some(dir), Node::File(file)) = (path.starts_with(log), path.parent(), node) {
+                newest.insert(dir, (path, *file));
+            }
+        }
+        let (path, file) = *random.choice(newest.values())?;
+        let path = path.to_owned();
+        if random.bool() {
+            self.names.remove(&path);
+            self.durable_names.remove(&path);
+            return Some((path, "gone"));
+        }
+        let content = &mut self.contents[file];
+        content.now.iter_mut().skip(BLOCK).for_each(|byte| *byte = 0);
+        content.durable.clone_from(&content.now);
+        Some((path, "empty"))
     }
 
     /// Damages a file at rest, in as many of its first bytes as `damageable` says; says which file and where.
