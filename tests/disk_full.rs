@@ -92,6 +92,43 @@ fn fill_up(directory: &Path) -> PathBuf {
     ballast
 }
 
+/// Starts on a file system without a free byte, again and again: each start reads and deletes, refuses writes and says why.
+#[test]
+fn at_the_start() {
+    let mut home = Home::new().set("log.durability", "sync").set("log.segment_bytes", "1048576");
+    let Some(disk) = Disk::make(home.path(), DISK_BYTES) else { return };
+    home.change("data.dir", &disk.path().join("data").display().to_string());
+    let mut server = home.start();
+    let mut conn = server.connect();
+    for n in 0..200 {
+        assert_eq!(conn.command(&["SET", &format!("key:{n}"), &"v".repeat(1_000)]).text(), "OK");
+    }
+    server.kill();
+    let ballast = fill_up(disk.path());
+    for start in 0..3 {
+        let mut server = home.start();
+        let mut conn = server.connect();
+        assert_eq!(conn.call("DBSIZE").int(), 200 - start);
+        assert_eq!(conn.call("STRLEN key:100").int(), 1_000);
+        assert_eq!(conn.call(&format!("DEL key:{start}")).int(), 1);
+        let refusal = conn.call("SET small value");
+        assert!(refusal.is_error() && refusal.error().contains("disk is full"), "{refusal:?}");
+        assert!(server.log().contains("No space left") && !server.log().contains("O_DIRECT"), "{}", server.log());
+        if start == 1 {
+            assert!(server.terminate().success());
+        } else if start == 2 {
+            fs::remove_file(&ballast).expect("make room");
+            eventually("writes go on by themselves", PATIENCE, || {
+                (!conn.call("SET small value").is_error()).then_some(())
+            });
+        }
+        server.kill();
+    }
+    let server = home.start();
+    assert_eq!(server.connect().call("GET small").text(), "value");
+    assert_eq!(server.connect().call("DBSIZE").int(), 198);
+}
+
 /// Keys of a kilobyte each.
 fn fill(server: &Server, name: &str, count: usize) {
     let value = "v".repeat(1_000);

@@ -47,11 +47,7 @@ enum Event {
 pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
     let started = Instant::now();
     let dir = open(config)?;
-    let probed = probe::probe(dir.path())?;
-    tracing::info!(
-        method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us, other_us = probed.other_us,
-        other_space_us = probed.other_space_us, "the disk was measured"
-    );
+    let probed = probe(&dir)?;
     let cores = ready.cpus.len() as u16;
     let placement = Placement::new(dir.manifest().partitions, cores)
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
@@ -73,6 +69,24 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     checkpoints.end();
     tracing::info!("bye");
     outcome
+}
+
+/// Measures the disk. A full one is not measured: there is a way of writing that is right everywhere.
+fn probe(dir: &DataDir) -> Result<Probed, Failure> {
+    match probe::probe(dir.path()) {
+        Ok(probed) => {
+            tracing::info!(
+                method = ?probed.method, zero_fill = probed.zero_fill, commit_us = probed.commit_us,
+                other_us = probed.other_us, other_space_us = probed.other_space_us, "the disk was measured"
+            );
+            Ok(probed)
+        }
+        Err(error) if error.is_disk_full() => {
+            tracing::warn!(%error, "the disk is full, and was not measured");
+            Ok(Probed::default())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn open(config: &Config) -> Result<DataDir, Failure> {

@@ -65,6 +65,11 @@ impl StorageError {
         }
     }
 
+    /// Whether the file system is full, or a quota is used up: others can make space.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
+    }
+
     /// Whether the file system is full (or a quota or file size limit is reached), so that waiting for space may help.
     pub fn is_out_of_space(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_out_of_space(source))
@@ -73,8 +78,12 @@ impl StorageError {
 
 /// Whether an error of the operating system means that there is no room, rather than that something is broken.
 pub fn is_out_of_space(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    is_disk_full(error) || error.kind() == io::ErrorKind::FileTooLarge
+}
+
+/// Whether an error of the operating system means that the file system is full, or a quota is used up.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Puts a path and an operation to an error of the operating system.

@@ -9,6 +9,7 @@
 //! incoming/                               snapshots on their way from the checkpoint node
 //! node/                                   the checkpoint node's own, when it is a child
 //! aside/                                  what was found and is not ours
+//! reserve                                 space for starts on a full disk; holds nothing
 //! ```
 //!
 //! Numbers are zero-padded, so that a listing is in order.
@@ -34,6 +35,9 @@ pub const INCOMING: &str = "incoming";
 pub const NODE: &str = "node";
 /// Directory of what was found and is not ours.
 pub const ASIDE: &str = "aside";
+
+/// Name of the space that is kept for starts on a full disk.
+pub const RESERVE: &str = "reserve";
 
 /// The directory of an epoch's logs.
 pub fn epoch(data: &Path, epoch: Epoch) -> PathBuf {

@@ -53,7 +53,7 @@ pub struct Probed {
 /// If the file cannot be made or written with direct I/O, or the disk is full.
 pub fn probe(dir: &Path) -> Result<Probed, StorageError> {
     let path = dir.join(format!("probe.{}.tmp", std::process::id()));
-    let measured = measure(&path).context(&path, "cannot probe the disk with direct I/O");
+    let measured = measure(&path).context(&path, "cannot measure the disk");
     let removed = std::fs::remove_file(&path).context(&path, "cannot remove");
     let times = measured?;
     removed?;

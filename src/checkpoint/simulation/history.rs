@@ -205,7 +205,7 @@ impl History {
                 *fault = Some(random.u64(0..40));
             }),
             9 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
-                disk.capacity = if disk.capacity.is_none() { Some(random.u64(100_000..600_000)) } else { None };
+                disk.capacity = if disk.capacity.is_none() { Some(random.u64(500_000..1_000_000)) } else { None };
             }),
             _ => {}
         }

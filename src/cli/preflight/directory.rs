@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, statfs, statvfs};
 
-use super::Finding;
+use super::{Exit, Finding, Verdict};
 use crate::config::check::BLOCK_BYTES;
 use crate::config::load::Loaded;
 use crate::config::{Config, Data};
+use crate::storage::error::is_disk_full;
 use crate::storage::files::{LOCK_PATIENCE, PlainFile};
 use crate::storage::path::LOCK;
 use crate::storage::{DataDir, StorageError};
@@ -24,14 +25,28 @@ pub(super) fn usable(loaded: &Loaded, key: &'static str, dir: &Path) -> Finding 
     match probe_file(&place, OFlags::empty()) {
         Ok(_) if place == dir => Finding::fine("directory", format!("{} is writable", dir.display())),
         Ok(_) => Finding::fine("directory", format!("{} can be made", dir.display())),
-        Err(e) => {
-            let why = format!(
-                "{} can't be written ({e}): give this user the right to, or choose another directory",
-                place.display()
-            );
-            Finding::misconfigured(loaded, key, why)
+        Err(e) if is_disk_full(&e) => Finding::note("directory", unwritable(&place, &e)),
+        Err(e) if e.raw_os_error() == Some(libc::EIO) => {
+            Finding { subject: "directory", verdict: Verdict::Blocker(Exit::Io), text: unwritable(&place, &e) }
         }
+        Err(e) => Finding::misconfigured(loaded, key, unwritable(&place, &e)),
     }
+}
+
+/// That nothing can be written in `place`, why, and what to do.
+fn unwritable(place: &Path, error: &io::Error) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "give this user the right to, or choose another directory",
+        Some(libc::EROFS) => "its file system is read-only: mount it writable, or choose another directory",
+        Some(libc::ENOSPC) => "make room; until then writes are refused",
+        Some(libc::EDQUOT) => "make room, or raise the quota; until then writes are refused",
+        Some(libc::EFBIG) => "raise the limit on the size of files (ulimit -f)",
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit on open files (ulimit -n)",
+        Some(libc::ENOMEM) => "the kernel has no memory left: free some",
+        Some(libc::EIO) => "the disk fails: look into the kernel's log",
+        _ => "choose another directory",
+    };
+    format!("{} can't be written ({error}): {remedy}", place.display())
 }
 
 /// Whether the file system of `dir` can do direct I/O.
@@ -44,6 +59,11 @@ pub(super) fn direct_io(dir: &Path) -> Finding {
         .and_then(|file| file.write_all_at(&memory[start..start + block], 0).and_then(|()| file.sync_data()));
     let kind = statfs(&place).ok().and_then(|stat| VOLATILE.iter().find(|(id, _)| stat.f_type as u32 == *id));
     match (written, kind) {
+        (Err(e), _) if is_disk_full(&e) => Finding::note("direct I/O", unwritable(&place, &e)),
+        (Err(e), _) if !matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+            let exit = if e.raw_os_error() == Some(libc::EIO) { Exit::Io } else { Exit::Unavailable };
+            Finding { subject: "direct I/O", verdict: Verdict::Blocker(exit), text: unwritable(&place, &e) }
+        }
         (Err(e), _) => Finding::missing(
             "direct I/O",
             format!(
@@ -131,7 +151,6 @@ fn probe_file(dir: &Path, flags: OFlags) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Exit, Verdict};
     use super::*;
     use crate::config::Sources;
 
@@ -145,6 +164,23 @@ mod tests {
         assert_ne!(direct_io(&missing).text, "");
         assert_eq!(free(&missing).verdict, Verdict::Fine);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_why() {
+        let said = |errno| unwritable(Path::new("/d"), &io::Error::from_raw_os_error(errno));
+        for (errno, why) in [
+            (libc::EACCES, "give this user the right"),
+            (libc::EROFS, "read-only"),
+            (libc::ENOSPC, "make room"),
+            (libc::EDQUOT, "quota"),
+            (libc::EFBIG, "ulimit -f"),
+            (libc::EMFILE, "ulimit -n"),
+            (libc::ENOMEM, "memory"),
+            (libc::EIO, "the disk fails"),
+        ] {
+            assert!(said(errno).contains(why) && !said(errno).contains("O_DIRECT"), "{}", said(errno));
+        }
     }
 
     #[test]

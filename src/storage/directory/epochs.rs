@@ -1,13 +1,14 @@
 //! Lives of the master: how an epoch begins and ends on disk.
 
 use super::DataDir;
+use super::reserve::spare_bytes;
 use crate::encoding::frame::{BLOCK, StreamId};
 use crate::ids::{CoreId, Epoch, Lsn};
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};
 use crate::storage::log::reader::{StreamEnd, Unproven};
-use crate::storage::log::segment::{MIN_BYTES, SegmentHeader};
+use crate::storage::log::segment::{SegmentHeader, first_bytes};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
@@ -77,15 +78,38 @@ impl<F: Files> DataDir<F> {
     }
 
     /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the epoch, so that
-    /// a recorded stream without a segment has lost it. The epoch before must have ended. First segments have `first_segment_bytes`,
-    /// but 16 MiB at most.
+    /// a recorded stream without a segment has lost it. The epoch before must have ended. First segments have as many bytes as
+    /// [`first_bytes`] says, or, on a full disk, as few as the reserve allows.
     ///
     /// # Errors
-    /// If the disk fails or is full.
+    /// If the disk fails, or is full and the reserve is used up.
     ///
     /// # Panics
     /// If the epoch before has not ended, or there are no cores or more of them than partitions.
-    pub fn begin_epoch(&self, cores: u16, first_segment_bytes: u64) -> Result<Epoch, StorageError> {
+    pub fn begin_epoch(&self, cores: u16, segment_bytes: u64) -> Result<Epoch, StorageError> {
+        let bytes = first_bytes(segment_bytes);
+        let begun = self.try_to_begin(cores, bytes);
+        match begun {
+            Err(error) if error.is_disk_full() => {
+                tracing::error!(%error, "the disk is full: writes will be refused until there is space");
+                // Nothing was written to it, and no manifest names it.
+                let attempt = self.manifest().newest_epoch().map_or(Epoch(1), |newest| Epoch(newest.epoch.0 + 1));
+                let attempt = path::epoch(&self.path, attempt);
+                if self.files.exists(&attempt) {
+                    self.files.remove_dir_all(&attempt).context(&attempt, "cannot remove")?;
+                }
+                self.take_reserve(cores, bytes)?;
+                self.try_to_begin(cores, spare_bytes(bytes))
+            }
+            begun => {
+                let epoch = begun?;
+                self.fill_reserve(cores, bytes);
+                Ok(epoch)
+            }
+        }
+    }
+
+    fn try_to_begin(&self, cores: u16, first_bytes: u64) -> Result<Epoch, StorageError> {
         self.change(|manifest| {
             let epoch = manifest.begin_epoch(cores);
             let dir = path::epoch(&self.path, epoch);
@@ -95,7 +119,7 @@ impl<F: Files> DataDir<F> {
             }
             make_dir(&self.files, &dir)?;
             for core in 0..cores {
-                self.make_first_segment(StreamId::new(epoch, CoreId(core)), first_segment_bytes)?;
+                self.make_first_segment(StreamId::new(epoch, CoreId(core)), first_bytes)?;
             }
             failpoint::reach("epoch.segments-made");
             Ok(epoch)
@@ -103,7 +127,6 @@ impl<F: Files> DataDir<F> {
     }
 
     fn make_first_segment(&self, stream: StreamId, bytes: u64) -> Result<(), StorageError> {
-        let bytes = bytes.min(FIRST_SEGMENT).next_multiple_of(BLOCK as u64).max(MIN_BYTES);
         let dir = path::stream(&self.path, stream);
         make_dir(&self.files, &dir)?;
         let path = path::segment(&self.path, stream, Lsn(1));
@@ -135,8 +158,6 @@ impl<F: Files> DataDir<F> {
 
 /// Bytes that are written again at a time.
 const AGAIN: usize = 1 << 20;
-/// The largest first segment in bytes: an epoch may be short, and a start must be quick.
-const FIRST_SEGMENT: u64 = 16 << 20;
 
 /// Whether anything stands where a segment's first frame would.
 fn has_frames<F: Files>(files: &F, path: &std::path::Path) -> Result<bool, StorageError> {

@@ -6,6 +6,7 @@
 mod epochs;
 mod install;
 mod orphans;
+mod reserve;
 #[cfg(test)]
 mod tests;
 mod truncate;

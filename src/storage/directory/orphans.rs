@@ -17,7 +17,16 @@ impl<F: Files> DataDir<F> {
     }
 
     fn note_unknown(&self, found: &mut Found) -> Result<(), StorageError> {
-        let ours = [path::LOCK, path::LOG, path::SNAPSHOTS, path::INCOMING, path::NODE, path::ASIDE, "lost+found"];
+        let ours = [
+            path::LOCK,
+            path::LOG,
+            path::SNAPSHOTS,
+            path::INCOMING,
+            path::NODE,
+            path::ASIDE,
+            path::RESERVE,
+            "lost+found",
+        ];
         let ours = ours.iter().chain(&path::MANIFESTS);
         let unknown = list(&self.files, &self.path)?.into_iter().filter(|name| !ours.clone().any(|our| our == name));
         found.unknown.extend(unknown.map(|name| self.path.join(name)));
@@ -81,7 +90,12 @@ impl<F: Files> DataDir<F> {
             return Ok(what.to_owned());
         }
         let aside = self.path.join(path::ASIDE);
-        make_dir(&self.files, &aside)?;
+        if let Err(full) = make_dir(&self.files, &aside) {
+            if !full.is_disk_full() || !self.take_reserve(0, 0)? {
+                return Err(full);
+            }
+            make_dir(&self.files, &aside)?;
+        }
         let inside = what.strip_prefix(&self.path).unwrap_or(what);
         let name = inside.to_string_lossy().replace('/', "-");
         let free = (0u32..).map(|n| aside.join(if n == 0 { name.clone() } else { format!("{name}.{n}") }));

@@ -12,7 +12,7 @@ use super::disk::Disk;
 use super::latency::Latency;
 use super::marks::StreamMarks;
 use super::prepare::{Next, fill_first};
-use super::segment::SegmentHeader;
+use super::segment::{SegmentHeader, first_bytes};
 use super::writer::{Wake, Writer};
 use super::{Commit, LogOptions, LogStats, Space};
 use crate::encoding::edit::EncodedEdits;
@@ -84,6 +84,9 @@ impl<D: Disk> Driver<D> {
             marks,
         });
         driver.disk.spawn(driver.clone().run());
+        if driver.is_spare(header.bytes) {
+            driver.begin_out_of_space();
+        }
         Ok(driver)
     }
 
@@ -110,12 +113,19 @@ impl<D: Disk> Driver<D> {
         }
         let writer = self.writer.borrow();
         let room = writer.room().saturating_sub(writer.unflushed());
-        let reserve = (2 * writer.bound()).min(writer.segment().bytes / 4);
+        let size = writer.segment().bytes;
+        let reserve = if self.is_spare(size) { size } else { (2 * writer.bound()).min(size / 4) };
         match room {
             room if room >= reserve => Space::Enough,
             room if room >= reserve / 4 => Space::Reserve,
             _ => Space::Exhausted,
         }
+    }
+
+    /// Whether a segment of this size was made from the reserve, because the disk was full at the start: all of it is for what frees
+    /// memory or space.
+    fn is_spare(&self, bytes: u64) -> bool {
+        bytes < first_bytes(self.options.segment_bytes)
     }
 
     pub(super) fn poisoned(&self) -> Option<Rc<str>> {

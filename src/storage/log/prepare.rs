@@ -85,6 +85,12 @@ impl<D: Disk> Driver<D> {
         }
     }
 
+    /// There was no space for a first segment of the right size: no write is taken before there is space for the next one.
+    pub(super) fn begin_out_of_space(self: &Rc<Self>) {
+        self.set_out_of_space(Some("the disk was full at the start".into()));
+        self.begin_next();
+    }
+
     /// Makes the space for the next segment; as long as the disk is full, tries again and again.
     async fn prepare_next(self: Rc<Self>) {
         while !self.has_ended() {

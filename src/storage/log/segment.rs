@@ -28,6 +28,9 @@ pub const VERSION: u32 = 1;
 /// The smallest segment in bytes: its header, a frame, and the block that is left for the seal.
 pub const MIN_BYTES: u64 = 3 * BLOCK as u64;
 
+/// The largest first segment of a stream in bytes: an epoch may be short, and a start must be quick.
+const MOST_FIRST: u64 = 16 << 20;
+
 const MAGIC: [u8; 8] = *b"ROLLSEG\n";
 const FORMAT: usize = 8;
 const CRC: usize = FORMAT + 4;
@@ -39,6 +42,11 @@ const PREVIOUS: usize = FIRST + 8;
 const BYTES: usize = PREVIOUS + 8;
 const END: usize = BYTES + 8;
 const _: () = assert!(END == 64 && END <= BLOCK);
+
+/// Size of a stream's first segment, if those after it have `segment_bytes`. It is smaller only if the disk was full when it was made.
+pub fn first_bytes(segment_bytes: u64) -> u64 {
+    segment_bytes.min(MOST_FIRST).next_multiple_of(BLOCK as u64).max(MIN_BYTES)
+}
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,7 +59,7 @@ pub(in crate::storage) fn load<F: Files>(files: &F, dir: &Path) -> Result<Option
     }
 }
 
-/// Writes both copies, one after the other, and makes them durable.
+/// Writes both copies, one after the other, and makes them durable. On a full disk nothing changes, unless both find space.
 pub(in crate::storage) fn store<F: Files>(
     files: &F,
     dir: &Path,
@@ -67,21 +67,25 @@ pub(in crate::storage) fn store<F: Files>(
     sequence: u64,
 ) -> Result<(), StorageError> {
     let bytes = codec::encode(manifest, sequence);
-    for name in path::MANIFESTS {
+    let len = padded(bytes.len()) as u64;
+    let open = |name| {
         let path = dir.join(name);
         let file = files.open(&path, Access::Write).context(&path, "cannot open")?;
+        if file.size().context(&path, "cannot read the size")? < len {
+            file.reserve(len).context(&path, "cannot reserve space")?;
+        }
+        Ok::<_, StorageError>((path, file))
+    };
+    let [first, second] = path::MANIFESTS;
+    for (path, file) in [open(first)?, open(second)?] {
         overwrite(&file, &bytes).context(&path, "cannot write")?;
         crate::storage::failpoint::reach("manifest.copy-written");
     }
     Ok(())
 }
 
-/// Writes in place, so that a full disk hardly ever stands in the way.
+/// Writes in place, which takes no space.
 fn overwrite(file: &impl PlainFile, bytes: &[u8]) -> io::Result<()> {
-    let len = padded(bytes.len()) as u64;
-    if file.size()? < len {
-        file.set_size(len)?;
-    }
     file.write_at(0, bytes)?;
     if is_planted(Bug::ManifestUnsynced) { Ok(()) } else { file.sync() }
 }
