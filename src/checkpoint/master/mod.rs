@@ -70,6 +70,8 @@ pub struct Options<F: Files = OsFiles> {
     pub guard: Arc<Guard>,
     /// Without a password, let only nodes on this machine in.
     pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives, before its connection is given up.
+    pub timeout: Duration,
     /// Asks the partition's core for a barrier. Must not wait for it.
     pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
     /// Where cores report barriers: at once when they have appended one.

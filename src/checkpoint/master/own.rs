@@ -290,6 +290,7 @@ pub(super) mod tests {
             listen: Vec::new(),
             guard: Arc::new(Guard::new(None)),
             protected: true,
+            timeout: Duration::from_secs(60),
             ask: Box::new(|_| {}),
             reports: channel().1,
             own: None,

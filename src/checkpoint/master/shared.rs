@@ -44,6 +44,8 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     /// What the child knows.
     pub secret: Option<Password>,
     pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives.
+    pub timeout: Duration,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
     ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
@@ -134,6 +136,7 @@ impl<F: Files> Shared<F> {
             guard: options.guard,
             secret: options.child.as_ref().map(|child| child.secret.password()),
             protected: options.protected,
+            timeout: options.timeout,
             clock,
             partitions: options.partitions,
             ask: options.ask,

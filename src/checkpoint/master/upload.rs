@@ -103,6 +103,10 @@ impl<F: Files> Uploads<F> {
         message: Message<'_>,
     ) -> Result<Option<Message<'static>>, LinkError> {
         match (message, self.taking.take()) {
+            (Message::Ping, taking) => {
+                self.taking = taking;
+                Ok(None)
+            }
             (Message::Declined { partition, position, text }, None) => {
                 tracing::error!(%partition, %position, "the checkpoint node could not write a snapshot: {text}");
                 fail(shared, partition, position, &text);

@@ -71,6 +71,7 @@ async fn run(process: &Process, network: &Network, parts: &RefCell<Vec<Part>>) -
             dir: PathBuf::from("/node"),
             password: None,
             upload_bytes_per_second: None,
+            timeout: SILENCE,
             parent: None,
         },
         own,
@@ -181,9 +182,12 @@ impl Uploading {
                 Err(declined) => return self.line.send(&declined),
             },
         };
-        if let Some((upload, offer)) = Upload::begin(own, ready) {
-            self.line.send(&offer);
-            self.under_way = Some((upload, ready));
+        match Upload::begin(own, ready) {
+            Ok((upload, offer)) => {
+                self.line.send(&offer);
+                self.under_way = Some((upload, ready));
+            }
+            Err(declined) => self.line.send(&declined),
         }
     }
 

@@ -110,6 +110,7 @@ impl Checkpoints {
             listen,
             guard: Arc::clone(&guard),
             protected: config.server.protected_mode,
+            timeout: Duration::from_secs(config.checkpoint.timeout_s),
             ask,
             reports: reported,
             own: Some(Own { ask: ask_own, taken }),
