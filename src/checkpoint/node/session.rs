@@ -36,6 +36,16 @@ pub enum SessionError {
     Final(NodeError),
 }
 
+impl From<NodeError> for SessionError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            // A disk may have room again.
+            NodeError::Own(error) => Self::Own(error),
+            error @ (NodeError::Foreign { .. } | NodeError::Refused(_)) => Self::Final(error),
+        }
+    }
+}
+
 /// What the threads of a session share.
 pub(in crate::checkpoint) struct Session<'a, F: Files = OsFiles> {
     pub node: &'a Node<F>,
@@ -100,7 +110,7 @@ pub(in crate::checkpoint) fn run(node: &Node, mirror: &mut Option<Part>) -> Resu
         _ => return Err(LinkError::OutOfTurn.into()),
     };
     let terms = Terms::new(welcome).map_err(SessionError::Welcome)?;
-    node.own.belong_to(DirectoryId(terms.welcome.directory)).map_err(SessionError::Final)?;
+    node.own.belong_to(DirectoryId(terms.welcome.directory))?;
     let everything = 0..terms.partitions.count();
     let mut whole = mirror.take().unwrap_or_else(|| Part::empty(terms.partitions, everything.clone()));
     if whole.replica.owned() != everything {

@@ -98,7 +98,7 @@ async fn session(node: &Core<Process>, network: &Network, parts: &RefCell<Vec<Pa
     let Message::Welcome(welcome) = control.message().await? else { return Err(LinkError::OutOfTurn.into()) };
     let terms = Terms::new(welcome).map_err(SessionError::Welcome)?;
     let id = crate::encoding::frame::DirectoryId(terms.welcome.directory);
-    node.own.belong_to(id).map_err(SessionError::Final)?;
+    node.own.belong_to(id)?;
     if parts.borrow().is_empty() {
         parts.borrow_mut().push(Part::empty(terms.partitions, 0..terms.partitions.count()));
     }
