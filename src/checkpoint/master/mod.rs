@@ -8,7 +8,7 @@
 //! | policy | asks cores for barriers, drops log, tells those who wait for a checkpoint |
 //! | accept | lets nodes in: protocol, password, one session at a time |
 //! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
-//! | own | writes the snapshots that cores take themselves while there is no node, and installs them |
+//! | own | writes the snapshots that cores take themselves while no node delivers any, and installs them |
 //! | child | keeps the child node running |
 //!
 //! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
@@ -177,7 +177,10 @@ impl Master {
     /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it.
     pub fn request_checkpoint(&self) -> Option<Ticket> {
         let observed = self.shared.observe();
-        let ticket = self.shared.state().policy.request(observed);
+        let mut state = self.shared.state();
+        let ticket = state.policy.request(observed);
+        state.note_saves();
+        drop(state);
         self.shared.wake();
         ticket
     }

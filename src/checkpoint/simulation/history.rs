@@ -21,6 +21,8 @@ use crate::storage::{DataDir, Files, StorageError, StreamReader, path};
 
 /// The machine of the master; the node's is the same or the other.
 const MASTER: usize = 0;
+/// The node's directory.
+const NODE_DIR: &str = "/node";
 /// How long peace may take to make everything right.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -207,6 +209,16 @@ impl History {
             9 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
                 disk.capacity = if disk.capacity.is_none() { Some(random.u64(100_000..600_000)) } else { None };
             }),
+            8 if self.settings.with_node_faults => {
+                if let Some(node) = self.node.as_ref().filter(|node| node.process.is_alive()) {
+                    self.world.note(|| "the node's directory vanishes".to_owned());
+                    // It may not be there yet.
+                    let _ = node.process.remove_dir_all(Path::new(NODE_DIR));
+                }
+            }
+            9 if self.settings.with_node_faults => self.world.disk(1 - MASTER, |disk, _| {
+                disk.capacity = if disk.capacity.is_none() { Some(0) } else { None };
+            }),
             _ => {}
         }
     }
@@ -296,7 +308,7 @@ impl History {
             }
         }
         let status = master.shared.status();
-        let may_fail = self.settings.with_disk_faults || self.settings.with_rot;
+        let may_fail = self.settings.with_disk_faults || self.settings.with_node_faults || self.settings.with_rot;
         if !may_fail && (status.compared.1 > 0 || status.failed > 0) {
             return Err(format!("{} digests differ, {} checkpoints failed", status.compared.1, status.failed));
         }
@@ -379,6 +391,9 @@ impl History {
             self.request()?;
             self.world.sleep(Duration::from_millis(3)).await;
         }
+        if self.settings.with_node_faults {
+            self.bear_with_node().await?;
+        }
         let deadline = self.world.now() + PATIENCE;
         let mut ticket = None;
         loop {
@@ -408,6 +423,35 @@ impl History {
                 _ => {}
             }
         }
+    }
+
+    /// The node is connected, and its disk is full: everything is checkpointed all the same.
+    async fn bear_with_node(&mut self) -> Result<(), String> {
+        self.world.disk(1 - MASTER, |disk, _| disk.capacity = Some(0));
+        self.world.note(|| "the node's disk is full".to_owned());
+        let deadline = self.world.now() + PATIENCE;
+        let mut ticket = None;
+        while self.world.now() <= deadline {
+            self.request()?;
+            self.world.sleep(Duration::from_millis(50)).await;
+            self.check_promises()?;
+            let Some(master) = &self.master else { return Err("nobody is left".to_owned()) };
+            let shared = &master.shared;
+            let outcome = ticket.and_then(|ticket| shared.state().policy.outcome(ticket));
+            match outcome {
+                Some(policy::Outcome::Done) => {
+                    self.world.disk(1 - MASTER, |disk, _| disk.capacity = None);
+                    return Ok(());
+                }
+                Some(policy::Outcome::Failed(_)) => ticket = None,
+                None if ticket.is_none() && shared.state().policy.is_connected() => {
+                    let observed = shared.observe();
+                    ticket = shared.state().policy.request(observed);
+                }
+                None => {}
+            }
+        }
+        Err("nothing is checkpointed while the node's disk is full".to_owned())
     }
 
     fn check_agreement(&self) -> Result<(), String> {

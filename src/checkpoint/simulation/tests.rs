@@ -114,7 +114,7 @@ fn the_same_seed_makes_the_same_history() {
 
 /// Planted bugs, and within how many seeds each must be found. There is some room, since any
 /// change to what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 21] = [
+const PLANTED: [(Bug, u64); 22] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
@@ -136,6 +136,7 @@ const PLANTED: [(Bug, u64); 21] = [
     (Bug::ReadNotGated, 10),
     (Bug::FollowedLate, 5),
     (Bug::CapturedLate, 20),
+    (Bug::FailingNodeCounts, 100),
 ];
 
 #[test]
