@@ -1,5 +1,7 @@
 //! What happens when: lives of the master with load and trouble, then peace, in which everything must come right.
 
+mod node_faults;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,6 @@ use crate::storage::{DataDir, Files, StorageError, StreamReader, path};
 
 /// The machine of the master; the node's is the same or the other.
 const MASTER: usize = 0;
-/// The node's directory.
-const NODE_DIR: &str = "/node";
 /// How long peace may take to make everything right.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -209,16 +209,8 @@ impl History {
             9 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
                 disk.capacity = if disk.capacity.is_none() { Some(random.u64(100_000..600_000)) } else { None };
             }),
-            8 if self.settings.with_node_faults => {
-                if let Some(node) = self.node.as_ref().filter(|node| node.process.is_alive()) {
-                    self.world.note(|| "the node's directory vanishes".to_owned());
-                    // It may not be there yet.
-                    let _ = node.process.remove_dir_all(Path::new(NODE_DIR));
-                }
-            }
-            9 if self.settings.with_node_faults => self.world.disk(1 - MASTER, |disk, _| {
-                disk.capacity = if disk.capacity.is_none() { Some(0) } else { None };
-            }),
+            8 if self.settings.with_node_faults => self.delete_node_directory(),
+            9 if self.settings.with_node_faults => self.fill_node_disk_or_make_room(),
             _ => {}
         }
     }
@@ -423,35 +415,6 @@ impl History {
                 _ => {}
             }
         }
-    }
-
-    /// The node is connected, and its disk is full: everything is checkpointed all the same.
-    async fn bear_with_node(&mut self) -> Result<(), String> {
-        self.world.disk(1 - MASTER, |disk, _| disk.capacity = Some(0));
-        self.world.note(|| "the node's disk is full".to_owned());
-        let deadline = self.world.now() + PATIENCE;
-        let mut ticket = None;
-        while self.world.now() <= deadline {
-            self.request()?;
-            self.world.sleep(Duration::from_millis(50)).await;
-            self.check_promises()?;
-            let Some(master) = &self.master else { return Err("nobody is left".to_owned()) };
-            let shared = &master.shared;
-            let outcome = ticket.and_then(|ticket| shared.state().policy.outcome(ticket));
-            match outcome {
-                Some(policy::Outcome::Done) => {
-                    self.world.disk(1 - MASTER, |disk, _| disk.capacity = None);
-                    return Ok(());
-                }
-                Some(policy::Outcome::Failed(_)) => ticket = None,
-                None if ticket.is_none() && shared.state().policy.is_connected() => {
-                    let observed = shared.observe();
-                    ticket = shared.state().policy.request(observed);
-                }
-                None => {}
-            }
-        }
-        Err("nothing is checkpointed while the node's disk is full".to_owned())
     }
 
     fn check_agreement(&self) -> Result<(), String> {
