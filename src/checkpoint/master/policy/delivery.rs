@@ -75,7 +75,7 @@ impl Policy {
             return;
         }
         let since = *self.delivery.awaited_since.get_or_insert(now);
-        if self.counts_on_node() && self.own && now.saturating_sub(since) >= PATIENCE {
+        if self.connected && self.own && self.delivery.failure.is_none() && now.saturating_sub(since) >= PATIENCE {
             self.fails("none of its snapshots has come while the log must get shorter", now);
         }
     }

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{History, MASTER, PATIENCE};
+use super::{History, MASTER};
 use crate::checkpoint::master::policy;
 use crate::storage::Files;
 
+/// How long a checkpoint may take while the node cannot write.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The node's directory.
 const NODE_DIR: &str = "/node";
 
