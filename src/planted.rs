@@ -48,6 +48,8 @@ pub(crate) enum Bug {
     FollowedLate,
     /// The node captures a state later than its barrier.
     CapturedLate,
+    /// A node that delivers no snapshots is counted on all the same.
+    FailingNodeCounts,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod harness;
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{
     Confirm, Disk, Fault, Home, LOG_FAILED, Load, Server, StorageDaemon, Value, eventually, make_image, or_skip, rng,
@@ -51,6 +51,7 @@ fn fail_under_load(mut home: Home, durability: &str, make: impl FnOnce(&Home) ->
     let (refused, refusal) = wait_for_refusal(&server);
     sleep(Duration::from_millis(50));
     assert_reads_go_on(&mut server, &refusal);
+    assert_save_is_answered(&server);
     mend_it();
     assert_still_refused(&server, &refused);
     let ledger = running.stop();
@@ -99,6 +100,18 @@ fn assert_reads_go_on(server: &mut Server, refusal: &str) {
     assert!(server.info().values().any(|field| field.contains("cannot")), "INFO is silent: {:#?}", server.info());
     assert!(server.log().contains("the log is poisoned"), "the log is silent");
     assert!(server.poll().is_none(), "the server ended");
+}
+
+/// Whoever wants a checkpoint of what no log holds is told at once that there will be none, and so is whoever reads INFO.
+fn assert_save_is_answered(server: &Server) {
+    let began = Instant::now();
+    let refusal = server.connect().call("SAVE");
+    assert!(refusal.is_error() && began.elapsed() < Duration::from_secs(30), "{refusal:?} after {:?}", began.elapsed());
+    eventually("INFO says that it failed", PATIENCE, || {
+        let info = server.info();
+        (info["rdb_last_bgsave_status"] == "err" && info["rdb_bgsave_in_progress"] == "0").then_some(())
+    });
+    assert_eq!(server.info()["aof_last_write_status"], "err");
 }
 
 /// A disk that is well again proves nothing about what was lost.

@@ -188,10 +188,32 @@ fn in_the_install_of_a_snapshot() {
 
 #[test]
 fn in_the_checkpoint_nodes_own_directory() {
-    let mut home = Home::with_node();
+    let mut home = Home::with_node().set("data.partitions", "32");
     let Some(disk) = Disk::make(home.path(), 2 * DISK_BYTES) else { return };
     home.change("checkpoint.dir", &disk.path().join("node").display().to_string());
-    checkpoint_fails_and_recovers(&home, disk.path(), "cannot write a snapshot");
+    let server = home.start();
+    fill(&server, "first", 3_000);
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    let ballast = fill_up(disk.path());
+    fill(&server, "second", 3_000);
+    assert_eq!(server.connect().call("SAVE").text(), "OK", "the cores have room");
+    assert!(server.log().contains("cannot write a snapshot") && server.log().contains("No space left"));
+    let info = server.info();
+    assert_eq!((&*info["node_connected"], &*info["node_delivers"]), ("1", "0"));
+    assert!(info["node_failure"].contains("No space left"), "{}", info["node_failure"]);
+    fs::remove_file(ballast).expect("make room");
+    let mut round = 0;
+    eventually("the node takes over", PATIENCE, || {
+        round += 1;
+        fill(&server, &format!("round:{round}"), 1_000);
+        assert_eq!(server.connect().call("SAVE").text(), "OK");
+        (server.info_number("node_delivers") == 1.0).then_some(())
+    });
+    let before = Dump::take(&server);
+    drop(server);
+    let sound = verify(&home.data());
+    assert_eq!(sound.code, Some(0), "{}", sound.text);
+    before.assert_same(&Dump::take(&home.start()));
 }
 
 #[test]

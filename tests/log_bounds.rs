@@ -1,5 +1,6 @@
-//! Promise: without a checkpoint node the log stays within `log.max_bytes`: the server checkpoints itself while clients are served, refuses
-//! writes only at the bound and only until the log is shorter, and loses nothing by it, whenever it is killed.
+//! Promise: without a checkpoint node, or with one that cannot write, the log stays within `log.max_bytes`: the server checkpoints itself
+//! while clients are served, refuses writes only at the bound and only until the log is shorter, and loses nothing by it, whenever it is
+//! killed.
 
 mod harness;
 
@@ -145,6 +146,109 @@ fn a_node_that_comes_takes_over() {
     eventually("digests are compared", PATIENCE, || (server.info_number("digests_compared") > 0.0).then_some(()));
     assert_eq!(server.info_number("digests_differed"), 0.0, "{}", node.log());
     ledger.settle_without_loss(&server);
+}
+
+/// Installed snapshots that the node made.
+fn of_node(server: &Server) -> f64 {
+    server.info_number("checkpoints_installed") - server.info_number("self_checkpoints_installed")
+}
+
+/// A server with a node as its child that has delivered, under a load that goes on.
+fn loaded_with_a_node() -> (Home, Server, Running) {
+    let home = bounded().set("checkpoint.node", "child").set("checkpoint.every_edits", "1000");
+    let server = home.start();
+    let mut load = Load::new("load");
+    (load.writes, load.pause, load.padding) = (1_000_000, Duration::from_millis(2), 1_000);
+    let running = load.start(&server, &mut rng());
+    eventually("the node's checkpoints", PATIENCE, || (of_node(&server) > 5.0).then_some(()));
+    (home, server, running)
+}
+
+/// Waits until more log than the bound allows has been written, and gone again.
+fn await_turnover(server: &Server) {
+    let before = server.info_number("log_dropped_bytes");
+    // Own snapshots take CPU time that nobody else wants, and a busy machine has little of it.
+    eventually("log is dropped", 4 * PATIENCE, || {
+        let dropped = server.info_number("log_dropped_bytes") - before;
+        (dropped > MAX_BYTES as f64).then_some(())
+    });
+}
+
+fn assert_nothing_lost(mut ledger: Ledger, server: Server, home: &Home) {
+    let refusals = ledger.refusals();
+    assert!(refusals.keys().all(|text| text.contains("log.max_bytes")), "{refusals:?}");
+    ledger.settle_without_loss(&server);
+    drop(server);
+    ledger.settle_without_loss(&home.start());
+}
+
+#[test]
+fn a_node_whose_directory_is_deleted_makes_it_anew_and_goes_on() {
+    let (home, server, running) = loaded_with_a_node();
+    let directory = home.data().join("node");
+    for _ in 0..2 {
+        // It writes there while it is deleted.
+        while directory.exists() {
+            let _ = fs::remove_dir_all(&directory);
+        }
+        let before = of_node(&server);
+        await_turnover(&server);
+        eventually("the node goes on", PATIENCE, || (of_node(&server) > before + 5.0).then_some(()));
+        assert!(directory.join("mirror-of").exists() && directory.join("LOCK").exists());
+    }
+    assert!(server.log().contains("directory is gone"), "{}", server.log());
+    let ledger = running.stop();
+    eventually("well", PATIENCE, || (server.info()["rdb_last_bgsave_status"] == "ok").then_some(()));
+    assert_nothing_lost(ledger, server, &home);
+}
+
+#[test]
+fn with_a_node_that_cannot_write_the_server_checkpoints_itself_says_so_and_the_node_takes_over_again() {
+    let (home, server, running) = loaded_with_a_node();
+    let directory = home.data().join("node");
+    while !directory.is_file() {
+        let _ = fs::remove_dir_all(&directory);
+        // In place of the directory: it cannot be made anew.
+        let _ = fs::write(&directory, "");
+    }
+    eventually("INFO says that checkpoints fail", PATIENCE, || {
+        let info = server.info();
+        // What was written before is still delivered for a moment.
+        let fails = info["rdb_last_bgsave_status"] == "err" && info["node_delivers"] == "0";
+        (fails && !info["node_failure"].is_empty() && info["node_connected"] == "1").then_some(())
+    });
+    await_turnover(&server);
+    let began = Instant::now();
+    assert_eq!(server.connect().call("SAVE").text(), "OK", "the cores save what the node does not");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert!(server.info_number("self_checkpoints_installed") > 0.0 && server.log().contains("delivers no snapshots"));
+    fs::remove_file(&directory).expect("make way");
+    eventually("the node takes over", PATIENCE, || (server.info_number("node_delivers") == 1.0).then_some(()));
+    let before = of_node(&server);
+    eventually("the node goes on", PATIENCE, || (of_node(&server) > before + 5.0).then_some(()));
+    let ledger = running.stop();
+    eventually("well", PATIENCE, || (server.info()["rdb_last_bgsave_status"] == "ok").then_some(()));
+    assert_nothing_lost(ledger, server, &home);
+}
+
+#[test]
+fn info_counts_saves_as_redis_does() {
+    let home = bounded().set("checkpoint.every_seconds", "3600");
+    let server = home.start();
+    let number = |name: &str| server.info_number(name);
+    let started = number("rdb_last_save_time");
+    assert_eq!((number("rdb_changes_since_last_save"), number("rdb_last_bgsave_time_sec")), (0.0, -1.0));
+    let mut conn = server.connect();
+    (0..100).for_each(|n| assert_eq!(conn.command(&["SET", &format!("key:{n}"), "value"]).text(), "OK"));
+    // Keys of both cores.
+    assert_eq!(number("rdb_changes_since_last_save"), 100.0);
+    sleep(Duration::from_millis(1_100));
+    assert_eq!(conn.call("SAVE").text(), "OK");
+    assert_eq!((number("rdb_changes_since_last_save"), number("rdb_bgsave_in_progress")), (0.0, 0.0));
+    assert!(number("rdb_last_save_time") > started && number("rdb_last_bgsave_time_sec") >= 0.0);
+    assert_eq!(conn.call("LASTSAVE").int() as f64, number("rdb_last_save_time"));
+    assert_eq!(conn.call("SET key:1 other").text(), "OK");
+    assert!(number("rdb_changes_since_last_save") >= 1.0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Promise: whatever the network between master and checkpoint node does to their messages — cuts, repeats, losses, flipped bits, delays,
-//! a parting of minutes — nothing wrong is ever mirrored, installed or dropped, and once it is well again both go on by themselves.
+//! a parting of minutes, silence on one connection — nothing wrong is ever mirrored, installed or dropped, nobody waits for ever, and once it
+//! is well again both go on by themselves.
 
 mod harness;
 
@@ -8,7 +9,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use harness::{Confirm, Dump, Home, Ledger, Load, Proxy, Server, Weather, eventually, rng, rounds, run, verify};
+use harness::{Confirm, Dump, Home, Ledger, Load, Proxy, Server, Step, Weather, eventually, rng, rounds, run, verify};
+use rollbook::checkpoint::protocol::Role;
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -118,6 +120,79 @@ fn one_that_parts_and_joins_again() {
     ledger.assert_nobody_starved();
     let server = assert_well(&home, server);
     ledger.settle_without_loss(&server);
+}
+
+/// Both ends' patience with a connection that is silent, in seconds.
+const TIMEOUT_S: &str = "3";
+
+/// A connection of `role` falls silent at each step: first those of the node, then the master's. Whoever waits for a checkpoint gets an
+/// answer, the session ends, and another one is made.
+fn silence(role: Role, of_node: &[&'static str], of_master: &[&'static str]) {
+    let mut rng = rng();
+    let home = home("async").set("checkpoint.timeout_s", TIMEOUT_S);
+    let server = home.start();
+    let proxy = Proxy::to(home.checkpoint_port(), &mut rng);
+    let master = format!("127.0.0.1:{}", proxy.port());
+    let start =
+        |name: &str| home.start_node(name, &[("checkpoint.master", &master), ("checkpoint.timeout_s", TIMEOUT_S)]);
+    let mut node = start("node");
+    await_node(&server);
+    // Two generations, so that a node that has nothing must download.
+    for name in ["first", "second"] {
+        write(&server, name, 500);
+        assert_eq!(server.connect().call("SAVE").text(), "OK");
+    }
+    let steps = of_node.iter().map(|message| (true, *message)).chain(of_master.iter().map(|message| (false, *message)));
+    for (from_node, message) in steps {
+        let step = Step { role, from_node, message };
+        let sessions = server.info_number("node_sessions");
+        proxy.fall_silent_at(step);
+        if role == Role::Download {
+            node.kill();
+            node = start(message);
+        } else {
+            proxy.cut_all();
+        }
+        eventually(&format!("{step:?}"), PATIENCE, || {
+            write(&server, "more", 100);
+            // Whatever it is told, it is told something: a read of the harness has an end.
+            server.connect().call("SAVE");
+            proxy.has_fallen_silent().then_some(())
+        });
+        eventually(&format!("another session after {step:?}"), PATIENCE, || {
+            (server.info_number("node_sessions") > sessions && server.info_number("node_connected") > 0.0).then_some(())
+        });
+        eventually(&format!("a snapshot of the node after {step:?}"), PATIENCE, || {
+            write(&server, "yet more", 100);
+            let of_node =
+                || server.info_number("checkpoints_installed") - server.info_number("self_checkpoints_installed");
+            let before = of_node();
+            let saved = !server.connect().call("SAVE").is_error();
+            (saved && of_node() > before).then_some(())
+        });
+        assert!(node.poll().is_none(), "the node ended: {}", node.log());
+    }
+    assert_well(&home, server);
+}
+
+#[test]
+fn one_that_is_silent_on_the_control_connection() {
+    silence(Role::Control, &["Hello", "Proof", "Ping"], &["Challenge", "Welcome", "Ping"]);
+}
+
+#[test]
+fn one_that_is_silent_on_a_stream() {
+    silence(Role::Stream, &["Hello", "Proof", "Follow", "Applied"], &["Challenge", "Log"]);
+}
+
+#[test]
+fn one_that_is_silent_on_an_upload() {
+    silence(Role::Upload, &["Hello", "Proof", "Ping", "Offer", "Chunk"], &["Challenge", "Resume", "Installed"]);
+}
+
+#[test]
+fn one_that_is_silent_on_a_download() {
+    silence(Role::Download, &["Hello", "Proof", "Fetch"], &["Challenge", "Lend", "Chunk"]);
 }
 
 /// The master's disk is put back to an older state: what the node has is ahead, or was never written in this past. The master says

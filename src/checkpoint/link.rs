@@ -1,10 +1,15 @@
 //! Connections between master and node: blocking sockets that carry messages and runs of log bytes.
 //!
-//! A thread that waits in a [`Receiver`] or [`Sender`] is freed by [`Links::shut`], which ends all connections of a session at once.
+//! Always: whoever waits here waits until a deadline. Each message has one, from the call that waits for it or sends it, whatever trickles
+//! meanwhile; [`open`] takes it, and there is no way to wait without one. Where an end has nothing to say for longer, it shows that it lives
+//! (`protocol`).
+//!
+//! A connection belongs to its two halves and to nobody else: when both are dropped it is closed, and when its [`Sender`] is dropped the
+//! other end learns that no more will come. [`Links`] and [`Handle`]s only know of it, so that it can be ended from outside.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -16,8 +21,8 @@ use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, Received, SILENC
 
 /// Longest run of log bytes that is sent at once.
 const RUN: usize = 1 << 20;
-/// How long a socket may take to accept bytes. The other end stops reading while it applies a long run, but not for so long.
-const SEND_TIMEOUT: Duration = Duration::from_secs(120);
+/// The kernel's own clock for timeouts is hardly finer than this; in whole steps of it, few operations have to set one.
+const TIMEOUT_STEP: u64 = 10;
 
 /// Why a connection is of no further use.
 #[derive(Debug, thiserror::Error)]
@@ -62,51 +67,82 @@ impl From<io::Error> for LinkError {
 
 /// The writing half.
 pub struct Sender {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     builder: Builder,
+    timeout: Timeout,
 }
 
 /// The reading half.
 pub struct Receiver {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     inbox: Inbox,
     limit: usize,
-    /// When the next message must be here, whatever trickles in until then.
-    deadline: Option<(Clock, Duration)>,
+    timeout: Timeout,
 }
 
-/// Makes a connection's two halves. Small messages leave at once, dead peers are noticed.
+/// Makes a connection's two halves. Small messages leave at once, dead peers are noticed. Each message must come, or be taken by the other
+/// end, as a whole within `patience`.
 ///
 /// # Errors
 /// If the socket does not take its settings.
-pub fn open(socket: TcpStream) -> io::Result<(Sender, Receiver)> {
+pub fn open(socket: TcpStream, patience: Duration) -> io::Result<(Sender, Receiver)> {
     socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(SILENCE))?;
-    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-    let sender = Sender { socket: socket.try_clone()?, builder: Builder::default() };
-    Ok((sender, Receiver { socket, inbox: Inbox::default(), limit: HELLO_LIMIT, deadline: None }))
+    let (socket, timeout) = (Arc::new(socket), Timeout { patience, set: None });
+    let sender = Sender { socket: Arc::clone(&socket), builder: Builder::default(), timeout };
+    Ok((sender, Receiver { socket, inbox: Inbox::default(), limit: HELLO_LIMIT, timeout }))
+}
+
+/// How long a message may take, and what of that the socket was told last.
+#[derive(Clone, Copy)]
+struct Timeout {
+    patience: Duration,
+    set: Option<Duration>,
+}
+
+impl Timeout {
+    /// What is left of the time for a message that was begun when `begun` was started, if the socket must be told so.
+    ///
+    /// # Errors
+    /// If nothing is left.
+    fn left(&mut self, begun: Clock) -> Result<Option<Duration>, LinkError> {
+        let left = self.patience.saturating_sub(begun.now());
+        if left.is_zero() {
+            return Err(LinkError::Silent);
+        }
+        let steps = u64::try_from(left.as_millis()).unwrap_or(u64::MAX) / TIMEOUT_STEP + 1;
+        let left = Some(Duration::from_millis(steps.saturating_mul(TIMEOUT_STEP)));
+        let news = self.set != left;
+        self.set = left;
+        Ok(left.filter(|_| news))
+    }
 }
 
 impl Sender {
+    /// From now on each message must be taken by the other end within `patience`.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.timeout.patience = patience;
+    }
+
     /// Sends a message.
     ///
     /// # Errors
-    /// If the connection fails.
+    /// If the connection fails, or the other end does not take the message in time.
     pub fn send(&mut self, message: &Message<'_>) -> Result<(), LinkError> {
         let body = message.encode(&mut self.builder);
-        write_both(&mut self.socket, &header(Kind::Message, body), body)
+        write_both(&self.socket, &mut self.timeout, &header(Kind::Message, body), body)
     }
 
     /// Sends log bytes, in several runs if need be; an empty run shows that this end lives.
     ///
     /// # Errors
-    /// If the connection fails.
+    /// If the connection fails, or the other end does not take a run in time.
     pub fn send_log(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         let (first, rest) = bytes.split_at(bytes.len().min(RUN));
-        write_both(&mut self.socket, &header(Kind::Log, first), first)?;
-        rest.chunks(RUN).try_for_each(|run| write_both(&mut self.socket, &header(Kind::Log, run), run))
+        std::iter::once(first)
+            .chain(rest.chunks(RUN))
+            .try_for_each(|run| write_both(&self.socket, &mut self.timeout, &header(Kind::Log, run), run))
     }
 
     /// Says no. That the other end may be gone already does not matter.
@@ -115,19 +151,31 @@ impl Sender {
     }
 }
 
-/// Writes a header and its body, with one system call if the socket has room.
-fn write_both(socket: &mut TcpStream, header: &[u8], body: &[u8]) -> Result<(), LinkError> {
-    let mut sent = 0;
-    while sent < header.len() {
-        let count = match socket.write_vectored(&[IoSlice::new(&header[sent..]), IoSlice::new(body)]) {
-            Ok(0) => return Err(LinkError::Closed),
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e.into()),
-        };
-        sent += count;
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // Whoever still reads on the other half waits for an end that has nothing more to answer. It may be gone already.
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
-    Ok(socket.write_all(&body[sent - header.len()..])?)
+}
+
+/// Writes a header and its body, with one system call if the socket has room.
+fn write_both(mut socket: &TcpStream, timeout: &mut Timeout, header: &[u8], body: &[u8]) -> Result<(), LinkError> {
+    let begun = Clock::start();
+    let mut parts = [IoSlice::new(header), IoSlice::new(body)];
+    let mut rest = &mut parts[..];
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        if let Some(left) = timeout.left(begun)? {
+            socket.set_write_timeout(Some(left))?;
+        }
+        match socket.write_vectored(rest) {
+            Ok(0) => return Err(LinkError::Closed),
+            Ok(count) => IoSlice::advance_slices(&mut rest, count),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
 }
 
 impl Receiver {
@@ -136,34 +184,27 @@ impl Receiver {
         self.limit = BODY_LIMIT;
     }
 
-    /// What comes next must be here as a whole within this time, so that a stranger cannot hold the connection by the byte.
-    pub fn set_deadline(&mut self, time: Duration) {
-        self.deadline = Some((Clock::start(), time));
+    /// From now on each message must be here as a whole within `patience`.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.timeout.patience = patience;
     }
 
-    /// How long [`Self::next`] waits for a sign of life; `None` is forever (until [`Links::shut`]). Ends a deadline.
-    ///
-    /// # Errors
-    /// If the socket does not take the setting.
-    pub fn set_patience(&mut self, patience: Option<Duration>) -> io::Result<()> {
-        self.deadline = None;
-        self.socket.set_read_timeout(patience)
+    /// By which the connection can be ended from outside.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::downgrade(&self.socket))
     }
 
     /// Waits for what comes next.
     ///
     /// # Errors
-    /// If the connection fails or is silent for too long, or if what came is a refusal or makes no sense.
+    /// If the connection fails, if it is not here in time, or if what came is a refusal or makes no sense.
     pub fn next(&mut self) -> Result<Received<'_>, LinkError> {
+        let begun = Clock::start();
         while !self.inbox.is_ready(self.limit)? {
-            if let Some((clock, time)) = self.deadline {
-                let left = time.saturating_sub(clock.now());
-                if left.is_zero() {
-                    return Err(LinkError::Silent);
-                }
+            if let Some(left) = self.timeout.left(begun)? {
                 self.socket.set_read_timeout(Some(left))?;
             }
-            match self.socket.read(self.inbox.space()) {
+            match (&*self.socket).read(self.inbox.space()) {
                 Ok(0) => return Err(LinkError::Closed),
                 Ok(count) => self.inbox.filled(count),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -191,33 +232,41 @@ impl Receiver {
     }
 }
 
+/// A way to end a connection that others own.
+#[derive(Debug)]
+pub struct Handle(Weak<TcpStream>);
+
+impl Handle {
+    /// Ends the connection; whoever waits on it is freed.
+    pub fn shut(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            // It may have ended by itself.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// The connections of one session, to be ended together.
 #[derive(Default)]
-pub struct Links(Mutex<(bool, Vec<TcpStream>)>);
+pub struct Links(Mutex<(bool, Vec<Handle>)>);
 
 impl Links {
     /// `receiver`'s connection belongs to the session from now on. If the session has ended, so does the connection.
-    ///
-    /// # Errors
-    /// If the process has no file descriptors left.
-    pub fn add(&self, receiver: &Receiver) -> io::Result<()> {
-        let socket = receiver.socket.try_clone()?;
+    pub fn add(&self, receiver: &Receiver) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if links.0 {
-            let _ = socket.shutdown(Shutdown::Both);
+            receiver.handle().shut();
         } else {
-            links.1.push(socket);
+            links.1.retain(|handle| handle.0.strong_count() > 0);
+            links.1.push(receiver.handle());
         }
-        Ok(())
     }
 
     /// Ends the session's connections, now and in future.
     pub fn shut(&self) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.0 = true;
-        for socket in links.1.drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        links.1.drain(..).for_each(|handle| handle.shut());
     }
 
     /// Whether [`Self::shut`] was called.
@@ -226,15 +275,19 @@ impl Links {
     }
 }
 
-/// Connects to the first of the addresses that answers.
+/// Connects to the first of the addresses that answers within `timeout`; see [`open`].
 ///
 /// # Errors
 /// If none does.
-pub fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<(Sender, Receiver), LinkError> {
+pub fn connect(
+    addresses: &[SocketAddr],
+    timeout: Duration,
+    patience: Duration,
+) -> Result<(Sender, Receiver), LinkError> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect_timeout(address, timeout) {
-            Ok(socket) => return Ok(open(socket)?),
+            Ok(socket) => return Ok(open(socket, patience)?),
             Err(e) => last = e,
         }
     }
@@ -247,15 +300,18 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    fn pair() -> (TcpStream, (Sender, Receiver)) {
+    /// Longer than anything here takes.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pair(patience: Duration) -> (TcpStream, (Sender, Receiver)) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (one, open(listener.accept().unwrap().0).unwrap())
+        (one, open(listener.accept().unwrap().0, patience).unwrap())
     }
 
     #[test]
     fn a_message_that_comes_by_the_byte_does_not_outlast_its_deadline() {
-        let (mut stranger, (_, mut receiver)) = pair();
+        let (mut stranger, (_, mut receiver)) = pair(Duration::from_millis(200));
         let dripping = thread::spawn(move || {
             let header = header(Kind::Message, &[0; 1000]);
             header.iter().chain(&[0; 1000]).all(|byte| {
@@ -263,16 +319,45 @@ mod tests {
                 stranger.write_all(&[*byte]).is_ok()
             })
         });
-        receiver.set_deadline(Duration::from_millis(200));
         assert!(matches!(receiver.next(), Err(LinkError::Silent)));
         drop(receiver);
         assert!(!dripping.join().unwrap(), "the connection is closed");
     }
 
     #[test]
+    fn a_message_that_is_taken_by_the_byte_does_not_outlast_its_deadline() {
+        let (mut slow, (mut sender, _receiver)) = pair(Duration::from_millis(300));
+        let sipping = thread::spawn(move || {
+            let mut some = [0; 50_000];
+            while !matches!(slow.read(&mut some), Ok(0) | Err(_)) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        // More than any buffer between the two holds.
+        let ended = sender.send_log(&vec![1; 64 << 20]);
+        assert!(matches!(ended, Err(LinkError::Silent)), "{ended:?}");
+        drop((sender, _receiver));
+        sipping.join().unwrap();
+    }
+
+    #[test]
+    fn a_connection_whose_halves_are_gone_is_closed_whoever_knows_of_it() {
+        let (other, (sender, receiver)) = pair(LONG);
+        let (_, mut other) = open(other, LONG).unwrap();
+        let links = Links::default();
+        links.add(&receiver);
+        let handle = receiver.handle();
+        drop(sender);
+        assert!(matches!(other.next(), Err(LinkError::Closed)), "no more will come");
+        drop(receiver);
+        assert_eq!(handle.0.strong_count(), 0);
+        links.shut();
+    }
+
+    #[test]
     fn runs_and_messages_arrive_in_order_however_long() {
-        let (one, (_, mut receiver)) = pair();
-        let (mut sender, other_half) = open(one).unwrap();
+        let (one, (_, mut receiver)) = pair(LONG);
+        let (mut sender, other_half) = open(one, LONG).unwrap();
         receiver.trust();
         let log: Vec<u8> = (0..5_000_000u32).map(|n| n as u8).collect();
         let sent = log.clone();
@@ -297,15 +382,14 @@ mod tests {
 
     #[test]
     fn a_session_that_was_ended_frees_its_waiters_and_takes_no_new_connection() {
-        let (_other, (_, mut receiver)) = pair();
-        let (_another, (_, mut late)) = pair();
-        let links = std::sync::Arc::new(Links::default());
-        links.add(&receiver).unwrap();
-        receiver.set_patience(None).unwrap();
+        let (_other, (_, mut receiver)) = pair(LONG);
+        let (_another, (_, mut late)) = pair(LONG);
+        let links = Arc::new(Links::default());
+        links.add(&receiver);
         let waiting = thread::spawn(move || receiver.next().map(|_| ()));
         links.shut();
         assert!(matches!(waiting.join().unwrap(), Err(LinkError::Closed)));
-        links.add(&late).unwrap();
+        links.add(&late);
         assert!(matches!(late.next(), Err(LinkError::Closed)));
     }
 }

@@ -27,6 +27,8 @@ use crate::store::Store;
 
 const PARTITIONS: u16 = 8;
 const SEGMENT: u64 = 256 << 10;
+/// How long either end waits for the other.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 enum Order {
     Put(Vec<u8>, Vec<u8>),
@@ -91,6 +93,7 @@ impl Register {
             listen: vec![listen.parse().unwrap()],
             guard: Arc::new(Guard::new(password)),
             protected: true,
+            timeout: TIMEOUT,
             ask: Box::new(ask),
             reports,
             own: None,
@@ -155,7 +158,7 @@ impl Register {
 
 fn node_options(register: &Register, dir: PathBuf) -> node::Options {
     let master = register.master.addresses()[0].to_string();
-    node::Options { master, dir, password: None, upload_bytes_per_second: None, parent: None }
+    node::Options { master, dir, password: None, upload_bytes_per_second: None, timeout: TIMEOUT, parent: None }
 }
 
 fn end_open_epoch(dir: &DataDir, recovered: &[Recovered]) {

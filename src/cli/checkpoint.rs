@@ -1,6 +1,7 @@
 //! `rollbook checkpoint`: runs a checkpoint node, by itself or as the child that `serve` starts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use super::{Exit, Failure};
 use crate::checkpoint::master::child::Secret;
@@ -28,6 +29,7 @@ pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
         dir: config.node_dir(),
         password: parent_secret(parent.is_some()).or_else(|| config.server.password.clone()),
         upload_bytes_per_second: config.checkpoint.upload_bytes_per_second,
+        timeout: Duration::from_secs(config.checkpoint.timeout_s),
         parent: bound,
     };
     tracing::info!(master = %options.master, dir = %options.dir.display(), "checkpoint node");

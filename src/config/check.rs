@@ -106,6 +106,7 @@ fn checkpoint(config: &Config, rules: &mut Rules) {
     rules.range("checkpoint.every_seconds", checkpoint.every_seconds, 1, 31_557_600);
     let rate = checkpoint.upload_bytes_per_second.unwrap_or(u64::MAX);
     rules.range("checkpoint.upload_bytes_per_second", rate, 64 << 10, u64::MAX);
+    rules.range("checkpoint.timeout_s", checkpoint.timeout_s, 2, 3600);
 }
 
 fn limits(config: &Config, rules: &mut Rules) {

@@ -176,6 +176,8 @@ pub struct Checkpoint {
     /// Most bytes a second that the node uploads; `None` (written 0) means no bound.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub upload_bytes_per_second: Option<u64>,
+    /// Seconds that master and node may take to answer each other, or to show that they live.
+    pub timeout_s: u64,
 }
 
 impl Default for Checkpoint {
@@ -189,6 +191,7 @@ impl Default for Checkpoint {
             every_edits: 250_000,
             every_seconds: 300,
             upload_bytes_per_second: Some(64 * MIB as u64),
+            timeout_s: 60,
         }
     }
 }

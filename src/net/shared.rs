@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::guard::Guard;
 use super::replies::Ticket;
@@ -157,10 +157,18 @@ pub struct Process {
 pub struct CheckpointReport {
     /// Whether a node is connected and mirrors.
     pub node_connected: bool,
-    /// When the last checkpoint of any partition was installed, in Unix seconds; when the server started if none was.
+    /// When everything that had changed last came to be in checkpoints, in Unix seconds; when the server started if it never did.
     pub last_save: u64,
-    /// Whether checkpoints are under way.
-    pub in_progress: bool,
+    /// Edits since everything was last in checkpoints.
+    pub unsaved_edits: u64,
+    /// Partitions of which the last attempt at a checkpoint failed.
+    pub failing: usize,
+    /// For how long the oldest checkpoint under way has been so.
+    pub under_way: Option<Duration>,
+    /// How long the last checkpoint took that was installed.
+    pub last_took: Option<Duration>,
+    /// Bytes of log on disk, of all epochs that are kept.
+    pub log_bytes: u64,
     /// Lines of `name:value` for the section `Rollbook` of `INFO`.
     pub lines: Vec<(String, String)>,
 }

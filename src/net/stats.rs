@@ -72,6 +72,8 @@ pub struct CoreStats {
     pub data_bytes: u64,
     /// The most that the data has taken.
     pub peak_data_bytes: u64,
+    /// Tables of deleted hashes and databases that are not freed yet.
+    pub unfreed: u64,
     /// Edits appended in this epoch.
     pub appended: Lsn,
     /// Of them, those on disk.
@@ -133,6 +135,7 @@ impl CoreStats {
             expiring: self.expiring,
             data_bytes: self.data_bytes,
             peak_data_bytes: self.data_bytes,
+            unfreed: self.unfreed,
             appended: self.appended,
             durable: self.durable,
             mirrored: self.mirrored,

@@ -35,6 +35,7 @@ impl Worker {
         }
         let log = self.shard.log();
         self.stats.data_bytes = store.used_memory() as u64;
+        self.stats.unfreed = store.unfreed() as u64;
         self.stats.appended = log.appended();
         self.stats.durable = log.durable();
         self.stats.mirrored = log.marks().mirrored();

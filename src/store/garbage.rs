@@ -25,6 +25,11 @@ impl Garbage {
         self.tables.is_empty() && self.segments.is_empty()
     }
 
+    /// How many tables are not freed yet.
+    pub fn tables(&self) -> usize {
+        self.tables.len() + usize::from(!self.segments.is_empty())
+    }
+
     /// Puts a table aside, or frees it if it is empty. Returns how many bytes of memory have been freed at once.
     pub fn push(&mut self, table: Table) -> usize {
         if table.len() == 0 {

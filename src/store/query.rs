@@ -60,6 +60,11 @@ impl Store {
         Some(memory_of(record) + map.table.memory() / map.table.len().max(1))
     }
 
+    /// How many tables of deleted hashes and databases are not freed yet.
+    pub fn unfreed(&self) -> usize {
+        self.garbage.tables()
+    }
+
     /// Keys in `db`, whether or not their time has come.
     pub fn len(&self, db: Db) -> usize {
         self.databases[usize::from(db.0)].as_ref().map_or(0, |database| database.keys)

@@ -39,7 +39,7 @@ pub use journal::LOG_FAILED;
 pub use ledger::{Ledger, Lost, Seen};
 pub use load::{Confirm, Load, Running};
 pub use process::{Process, eventually, signal_pid as signal};
-pub use proxy::{Proxy, Weather};
+pub use proxy::{Proxy, Step, Weather};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
 pub use storage_daemon::{Fault, StorageDaemon};

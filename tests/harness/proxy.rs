@@ -1,4 +1,5 @@
-//! A network between the checkpoint node and its master that can be bad: it delays, cuts, holds back, repeats and damages what it carries.
+//! A network between the checkpoint node and its master that can be bad: it delays, cuts, holds back, repeats and damages what it carries,
+//! or falls silent on one connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,9 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fastrand::Rng;
+use rollbook::checkpoint::protocol::{Message, Role};
 
 /// Bytes of a body's header in the mirror protocol; the first four are its length.
 const HEADER: usize = 12;
+/// Where the header says what the body is, and what stands there for log bytes.
+const KIND: usize = 8;
+const LOG: u8 = 2;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How bad the network is, in thousandths of all messages.
@@ -28,6 +33,18 @@ pub struct Weather {
     pub slow: u32,
     /// Nothing comes for a while.
     pub late: u32,
+}
+
+/// A message of the mirror protocol at which a connection falls silent: neither it nor anything after it arrives, in both directions, and
+/// neither end learns that the other has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The connection's role.
+    pub role: Role,
+    /// The message comes from the node.
+    pub from_node: bool,
+    /// Its name, or `Log` for a run of log bytes.
+    pub message: &'static str,
 }
 
 /// What has been done to messages so far.
@@ -56,6 +73,8 @@ struct Shared {
     ended: AtomicBool,
     /// Everything is held back, in both directions, and no connection ends: a network that has parted.
     parted: AtomicBool,
+    /// Where a connection is to fall silent, once.
+    silence: Mutex<Option<Step>>,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -100,6 +119,16 @@ impl Proxy {
         self.shared.parted.store(parted, Ordering::Relaxed);
     }
 
+    /// The next connection that comes to this step falls silent there.
+    pub fn fall_silent_at(&self, step: Step) {
+        *self.shared.silence.lock().expect("nobody panics with it") = Some(step);
+    }
+
+    /// Whether a connection has come to that step.
+    pub fn has_fallen_silent(&self) -> bool {
+        self.shared.silence.lock().expect("nobody panics with it").is_none()
+    }
+
     /// Resets all connections.
     pub fn cut_all(&self) {
         for stream in self.shared.connections.lock().expect("nobody panics with it").drain(..) {
@@ -124,6 +153,32 @@ impl Drop for Proxy {
     }
 }
 
+/// What both directions of a connection know.
+#[derive(Default)]
+struct Line {
+    role: Mutex<Option<Role>>,
+    silent: AtomicBool,
+}
+
+impl Line {
+    /// A message has come; the connection may fall silent with it.
+    fn note(&self, shared: &Shared, from_node: bool, message: &[u8]) {
+        let is_log = message[KIND] == LOG;
+        let decoded = (!is_log).then(|| Message::decode(&message[HEADER..]).ok()).flatten();
+        if let (true, Some(Message::Hello(hello))) = (from_node, &decoded) {
+            *self.role.lock().expect("nobody panics with it") = Some(hello.role);
+        }
+        let said = decoded.map_or_else(String::new, |message| format!("{message:?}"));
+        let name = if is_log { "Log" } else { said.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default() };
+        let role = *self.role.lock().expect("nobody panics with it");
+        let mut silence = shared.silence.lock().expect("nobody panics with it");
+        let is_it = |s: &mut Step| Some(s.role) == role && s.from_node == from_node && s.message == name;
+        if silence.take_if(is_it).is_some() {
+            self.silent.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 fn connect(shared: &Arc<Shared>, client: TcpStream, port: u16, rng: &mut Rng) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
     let open = || -> io::Result<[TcpStream; 4]> {
@@ -133,11 +188,15 @@ fn connect(shared: &Arc<Shared>, client: TcpStream, port: u16, rng: &mut Rng) {
     };
     let Ok([c1, s1, c2, s2]) = open() else { return };
     shared.connections.lock().expect("nobody panics with it").extend([client, server]);
-    for (from, to) in [(c1, s1), (s2, c2)] {
-        let (shared, mut rng) = (Arc::clone(shared), rng.fork());
+    let line = Arc::new(Line::default());
+    for (from, to, from_node) in [(c1, s1, true), (s2, c2, false)] {
+        let (shared, line, mut rng) = (Arc::clone(shared), Arc::clone(&line), rng.fork());
         thread::spawn(move || {
             // Whatever ends one direction ends the other.
-            let _ = carry(&shared, &from, &to, &mut rng);
+            let _ = carry(&shared, &line, from_node, &from, &to, &mut rng);
+            while line.silent.load(Ordering::Relaxed) && !shared.ended.load(Ordering::Relaxed) {
+                thread::sleep(LOOK);
+            }
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
@@ -145,13 +204,24 @@ fn connect(shared: &Arc<Shared>, client: TcpStream, port: u16, rng: &mut Rng) {
 }
 
 /// Carries messages one way until the connection ends.
-fn carry(shared: &Shared, mut from: &TcpStream, to: &TcpStream, rng: &mut Rng) -> io::Result<()> {
+fn carry(
+    shared: &Shared,
+    line: &Line,
+    from_node: bool,
+    mut from: &TcpStream,
+    to: &TcpStream,
+    rng: &mut Rng,
+) -> io::Result<()> {
     loop {
         let mut message = vec![0; HEADER];
         fill(shared, &mut from, &mut message)?;
         let length = u32::from_le_bytes(message[..4].try_into().expect("four bytes")) as usize;
         message.resize(HEADER + length, 0);
         fill(shared, &mut from, &mut message[HEADER..])?;
+        line.note(shared, from_node, &message);
+        if line.silent.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         deliver(shared, to, &mut message, rng)?;
     }
 }

@@ -1,7 +1,7 @@
 //! Lets nodes in: protocol, password, one session at a time; then hands the connection to its role.
 
 use std::io;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::storage::Files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::GetRandomFlags;
 
-/// How long a connection may take to say hello.
+/// How long a connection may take to say hello, and again to prove that it may.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections at once beyond one for each stream.
 const SPARE: usize = 16;
@@ -46,8 +46,10 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
             match listener.accept() {
                 Ok((socket, peer)) if connections.len() < most => {
                     let shared = shared.clone();
-                    let Ok(stranger) = strangers.add(&socket) else { continue };
-                    let serve = move || serve(&shared, socket, peer.ip(), &stranger);
+                    let opened = socket.set_nonblocking(false).and_then(|()| link::open(socket, HELLO_TIMEOUT));
+                    let Ok((sender, receiver)) = opened else { continue };
+                    let stranger = strangers.add(&receiver);
+                    let serve = move || serve(&shared, sender, receiver, peer.ip(), &stranger);
                     match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
                         Ok(thread) => connections.push(thread),
                         Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
@@ -69,10 +71,8 @@ pub(in crate::checkpoint) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListene
 }
 
 /// One connection, from hello to end.
-fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: IpAddr, stranger: &Stranger) {
-    let ended = socket.set_nonblocking(false).and_then(|()| link::open(socket)).map_err(LinkError::from);
-    let ended = ended.and_then(|(sender, receiver)| admit(shared, sender, receiver, peer, stranger));
-    match ended {
+fn serve(shared: &Arc<Shared>, sender: Sender, receiver: Receiver, peer: IpAddr, stranger: &Stranger) {
+    match admit(shared, sender, receiver, peer, stranger) {
         Ok(()) | Err(LinkError::Closed) => {}
         // What strangers send is no news, and could fill a disk.
         Err(e) if shared.is_stopping() || !stranger.is_known() => tracing::debug!(%peer, "{e}"),
@@ -88,7 +88,6 @@ fn admit(
     peer: IpAddr,
     stranger: &Stranger,
 ) -> Result<(), LinkError> {
-    receiver.set_deadline(HELLO_TIMEOUT);
     let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
     let checked = match check(shared, &hello, peer) {
         Ok(()) => challenge(shared, &hello, &mut sender, &mut receiver, peer)?,
@@ -102,6 +101,8 @@ fn admit(
     let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
     stranger.is_known_now();
     receiver.trust();
+    sender.set_patience(shared.timeout);
+    receiver.set_patience(shared.timeout);
     if role == Role::Control {
         return control(shared, sender, receiver, node, peer);
     }
@@ -113,9 +114,7 @@ fn admit(
         sender.refuse(Reason::Stale, "this session is over");
         return Ok(());
     };
-    links.add(&receiver)?;
-    // Whether the node lives is the control connection's business; when it ends, so do the others.
-    receiver.set_patience(None)?;
+    links.add(&receiver);
     let ended = match role {
         Role::Control => Ok(()),
         Role::Stream => feed::serve(shared, sender, receiver, &links),
@@ -212,7 +211,7 @@ fn control(
     peer: IpAddr,
 ) -> Result<(), LinkError> {
     let links = Arc::new(Links::default());
-    links.add(&receiver)?;
+    links.add(&receiver);
     let Some(session) = open_session(shared, node, &links, peer) else {
         sender.refuse(Reason::Busy, "another checkpoint node is connected");
         return Ok(());
@@ -257,7 +256,7 @@ pub(in crate::checkpoint) fn close_session<F: Files>(shared: &Shared<F>, session
 
 fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
     sender.send(&Message::Welcome(welcome(shared, session)))?;
-    receiver.set_patience(Some(SILENCE))?;
+    receiver.set_patience(SILENCE.min(shared.timeout));
     while !shared.is_stopping() {
         match receiver.message()? {
             Message::Ping => sender.send(&Message::Ping)?,

@@ -8,7 +8,7 @@
 //! | policy | asks cores for barriers, drops log, tells those who wait for a checkpoint |
 //! | accept | lets nodes in: protocol, password, one session at a time |
 //! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
-//! | own | writes the snapshots that cores take themselves while there is no node, and installs them |
+//! | own | writes the snapshots that cores take themselves while no node delivers any, and installs them |
 //! | child | keeps the child node running |
 //!
 //! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
@@ -70,6 +70,8 @@ pub struct Options<F: Files = OsFiles> {
     pub guard: Arc<Guard>,
     /// Without a password, let only nodes on this machine in.
     pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives, before its connection is given up.
+    pub timeout: Duration,
     /// Asks the partition's core for a barrier. Must not wait for it.
     pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
     /// Where cores report barriers: at once when they have appended one.
@@ -175,7 +177,10 @@ impl Master {
     /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it.
     pub fn request_checkpoint(&self) -> Option<Ticket> {
         let observed = self.shared.observe();
-        let ticket = self.shared.state().policy.request(observed);
+        let mut state = self.shared.state();
+        let ticket = state.policy.request(observed);
+        state.note_saves();
+        drop(state);
         self.shared.wake();
         ticket
     }

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::checkpoint::clock;
 use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
 use crate::partition::capture::{End, SectionStart, Slice};
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject, Summary};
@@ -206,10 +205,8 @@ impl Complete {
         }
         let now = shared.clock.now();
         let mut state = shared.state();
-        state.policy.installed(partition, installed.position, now);
+        state.installed(partition, installed.position, installed.bytes, now.saturating_sub(started), now);
         state.counters.own_installed += 1;
-        state.counters.installed(installed.bytes, now.saturating_sub(started), clock::wall());
-        state.look_over = true;
         drop(state);
         shared.wake();
         tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, "own checkpoint installed");
@@ -290,6 +287,7 @@ pub(super) mod tests {
             listen: Vec::new(),
             guard: Arc::new(Guard::new(None)),
             protected: true,
+            timeout: Duration::from_secs(60),
             ask: Box::new(|_| {}),
             reports: channel().1,
             own: None,

@@ -13,10 +13,10 @@ use super::sessions::Sessions;
 use super::status::Counters;
 use super::upload::Claims;
 use super::{OnOutcome, Options};
-use crate::checkpoint::clock::Clock;
+use crate::checkpoint::clock::{self, Clock};
 use crate::checkpoint::link::Links;
 use crate::config::Password;
-use crate::ids::{Epoch, PartitionId, Partitions, Placement, Slot};
+use crate::ids::{Epoch, PartitionId, Partitions, Placement, Position, Slot};
 use crate::net::guard::Guard;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
@@ -44,6 +44,8 @@ pub(in crate::checkpoint) struct Shared<F: Files = OsFiles> {
     /// What the child knows.
     pub secret: Option<Password>,
     pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives.
+    pub timeout: Duration,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
     ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
@@ -95,6 +97,19 @@ impl State {
         self.differing.values().flatten().copied().take(SHOWN_SLOTS).collect()
     }
 
+    /// A snapshot of `bytes` is in the manifest; its way there took `took`.
+    pub fn installed(&mut self, partition: PartitionId, position: Position, bytes: u64, took: Duration, now: Duration) {
+        self.policy.installed(partition, position, now);
+        self.counters.installed(bytes, took, clock::wall());
+        self.note_saves();
+        self.look_over = true;
+    }
+
+    /// Notes when everything came to be in snapshots, if it did.
+    pub fn note_saves(&mut self) {
+        self.counters.saved(self.policy.saves(), clock::wall());
+    }
+
     /// Takes in the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
         while let Ok(report) = self.reports.try_recv() {
@@ -134,6 +149,7 @@ impl<F: Files> Shared<F> {
             guard: options.guard,
             secret: options.child.as_ref().map(|child| child.secret.password()),
             protected: options.protected,
+            timeout: options.timeout,
             clock,
             partitions: options.partitions,
             ask: options.ask,
@@ -164,7 +180,14 @@ impl<F: Files> Shared<F> {
             durable: self.streams.iter().map(|s| s.durable()).collect(),
             mirrored: self.streams.iter().map(|s| s.mirrored()).collect(),
             last_edits: self.partitions.iter().map(PartitionMarks::last_edit).collect(),
+            ended: self.streams.iter().map(|s| s.has_ended()).collect(),
         }
+    }
+
+    /// What the marks would say if everything that is appended were durable: for those who count edits, not for the policy.
+    pub(super) fn observe_appended(&self) -> Observed {
+        let observed = self.observe();
+        Observed { durable: self.streams.iter().map(|s| s.appended()).collect(), ..observed }
     }
 
     /// Bytes of log on disk, of all epochs that are kept.
@@ -222,11 +245,13 @@ pub(in crate::checkpoint) fn run_policy(shared: &Shared) {
 pub(in crate::checkpoint) struct Rounds {
     next_look: Duration,
     next_reminder: Duration,
+    /// The node was last found not to deliver.
+    node_fails: bool,
 }
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { next_look: Duration::ZERO, next_reminder: REMIND }
+        Self { next_look: Duration::ZERO, next_reminder: REMIND, node_fails: false }
     }
 }
 
@@ -251,6 +276,7 @@ impl Rounds {
         if let Some(notice) = notice {
             bound_noticed(shared, notice);
         }
+        self.look_at_node(shared);
         if now >= self.next_reminder {
             self.next_reminder = now + REMIND;
             remind(shared);
@@ -264,6 +290,22 @@ impl Rounds {
             self.next_look = now + LOOK_OVER;
             drop_log(shared);
             set_headroom(shared);
+        }
+    }
+}
+
+impl Rounds {
+    /// Says when the node ceases to deliver, and when it does again.
+    fn look_at_node<F: Files>(&mut self, shared: &Shared<F>) {
+        let failure = shared.state().policy.node_failure().map(str::to_owned);
+        if std::mem::replace(&mut self.node_fails, failure.is_some()) == failure.is_some() {
+            return;
+        }
+        match failure {
+            Some(why) => tracing::error!(
+                "the checkpoint node delivers no snapshots, so the server takes its own where they are needed: {why}"
+            ),
+            None => tracing::info!("the checkpoint node delivers snapshots again"),
         }
     }
 }
@@ -317,12 +359,21 @@ fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
 /// A log that nobody shortens is worth a word now and then.
 fn remind<F: Files>(shared: &Shared<F>) {
     let state = shared.state();
-    let behind: u64 = state.policy.replay_edits().iter().sum();
-    if !state.policy.is_connected() && behind > 0 {
-        drop(state);
+    let behind: u64 = state.policy.replay_edits(state.policy.observed()).iter().sum();
+    let (is_connected, failure) = (state.policy.is_connected(), state.policy.node_failure().map(str::to_owned));
+    drop(state);
+    if behind == 0 {
+        return;
+    }
+    if !is_connected {
         tracing::warn!(
             edits = behind,
             "no checkpoint node is connected; the log grows to log.max_bytes, and a start would replay it"
+        );
+    } else if let Some(why) = failure {
+        tracing::warn!(
+            edits = behind,
+            "the checkpoint node delivers no snapshots; the log grows to log.max_bytes, and a start would replay it: {why}"
         );
     }
 }

@@ -35,6 +35,8 @@ pub(in crate::checkpoint) struct Counters {
     installed: u64,
     bytes: u64,
     last: Option<CheckpointStatus>,
+    saves: u64,
+    saved: Option<UnixMillis>,
 }
 
 impl Counters {
@@ -51,6 +53,13 @@ impl Counters {
         self.installed += 1;
         self.bytes += bytes;
         self.last = Some(CheckpointStatus { at, took, bytes });
+    }
+
+    /// Everything that had changed has come to be in snapshots `saves` times so far, the last time not later than `at`.
+    pub fn saved(&mut self, saves: u64, at: UnixMillis) {
+        if saves > self.saves {
+            (self.saves, self.saved) = (saves, Some(at));
+        }
     }
 }
 
@@ -87,8 +96,16 @@ pub struct Status {
     pub mirrored: Vec<(CoreId, Lsn, Lsn)>,
     /// Partitions edited after their newest snapshot.
     pub dirty: usize,
-    /// Edits that a start would have to read from the log now.
-    pub replay_edits: u64,
+    /// Edits since everything was last in snapshots, those included that are not durable yet.
+    pub unsaved_edits: u64,
+    /// When everything that had changed last came to be in snapshots in this life.
+    pub saved: Option<UnixMillis>,
+    /// Partitions of which the last attempt at a checkpoint failed.
+    pub failing: usize,
+    /// For how long the oldest checkpoint under way has been so.
+    pub under_way: Option<Duration>,
+    /// Why the node delivers no snapshots, if it does not.
+    pub node_failure: Option<String>,
     /// How long this life's recovery took.
     pub recovered_in: Duration,
     /// How long a start would take to recover now.
@@ -127,9 +144,11 @@ impl<F: Files> Shared<F> {
     pub(in crate::checkpoint) fn status(&self) -> Status {
         let mirrored =
             (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();
+        let appended = self.observe_appended();
+        let now = self.clock.now();
         let state = self.state();
         let (dirty, pending) = state.policy.backlog();
-        let edits = state.policy.replay_edits();
+        let edits = state.policy.replay_edits(state.policy.observed());
         let c = &state.counters;
         Status {
             node: c.node.map(|n| NodeStatus { address: n.address, since: n.since }),
@@ -137,7 +156,11 @@ impl<F: Files> Shared<F> {
             sessions: c.sessions,
             mirrored,
             dirty,
-            replay_edits: edits.iter().sum(),
+            unsaved_edits: state.policy.replay_edits(&appended).iter().sum(),
+            saved: c.saved,
+            failing: state.policy.failing(),
+            under_way: state.policy.under_way_since().map(|since| now.saturating_sub(since)),
+            node_failure: state.policy.node_failure().map(str::to_owned),
             recovered_in: self.recovered_in,
             predicted: self.speed.predict(&self.work(&edits)),
             pending,

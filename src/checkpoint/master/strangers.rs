@@ -2,16 +2,17 @@
 //! holds connections keeps nobody out who knows the password.
 
 use std::collections::VecDeque;
-use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+
+use crate::checkpoint::link::{Handle, Receiver};
 
 /// Strangers at a time. A node that is let in is one for a few milliseconds.
 const MOST: usize = 12;
 
 /// A connection that was accepted. Whoever serves it holds this.
 pub(super) struct Stranger {
-    socket: TcpStream,
+    connection: Handle,
     known: AtomicBool,
 }
 
@@ -33,20 +34,17 @@ pub(super) struct Strangers(VecDeque<Weak<Stranger>>);
 
 impl Strangers {
     /// Another one has connected. Ends the oldest if there are too many.
-    ///
-    /// # Errors
-    /// If the process has no file descriptors left.
-    pub fn add(&mut self, socket: &TcpStream) -> std::io::Result<Arc<Stranger>> {
+    pub fn add(&mut self, receiver: &Receiver) -> Arc<Stranger> {
         self.0.retain(|stranger| stranger.upgrade().is_some_and(|stranger| !stranger.is_known()));
         while self.0.len() >= MOST
             && let Some(oldest) = self.0.pop_front()
         {
             // Its thread notices, and ends.
-            let _ = oldest.upgrade().map(|oldest| oldest.socket.shutdown(Shutdown::Both));
+            let _ = oldest.upgrade().map(|oldest| oldest.connection.shut());
         }
-        let stranger = Arc::new(Stranger { socket: socket.try_clone()?, known: AtomicBool::new(false) });
+        let stranger = Arc::new(Stranger { connection: receiver.handle(), known: AtomicBool::new(false) });
         self.0.push_back(Arc::downgrade(&stranger));
-        Ok(stranger)
+        stranger
     }
 }
 
@@ -54,7 +52,10 @@ impl Strangers {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use crate::checkpoint::link;
 
     #[test]
     fn the_oldest_go_and_those_who_are_known_stay() {
@@ -63,8 +64,8 @@ mod tests {
         let mut connect = || {
             let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             ours.set_nonblocking(true).unwrap();
-            let theirs = listener.accept().unwrap().0;
-            let stranger = strangers.add(&theirs).unwrap();
+            let theirs = link::open(listener.accept().unwrap().0, Duration::from_secs(60)).unwrap();
+            let stranger = strangers.add(&theirs.1);
             (ours, theirs, stranger)
         };
         let friend = connect();

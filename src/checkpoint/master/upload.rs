@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::intake::{Intake, Step};
 use super::policy::Verdict;
 use super::shared::Shared;
-use crate::checkpoint::clock;
 use crate::checkpoint::link::{LinkError, Receiver, Sender};
 use crate::checkpoint::protocol::{Message, Offer, Reason};
 use crate::ids::{PartitionId, Position};
@@ -103,6 +102,10 @@ impl<F: Files> Uploads<F> {
         message: Message<'_>,
     ) -> Result<Option<Message<'static>>, LinkError> {
         match (message, self.taking.take()) {
+            (Message::Ping, taking) => {
+                self.taking = taking;
+                Ok(None)
+            }
             (Message::Declined { partition, position, text }, None) => {
                 tracing::error!(%partition, %position, "the checkpoint node could not write a snapshot: {text}");
                 fail(shared, partition, position, &text);
@@ -226,9 +229,8 @@ fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position
 fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration) {
     let now = shared.clock.now();
     let mut state = shared.state();
-    state.policy.installed(offer.partition, offer.position, now);
-    state.counters.installed(offer.bytes, now.saturating_sub(started), clock::wall());
-    state.look_over = true;
+    state.installed(offer.partition, offer.position, offer.bytes, now.saturating_sub(started), now);
+    state.policy.delivered();
     drop(state);
     shared.wake();
     tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");

@@ -119,6 +119,8 @@ impl Follower {
         outbox: &Outbox,
         answers: &mut Vec<Message<'static>>,
     ) -> Result<Step, FollowError> {
+        // The master asks whether this end lives.
+        let asks = matches!(received, Received::Log([]));
         match received {
             Received::Log(run) => self.assembler.push(run),
             Received::Message(Message::End(last)) => return self.end(last),
@@ -130,7 +132,7 @@ impl Follower {
             apply(&leg, &frame, part, outbox, answers)?;
             self.applied = self.applied.max(frame.header.last());
         }
-        if self.applied > before {
+        if asks || self.applied > before {
             answers.push(Message::Applied(self.applied));
         }
         Ok(Step::GoesOn)

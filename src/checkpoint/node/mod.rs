@@ -64,6 +64,8 @@ pub struct Options {
     pub password: Option<Password>,
     /// Most bytes a second that are uploaded; `None` means no bound.
     pub upload_bytes_per_second: Option<u64>,
+    /// How long the master may take to answer, or to show that it lives, before its connection is given up.
+    pub timeout: Duration,
     /// The master whose child this node is, if it is one.
     pub parent: Option<Parent>,
 }

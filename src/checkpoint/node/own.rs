@@ -7,10 +7,12 @@
 //! snapshots/00017/….snap.tmp              being written; of no use after a crash
 //! ```
 //!
-//! Everything here can be made again from the master. Nothing but what this module wrote is ever removed.
+//! Everything here can be made again from the master. Nothing but what this module wrote is ever removed. Which snapshots there are is asked
+//! of the disk each time: a directory that was deleted while the node runs is made anew, and its snapshots come back one by one.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::NodeError;
 use crate::encoding::frame::DirectoryId;
@@ -22,13 +24,24 @@ use crate::storage::{StorageError, path};
 
 /// What the name of a file ends with that is being written.
 const TEMPORARY: &str = ".tmp";
+/// The file that names the data directory.
+const MIRROR_OF: &str = "mirror-of";
 
 /// The open directory, locked until it is dropped.
 #[derive(Debug)]
 pub struct OwnDir<F: Files = OsFiles> {
     files: F,
     path: PathBuf,
-    _lock: F::File,
+    held: Mutex<Held<F>>,
+}
+
+/// What makes the directory this node's.
+#[derive(Debug)]
+struct Held<F: Files> {
+    /// `None` after the directory could not be made anew.
+    lock: Option<F::File>,
+    /// What it mirrors, once that is known.
+    id: Option<DirectoryId>,
 }
 
 impl<F: Files> OwnDir<F> {
@@ -37,14 +50,8 @@ impl<F: Files> OwnDir<F> {
     /// # Errors
     /// If another node has it, or the disk fails.
     pub fn open(files: F, path: &Path) -> Result<Self, StorageError> {
-        create_with_parents(&files, path)?;
-        let lock_path = path.join(path::LOCK);
-        let lock = files.open(&lock_path, Access::Write).map_err(|e| io_error(&lock_path, "cannot open", e))?;
-        if !lock.lock(LOCK_PATIENCE).map_err(|e| io_error(&lock_path, "cannot lock", e))? {
-            return Err(StorageError::InUse { path: path.to_owned() });
-        }
-        make_dir(&files, &path.join(path::SNAPSHOTS))?;
-        Ok(Self { files, path: path.to_owned(), _lock: lock })
+        let lock = take(&files, path)?;
+        Ok(Self { files, path: path.to_owned(), held: Mutex::new(Held { lock: Some(lock), id: None }) })
     }
 
     /// The files that it is made of.
@@ -57,24 +64,50 @@ impl<F: Files> OwnDir<F> {
     /// # Errors
     /// If it is the mirror of another one, or the disk fails.
     pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
-        let file = self.path.join("mirror-of");
-        let line = format!("{id}\n");
+        self.make_anew_if_gone()?;
+        let mut held = self.held();
+        let file = self.path.join(MIRROR_OF);
         let had = read_whole(&self.files, &file).map_err(|e| io_error(&file, "cannot read", e))?;
-        if had == line.as_bytes() {
-            return Ok(());
-        }
         // A crash may have left an empty file: that of a mirror that holds nothing yet.
-        if had.iter().any(|byte| *byte != 0) {
+        if had.iter().all(|byte| *byte == 0) {
+            self.write_id(id)?;
+        } else if had != line(id).as_bytes() {
             let had = String::from_utf8_lossy(&had).trim_end().to_owned();
             return Err(NodeError::Foreign { path: self.path.clone(), had, found: id });
         }
+        held.id = Some(id);
+        Ok(())
+    }
+
+    fn write_id(&self, id: DirectoryId) -> Result<(), StorageError> {
+        let file = self.path.join(MIRROR_OF);
         let write = || {
             let out = self.files.open(&file, Access::Truncate)?;
-            out.write_at(0, line.as_bytes())?;
+            out.write_at(0, line(id).as_bytes())?;
             out.sync()?;
             self.files.sync_dir(&self.path)
         };
-        Ok(write().map_err(|e| io_error(&file, "cannot write", e))?)
+        write().map_err(|e| io_error(&file, "cannot write", e))
+    }
+
+    /// Makes the directory again if somebody has deleted it.
+    fn make_anew_if_gone(&self) -> Result<(), StorageError> {
+        let mut held = self.held();
+        if held.lock.is_some() && self.files.exists(&self.path.join(path::SNAPSHOTS)) {
+            return Ok(());
+        }
+        tracing::error!(
+            dir = %self.path.display(),
+            "this node's directory is gone and is made anew; until its snapshots are written again, a node that starts begins with the master's"
+        );
+        // The lock first: the file that it is on may still be there.
+        held.lock = None;
+        held.lock = Some(take(&self.files, &self.path)?);
+        held.id.map_or(Ok(()), |id| self.write_id(id))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<F>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
@@ -95,6 +128,7 @@ impl<F: Files> OwnDir<F> {
     /// # Errors
     /// If the disk fails.
     pub fn temporary(&self, partition: PartitionId, position: Position) -> Result<PathBuf, StorageError> {
+        self.make_anew_if_gone()?;
         let dir = path::partition(&self.path, partition);
         make_dir(&self.files, &dir)?;
         Ok(dir.join(format!("{}{TEMPORARY}", path::snapshot_name(position))))
@@ -129,6 +163,23 @@ impl<F: Files> OwnDir<F> {
     pub fn remove(&self, partition: PartitionId, position: Position) {
         let _ = self.files.remove(&self.snapshot(partition, position));
     }
+}
+
+/// Makes the directory at `path` and locks it.
+fn take<F: Files>(files: &F, path: &Path) -> Result<F::File, StorageError> {
+    create_with_parents(files, path)?;
+    let lock_path = path.join(path::LOCK);
+    let lock = files.open(&lock_path, Access::Write).map_err(|e| io_error(&lock_path, "cannot open", e))?;
+    if !lock.lock(LOCK_PATIENCE).map_err(|e| io_error(&lock_path, "cannot lock", e))? {
+        return Err(StorageError::InUse { path: path.to_owned() });
+    }
+    make_dir(files, &path.join(path::SNAPSHOTS))?;
+    Ok(lock)
+}
+
+/// What the file says that names the data directory.
+fn line(id: DirectoryId) -> String {
+    format!("{id}\n")
 }
 
 /// An error of the operating system, as storage puts it.
@@ -180,5 +231,28 @@ mod tests {
         assert_eq!(own.snapshots(partition), [at(9)]);
         assert!(stranger.exists() && under_way.exists() && !interrupted.exists());
         assert_eq!(own.snapshots(PartitionId(4)), []);
+    }
+
+    #[test]
+    fn a_directory_that_is_deleted_while_it_is_open_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("node");
+        let own = OwnDir::open(OsFiles, &at).unwrap();
+        let (ours, other) = (DirectoryId([1; 16]), DirectoryId([2; 16]));
+        own.belong_to(ours).unwrap();
+        let (partition, position) = (PartitionId(3), Position::new(Epoch(1), Lsn(5)));
+        for gone in [at.clone(), at.join(path::SNAPSHOTS), at.clone()] {
+            fs::write(own.temporary(partition, position).unwrap(), "snapshot").unwrap();
+            own.keep(partition, position).unwrap();
+            assert_eq!(own.snapshots(partition), [position]);
+            fs::remove_dir_all(gone).unwrap();
+            assert_eq!(own.snapshots(partition), [], "what is gone is not believed to be there");
+        }
+        own.temporary(partition, position).unwrap();
+        assert!(matches!(OwnDir::open(OsFiles, &at), Err(StorageError::InUse { .. })), "it is locked as before");
+        assert!(matches!(own.belong_to(other), Err(NodeError::Foreign { .. })), "and mirrors the same");
+        fs::remove_dir_all(&at).unwrap();
+        own.belong_to(ours).unwrap();
+        assert!(at.join(MIRROR_OF).exists());
     }
 }

@@ -36,6 +36,16 @@ pub enum SessionError {
     Final(NodeError),
 }
 
+impl From<NodeError> for SessionError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            // A disk may have room again.
+            NodeError::Own(error) => Self::Own(error),
+            error @ (NodeError::Foreign { .. } | NodeError::Refused(_)) => Self::Final(error),
+        }
+    }
+}
+
 /// What the threads of a session share.
 pub(in crate::checkpoint) struct Session<'a, F: Files = OsFiles> {
     pub node: &'a Node<F>,
@@ -47,10 +57,8 @@ impl<F: Files> Session<'_, F> {
     /// A further connection of the session.
     pub fn connect(&self, role: Role) -> Result<(Sender, Receiver), LinkError> {
         let (mut sender, mut receiver) = self.node.connect()?;
-        self.links.add(&receiver)?;
+        self.links.add(&receiver);
         self.node.introduce(role, self.terms.welcome.session, &mut sender, &mut receiver)?;
-        // Whether the master lives is the control connection's business; when it ends, so do the others.
-        receiver.set_patience(None)?;
         Ok((sender, receiver))
     }
 
@@ -95,14 +103,14 @@ pub(in crate::checkpoint) fn run(node: &Node, mirror: &mut Option<Part>) -> Resu
     let links = Arc::new(Links::default());
     node.stop.watch(&links);
     let (mut sender, mut receiver) = node.connect()?;
-    links.add(&receiver).map_err(LinkError::from)?;
+    links.add(&receiver);
     node.introduce(Role::Control, 0, &mut sender, &mut receiver)?;
     let welcome = match receiver.message()? {
         Message::Welcome(welcome) => welcome,
         _ => return Err(LinkError::OutOfTurn.into()),
     };
     let terms = Terms::new(welcome).map_err(SessionError::Welcome)?;
-    node.own.belong_to(DirectoryId(terms.welcome.directory)).map_err(SessionError::Final)?;
+    node.own.belong_to(DirectoryId(terms.welcome.directory))?;
     let everything = 0..terms.partitions.count();
     let mut whole = mirror.take().unwrap_or_else(|| Part::empty(terms.partitions, everything.clone()));
     if whole.replica.owned() != everything {
@@ -128,7 +136,7 @@ pub(in crate::checkpoint) fn run(node: &Node, mirror: &mut Option<Part>) -> Resu
 
 /// Shows that this node lives, and sees that the master does.
 fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
-    receiver.set_patience(Some(SILENCE))?;
+    receiver.set_patience(SILENCE.min(session.node.options.timeout));
     while !session.is_over() {
         sender.send(&Message::Ping)?;
         let Message::Ping = receiver.message()? else { return Err(LinkError::OutOfTurn) };
@@ -212,7 +220,7 @@ impl<F: Files> Node<F> {
     fn connect(&self) -> Result<(Sender, Receiver), LinkError> {
         use std::net::ToSocketAddrs;
         let addresses: Vec<_> = self.options.master.to_socket_addrs()?.collect();
-        link::connect(&addresses, SILENCE / 2)
+        link::connect(&addresses, SILENCE / 2, self.options.timeout)
     }
 
     /// Says who this is, and proves it.

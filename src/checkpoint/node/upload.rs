@@ -25,7 +25,10 @@ pub(in crate::checkpoint) fn run(session: &Session<'_>) -> Result<(), LinkError>
     let (outbox, own) = (&session.node.outbox, &session.node.own);
     while !session.is_over() {
         let ready = match outbox.take(HEARTBEAT) {
-            None => continue,
+            None => {
+                sender.send(&Message::Ping)?;
+                continue;
+            }
             Some(Item::Ready(ready)) => ready,
             Some(Item::Capture(capture)) => match write(own, session.subject(capture.partition), &capture) {
                 Ok(ready) => ready,
@@ -74,14 +77,28 @@ pub(in crate::checkpoint) fn write<F: Files>(
 
 /// Offers a snapshot and sends of it what the master asks for.
 fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
-    let Some((mut upload, offer)) = Upload::begin(&session.node.own, ready) else { return Ok(()) };
+    let (mut upload, offer) = match Upload::begin(&session.node.own, ready) {
+        Ok(begun) => begun,
+        Err(declined) => return sender.send(&declined),
+    };
     sender.send(&offer)?;
     while let Some(chunk) = upload.on(receiver.message()?)? {
         if let Message::Chunk { bytes, .. } = &chunk {
-            thread::sleep(session.node.delay(bytes.len()));
+            pause(session.node.delay(bytes.len()), sender)?;
         }
         sender.send(&chunk)?;
     }
+    Ok(())
+}
+
+/// Waits for `time`, and shows meanwhile that this end lives.
+fn pause(mut time: Duration, sender: &mut Sender) -> Result<(), LinkError> {
+    while time > HEARTBEAT {
+        thread::sleep(HEARTBEAT);
+        sender.send(&Message::Ping)?;
+        time -= HEARTBEAT;
+    }
+    thread::sleep(time);
     Ok(())
 }
 
@@ -93,18 +110,25 @@ pub(in crate::checkpoint) struct Upload<F: Files> {
 }
 
 impl<F: Files> Upload<F> {
-    /// Begins with an offer. `None` if there is nothing to upload: it is written anew at the next barrier.
-    pub(in crate::checkpoint) fn begin(own: &OwnDir<F>, ready: Ready) -> Option<(Self, Message<'static>)> {
+    /// Begins with an offer.
+    ///
+    /// # Errors
+    /// If the snapshot cannot be read, or is gone: what the master is to be told, so that it does not wait for it.
+    pub(in crate::checkpoint) fn begin(
+        own: &OwnDir<F>,
+        ready: Ready,
+    ) -> Result<(Self, Message<'static>), Message<'static>> {
         let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
         let path = own.snapshot(partition, position);
         match own.files().open(&path, Access::Read) {
             Ok(file) => {
                 let offer = Message::Offer(Offer { partition, position, bytes, crc32 });
-                Some((Self { file, bytes, chunk: Vec::new() }, offer))
+                Ok((Self { file, bytes, chunk: Vec::new() }, offer))
             }
             Err(e) => {
-                tracing::warn!("{}", io_error(&path, "cannot read a snapshot", e));
-                None
+                let text = io_error(&path, "cannot read a snapshot", e).to_string();
+                tracing::error!("{text}");
+                Err(Message::Declined { partition, position, text: text.into() })
             }
         }
     }

@@ -6,11 +6,13 @@
 //! |---|---|---|
 //! | every | `Hello`, then `Proof` | `Challenge` |
 //! | control | then `Ping` every second | `Welcome`, then `Ping` every second |
-//! | stream | then `Follow`, then `Applied`, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
-//! | upload | then per snapshot `Offer`, `Chunk`s; or `Declined` | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
+//! | stream | then `Follow`, then `Applied` at the latest after each empty run, `Compared` | runs of log bytes, an empty one every second if there are none; `End` for an ended epoch |
+//! | upload | then per snapshot `Offer`, `Chunk`s; or `Declined`; `Ping` every second if there is nothing to say | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
 //! | download | then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
-//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] means that the other end is dead.
+//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] on the control connection means that
+//! the other end is dead. On the others it may be busy with something large, and has `checkpoint.timeout_s` for it; nowhere is anybody
+//! waited for without a deadline.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -32,7 +34,7 @@ pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInf
 pub const VERSION: u32 = 2;
 /// How often an end that has nothing else to say shows that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long an end is waited for before its connection is given up.
+/// How long an end that has nothing to do but to show that it lives is waited for, at most.
 pub const SILENCE: Duration = Duration::from_secs(10);
 /// Longest body before the other end has shown the password, in bytes.
 pub const HELLO_LIMIT: usize = 4 << 10;

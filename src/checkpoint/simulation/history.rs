@@ -1,5 +1,7 @@
 //! What happens when: lives of the master with load and trouble, then peace, in which everything must come right.
 
+mod node_faults;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -207,6 +209,8 @@ impl History {
             9 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
                 disk.capacity = if disk.capacity.is_none() { Some(random.u64(500_000..1_000_000)) } else { None };
             }),
+            8 if self.settings.with_node_faults => self.delete_node_directory(),
+            9 if self.settings.with_node_faults => self.fill_node_disk_or_make_room(),
             _ => {}
         }
     }
@@ -296,7 +300,7 @@ impl History {
             }
         }
         let status = master.shared.status();
-        let may_fail = self.settings.with_disk_faults || self.settings.with_rot;
+        let may_fail = self.settings.with_disk_faults || self.settings.with_node_faults || self.settings.with_rot;
         if !may_fail && (status.compared.1 > 0 || status.failed > 0) {
             return Err(format!("{} digests differ, {} checkpoints failed", status.compared.1, status.failed));
         }
@@ -392,6 +396,9 @@ impl History {
         for _ in 0..30 {
             self.request()?;
             self.world.sleep(Duration::from_millis(3)).await;
+        }
+        if self.settings.with_node_faults {
+            self.bear_with_node().await?;
         }
         let deadline = self.world.now() + PATIENCE;
         let mut ticket = None;

@@ -25,7 +25,7 @@ use crate::checkpoint::master::policy::{BarrierReport, BarrierRequest, Pace, Pol
 use crate::checkpoint::master::sessions::SessionId;
 use crate::checkpoint::master::shared::{AskOwn, Rounds, Shared};
 use crate::checkpoint::master::{Options, accept, download, upload};
-use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason, Received, Role};
+use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::encoding::edit::UnixMillis;
 use crate::encoding::frame::StreamId;
 use crate::encoding::resp::{Protocol, Reply};
@@ -80,6 +80,7 @@ pub(super) async fn start(
         listen: Vec::new(),
         guard: Arc::default(),
         protected: false,
+        timeout: SILENCE,
         ask: {
             let asked = asked.clone();
             Box::new(move |request| asked.lock().expect("a test does not go on after a panic").push_back(request))

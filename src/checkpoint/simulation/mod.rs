@@ -1,5 +1,5 @@
 //! For tests: master and checkpoint node, whole, in a world of numbers. A seed makes a history of requests, crashes, power failures,
-//! cut connections, full and failing disks; afterwards everything acknowledged must be there, and both must hold the same.
+//! cut connections, full and failing disks, a node that cannot write; afterwards everything acknowledged must be there, and both must hold the same.
 //!
 //! Two kinds of history. With *crash faults* a master must start again, with everything that was called durable. With *rot* it may
 //! refuse to start, but what it serves must be right.
@@ -49,6 +49,8 @@ struct Settings {
     together: bool,
     /// The disk fails or is full now and then.
     with_disk_faults: bool,
+    /// The node's disk is full now and then, or its directory vanishes.
+    with_node_faults: bool,
     /// Files are damaged while nobody runs.
     with_rot: bool,
 }
@@ -67,11 +69,16 @@ impl Settings {
             max_log_bytes: None,
             together: random.bool(),
             with_disk_faults: !with_rot && random.u8(0..3) == 0,
+            with_node_faults: false,
             with_rot,
         };
         // Not drawn, so that the histories without it stay what they were.
         let is_bounded = !with_rot && drawn.segment_bytes.is_multiple_of(8192);
-        Self { max_log_bytes: is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8), ..drawn }
+        Self {
+            max_log_bytes: is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8),
+            with_node_faults: is_bounded && !drawn.together && drawn.segment_bytes.is_multiple_of(16_384),
+            ..drawn
+        }
     }
 }
 

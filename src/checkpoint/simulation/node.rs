@@ -71,6 +71,7 @@ async fn run(process: &Process, network: &Network, parts: &RefCell<Vec<Part>>) -
             dir: PathBuf::from("/node"),
             password: None,
             upload_bytes_per_second: None,
+            timeout: SILENCE,
             parent: None,
         },
         own,
@@ -97,7 +98,7 @@ async fn session(node: &Core<Process>, network: &Network, parts: &RefCell<Vec<Pa
     let Message::Welcome(welcome) = control.message().await? else { return Err(LinkError::OutOfTurn.into()) };
     let terms = Terms::new(welcome).map_err(SessionError::Welcome)?;
     let id = crate::encoding::frame::DirectoryId(terms.welcome.directory);
-    node.own.belong_to(id).map_err(SessionError::Final)?;
+    node.own.belong_to(id)?;
     if parts.borrow().is_empty() {
         parts.borrow_mut().push(Part::empty(terms.partitions, 0..terms.partitions.count()));
     }
@@ -181,9 +182,12 @@ impl Uploading {
                 Err(declined) => return self.line.send(&declined),
             },
         };
-        if let Some((upload, offer)) = Upload::begin(own, ready) {
-            self.line.send(&offer);
-            self.under_way = Some((upload, ready));
+        match Upload::begin(own, ready) {
+            Ok((upload, offer)) => {
+                self.line.send(&offer);
+                self.under_way = Some((upload, ready));
+            }
+            Err(declined) => self.line.send(&declined),
         }
     }
 

@@ -137,6 +137,7 @@ const PLANTED: [(Bug, u64); 22] = [
     (Bug::ReadNotGated, 10),
     (Bug::FollowedLate, 5),
     (Bug::CapturedLate, 20),
+    (Bug::FailingNodeCounts, 100),
 ];
 
 #[test]

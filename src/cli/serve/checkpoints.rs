@@ -110,6 +110,7 @@ impl Checkpoints {
             listen,
             guard: Arc::clone(&guard),
             protected: config.server.protected_mode,
+            timeout: Duration::from_secs(config.checkpoint.timeout_s),
             ask,
             reports: reported,
             own: Some(Own { ask: ask_own, taken }),
@@ -195,11 +196,12 @@ fn child_command(arguments: &Configuration, config: &Config) -> Result<ChildComm
 fn report(status: &Status, started: u64) -> CheckpointReport {
     let last = status.last;
     let age = |at: u64| (clock::unix_millis().get() / 1000).saturating_sub(at);
-    let last_save = last.map_or(started, |c| c.at.get() / 1000);
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("node_connected", u8::from(status.node.is_some()).to_string());
     line("node_address", status.node.as_ref().map(|n| n.address.to_string()).unwrap_or_default());
+    line("node_delivers", u8::from(status.node.is_some() && status.node_failure.is_none()).to_string());
+    line("node_failure", status.node_failure.as_deref().unwrap_or_default().replace(['\r', '\n'], " "));
     line("node_pid", status.child.and_then(|c| c.pid).unwrap_or(0).to_string());
     line("node_restarts", status.child.map_or(0, |c| c.restarts).to_string());
     line("node_sessions", status.sessions.to_string());
@@ -210,6 +212,7 @@ fn report(status: &Status, started: u64) -> CheckpointReport {
     line("checkpoint_last_age_seconds", last.map_or_else(|| "-1".into(), |c| age(c.at.get() / 1000).to_string()));
     line("checkpoint_last_duration_ms", last.map_or(0, |c| c.took.as_millis()).to_string());
     line("checkpoint_last_bytes", last.map_or(0, |c| c.bytes).to_string());
+    line("partitions_failing", status.failing.to_string());
     line("partitions_dirty", status.dirty.to_string());
     line("partitions_diverged", status.diverged.to_string());
     line("slots_diverged", status.diverged_slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
@@ -222,5 +225,14 @@ fn report(status: &Status, started: u64) -> CheckpointReport {
     line("log_bytes", status.log_bytes.to_string());
     line("log_max_bytes", status.max_log_bytes.unwrap_or(0).to_string());
     line("log_stage", status.stage.name().to_owned());
-    CheckpointReport { node_connected: status.node.is_some(), last_save, in_progress: status.pending > 0, lines }
+    CheckpointReport {
+        node_connected: status.node.is_some(),
+        last_save: status.saved.map_or(started, |at| at.get() / 1000),
+        unsaved_edits: status.unsaved_edits,
+        failing: status.failing,
+        under_way: status.under_way,
+        last_took: last.map(|c| c.took),
+        log_bytes: status.log_bytes,
+        lines,
+    }
 }

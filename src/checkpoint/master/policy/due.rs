@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{BarrierRequest, COMPARE_EVERY, Policy, RETRY_AFTER, STUCK_AFTER};
 use crate::ids::{CoreId, PartitionId};
 
+/// Why a checkpoint is given up that stands still.
+const STUCK: &str = "the checkpoint showed no progress";
+
 impl Policy {
     /// The partition of `core` whose turn it is, if one is due, and whether somebody waits for it: such come first, then the one
     /// furthest behind.
@@ -13,7 +16,7 @@ impl Policy {
             let p = &self.partitions[usize::from(id.0)];
             let last_edit = self.last_edit(id);
             let (dirty, stale) = (p.is_dirty(last_edit), p.is_stale(last_edit));
-            let behind = self.behind(core, id);
+            let behind = self.behind(core, id, &self.observed);
             let had_turn = p.newest.is_some_and(|newest| newest.epoch == self.epoch);
             let every_edits = if had_turn { self.pace.every_edits } else { p.first_edits };
             let wanted = p.wanted.is_some() && dirty;
@@ -49,7 +52,7 @@ impl Policy {
 
     /// Ends the wait for checkpoints that show no sign of life.
     pub(super) fn give_up_stuck(&mut self, now: Duration) {
-        let mut stuck = Vec::new();
+        let (mut stuck, mut own_stuck) = (Vec::new(), Vec::new());
         for pending in &mut self.pending {
             let core = usize::from(self.placement.core_of(pending.partition).0);
             let mirrored = self.observed.mirrored.get(core).copied().unwrap_or_default();
@@ -58,10 +61,12 @@ impl Policy {
                 pending.moved = now;
             }
             if now.saturating_sub(pending.moved) >= STUCK_AFTER {
-                stuck.push(pending.partition);
+                let of = if pending.own { &mut own_stuck } else { &mut stuck };
+                of.push(pending.partition);
             }
         }
-        stuck.into_iter().for_each(|p| self.give_up(p, "the checkpoint showed no progress", now));
+        own_stuck.into_iter().for_each(|p| self.give_up(p, STUCK, now));
+        stuck.into_iter().for_each(|p| self.not_delivered(p, STUCK, now));
     }
 }
 
@@ -88,7 +93,8 @@ mod tests {
             ends.iter_mut().for_each(|end| end.0 += 1000);
             let edited = |p: u16| ends[usize::from(policy.placement.core_of(PartitionId(p)).0)];
             let last_edits = (0..partitions).map(edited).collect();
-            let observed = Observed { durable: ends.clone(), mirrored: ends.clone(), last_edits };
+            let observed =
+                Observed { durable: ends.clone(), mirrored: ends.clone(), last_edits, ..Observed::default() };
             for BarrierRequest { partition, checkpoint } in policy.tick(now, observed) {
                 let core = usize::from(policy.placement.core_of(partition).0);
                 ends[core].0 += 1;

@@ -22,6 +22,8 @@ pub struct Observed {
     pub mirrored: Vec<Lsn>,
     /// Per partition: its last edit in this epoch, 0 if there was none.
     pub last_edits: Vec<Lsn>,
+    /// Per core: whether its log takes nothing more, because it has failed or is closed.
+    pub ended: Vec<bool>,
 }
 
 /// A core is asked to put a barrier into its stream.

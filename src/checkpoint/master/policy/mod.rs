@@ -16,14 +16,18 @@
 //! | the node offers a snapshot | [`Policy::offer`] | wanted, here already, or refused |
 //! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | the next one's turn; tickets |
 //! | the node compared digests | [`Policy::compared`] | a difference stops truncation |
-//! | log must be dropped, and there is no node | [`Policy::captures`] | cores take snapshots themselves, `own` |
+//! | a snapshot is needed, and no node delivers it | [`Policy::captures`] | cores take snapshots themselves, `own` |
+//! | the node delivers or does not | [`Policy::delivered`], [`Policy::failed`] | it counts as a node or not, `delivery` |
 //! | the node came or went | [`Policy::node_up`], [`Policy::node_down`] | barriers only while it is there |
+//! | a core's log has failed or is closed | [`Observed::ended`] | nothing of that core is waited for any more |
 
 mod cover;
+mod delivery;
 mod due;
 mod events;
 mod own;
 mod partition;
+mod round;
 mod tickets;
 
 #[cfg(test)]
@@ -34,7 +38,9 @@ use std::time::Duration;
 pub use events::{BarrierReport, BarrierRequest, Observed, Pace, Verdict};
 pub use tickets::{Outcome, Ticket};
 
+use self::delivery::Delivery;
 use self::partition::Partition;
+use self::round::Rounds;
 use self::tickets::Tickets;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position};
@@ -49,13 +55,16 @@ const STUCK_AFTER: Duration = Duration::from_secs(120);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its way.
 const AT_ONCE: usize = 3;
-/// How long a node may be away before those who wait for a checkpoint are told that none will come.
+/// How long a node may be away before those who wait for a checkpoint are told that none will come, and how long one that is there may
+/// deliver nothing while log must be dropped.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A checkpoint under way.
 #[derive(Clone, Debug)]
 struct Pending {
     partition: PartitionId,
+    /// When it was asked for.
+    since: Duration,
     /// Last sign of life.
     moved: Duration,
     /// Where its barrier stands and which digests it bears, once the core has executed it.
@@ -79,6 +88,8 @@ pub struct Policy {
     own: bool,
     /// Since when the node is away.
     away_since: Duration,
+    delivery: Delivery,
+    rounds: Rounds,
     observed: Observed,
     tickets: Tickets,
 }
@@ -106,6 +117,8 @@ impl Policy {
             pressed: false,
             own: false,
             away_since: Duration::ZERO,
+            delivery: Delivery::default(),
+            rounds: Rounds::default(),
             observed: Observed::default(),
             tickets: Tickets::default(),
         }
@@ -114,6 +127,10 @@ impl Policy {
     /// Takes in what the marks say at `now`, and returns the barriers that are due.
     pub fn tick(&mut self, now: Duration, observed: Observed) -> Vec<BarrierRequest> {
         self.observed = observed;
+        self.give_up_ended();
+        if !self.rounds.is_under_way() {
+            self.rounds.begin_own(dirty(&self.partitions, self.epoch, &self.observed));
+        }
         if !self.connected {
             if !self.own && now.saturating_sub(self.away_since) >= PATIENCE {
                 self.tickets.fail_all("the checkpoint node is away");
@@ -123,11 +140,12 @@ impl Policy {
         }
         let mut requests = Vec::new();
         self.give_up_stuck(now);
-        for core in (0..self.placement.cores()).map(CoreId) {
+        self.await_delivery(now);
+        for core in self.running_cores() {
             while let Some((partition, is_wanted)) = self.next_due(core, now)
-                && self.pending_in(core).count() < if is_wanted { AT_ONCE } else { 1 }
+                && self.may_ask_node(core, if is_wanted { AT_ONCE } else { 1 }, now)
             {
-                self.pending.push(Pending { partition, moved: now, placed: None, own: false });
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: false });
                 self.state_mut(partition).barrier_at = now;
                 requests.push(BarrierRequest { partition, checkpoint: true });
             }
@@ -190,21 +208,21 @@ impl Policy {
             return;
         }
         (state.older, state.newest) = (state.newest, Some(position));
-        (state.due_at, state.backlog) = (now + every, 0);
+        (state.due_at, state.backlog, state.failed) = (now + every, 0, false);
         if state.wanted.is_some_and(|wanted| wanted <= position) {
             state.wanted = None;
         }
         if self.pending_of(partition).is_some_and(|p| p.placed.as_ref().is_some_and(|(at, _)| *at <= position)) {
             self.pending.retain(|p| p.partition != partition);
         }
+        self.rounds.installed(partition, position);
         self.tickets.installed(partition, position);
     }
 
-    /// The snapshot that was waited for at `position` will not come, or could not be installed; `why` is for people.
+    /// The node's snapshot that was waited for at `position` will not come, or could not be installed; `why` is for people.
     pub fn failed(&mut self, partition: PartitionId, position: Position, why: &str, now: Duration) {
-        let awaited = |p: &mut Pending| p.placed.as_ref().is_some_and(|(at, _)| *at == position);
-        if self.pending_of(partition).is_some_and(awaited) {
-            self.give_up(partition, why, now);
+        if self.is_awaited(partition, position) {
+            self.not_delivered(partition, why, now);
         }
     }
 
@@ -214,7 +232,9 @@ impl Policy {
         let was = state.diverged;
         if differs {
             state.diverged = Some(was.map_or(position, |p| p.max(position)));
-            self.failed(partition, position, "the checkpoint node's data differs", now);
+            if self.is_awaited(partition, position) {
+                self.give_up(partition, "the checkpoint node's data differs", now);
+            }
         } else if was.is_some_and(|at| at < position) {
             state.diverged = None;
         }
@@ -224,7 +244,8 @@ impl Policy {
     /// A node has opened a session.
     pub fn node_up(&mut self, now: Duration) {
         self.connected = true;
-        self.pending.iter_mut().for_each(|p| p.moved = now);
+        self.pending.iter_mut().for_each(|p| (p.since, p.moved) = (now, now));
+        self.expect_delivery(now);
     }
 
     /// The node's session has ended. Barriers in the log stay wanted: the node will come to them again.
@@ -254,15 +275,17 @@ impl Policy {
             let state = self.state_mut(partition);
             if state.is_dirty(last_edit) {
                 state.wanted = Some(last_edit);
-                state.not_before = Duration::ZERO;
+                (state.not_before, state.own_not_before) = (Duration::ZERO, Duration::ZERO);
                 differs |= state.diverged.is_some();
                 waiting.push((partition, last_edit));
             }
         }
+        self.rounds.begin(waiting.iter().copied());
         let ticket = self.tickets.issue(waiting);
         if differs {
             self.tickets.fail_all("the checkpoint node's data differs");
         }
+        self.give_up_ended();
         Some(ticket)
     }
 
@@ -298,21 +321,40 @@ impl Policy {
         (0..).map(PartitionId).zip(&self.partitions).filter_map(|(id, p)| p.diverged.map(|at| (id, at)))
     }
 
-    /// How many edits a start would have to read from the log now, by core.
-    pub fn replay_edits(&self) -> Vec<u64> {
-        let of_core = |core| {
-            let owned = self.placement.partitions_of(core).map(PartitionId);
-            let dirty = owned.filter(|p| self.partitions[usize::from(p.0)].is_dirty(self.last_edit(*p)));
-            dirty.map(|p| self.behind(core, p)).max().unwrap_or(0)
-        };
-        (0..self.placement.cores()).map(CoreId).map(of_core).collect()
+    /// How many edits a start would have to read from the log, by core, if the streams were as `observed` says.
+    pub fn replay_edits(&self, observed: &Observed) -> Vec<u64> {
+        let mut edits = vec![0; usize::from(self.placement.cores())];
+        for (partition, _) in dirty(&self.partitions, self.epoch, observed) {
+            let core = self.placement.core_of(partition);
+            let most = &mut edits[usize::from(core.0)];
+            *most = (*most).max(self.behind(core, partition, observed));
+        }
+        edits
+    }
+
+    /// What the marks said last.
+    pub const fn observed(&self) -> &Observed {
+        &self.observed
     }
 
     /// Number of partitions that were edited after their newest snapshot, and of checkpoints under way.
     pub fn backlog(&self) -> (usize, usize) {
-        let dirty = (0..self.placement.partitions().count()).map(PartitionId);
-        let dirty = dirty.filter(|p| self.partitions[usize::from(p.0)].is_dirty(self.last_edit(*p))).count();
-        (dirty, self.pending.len())
+        (dirty(&self.partitions, self.epoch, &self.observed).count(), self.pending.len())
+    }
+
+    /// Since when the oldest checkpoint under way was asked for.
+    pub fn under_way_since(&self) -> Option<Duration> {
+        self.pending.iter().map(|pending| pending.since).min()
+    }
+
+    /// Partitions of which the last attempt at a checkpoint failed.
+    pub fn failing(&self) -> usize {
+        self.partitions.iter().filter(|p| p.failed).count()
+    }
+
+    /// How often in this life everything that had changed came to be in snapshots.
+    pub fn saves(&self) -> u64 {
+        self.rounds.completed()
     }
 
     fn state_mut(&mut self, partition: PartitionId) -> &mut Partition {
@@ -329,9 +371,15 @@ impl Policy {
         self.pending.iter().filter(move |p| self.placement.core_of(p.partition) == core)
     }
 
+    /// The cores whose logs go on.
+    fn running_cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        let ended = self.observed.ended.clone();
+        (0..self.placement.cores()).map(CoreId).filter(move |core| ended.get(usize::from(core.0)) != Some(&true))
+    }
+
     /// By how much its stream has grown since the partition's newest snapshot.
-    fn behind(&self, core: CoreId, partition: PartitionId) -> u64 {
-        let end = self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
+    fn behind(&self, core: CoreId, partition: PartitionId, observed: &Observed) -> u64 {
+        let end = observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
         let state = &self.partitions[usize::from(partition.0)];
         match state.newest {
             Some(newest) if newest.epoch == self.epoch => end.0.saturating_sub(newest.lsn.0),
@@ -341,17 +389,50 @@ impl Policy {
 
     /// The partition's last edit, in this life or before.
     fn last_edit(&self, partition: PartitionId) -> Position {
-        match self.observed.last_edits.get(usize::from(partition.0)) {
-            Some(lsn) if lsn.0 > 0 => Position::new(self.epoch, *lsn),
-            _ => self.partitions[usize::from(partition.0)].last_before,
-        }
+        last_edit(&self.partitions[usize::from(partition.0)], partition, self.epoch, &self.observed)
+    }
+
+    /// Whether the node's snapshot of `partition` at `position` is waited for.
+    fn is_awaited(&mut self, partition: PartitionId, position: Position) -> bool {
+        let at = |p: &mut Pending| !p.own && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
+        self.pending_of(partition).is_some_and(at)
     }
 
     fn give_up(&mut self, partition: PartitionId, why: &str, now: Duration) {
         self.pending.retain(|p| p.partition != partition);
         let state = self.state_mut(partition);
-        state.not_before = now + RETRY_AFTER;
-        state.wanted = None;
+        (state.not_before, state.own_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
+        (state.wanted, state.failed) = (None, true);
         self.tickets.failed(partition, why);
+    }
+
+    /// Ends the wait for checkpoints of cores whose logs have failed or are closed: what they hold may never be durable.
+    fn give_up_ended(&mut self) {
+        let ended = |core: &CoreId| self.observed.ended.get(usize::from(core.0)) == Some(&true);
+        for core in (0..self.placement.cores()).map(CoreId).filter(ended).collect::<Vec<_>>() {
+            let why = format!("the log of core {core} has failed or is closed");
+            for partition in self.placement.partitions_of(core).map(PartitionId) {
+                let was_pending = self.pending_of(partition).is_some();
+                self.pending.retain(|p| p.partition != partition);
+                let state = self.state_mut(partition);
+                state.failed |= state.wanted.take().is_some() || was_pending;
+                self.tickets.failed(partition, &why);
+            }
+        }
+    }
+}
+
+/// The partitions that were edited after their newest snapshots, and their last edits.
+fn dirty(partitions: &[Partition], epoch: Epoch, observed: &Observed) -> impl Iterator<Item = (PartitionId, Position)> {
+    let all = (0..).map(PartitionId).zip(partitions);
+    let last_edits = all.map(move |(id, state)| (id, state, last_edit(state, id, epoch, observed)));
+    last_edits.filter(|(_, state, last)| state.is_dirty(*last)).map(|(id, _, last)| (id, last))
+}
+
+/// A partition's last edit, in this life or before.
+fn last_edit(state: &Partition, partition: PartitionId, epoch: Epoch, observed: &Observed) -> Position {
+    match observed.last_edits.get(usize::from(partition.0)) {
+        Some(lsn) if lsn.0 > 0 => Position::new(epoch, *lsn),
+        _ => state.last_before,
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots that the master's cores take themselves, because no node is there to. Part of the policy.
+//! Snapshots that the master's cores take themselves, because no node is there that delivers them (`delivery`). Part of the policy.
 //!
 //! A core takes one at a time. The partition comes first that somebody waits for, then the one whose older generation lies furthest back:
 //! it is what holds the log.
@@ -22,19 +22,19 @@ impl Policy {
 
     /// Partitions whose cores are to take a snapshot now.
     pub fn captures(&mut self, now: Duration) -> Vec<PartitionId> {
-        if self.connected {
+        if self.counts_on_node() {
             return Vec::new();
         }
         self.give_up_stuck(now);
         let mut partitions = Vec::new();
-        for core in (0..self.placement.cores()).map(CoreId) {
+        for core in self.running_cores() {
             if self.pending_in(core).any(|pending| pending.own) {
                 continue;
             }
             if let Some(partition) = self.next_own(core, now) {
                 // Barriers that the node has not come to are of no use for this one; should it come back, it is offered the snapshot.
                 self.pending.retain(|p| p.partition != partition);
-                self.pending.push(Pending { partition, moved: now, placed: None, own: true });
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: true });
                 self.state_mut(partition).barrier_at = now;
                 partitions.push(partition);
             }
@@ -48,7 +48,7 @@ impl Policy {
             let last_edit = self.last_edit(id);
             let wanted = state.wanted.is_some() && state.is_dirty(last_edit);
             let holds_log = self.pressed && state.is_stale(last_edit);
-            let allowed = now >= state.not_before && state.diverged.is_none();
+            let allowed = now >= state.own_not_before && state.diverged.is_none() && !self.is_tried_with(id, now);
             (allowed && (wanted || holds_log)).then_some((wanted, Reverse((state.older, state.newest, id))))
         });
         due.max().map(|(_, Reverse((_, _, id)))| id)

@@ -26,7 +26,11 @@ pub(super) struct Partition {
     pub diverged: Option<Position>,
     /// Somebody waits for a snapshot at or after this position.
     pub wanted: Option<Position>,
+    /// When the node may be asked for a snapshot again, and the core.
     pub not_before: Duration,
+    pub own_not_before: Duration,
+    /// The last attempt at a snapshot failed.
+    pub failed: bool,
 }
 
 impl Partition {

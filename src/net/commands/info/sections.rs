@@ -1,5 +1,7 @@
 //! The sections of `INFO`.
 
+use std::time::Duration;
+
 use super::{Lines, Report};
 use crate::config::Durability;
 use crate::ids::{Db, Position};
@@ -55,7 +57,6 @@ fn server(report: &Report<'_>, out: &mut Lines) {
     out.put("hz", 10);
     out.put("configured_hz", 10);
     out.put("executable", std::env::current_exe().unwrap_or_default().display());
-    out.put("config_file", "");
     out.put("io_threads_active", 0);
 }
 
@@ -86,31 +87,33 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     out.put("mem_clients_normal", report.sum(|s| s.client_bytes));
     out.put("mem_aof_buffer", report.sum(|s| s.unflushed_bytes));
     out.put("mem_allocator", "mimalloc");
-    out.put("lazyfree_pending_objects", 0);
+    out.put("lazyfree_pending_objects", report.sum(|s| s.unfreed));
 }
 
-/// Checkpoints under the names of Redis's snapshots (`rdb`), the edit log under those of its log of commands (`aof`).
+/// Checkpoints under the names of Redis's snapshots (`rdb`), the edit log under those of its log of commands (`aof`). A save is complete when
+/// everything that had changed when it began is in checkpoints, and has failed while the last attempt of any partition has.
 fn persistence(report: &Report<'_>, out: &mut Lines) {
     let checkpoints = report.checkpoints;
     let failed = report.cores.iter().any(|s| s.poisoned.is_some());
     out.put("loading", 0);
     out.put("async_loading", 0);
-    // Every edit is in the log; these are not yet at the node that makes snapshots.
-    out.put("rdb_changes_since_last_save", report.sum(|s| s.appended.0.saturating_sub(s.mirrored.0)));
-    out.put("rdb_bgsave_in_progress", u8::from(checkpoints.in_progress));
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    let seconds = |time: Option<Duration>| time.map_or(-1, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    out.put("rdb_changes_since_last_save", checkpoints.unsaved_edits);
+    out.put("rdb_bgsave_in_progress", u8::from(checkpoints.under_way.is_some()));
     out.put("rdb_last_save_time", checkpoints.last_save);
-    out.put("rdb_last_bgsave_status", "ok");
-    out.put("rdb_last_bgsave_time_sec", -1);
-    out.put("rdb_current_bgsave_time_sec", -1);
+    out.put("rdb_last_bgsave_status", status(checkpoints.failing > 0));
+    out.put("rdb_last_bgsave_time_sec", seconds(checkpoints.last_took));
+    out.put("rdb_current_bgsave_time_sec", seconds(checkpoints.under_way));
     out.put("aof_enabled", 1);
     out.put("aof_rewrite_in_progress", 0);
     out.put("aof_rewrite_scheduled", 0);
     out.put("aof_last_rewrite_time_sec", -1);
     out.put("aof_current_rewrite_time_sec", -1);
     out.put("aof_last_bgrewrite_status", "ok");
-    out.put("aof_last_write_status", if failed { "err" } else { "ok" });
+    out.put("aof_last_write_status", status(failed));
     out.put("aof_last_cow_size", 0);
-    out.put("aof_current_size", report.sum(|s| s.log.bytes));
+    out.put("aof_current_size", checkpoints.log_bytes);
     out.put("aof_buffer_length", report.sum(|s| s.unflushed_bytes));
 }
 
@@ -233,6 +236,7 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
             out.put(&format!("core{core}_log_failed"), why.replace(['\r', '\n'], " "));
         }
     }
+    out.put("mirror_lag_edits", report.sum(|s| s.appended.0.saturating_sub(s.mirrored.0)));
     out.put("self_checkpoint_slices", report.sum(|s| s.capture_slices));
     out.put("self_checkpoint_slice_max_us", report.cores.iter().map(|s| s.capture_max_us).max().unwrap_or(0));
     for (name, value) in &report.checkpoints.lines {
