@@ -13,6 +13,7 @@ use super::stats::CoreStats;
 use crate::config::{Config, Durability, Limits, Password};
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
+use crate::partition::MemoryBound;
 use crate::partition::capture::Slice;
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub inboxes: Vec<Inbox<Order>>,
     /// The rest of the process.
     pub process: Process,
+    /// The bound of what the data of all cores may take.
+    pub memory: Arc<MemoryBound>,
     /// By core: bytes that its clients take, and the one that takes most.
     pub(super) client_memory: Vec<(AtomicU64, AtomicU64)>,
     /// Bytes of requests that were sent from one core to another and are not executed yet, by both.
@@ -192,6 +195,7 @@ impl Shared {
             settings_version: AtomicU64::new(0),
             clients: AtomicU32::new(0),
             next_client: AtomicU64::new(1),
+            memory: Arc::new(MemoryBound::new(placement.cores(), config.memory.max_bytes)),
             stats: inboxes.iter().map(|_| Mutex::new(CoreStats::default())).collect(),
             inboxes,
             config,
@@ -221,6 +225,7 @@ impl Shared {
     /// Bytes of requests that core `from` has sent to core `to`, and that are not executed yet.
     pub(super) fn forwarded(&self, from: CoreId, to: CoreId) -> &AtomicUsize {
         &self.forwarded[usize::from(from.0) * self.inboxes.len() + usize::from(to.0)]
+        self.memory.set(settings.max_memory);
     }
 
     /// A number for a new client.
