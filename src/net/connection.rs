@@ -40,6 +40,8 @@ pub struct Connection {
     pub closing: Closing,
     /// A receive is armed.
     pub receiving: bool,
+    /// The client will send no more: since when it has got nothing either, neither a reply nor a request executed.
+    pub alone_since: Option<Instant>,
     /// The armed receive has been asked to end.
     pub pausing: bool,
     /// A send is under way, of this many bytes.
@@ -219,6 +221,7 @@ impl Connection {
             closing: Closing::No,
             receiving: false,
             pausing: false,
+            alone_since: None,
             sending: None,
             dirty: false,
             gated: false,
@@ -264,6 +267,11 @@ impl Connection {
     }
 
     /// Whether nothing of it is in the kernel's hands, so that it can be dropped.
+    /// It has got a reply, or a request of it was executed.
+    pub fn note_progress(&mut self, now: Instant) {
+        self.alone_since = self.alone_since.map(|_| now);
+    }
+
     pub const fn is_quiet(&self) -> bool {
         !self.receiving && self.sending.is_none()
     }

@@ -202,6 +202,9 @@ impl Worker {
                     input = Vec::new();
                 }
                 connection.input = input;
+                if done > 0 {
+                    connection.note_progress(self.now);
+                }
             }
         }
         let Some(connection) = self.connections.get_mut(token as usize) else { return };
@@ -215,7 +218,7 @@ impl Worker {
         }
     }
 
-    /// The client will send no more.
+    /// The client will send no more. Most likely it is gone, but it may have closed its half only and wait for its replies.
     pub(super) fn end_of_input(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
             connection.close(Closing::AfterInput);
@@ -223,6 +226,7 @@ impl Worker {
             self.touch(token);
         }
     }
+            connection.alone_since = Some(self.now);
 
     /// A connection is to be closed at once.
     pub(super) fn break_off(&mut self, token: Token) {
