@@ -10,7 +10,7 @@ use super::guard::Guard;
 use super::replies::Ticket;
 use super::ring::Token;
 use super::stats::CoreStats;
-use crate::config::{Config, Durability, Limits, Password};
+use crate::config::{Config, Durability, Level, Limits, Password};
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::partition::MemoryBound;
@@ -59,7 +59,7 @@ pub struct Shared {
     pub(super) drained: AtomicU32,
 }
 
-/// Settings that `CONFIG SET` can change.
+/// Settings that can change while the server runs: by `CONFIG SET`, the log level by SIGHUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What clients must know.
@@ -82,6 +82,11 @@ pub struct Settings {
     pub limits: Limits,
     /// Seconds after which a silent client is disconnected.
     pub idle_timeout_s: Option<u64>,
+    /// The least weighty event that is logged.
+    pub log_level: Level,
+    /// Seconds of silence after which the kernel asks a client's machine whether it is still there; holds for clients that connect from
+    /// now on.
+    pub tcp_keepalive_s: Option<u64>,
 }
 
 impl Settings {
@@ -98,6 +103,8 @@ impl Settings {
             clients_max_bytes: config.memory.clients_max_bytes,
             limits: config.limits.clone(),
             idle_timeout_s: config.server.idle_timeout_s,
+            log_level: config.logging.level,
+            tcp_keepalive_s: config.server.tcp_keepalive_s,
         }
     }
 }
@@ -188,6 +195,7 @@ impl Shared {
             started_at: crate::runtime::clock::unix_millis(),
             process,
             streams,
+            memory: Arc::new(MemoryBound::new(placement.cores(), config.memory.max_bytes)),
             client_memory: inboxes.iter().map(|_| Default::default()).collect(),
             forwarded: (0..inboxes.len().pow(2)).map(|_| AtomicUsize::default()).collect(),
             broken: inboxes.iter().map(|_| Mutex::default()).collect(),
@@ -195,7 +203,6 @@ impl Shared {
             settings_version: AtomicU64::new(0),
             clients: AtomicU32::new(0),
             next_client: AtomicU64::new(1),
-            memory: Arc::new(MemoryBound::new(placement.cores(), config.memory.max_bytes)),
             stats: inboxes.iter().map(|_| Mutex::new(CoreStats::default())).collect(),
             inboxes,
             config,
@@ -218,6 +225,7 @@ impl Shared {
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut settings));
         self.process.guard.set_password(settings.password.clone());
+        self.memory.set(settings.max_memory);
         self.settings_version.fetch_add(1, Ordering::Release);
         self.inboxes.iter().for_each(Inbox::nudge);
     }
@@ -225,7 +233,6 @@ impl Shared {
     /// Bytes of requests that core `from` has sent to core `to`, and that are not executed yet.
     pub(super) fn forwarded(&self, from: CoreId, to: CoreId) -> &AtomicUsize {
         &self.forwarded[usize::from(from.0) * self.inboxes.len() + usize::from(to.0)]
-        self.memory.set(settings.max_memory);
     }
 
     /// A number for a new client.
