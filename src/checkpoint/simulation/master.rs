@@ -99,8 +99,7 @@ pub(super) async fn start(
         let options = log_options(&dir, StreamId::new(epoch, core), settings);
         let log = open_log(process, options, marks, oracle).await?;
         let store = recovered.store;
-        let shard =
-            Shard::new(core, placement, store, log, partitions.clone(), settings.durability, Arc::clone(&memory));
+        let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability, memory.clone());
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
