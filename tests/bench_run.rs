@@ -364,6 +364,36 @@ fn a_sweep_climbs_until_the_server_no_longer_keeps_up() {
 }
 
 #[test]
+fn a_server_that_goes_while_records_are_loaded_is_waited_for() {
+    const RECORDS: u64 = 60_000;
+    let home = Home::with_peer(Peer::Rollbook).set("log.durability", "sync");
+    let mut server = home.start();
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("bench.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rollbook"))
+        .args(["bench", "--workload", "ycsb-a", "--keys", &RECORDS.to_string(), "--connections", "8"])
+        .args(["--duration", "1s", "--warmup", "0s", "--verify", "--reconnect", "--html", "none"])
+        .args(["--port", &home.port().to_string(), "--json"])
+        .arg(&json)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for part in 1..=3 {
+        let loaded = || server.connect().call("DBSIZE").int() as u64;
+        harness::eventually("some records", Duration::from_secs(60), || (loaded() > RECORDS / 5 * part).then_some(()));
+        server.kill();
+        server = home.start();
+    }
+    let status = child.wait().unwrap();
+    let report = read(&json);
+    let found = report.verification.expect("a verification");
+    assert!(status.success() && found.passed && found.lost == 0, "{found:?}");
+    // Every record was loaded, those too whose answers were lost.
+    assert_eq!(report.load.expect("a load").records, RECORDS);
+    assert_eq!(server.connect().call("DBSIZE").int() as u64, RECORDS);
+}
+
+#[test]
 fn after_kills_and_restarts_nothing_is_lost_that_was_promised() {
     for durability in ["async", "sync"] {
         let home = Home::with_peer(Peer::Rollbook).set("log.durability", durability);

@@ -149,6 +149,23 @@ fn an_address_that_is_not_of_this_machine_is_an_error_of_its_setting() {
 }
 
 #[test]
+fn addresses_that_take_each_others_port_are_an_error_of_their_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    for (bind, why) in [
+        ("[\"127.0.0.1\", \"::1\", \"127.0.0.1\"]", "names 127.0.0.1 twice"),
+        ("[\"127.0.0.1\", \"0.0.0.0\"]", "127.0.0.1 and 0.0.0.0 overlap: "),
+        ("[\"::\", \"0.0.0.0\", \"::1\"]", ":: and ::1 overlap: "),
+    ] {
+        std::fs::write(dir.path().join("config.toml"), format!("[server]\nbind = {bind}\n")).unwrap();
+        let output = rollbook(dir.path(), &["serve", "--check"]);
+        assert_eq!(output.status.code(), Some(78), "{bind}");
+        let said = stderr(&output);
+        assert!(said.starts_with(&format!("rollbook: config.toml:2: server.bind: {why}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_named_must_exist_and_the_usual_one_need_not() {
     let dir = tempfile::tempdir().unwrap();
     assert!(rollbook(dir.path(), &["serve", "--check"]).status.success());

@@ -73,3 +73,23 @@ fn a_short_stream_beside_a_long_one_is_not_taken_for_damaged() {
     let server = home.start();
     assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(keys.len() as i64));
 }
+
+#[test]
+fn a_key_on_a_core_with_few_is_drawn_as_rarely_as_any_other() {
+    if available_parallelism().map_or(1, usize::from) < 2 {
+        return eprintln!("skipped: two cores need two CPUs");
+    }
+    let home = Home::new().set("server.cores", "2");
+    let server = home.start();
+    let mut conn = server.connect();
+    let is_first = |key: &String| slot_of(key.as_bytes()).0 < 8192;
+    let lonely = (0..).map(|n| format!("lonely{n}")).find(|key| !is_first(key)).expect("half of all keys");
+    let keys = (0..).map(|n| format!("key{n}")).filter(is_first).take(49);
+    let sets: Vec<Vec<String>> =
+        keys.chain([lonely.clone()]).map(|key| vec!["SET".to_owned(), key, "value".to_owned()]).collect();
+    conn.pipeline(&sets);
+    let draws = conn.pipeline(&vec![vec!["RANDOMKEY"]; 5_000]);
+    let drawn = draws.iter().filter(|key| key.text() == lonely).count();
+    // 100 are expected; six standard deviations are 60.
+    assert!((40..160).contains(&drawn), "{drawn} of 5,000");
+}

@@ -150,6 +150,56 @@ fn wait_does_not_count_a_node_that_sleeps() {
     assert_eq!(conn.call("WAIT 1 30000").int(), 1);
 }
 
+fn assert_only_one_is_left(server: &Server, request: &str) {
+    let mut conn = server.connect();
+    let patience = Duration::from_secs(10);
+    harness::eventually(request, patience, || (conn.call("CLIENT LIST").text().lines().count() == 1).then_some(()));
+    assert!(conn.call("INFO clients").text().contains("connected_clients:1\r\n"), "{request}");
+}
+
+#[test]
+fn a_client_that_goes_while_it_waits_is_gone() {
+    let home = Home::new();
+    let server = home.start();
+    for request in ["WAIT 1 0", "WAIT 1 600000", "WAITAOF 0 1 0", "WAITAOF 1 1 600000"] {
+        let mut waiting = server.connect();
+        waiting.send(format!("SET key value\r\n{request}\r\n").as_bytes()).expect("send");
+        assert_eq!(waiting.read().expect("SET").text(), "OK");
+        drop(waiting);
+        assert_only_one_is_left(&server, request);
+    }
+}
+
+/// Writes wait for the node on both cores, of their own clients and of the other core's.
+#[test]
+fn a_client_that_goes_while_its_writes_wait_is_gone() {
+    let home = Home::with_node().set("log.durability", "mirrored");
+    let mut server = home.start();
+    let node = server.node();
+    assert_eq!(server.connect().call("SET first value").text(), "OK");
+    node.signal(Signal::STOP);
+    for n in 0..8 {
+        let mut writing = server.connect();
+        writing.send(format!("SET key:{n} value\r\nMSET a 1 b 2 c 3 d 4\r\n").as_bytes()).expect("send");
+        // It has been taken in.
+        server.connect().call("PING");
+    }
+    assert_only_one_is_left(&server, "writes that wait for the node");
+    node.signal(Signal::CONT);
+}
+
+#[test]
+fn a_client_that_closes_its_half_is_told_what_comes_soon() {
+    let home = lazy();
+    let server = home.start();
+    for request in ["WAITAOF 1 0 0", "WAITAOF 1 0 60000"] {
+        let mut conn = server.connect();
+        conn.send(format!("SET key value\r\n{request}\r\nPING\r\n").as_bytes()).expect("send");
+        conn.finish().expect("close one half");
+        assert_eq!(conn.read_to_end().expect("all replies"), b"+OK\r\n*2\r\n:1\r\n:0\r\n+PONG\r\n");
+    }
+}
+
 #[test]
 fn arguments_are_checked_as_in_redis() {
     let home = Home::new();

@@ -137,3 +137,24 @@ fn a_time_is_replaced_kept_or_dropped_as_commands_say() {
     conn.call("HSET hash field value");
     assert_eq!(conn.call("TTL hash").int(), -1);
 }
+
+/// Until the cores have looked for what has expired, ten times a second, such keys are still there.
+#[test]
+fn randomkey_never_names_a_key_that_has_expired() {
+    for cores in ["1", "2"] {
+        let home = Home::new().set("server.cores", cores);
+        let server = home.start();
+        let mut conn = server.connect();
+        for round in 0..20 {
+            let sets = (0..100).map(|n| {
+                vec!["SET".to_owned(), format!("{round}:{n}"), "v".to_owned(), "PX".to_owned(), "1".to_owned()]
+            });
+            conn.pipeline(&sets.collect::<Vec<_>>());
+            sleep(Duration::from_millis(3));
+            assert_eq!(conn.call("RANDOMKEY"), Value::Null);
+            conn.call("SET live value");
+            assert_eq!(conn.call("RANDOMKEY").text(), "live");
+            conn.call("DEL live");
+        }
+    }
+}

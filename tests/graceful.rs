@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::Duration;
 
-use harness::{Dump, Home, Ledger, Load, Server, eventually, rng};
+use harness::{Dump, Home, Ledger, Load, Server, eventually, rng, run};
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,6 +59,16 @@ fn sigterm_with_a_node_loses_nothing_and_leaves_no_orphan() {
 #[test]
 fn sigint_loses_nothing() {
     stop_under_load(&lazy(Home::new()), |server| server.signal(Signal::INT));
+}
+
+#[test]
+fn whatever_else_ends_the_server_in_good_order_loses_nothing() {
+    // SIGQUIT, SIGXCPU, SIGPWR.
+    for signal in ["3", "24", "30"] {
+        stop_under_load(&lazy(Home::new()), |server| {
+            run("sh", &["-c", &format!("kill -{signal} {}", server.pid())]).expect("send a signal");
+        });
+    }
 }
 
 #[test]

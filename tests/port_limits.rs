@@ -327,3 +327,100 @@ fn a_length_takes_no_memory_before_its_bytes_come() {
     conn.send(b"\r\n").expect("send");
     assert_eq!(conn.read().expect("a reply").text(), "OK");
 }
+
+/// The timer of the server's end of a connection: its kind as in /proc/net/tcp (2 asks whether the client is there), and seconds left.
+fn timer(server: &Server, conn: &Conn) -> (u32, f64) {
+    let client = conn.stream().local_addr().expect("an address").port();
+    let ends = (format!(":{:04X}", server.port()), format!(":{client:04X}"));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row.len() > 5 && row[1].ends_with(&ends.0) && row[2].ends_with(&ends.1)).expect("a row");
+    let (kind, left) = row[5].split_once(':').expect("a timer");
+    let number = |text| u32::from_str_radix(text, 16).expect("a number");
+    (number(kind), f64::from(number(left)) / 100.0)
+}
+
+#[test]
+fn the_kernel_asks_silent_clients_whether_they_are_there() {
+    let home = Home::new();
+    let server = home.start();
+    let mut conn = server.connect();
+    assert_eq!(conn.call("CONFIG GET tcp-keepalive").pairs()[0].1, b"300");
+    for (set, expected) in
+        [("", 300.0), ("CONFIG SET tcp-keepalive 20", 20.0), ("CONFIG SET server.tcp_keepalive_s 0", 0.0)]
+    {
+        if !set.is_empty() {
+            assert_eq!(conn.call(set).text(), "OK");
+        }
+        let mut new = server.connect();
+        new.call("PING");
+        // What was sent must first be acknowledged.
+        let settled = || Some(timer(&server, &new)).filter(|(kind, _)| *kind == if expected > 0.0 { 2 } else { 0 });
+        let (_, left) = eventually("the kernel's timer", PATIENCE, settled);
+        assert!(left <= expected && left >= expected - 15.0, "{left} of {expected} seconds");
+    }
+}
+
+/// A machine of its own for clients, at the other end of a cable.
+struct Elsewhere {
+    name: String,
+    here: String,
+}
+
+impl Elsewhere {
+    fn make() -> Result<Self, String> {
+        let number = fastrand::u16(..);
+        let (name, net) = (format!("rollbook{number}"), format!("10.213.{}", number % 256));
+        let (near, far) = (format!("rb{number}a"), format!("rb{number}b"));
+        let ip = |line: &str| run("ip", &line.split(' ').collect::<Vec<_>>()).map(drop);
+        ip(&format!("netns add {name}"))?;
+        let elsewhere = Self { here: format!("{net}.1"), name: name.clone() };
+        ip(&format!("link add {near} type veth peer name {far} netns {name}"))?;
+        ip(&format!("addr add {net}.1/30 dev {near}"))?;
+        ip(&format!("link set {near} up"))?;
+        ip(&format!("-n {name} addr add {net}.2/30 dev {far}"))?;
+        ip(&format!("-n {name} link set {far} up"))?;
+        Ok(elsewhere)
+    }
+
+    /// Cuts the cable.
+    fn cut(&self) {
+        let far = self.name.replace("rollbook", "rb") + "b";
+        run("ip", &["-n", &self.name, "link", "set", &far, "down"]).expect("cut the cable");
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // With it go both ends of the cable.
+        let _ = run("ip", &["netns", "del", &self.name]);
+    }
+}
+
+#[test]
+fn a_client_that_has_vanished_is_noticed_whether_or_not_replies_are_under_way() {
+    let Some(elsewhere) = or_skip(Elsewhere::make()) else { return };
+    let addresses = format!("127.0.0.1 {}", elsewhere.here);
+    let home = Home::new().set("server.bind", &addresses).set("server.protected_mode", "false");
+    let home = home.set("server.tcp_keepalive_s", "1");
+    let server = home.start();
+    let script = format!(
+        "import socket, sys, time\nfor last in (b'PING', b'WAIT 1 2000'):\n s = socket.create_connection(('{}', {}))\n \
+         globals()[last] = s\n s.sendall(b'SET key value\\r\\n' + last + b'\\r\\n')\n assert s.recv(5) == b'+OK\\r\\n'\n\
+         time.sleep(1000)\n",
+        elsewhere.here,
+        server.port()
+    );
+    let mut clients = std::process::Command::new("ip")
+        .args(["netns", "exec", &elsewhere.name, "python3", "-c", &script])
+        .spawn()
+        .expect("run clients elsewhere");
+    let mut conn = server.connect();
+    let mut connected = || conn.call("CLIENT LIST").text().lines().count() - 1;
+    eventually("both clients", PATIENCE, || (connected() == 2).then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    elsewhere.cut();
+    // One has got all replies; the other's leaves when nobody is there.
+    eventually("the end of both", PATIENCE, || (connected() == 0).then_some(()));
+    clients.kill().and_then(|()| clients.wait()).expect("end the clients");
+}

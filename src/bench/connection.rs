@@ -137,6 +137,12 @@ impl Connection {
         }
     }
 
+    /// The last `records` that it has asked to load are to be loaded again: their answers were lost.
+    pub const fn load_again(&mut self, records: usize) {
+        self.stream.load_again(records as u64);
+        self.done &= records == 0;
+    }
+
     #[inline]
     fn expect(&mut self, issued: Issued, due: u64, sent: u64) {
         self.under_way += 1;

@@ -138,6 +138,9 @@ impl Driver {
         }
         let begin = self.order.times.begin.saturating_sub(self.order.clock.now());
         std::thread::sleep(Duration::from_nanos(begin));
+        if self.down == self.connections.len() {
+            self.recorder.tell(Message::Lost(self.order.clock.now()));
+        }
         loop {
             let now = self.order.clock.now();
             self.look_up(now)?;
@@ -324,6 +327,10 @@ impl Driver {
     fn close_broken(&mut self, token: Token, now: u64) -> Result<(), BenchError> {
         let Some((lost, why)) = self.connections[token as usize].close_if_quiet() else { return Ok(()) };
         self.recorder.lost(lost as u64, now);
+        if self.order.loading {
+            // Answers come in the order of the requests, so that these are the last ones.
+            self.connections[token as usize].load_again(lost);
+        }
         self.down += 1;
         if !self.order.reconnect {
             return Err(BenchError::Lost { address: self.order.target.name.clone(), why });

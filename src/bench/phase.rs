@@ -103,7 +103,7 @@ pub fn run(setting: &Setting, mut phase: Phase, tell: &mut dyn FnMut(Beat<'_>)) 
         times,
         pipeline: phase.pipeline,
         loading: phase.loading,
-        reconnect: setting.plan.reconnect && !phase.loading,
+        reconnect: setting.plan.reconnect,
         stop: Arc::clone(&setting.stop),
     });
     let (threads, messages, spares) = start(setting, &phase, &order, connections)?;
@@ -141,16 +141,23 @@ fn times(phase: &Phase, begin: u64) -> Times {
     Times { begin, measured, end, piece: (piece * 1e9) as u64 }
 }
 
-/// All connections, connected.
+/// All connections, connected; or none, if the server has gone since the part before and lost connections are made anew.
 fn connect(setting: &Setting, ledgers: Vec<Ledger>) -> Result<Vec<Connection>, BenchError> {
+    let all = setting.plan.connections;
+    let sockets: Result<Vec<OwnedFd>, BenchError> =
+        (0..all).map(|_| Ok(setting.target.connect()?.into_socket().into())).collect();
     let mut ledgers = ledgers.into_iter();
-    let connect = |number| {
-        let mut connection = Connection::new(setting.workload.stream(number), ledgers.next());
-        let socket: OwnedFd = setting.target.connect()?.into_socket().into();
-        connection.attach(socket);
-        Ok(connection)
-    };
-    (0..setting.plan.connections as u64).map(connect).collect()
+    let connections = (0..all as u64).map(|number| Connection::new(setting.workload.stream(number), ledgers.next()));
+    let mut connections: Vec<Connection> = connections.collect();
+    match sockets {
+        Ok(sockets) => connections.iter_mut().zip(sockets).for_each(|(connection, socket)| connection.attach(socket)),
+        Err(BenchError::Unreachable { .. } | BenchError::Lost { .. }) if setting.plan.reconnect => {
+            let now = setting.clock.now();
+            connections.iter_mut().filter_map(|c| c.ledger.as_mut()).for_each(|ledger| ledger.excuse(now));
+        }
+        Err(why) => return Err(why),
+    }
+    Ok(connections)
 }
 
 type Threads = Vec<JoinHandle<Vec<Connection>>>;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::signals::{Signals, Told};
 use super::{Exit, Failure};
 use crate::checkpoint::master::child::Secret;
 use crate::checkpoint::node::{self, NodeError, Options, Parent, Stop};
@@ -13,7 +14,7 @@ use crate::config::{Config, Password};
 /// # Errors
 ///
 /// If its directory or the master's refusal leave nothing to be tried again.
-pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
+pub fn run(config: &Config, parent: Option<u32>, signals: &Signals) -> Result<(), Failure> {
     let bound = match parent.map(Parent::bind) {
         None => None,
         // The master was gone before this could be bound to it: there is nobody to serve.
@@ -33,7 +34,17 @@ pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
         parent: bound,
     };
     tracing::info!(master = %options.master, dir = %options.dir.display(), "checkpoint node");
-    node::run(options, Stop::default()).map_err(|e| Failure::new(exit(&e), e))
+    let stop = Stop::default();
+    signals.pass_to({
+        let stop = stop.clone();
+        move |told| {
+            if let Told::Stop(by) = told {
+                tracing::info!(by, "the checkpoint node is shutting down");
+                stop.stop();
+            }
+        }
+    });
+    node::run(options, stop).map_err(|e| Failure::new(exit(&e), e))
 }
 
 /// What the master gives its child through standard input; whoever runs a node by hand gives nothing.

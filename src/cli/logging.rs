@@ -15,7 +15,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt};
+use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{Level, LogFormat, Logging};
 
@@ -32,21 +32,42 @@ const PATIENCE: Duration = Duration::from_millis(10);
 pub fn start(settings: &Logging) -> Guard {
     let (queue, events) = sync_channel(QUEUE);
     let writer = Writer { queue, missed: Arc::new(AtomicU64::new(0)) };
-    let (guard, missed) = (Guard { queue: writer.queue.clone() }, writer.missed.clone());
+    let (queue, missed) = (writer.queue.clone(), writer.missed.clone());
     // Without the thread nothing would be written; logging is then not worth ending the program for.
     let spawned = std::thread::Builder::new().name("logging".into()).spawn(move || write(&events, &missed));
     if let Err(e) = spawned {
         eprintln!("rollbook: can't start the logging thread, going on without a log: {e}");
     }
     // It fails only if somebody else came first. It also takes in what crates log that use `log`, as glommio does.
-    let _ = subscriber(settings, writer, io::stderr().is_terminal()).try_init();
-    guard
+    let (subscriber, dial) = subscriber(settings, writer, io::stderr().is_terminal());
+    let _ = subscriber.try_init();
+    Guard { queue, dial }
+}
+
+/// Sets the level while the process runs.
+#[derive(Clone)]
+pub struct Dial(reload::Handle<Targets, Registry>);
+
+impl Dial {
+    /// From now on events below `level` are not logged.
+    pub fn set(&self, level: Level) {
+        // It fails only if logging has ended, which it does with the process.
+        let _ = self.0.reload(targets(level));
+    }
 }
 
 /// Sees to it that the last events are written.
 #[must_use = "dropping it ends the wait for the last events"]
 pub struct Guard {
     queue: SyncSender<Message>,
+    dial: Dial,
+}
+
+impl Guard {
+    /// What sets the level.
+    pub fn dial(&self) -> Dial {
+        self.dial.clone()
+    }
 }
 
 impl Drop for Guard {
@@ -113,11 +134,9 @@ impl MakeWriter<'_> for Writer {
     }
 }
 
-fn subscriber<W>(settings: &Logging, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let level = match settings.level {
+/// Which events are logged.
+fn targets(level: Level) -> Targets {
+    let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
@@ -125,9 +144,16 @@ where
         Level::Trace => LevelFilter::TRACE,
     };
     // Of other crates only what may need somebody.
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("rollbook", level);
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("rollbook", level)
+}
+
+fn subscriber<W>(settings: &Logging, writer: W, colours: bool) -> (Box<dyn Subscriber + Send + Sync>, Dial)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let (targets, handle) = reload::Layer::new(targets(settings.level));
     let layer = fmt::layer().with_writer(writer);
-    match settings.format {
+    let subscriber: Box<dyn Subscriber + Send + Sync> = match settings.format {
         LogFormat::Text => {
             let layer = layer.with_ansi(colours).with_target(false);
             Box::new(Registry::default().with(targets).with(layer))
@@ -136,7 +162,8 @@ where
             let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
             Box::new(Registry::default().with(targets).with(layer))
         }
-    }
+    };
+    (subscriber, Dial(handle))
 }
 
 #[cfg(test)]
@@ -145,9 +172,15 @@ mod tests {
 
     /// What is written with these settings while `events` runs.
     fn logged(level: Level, format: LogFormat, events: impl FnOnce()) -> String {
+        logged_while(level, format, |_| events())
+    }
+
+    /// What is written with these settings while `events`, which may change the level, runs.
+    fn logged_while(level: Level, format: LogFormat, events: impl FnOnce(&Dial)) -> String {
         let (queue, written) = sync_channel(16);
         let writer = Writer { queue, missed: Arc::default() };
-        tracing::subscriber::with_default(subscriber(&Logging { level, format }, writer, false), events);
+        let (subscriber, dial) = subscriber(&Logging { level, format }, writer, false);
+        tracing::subscriber::with_default(subscriber, || events(&dial));
         let lines = written.try_iter().map(|message| match message {
             Message::Event(line) => String::from_utf8(line).unwrap(),
             Message::Done(_) => unreachable!(),
@@ -169,6 +202,26 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert_eq!(logged(Level::Error, LogFormat::Text, events), "");
         assert_eq!(logged(Level::Debug, LogFormat::Text, events).lines().count(), 3);
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_events_come() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let lines = |levels: &[Level]| {
+                let (first, later) = levels.split_first().unwrap();
+                let text = logged_while(*first, format, |dial| {
+                    events();
+                    for level in later {
+                        dial.set(*level);
+                        events();
+                    }
+                });
+                text.lines().count()
+            };
+            assert_eq!(lines(&[Level::Info, Level::Debug]), 2 + 3);
+            assert_eq!(lines(&[Level::Debug, Level::Error, Level::Debug]), 3 + 3);
+            assert_eq!(lines(&[Level::Error, Level::Warn, Level::Info]), 1 + 2);
+        }
     }
 
     #[test]

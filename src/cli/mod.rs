@@ -8,6 +8,7 @@
 //! | [`preflight`] | what must hold before anything starts |
 //! | [`doctor`] | the preflight by itself |
 //! | [`logging`] | events to standard error |
+//! | [`signals`], [`reload`] | what each signal does to a daemon; SIGHUP |
 //! | [`serve`] | the master |
 //! | [`mod@bench`] | the load generator's arguments, live line, tables and files |
 //! | [`inspect`] | what is on disk, and whether it is good |
@@ -20,15 +21,19 @@ pub mod exit;
 pub mod inspect;
 pub mod logging;
 pub mod preflight;
+pub mod reload;
 pub mod serve;
+pub mod signals;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::config::load::Loaded;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Configuration};
 pub use exit::{Exit, Failure};
+use reload::Reload;
+use signals::Signals;
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
@@ -60,20 +65,28 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Serve(serve) if serve.check => check(&serve.configuration.load()?),
         Command::Serve(serve) => {
             let loaded = serve.configuration.load()?;
-            let _logging = logging::start(&loaded.config.logging);
+            let logging = logging::start(&loaded.config.logging);
+            let signals = take_signals(&serve.configuration, &loaded, &logging)?;
             let ready = preflight::master(&loaded)?;
-            serve::run(&serve.configuration, &loaded.config, &ready)
+            serve::run(&serve.configuration, &loaded.config, &ready, &signals)
         }
         Command::Checkpoint(checkpoint) => {
             let loaded = checkpoint.configuration.load()?;
-            let _logging = logging::start(&loaded.config.logging);
+            let logging = logging::start(&loaded.config.logging);
+            let signals = take_signals(&checkpoint.configuration, &loaded, &logging)?;
             preflight::node(&loaded)?;
-            checkpoint::run(&loaded.config, checkpoint.parent)
+            checkpoint::run(&loaded.config, checkpoint.parent, &signals)
         }
         Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Doctor(doctor) => doctor::run(doctor),
     }
+}
+
+/// Takes the signals of a daemon.
+fn take_signals(arguments: &Configuration, loaded: &Loaded, logging: &logging::Guard) -> Result<Signals, Failure> {
+    let reload = Reload::new(arguments, &loaded.config, logging.dial());
+    Signals::take(reload).map_err(|why| Failure::new(Exit::Unavailable, format_args!("cannot handle signals: {why}")))
 }
 
 /// `serve --check`: says whether the configuration is good, and what somebody may want to know of it.

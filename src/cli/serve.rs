@@ -13,16 +13,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use self::checkpoints::Checkpoints;
 use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
+use super::signals::{Signals, Told};
 use super::{Exit, Failure};
 use crate::checkpoint::master::prediction::{Measured, Work};
-use crate::config::Config;
+use crate::config::{Config, Level};
 use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::Message;
 use crate::net::shared::{Order, Process, Shared};
@@ -36,6 +34,8 @@ use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamMarks,
 enum Event {
     /// The server is to end in good order; who wants it.
     Stop(&'static str),
+    /// The log level has changed.
+    Level(Level),
     /// A core has ended.
     Ended(CoreId, Result<(), String>),
 }
@@ -44,7 +44,7 @@ enum Event {
 ///
 /// # Errors
 /// If the server cannot start, or a core fails.
-pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<(), Failure> {
+pub fn run(arguments: &Configuration, config: &Config, ready: &Ready, signals: &Signals) -> Result<(), Failure> {
     let started = Instant::now();
     let dir = open(config)?;
     let probed = probe(&dir)?;
@@ -54,7 +54,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
 
     let (events, inbox_events) = channel();
     // From here on a signal ends the server in good order, however early it comes.
-    listen_for_signals(&events)?;
+    listen_for_signals(signals, &events);
     let mut config = config.clone();
     config.server.max_clients = ready.max_clients;
     let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
@@ -65,7 +65,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready) -> Result<
     let process = checkpoints.process(&events, epoch);
     let shared = master.launch(epoch, started, inboxes, process)?;
     announce(&shared, started);
-    let outcome = master.watch(&shared, &inbox_events);
+    let outcome = master.watch(&shared, &checkpoints, &inbox_events);
     checkpoints.end();
     tracing::info!("bye");
     outcome
@@ -280,7 +280,7 @@ impl Starting {
     }
 
     /// Waits for the end, and records where the logs end that were closed in good order.
-    fn watch(self, shared: &Shared, events: &Receiver<Event>) -> Result<(), Failure> {
+    fn watch(self, shared: &Shared, checkpoints: &Checkpoints, events: &Receiver<Event>) -> Result<(), Failure> {
         let mut failures = Vec::new();
         let mut running = self.threads.len();
         let mut stopping = false;
@@ -293,6 +293,11 @@ impl Starting {
                         tracing::info!(by = who, "shutting down");
                     }
                     true
+                }
+                Event::Level(level) => {
+                    shared.change_settings(|settings| settings.log_level = level);
+                    checkpoints.reload_child();
+                    false
                 }
                 Event::Ended(core, outcome) => {
                     running -= 1;
@@ -322,15 +327,16 @@ impl Starting {
     }
 }
 
-fn listen_for_signals(events: &Sender<Event>) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+fn listen_for_signals(signals: &Signals, events: &Sender<Event>) {
     let events = events.clone();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            let _ = events.send(Event::Stop(if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }));
-        }
-    })?;
-    Ok(())
+    signals.pass_to(move |told| {
+        let event = match told {
+            Told::Stop(by) => Event::Stop(by),
+            Told::Level(level) => Event::Level(level),
+        };
+        // Nobody listens only if the process is ending already.
+        let _ = events.send(event);
+    });
 }
 
 /// Says where the server listens.

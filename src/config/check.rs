@@ -2,12 +2,16 @@
 //!
 //! `check` is total: it reports every broken rule, each under the key that is best changed.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Config;
 
 /// The unit in which the log is written; buffers and segments are multiples of it.
 pub const BLOCK_BYTES: u64 = 4096;
+
+/// The longest silence before a keepalive probe that the kernel takes (`MAX_TCP_KEEPIDLE`), in seconds.
+pub const LONGEST_KEEPALIVE_S: u64 = 32_767;
 
 /// A broken rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +56,19 @@ impl Rules {
 fn server(config: &Config, rules: &mut Rules) {
     let server = &config.server;
     rules.require(!server.bind.is_empty(), "server.bind", "names no address; \"127.0.0.1\" serves this machine alone");
+    for (at, later) in server.bind.iter().enumerate() {
+        if let Some(earlier) = server.bind[..at].iter().find(|earlier| overlap(**earlier, *later)) {
+            let why = match earlier == later {
+                true => format!("names {later} twice"),
+                false => {
+                    format!("{earlier} and {later} overlap: what listens on one of them has the other's port, too")
+                }
+            };
+            rules.require(false, "server.bind", why);
+        }
+    }
     rules.range("server.port", server.port.into(), 1, u16::MAX.into());
+    rules.range("server.tcp_keepalive_s", server.tcp_keepalive_s.unwrap_or(1), 1, LONGEST_KEEPALIVE_S);
     rules.range("server.max_clients", server.max_clients.into(), 1, 1 << 20);
     rules.range("server.admin_clients", server.admin_clients.into(), 0, 1024);
     rules.range("server.auth_attempts", server.auth_attempts.into(), 1, 1 << 20);
@@ -64,6 +80,12 @@ fn server(config: &Config, rules: &mut Rules) {
     let idle = server.idle_timeout_s.unwrap_or(1);
     rules.range("server.idle_timeout_s", idle, 1, Duration::from_secs(3_155_760_000).as_secs());
     rules.require(!config.data.dir.as_os_str().is_empty(), "data.dir", "names no directory");
+}
+
+/// Whether two listeners on the same port cannot stand side by side: the addresses are the same, or one is every address of its family.
+/// Listeners on IPv6 addresses take no IPv4 connections, so that `0.0.0.0` and `::` can.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
 
 fn log(config: &Config, rules: &mut Rules) {
@@ -94,7 +116,8 @@ fn checkpoint(config: &Config, rules: &mut Rules) {
     use super::{Durability, NodeMode};
     let checkpoint = &config.checkpoint;
     rules.range("checkpoint.port", checkpoint.port.into(), 1, u16::MAX.into());
-    let clash = checkpoint.node != NodeMode::None && checkpoint.port == config.server.port;
+    let shares_address = config.server.bind.iter().any(|address| overlap(*address, checkpoint.bind));
+    let clash = checkpoint.node != NodeMode::None && checkpoint.port == config.server.port && shares_address;
     rules.require(!clash, "checkpoint.port", format!("{} is server.port already", checkpoint.port));
     let nobody = checkpoint.node == NodeMode::None && config.log.durability == Durability::Mirrored;
     let why = "\"none\", but log.durability is \"mirrored\", which waits for a checkpoint node";
@@ -130,4 +153,51 @@ fn limits(config: &Config, rules: &mut Rules) {
     let clients = config.memory.clients_max_bytes.unwrap_or(u64::MAX);
     let why = format!("{clients} bytes can't hold one argument of limits.bulk_bytes ({bulk}) and 64 KiB around it");
     rules.require(clients >= bulk + (64 << 10), "memory.clients_max_bytes", why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(bind: &[&str], change: impl FnOnce(&mut Config)) -> Vec<(&'static str, String)> {
+        let mut config = Config::default();
+        config.server.bind = bind.iter().map(|address| address.parse().unwrap()).collect();
+        change(&mut config);
+        check(&config).into_iter().map(|broken| (broken.key, broken.why)).collect()
+    }
+
+    #[test]
+    fn addresses_that_stand_side_by_side_are_good() {
+        for bind in
+            [&["127.0.0.1", "127.0.0.2", "::1"][..], &["0.0.0.0", "::"], &["0.0.0.0", "::1"], &["::", "10.1.2.3"]]
+        {
+            assert_eq!(broken(bind, |_| ()), [], "{bind:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_another_one_takes_is_an_error_of_the_list() {
+        for (bind, why) in [
+            (&["127.0.0.1", "::1", "127.0.0.1"][..], "names 127.0.0.1 twice"),
+            (&["::1", "0:0:0:0:0:0:0:1"], "names ::1 twice"),
+            (&["0.0.0.0", "127.0.0.1"], "0.0.0.0 and 127.0.0.1 overlap"),
+            (&["10.1.2.3", "::", "0.0.0.0"], "10.1.2.3 and 0.0.0.0 overlap"),
+            (&["::1", "::"], "::1 and :: overlap"),
+        ] {
+            let found = broken(bind, |_| ());
+            assert!(
+                found.len() == 1 && found[0].0 == "server.bind" && found[0].1.starts_with(why),
+                "{bind:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn both_ports_may_have_a_number_only_on_addresses_that_do_not_overlap() {
+        let same_port = |config: &mut Config| config.checkpoint.port = config.server.port;
+        for bind in ["127.0.0.1", "0.0.0.0"] {
+            assert_eq!(broken(&[bind], same_port), [("checkpoint.port", "6380 is server.port already".to_owned())]);
+        }
+        assert_eq!(broken(&["10.1.2.3", "::"], same_port), []);
+    }
 }

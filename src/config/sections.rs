@@ -45,6 +45,9 @@ pub struct Server {
     /// Seconds after which a silent client is disconnected; `None` (written 0) means never.
     #[serde(with = "values::zero_is_none")]
     pub idle_timeout_s: Option<u64>,
+    /// Seconds of silence after which the kernel asks a client's machine whether it is still there; `None` (written 0) means never.
+    #[serde(with = "values::zero_is_none")]
+    pub tcp_keepalive_s: Option<u64>,
 }
 
 impl Default for Server {
@@ -60,6 +63,7 @@ impl Default for Server {
             max_clients: 10_000,
             admin_clients: 8,
             idle_timeout_s: None,
+            tcp_keepalive_s: Some(300),
         }
     }
 }
@@ -245,7 +249,7 @@ impl Default for Limits {
 }
 
 /// The least weighty event that is still logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Something failed and needs somebody.
@@ -259,6 +263,19 @@ pub enum Level {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl Level {
+    /// As it is written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 /// How an event is written.

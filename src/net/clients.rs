@@ -7,6 +7,7 @@
 //! | what was received and not executed | [`STRANGER_INPUT`] | `limits.query_buffer_bytes` |
 //! | replies not taken | [`STRANGER_OUTPUT`] | `limits.output_buffer_bytes`, and a lower bound for some seconds |
 //! | time | `server.auth_timeout_s` | `server.idle_timeout_s` |
+//! | time without progress, once it will send no more | [`ALONE`] | [`ALONE`] |
 //! | all clients together | `memory.clients_max_bytes` | `memory.clients_max_bytes` |
 //!
 //! The bounds of time and of all together are looked after by the clock, ten times a second; those of bytes where bytes are added.
@@ -26,6 +27,10 @@ const STRANGER_INPUT: usize = 512 << 10;
 const STRANGER_OUTPUT: usize = 16 << 10;
 /// How long a stranger's last reply may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long a client that will send no more may wait for anything: for room in the log, for the disk, the mirror or another core, in `WAIT`.
+/// By then it is taken for gone: who closes the connection and who closes only its own half look the same.
+const ALONE: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Most bytes of replies that a connection may leave unread.
@@ -108,7 +113,7 @@ impl Worker {
         }
     }
 
-    /// What comes round by the clock: clients that are silent, strangers, slow, or too many bytes together.
+    /// What comes round by the clock: clients that are silent, gone, strangers, slow, or too many bytes together.
     pub(super) fn look_after_clients(&mut self) {
         self.retry_waiting();
         let (now, settings) = (self.now, std::sync::Arc::clone(&self.settings));
@@ -128,6 +133,8 @@ impl Worker {
                     gone.push(token);
                 }
             } else if c.hold == Hold::No && seconds(session.last_request) > idle {
+                gone.push(token);
+            } else if c.sending.is_none() && c.alone_since.is_some_and(|since| seconds(since) > ALONE) {
                 gone.push(token);
             }
             if c.output_bytes() as u64 <= soft {

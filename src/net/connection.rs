@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::TcpKeepalive;
 
 use super::message::Call;
 use super::replies::{ReplyQueue, Ticket};
@@ -38,6 +40,8 @@ pub struct Connection {
     pub counts_asked_for: bool,
     /// Whether it is to be closed.
     pub closing: Closing,
+    /// The client will send no more: since when it has got nothing either, neither a reply nor a request executed.
+    pub alone_since: Option<Instant>,
     /// A receive is armed.
     pub receiving: bool,
     /// The armed receive has been asked to end.
@@ -217,12 +221,29 @@ impl Connection {
             hold: Hold::No,
             counts_asked_for: false,
             closing: Closing::No,
+            alone_since: None,
             receiving: false,
             pausing: false,
             sending: None,
             dirty: false,
             gated: false,
         }
+    }
+
+    /// Has the kernel find out when the client's machine is gone: after `seconds` of silence it asks three times within as long again.
+    /// Replies that find nobody to take them may be under way for as long.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn keep_alive(&self, seconds: u64) -> std::io::Result<()> {
+        const PROBES: u32 = 3;
+        let silence = Duration::from_secs(seconds);
+        let between = Duration::from_secs((seconds / u64::from(PROBES)).max(1));
+        let socket = socket2::SockRef::from(&self.socket);
+        let probes = TcpKeepalive::new().with_time(silence).with_interval(between).with_retries(PROBES);
+        socket.set_tcp_keepalive(&probes)?;
+        // Without it the kernel would send unacknowledged replies again for a quarter of an hour; it asks nothing meanwhile.
+        socket.set_tcp_user_timeout(Some(silence + PROBES * between))
     }
 
     /// The socket.
@@ -244,6 +265,11 @@ impl Connection {
     /// Whether its requests are executed.
     pub fn is_executing(&self) -> bool {
         self.hold == Hold::No && self.closing < Closing::AfterReplies
+    }
+
+    /// It has got a reply, or a request of it was executed.
+    pub fn note_progress(&mut self, now: Instant) {
+        self.alone_since = self.alone_since.map(|_| now);
     }
 
     /// Bytes of replies held for it.
@@ -280,7 +306,7 @@ impl Connection {
     /// When it is closed, the client is told by a reset. One that is sending and finds no room would otherwise not hear of the end for
     /// a minute.
     pub fn close_with_reset(&self) {
-        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
 
     /// Closes it at the given point, or earlier if that was asked for before.
@@ -291,6 +317,31 @@ impl Connection {
             (self.input, self.output) = (Vec::new(), Vec::new());
             // Operations that are under way end, and with the last of them the connection is dropped.
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_asks_three_times_whether_a_silent_client_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = OwnedFd::from(listener.accept().unwrap().0);
+        let connection = Connection::new(accepted, 1, Session::new(Instant::now()));
+        let socket = socket2::SockRef::from(&connection.socket);
+        assert!(!socket.keepalive().unwrap());
+        for (seconds, between, all) in [(300, 100, 600), (100, 33, 199), (1, 1, 4), (32_767, 10_922, 65_533)] {
+            connection.keep_alive(seconds).unwrap();
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(seconds));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(between));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(all)));
         }
     }
 }

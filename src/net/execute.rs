@@ -170,7 +170,7 @@ impl Worker {
             Route::EveryCore(gather) => self.on_every_core(token, spec, merge_of(gather), args),
             Route::Random => {
                 let random = self.random.u64(..);
-                self.on_every_core(token, spec, Merge::Any(random), args)
+                self.on_every_core(token, spec, Merge::Drawn(random), args)
             }
             Route::Cursor => {
                 let slot = scan::cursor_slot(args.get(1).unwrap_or_default());
@@ -264,7 +264,7 @@ impl Worker {
     /// Executes a command on every core.
     pub(super) fn on_every_core(&mut self, token: Token, spec: &'static Spec, how: Merge, args: Args<'_>) -> Flow {
         let cores = self.placement.cores();
-        if cores == 1 && spec.route != Route::Connection {
+        if cores == 1 && !matches!(spec.route, Route::Connection | Route::Random) {
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
         if (0..cores).any(|core| !self.has_room(spec, CoreId(core))) {

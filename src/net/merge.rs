@@ -15,8 +15,9 @@ pub enum Merge {
     Concat,
     /// Arrays are joined in the order of the request: for each element, the part that has it.
     InOrder(Vec<u16>),
-    /// Any part that is not null; the number is a random one to choose by.
-    Any(u64),
+    /// For `RANDOMKEY`: each part is an array of how many keys its core has, how many of those that it drew before the first live one had
+    /// expired, and that live one, if it found any. The number is a random one to choose by.
+    Drawn(u64),
     /// Texts (bulk strings) are joined.
     Text,
     /// There is no reply.
@@ -58,13 +59,10 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
                 rest[usize::from(*home)] = after;
             }
         }
-        Merge::Any(random) => {
-            let full: Vec<_> = parts.iter().filter(|p| p.starts_with(b"$") && !p.starts_with(b"$-")).collect();
-            match full.get((*random % full.len().max(1) as u64) as usize) {
-                Some(part) => reply.raw(part),
-                None => reply.null(),
-            }
-        }
+        Merge::Drawn(random) => match draw(parts, *random) {
+            Some(key) => reply.raw(key),
+            None => reply.null(),
+        },
         Merge::Text => {
             let texts: Vec<&[u8]> = parts.iter().map(|p| text(p)).collect();
             reply.text(&String::from_utf8_lossy(&texts.concat()));
@@ -84,6 +82,33 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
             reply.int(0);
         }
         Merge::Mirrored { cores } => reply.int(all_there(parts, *cores)),
+    }
+}
+
+/// A live key, as a reply, out of the parts of [`Merge::Drawn`]; each as likely as any other. It is as if one drew among the keys of all
+/// cores until one is live: the draws of each core are told by its part, the failed ones first.
+fn draw(parts: &[Vec<u8>], seed: u64) -> Option<&[u8]> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let part = |part| {
+        let (keys, rest) = head(head(part).1);
+        let (expired, key) = head(rest);
+        (keys.max(0) as u64, expired, key)
+    };
+    let mut left: Vec<(u64, i64, &[u8])> = parts.iter().map(|p| part(p)).collect();
+    loop {
+        let all: u64 = left.iter().map(|(keys, ..)| keys).sum();
+        let mut place = (all > 0).then(|| random.u64(..all))?;
+        let drawn = left.iter_mut().find(|(keys, ..)| {
+            let here = place < *keys;
+            place -= if here { 0 } else { *keys };
+            here
+        });
+        match drawn? {
+            (_, expired, _) if *expired > 0 => *expired -= 1,
+            // It has found no live key at all, and draws no more.
+            (keys, _, b"") => *keys = 0,
+            (_, _, key) => return Some(key),
+        }
     }
 }
 
@@ -136,14 +161,38 @@ mod tests {
         );
         let mget = ["*2\r\n$2\r\n\r\n\r\n$-1\r\n", "*1\r\n$1\r\nx\r\n"];
         assert_eq!(merged(&Merge::InOrder(vec![0, 1, 0]), &mget), "*3\r\n$2\r\n\r\n\r\n$1\r\nx\r\n$-1\r\n");
-        assert_eq!(merged(&Merge::Any(5), &["$-1\r\n", "$1\r\nk\r\n"]), "$1\r\nk\r\n");
-        assert_eq!(merged(&Merge::Any(5), &["$-1\r\n", "$-1\r\n"]), "$-1\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":2\r\n"]), "+OK\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":0\r\n"]), "-ERR none\r\n");
         assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", ":1\r\n", ""]), ":1\r\n");
         assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", "", ""]), ":0\r\n");
         assert_eq!(merged(&Merge::OnDisk { cores: 1 }, &["", ""]), "*2\r\n:0\r\n:0\r\n");
         assert_eq!(merged(&Merge::Text, &["$2\r\na\n\r\n", "=6\r\ntxt:b\n\r\n"]), "$4\r\na\nb\n\r\n");
+    }
+
+    #[test]
+    fn a_key_is_drawn_from_a_core_as_often_as_it_has_live_keys() {
+        let count = |parts: &[&str], key: &str| {
+            let draws = (0..2_000).map(|seed| merged(&Merge::Drawn(seed), parts));
+            draws.filter(|drawn| drawn.contains(key)).count()
+        };
+        let (few, many) = ("*3\r\n:1\r\n:0\r\n$1\r\na\r\n", "*3\r\n:9\r\n:0\r\n$1\r\nb\r\n");
+        let (none, expired) = ("*2\r\n:0\r\n:0\r\n", "*2\r\n:900\r\n:100\r\n");
+        // 200 are expected of 2,000; six standard deviations are 80.
+        for parts in [&[few, many][..], &[none, many, few], &[expired, many, none, few]] {
+            assert!((120..280).contains(&count(parts, "a")), "{parts:?}: {}", count(parts, "a"));
+            assert_eq!(count(parts, "a") + count(parts, "b"), 2_000);
+        }
+        // Nine of its ten keys have expired, so a live key there is as rare as on the other core.
+        let mostly = |misses| format!("*3\r\n:10\r\n:{misses}\r\n$1\r\nc\r\n");
+        let found: usize = (0..40)
+            .map(|misses| {
+                let weight = 0.9f64.powi(misses) * 0.1;
+                (weight * count(&[few, &mostly(misses)], "c") as f64) as usize
+            })
+            .sum();
+        assert!((800..1_200).contains(&found), "{found} of about 2,000");
+        assert_eq!(merged(&Merge::Drawn(1), &[none, expired]), "$-1\r\n");
+        assert_eq!(merged(&Merge::Drawn(1), &[none]), "$-1\r\n");
     }
 
     #[test]

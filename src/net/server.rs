@@ -272,6 +272,7 @@ impl Server {
             Event::Sent(token, outcome) => {
                 if let Some(connection) = worker.connections.get_mut(token as usize) {
                     worker.stats.sent_bytes += connection.sending.take().unwrap_or(0) as u64;
+                    connection.note_progress(worker.now);
                     match outcome {
                         Ok(()) => worker.touch(token),
                         Err(_) => worker.break_off(token),

@@ -10,9 +10,10 @@ use super::guard::Guard;
 use super::replies::Ticket;
 use super::ring::Token;
 use super::stats::CoreStats;
-use crate::config::{Config, Durability, Limits, Password};
+use crate::config::{Config, Durability, Level, Limits, Password};
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
+use crate::partition::MemoryBound;
 use crate::partition::capture::Slice;
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub inboxes: Vec<Inbox<Order>>,
     /// The rest of the process.
     pub process: Process,
+    /// The bound of what the data of all cores may take.
+    pub memory: Arc<MemoryBound>,
     /// By core: bytes that its clients take, and the one that takes most.
     pub(super) client_memory: Vec<(AtomicU64, AtomicU64)>,
     /// Bytes of requests that were sent from one core to another and are not executed yet, by both.
@@ -56,7 +59,7 @@ pub struct Shared {
     pub(super) drained: AtomicU32,
 }
 
-/// Settings that `CONFIG SET` can change.
+/// Settings that can change while the server runs: by `CONFIG SET`, the log level by SIGHUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What clients must know.
@@ -79,6 +82,11 @@ pub struct Settings {
     pub limits: Limits,
     /// Seconds after which a silent client is disconnected.
     pub idle_timeout_s: Option<u64>,
+    /// The least weighty event that is logged.
+    pub log_level: Level,
+    /// Seconds of silence after which the kernel asks a client's machine whether it is still there; holds for clients that connect from
+    /// now on.
+    pub tcp_keepalive_s: Option<u64>,
 }
 
 impl Settings {
@@ -95,6 +103,8 @@ impl Settings {
             clients_max_bytes: config.memory.clients_max_bytes,
             limits: config.limits.clone(),
             idle_timeout_s: config.server.idle_timeout_s,
+            log_level: config.logging.level,
+            tcp_keepalive_s: config.server.tcp_keepalive_s,
         }
     }
 }
@@ -193,6 +203,7 @@ impl Shared {
             started_at: crate::runtime::clock::unix_millis(),
             process,
             streams,
+            memory: Arc::new(MemoryBound::new(placement.cores(), config.memory.max_bytes)),
             client_memory: inboxes.iter().map(|_| Default::default()).collect(),
             forwarded: (0..inboxes.len().pow(2)).map(|_| AtomicUsize::default()).collect(),
             broken: inboxes.iter().map(|_| Mutex::default()).collect(),
@@ -222,6 +233,7 @@ impl Shared {
         let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut settings));
         self.process.guard.set_password(settings.password.clone());
+        self.memory.set(settings.max_memory);
         self.settings_version.fetch_add(1, Ordering::Release);
         self.inboxes.iter().for_each(Inbox::nudge);
     }

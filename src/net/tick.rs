@@ -20,7 +20,6 @@ impl Worker {
         if complete {
             self.look_after_clients();
             self.publish();
-            self.watch_memory();
         }
         complete
     }
@@ -101,13 +100,5 @@ impl Worker {
             self.shared.drained.fetch_add(1, Ordering::AcqRel);
         }
         self.shared.drained.load(Ordering::Acquire) == u32::from(self.placement.cores())
-    }
-
-    fn watch_memory(&mut self) {
-        let used_up = self.settings.max_memory.is_some_and(|most| {
-            let total = self.shared.stats().iter().map(|s| s.data_bytes).sum::<u64>();
-            total >= most
-        });
-        self.shard.set_memory_used_up(used_up);
     }
 }

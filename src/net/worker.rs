@@ -162,6 +162,11 @@ impl Worker {
                 return None;
             }
         }
+        if let Some(seconds) = self.settings.tcp_keepalive_s
+            && let Err(error) = connection.keep_alive(seconds)
+        {
+            tracing::debug!(client, %error, "the kernel does not keep a connection alive");
+        }
         if self.settings.password.is_none() {
             connection.session.admit();
         }
@@ -197,6 +202,9 @@ impl Worker {
             let mut input = std::mem::take(&mut connection.input);
             let done = self.run(token, &input);
             if let Some(connection) = self.connections.get_mut(token as usize) {
+                if done > 0 {
+                    connection.note_progress(self.now);
+                }
                 input.drain(..done);
                 if input.is_empty() && input.capacity() > 64 * 1024 {
                     input = Vec::new();
@@ -215,9 +223,10 @@ impl Worker {
         }
     }
 
-    /// The client will send no more.
+    /// The client will send no more. Most likely it is gone, but it may have closed its half only and wait for its replies.
     pub(super) fn end_of_input(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
+            connection.alone_since = Some(self.now);
             connection.close(Closing::AfterInput);
             self.go_on(token);
             self.touch(token);

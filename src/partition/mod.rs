@@ -11,6 +11,7 @@
 mod ahead;
 pub mod capture;
 mod load;
+pub mod memory;
 pub mod recovery;
 pub mod replica;
 pub mod shard;
@@ -18,6 +19,7 @@ pub mod shard;
 mod tests;
 
 pub use load::LoadError;
+pub use memory::{MemoryBound, MemoryShare};
 pub use recovery::{Recovered, Tally, recover, settle};
 pub use replica::Replica;
 pub use shard::{Executed, Shard};

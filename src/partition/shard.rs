@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::capture::{Capture, Slice};
+use super::memory::{MemoryBound, MemoryShare};
 use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis};
 use crate::encoding::resp::{Args, Reply};
@@ -12,6 +13,10 @@ use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::store::commands::table::Flags;
 use crate::store::commands::{Context, OUT_OF_MEMORY, Scratch, Spec, plan};
+
+/// How much of what has been deleted is freed before a write is refused because memory is used up, in buckets of up to seven records: some
+/// tens of microseconds.
+const BUCKETS_PER_REFUSAL: usize = 64;
 
 /// The partitions of one core with their log.
 pub struct Shard<D: Disk = DirectDisk> {
@@ -25,7 +30,8 @@ pub struct Shard<D: Disk = DirectDisk> {
     durability: Durability,
     /// By slot: its last edit in this epoch.
     last_edits: Vec<Lsn>,
-    memory_used_up: bool,
+    /// The memory that the data takes, as far as the other cores know of it.
+    memory: MemoryShare,
     /// The log has reached `log.max_bytes`.
     log_used_up: bool,
     /// The snapshot that this core takes at present.
@@ -67,7 +73,10 @@ impl<D: Disk> Shard<D> {
         log: Log<D>,
         partitions: Arc<[PartitionMarks]>,
         durability: Durability,
+        memory: Arc<MemoryBound>,
     ) -> Self {
+        let mut memory = MemoryShare::new(memory);
+        memory.tell(store.used_memory());
         let stream = Arc::clone(log.marks());
         log.set_eager(durability != Durability::Async);
         Self {
@@ -79,7 +88,7 @@ impl<D: Disk> Shard<D> {
             partitions,
             durability,
             last_edits: vec![Lsn(0); usize::from(crate::ids::SLOTS)],
-            memory_used_up: false,
+            memory,
             log_used_up: false,
             capture: None,
             expired: 0,
@@ -112,11 +121,6 @@ impl<D: Disk> Shard<D> {
     pub fn set_durability(&mut self, durability: Durability) {
         self.durability = durability;
         self.log.set_eager(durability != Durability::Async);
-    }
-
-    /// Whether commands that need memory are refused.
-    pub const fn set_memory_used_up(&mut self, used_up: bool) {
-        self.memory_used_up = used_up;
     }
 
     /// Whether writes are refused because the log is as long as it may get; what frees memory is not.
@@ -166,11 +170,14 @@ impl<D: Disk> Shard<D> {
     /// Logs the removal of keys whose time has come, looking at no more than `budget` of them.
     /// Returns whether a whole round over the data was completed.
     pub fn expire(&mut self, now: UnixMillis, budget: usize) -> bool {
+        self.memory.tell(self.store.used_memory());
         if self.log.is_poisoned().is_some() || self.log.is_full() {
             return true;
         }
         let mut due = Vec::new();
         let complete = self.store.expired(now, budget, |db, slot, key| due.push((db, slot, key.to_vec())));
+        // Some of what was deleted before may have been freed.
+        self.memory.note(self.store.used_memory());
         for (db, slot, key) in due {
             let change = Change::Delete(Removal::Expired);
             self.commit(&[Edit::Key { db, slot, key: key.into(), change }]);
@@ -228,7 +235,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Why a write cannot be taken now.
-    fn refusal(&self, spec: &Spec) -> Option<String> {
+    fn refusal(&mut self, spec: &Spec) -> Option<String> {
         if let Some(why) = self.log.is_poisoned() {
             return Some(format!("MISCONF the log cannot be written, so writes are refused: {why}"));
         }
@@ -244,7 +251,15 @@ impl<D: Disk> Shard<D> {
                     .into(),
             );
         }
-        (self.memory_used_up && !frees).then(|| OUT_OF_MEMORY.into())
+        (!frees && self.memory.is_used_up() && !self.find_room()).then(|| OUT_OF_MEMORY.into())
+    }
+
+    /// With all memory in use: frees some of what was deleted and not freed yet. Returns whether there is room then.
+    #[cold]
+    fn find_room(&mut self) -> bool {
+        self.store.free(BUCKETS_PER_REFUSAL);
+        self.memory.tell(self.store.used_memory());
+        !self.memory.is_used_up()
     }
 
     /// Applies a group of edits and logs it; returns the last lsn.
@@ -270,6 +285,7 @@ impl<D: Disk> Shard<D> {
                 self.encoded.clear();
             }
         }
+        self.memory.note(self.store.used_memory());
         if notes.is_empty() {
             return self.log.appended();
         }

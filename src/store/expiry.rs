@@ -55,7 +55,7 @@ impl Store {
     /// deleted and is not yet freed comes first, at the same price. Returns whether all is done: a round completed, nothing left to free.
     pub fn expired(&mut self, now: UnixMillis, budget: usize, mut found: impl FnMut(Db, Slot, &[u8])) -> bool {
         if !self.garbage.is_empty() {
-            self.memory -= self.garbage.free(budget.div_ceil(KEYS_PER_BUCKET));
+            self.free(budget.div_ceil(KEYS_PER_BUCKET));
             return false;
         }
         self.look_again_where_found_stayed();
@@ -69,6 +69,11 @@ impl Store {
         }
         self.expiry.partition = 0;
         true
+    }
+
+    /// Frees as much of what has been deleted as there is in about `buckets` buckets.
+    pub fn free(&mut self, buckets: usize) {
+        self.memory -= self.garbage.free(buckets);
     }
 
     /// Goes on in the partition under way; returns whether it has been gone through.

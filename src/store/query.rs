@@ -113,6 +113,14 @@ impl Store {
         None
     }
 
+    /// Every key in `db`, whether or not its time has come, those of slot `first` first.
+    pub fn keys_from(&self, db: Db, first: Slot) -> impl Iterator<Item = (&[u8], Entry<'_>)> {
+        let slots = self.databases[usize::from(db.0)].as_ref().map_or(&[][..], |database| &database.slots);
+        let (before, after) = slots.split_at(self.index(first).unwrap_or(0).min(slots.len()));
+        let maps = after.iter().chain(before);
+        maps.flat_map(|map| map.table.iter().map(|record| (record.key(), entry_of(record))))
+    }
+
     /// The digest of a slot's content over all databases.
     pub fn digest(&self, slot: Slot) -> Digest {
         self.maps(slot).map(|(db, map)| Digest(digest::of_database(db, map.digest))).sum()

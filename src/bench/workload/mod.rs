@@ -170,6 +170,13 @@ pub struct Stream {
     tasks: scheduler::Tasks,
 }
 
+impl Stream {
+    /// The last `records` that it was given to load are to be loaded again.
+    pub const fn load_again(&mut self, records: u64) {
+        self.loaded -= records;
+    }
+}
+
 impl Workload {
     /// The workload of this name, if there is one.
     pub fn new(name: &str, ingredients: &Ingredients) -> Option<Self> {

@@ -110,6 +110,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stopping: bool,
+    /// It is to be sent SIGHUP.
+    reload: bool,
     status: ChildStatus,
 }
 
@@ -126,6 +128,11 @@ impl Child {
 
     pub fn status(&self) -> ChildStatus {
         self.shared.lock().status
+    }
+
+    /// Has the child read its configuration again (SIGHUP), if there is one at the moment.
+    pub fn reload(&self) {
+        self.shared.lock().reload = true;
     }
 
     /// Ends the child, and waits for its end.
@@ -194,7 +201,11 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
         // A group of its own: a Ctrl-C meant for the master reaches the node through the master, in good order.
         .process_group(0)
         .spawn()?;
-    shared.lock().status.pid = Some(child.id());
+    {
+        let mut state = shared.lock();
+        // A new one reads its configuration anyway, and before it has begun to listen a signal would end it.
+        (state.status.pid, state.reload) = (Some(child.id()), false);
+    }
     if let Some(input) = child.stdin.take() {
         // A child that ended before it read this is noticed below.
         let _ = command.secret.write(input);
@@ -205,14 +216,16 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
             break status;
         }
         if !shared.pause(LOOK) {
+            if std::mem::take(&mut shared.lock().reload) {
+                // What it did not get it will read when it is started again.
+                let _ = send(&child, Signal::HUP);
+            }
             continue;
         }
         match asked {
             None => {
                 asked = Some(clock.now());
-                // Not reaped yet, so the id is still the child's.
-                let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-                if pid.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
+                if send(&child, Signal::TERM).is_err() {
                     child.kill()?;
                 }
             }
@@ -222,6 +235,12 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
     };
     shared.lock().status.pid = None;
     Ok(asked.is_none().then_some(status))
+}
+
+/// Sends a signal to a child that was not reaped yet, so that the id is still the child's.
+fn send(child: &std::process::Child, signal: Signal) -> io::Result<()> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(kill_process(pid, signal)?)
 }
 
 #[cfg(test)]

@@ -213,6 +213,11 @@ impl Master {
         !behind()
     }
 
+    /// Has the child, if there is one, read its configuration again.
+    pub fn reload_child(&self) {
+        self.child.iter().for_each(Child::reload);
+    }
+
     /// Ends the child, then all connections and threads. Those who wait for a checkpoint are told that it failed.
     pub fn stop(&self) {
         self.shared.begin_stop();

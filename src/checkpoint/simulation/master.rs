@@ -32,7 +32,7 @@ use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position};
 use crate::partition::capture::Slice;
-use crate::partition::{Executed, Shard, recover, settle};
+use crate::partition::{Executed, MemoryBound, Shard, recover, settle};
 use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::store::commands::Context;
@@ -94,12 +94,13 @@ pub(super) async fn start(
         child: None,
     };
     let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
+    let memory = Arc::new(MemoryBound::new(placement.cores(), None));
     let mut cores = Vec::new();
     for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
         let options = log_options(&dir, StreamId::new(epoch, core), settings);
         let log = open_log(process, options, marks, oracle).await?;
         let store = recovered.store;
-        let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability);
+        let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability, memory.clone());
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);

@@ -167,6 +167,11 @@ impl Checkpoints {
         }
     }
 
+    /// Has the node, if it is a child, read its configuration again.
+    pub fn reload_child(&self) {
+        self.master.reload_child();
+    }
+
     /// Lets the node have the last edits, and ends it.
     pub fn end(&self) {
         self.master.drain(GRACE);

@@ -141,7 +141,8 @@ impl Seat {
             commit: if durability == Durability::Async { Commit::Async } else { Commit::Eager },
         };
         let log = Log::open(options, launch.marks).await.map_err(|e| e.to_string())?;
-        let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability);
+        let memory = Arc::clone(&launch.shared.memory);
+        let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability, memory);
         let worker = Worker::new(launch.shared, shard, self.endpoint);
         Server::new(worker, self.bell, launch.listeners).map_err(|e| format!("cannot set up the network ring: {e}"))
     }

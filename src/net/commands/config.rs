@@ -54,6 +54,8 @@ fn current(config: &Config, settings: &Settings) -> Config {
     config.memory.clients_max_bytes = settings.clients_max_bytes;
     config.limits.clone_from(&settings.limits);
     config.server.idle_timeout_s = settings.idle_timeout_s;
+    config.logging.level = settings.log_level;
+    config.server.tcp_keepalive_s = settings.tcp_keepalive_s;
     config.log.durability = settings.durability;
     config.memory.max_bytes = settings.max_memory;
     config
@@ -137,6 +139,8 @@ mod tests {
         assert_eq!(settings.max_memory, Some(100 << 20));
         assert_eq!((settings.idle_timeout_s, settings.max_clients), (Some(3), 20));
         assert_eq!((settings.password, settings.durability), (Some(Password::new("x")), Durability::Sync));
+        assert_eq!(set("CONFIG SET tcp-keepalive 60").unwrap().tcp_keepalive_s, Some(60));
+        assert_eq!(set("CONFIG SET server.tcp_keepalive_s 0").unwrap().tcp_keepalive_s, None);
         let settings = set("CONFIG SET memory.max_bytes 1MiB log.durability mirrored server.idle_timeout_s 7").unwrap();
         assert_eq!((settings.max_memory, settings.idle_timeout_s), (Some(1 << 20), Some(7)));
         assert_eq!(settings.durability, Durability::Mirrored);
@@ -159,6 +163,7 @@ mod tests {
             ("CONFIG SET maxmemory 1 memory.max_bytes 2", failed("memory.max_bytes", "duplicate parameter")),
             ("CONFIG SET timeout foo", failed("timeout", "argument couldn't be parsed into an integer")),
             ("CONFIG SET timeout -1", failed("timeout", &range("0 and 2147483647"))),
+            ("CONFIG SET tcp-keepalive 32768", failed("tcp-keepalive", &range("0 and 32767"))),
             ("CONFIG SET maxclients 0", failed("maxclients", &range("1 and 4294967295"))),
             ("CONFIG SET appendfsync foo", failed("appendfsync", fsync)),
             ("CONFIG SET requirepass sha256:12", failed("requirepass", hash)),

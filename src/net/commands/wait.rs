@@ -23,8 +23,6 @@ use crate::store::commands::{Spec, parse};
 
 /// How often a timer looks whether its client is still there.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long a client that will send no more may wait without a time-out: most likely it is gone.
-const ALONE: Duration = Duration::from_secs(60);
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,13 +175,12 @@ fn finish_now(worker: &mut Worker, token: Token, ticket: Ticket) {
     }
 }
 
-/// Ends the wait at its time-out, or when nobody waits any more.
+/// Ends the wait at its time-out.
 fn set_timer(worker: &Worker, token: Token, client: u64, ticket: Ticket, timeout: Option<Duration>) {
     let myself = worker.myself.clone();
     // A time-out beyond all time is none.
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let timer = async move {
-        let mut alone_since = None;
         loop {
             let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
             // In steps, so that the timer does not long outlive its client.
@@ -195,13 +192,9 @@ fn set_timer(worker: &Worker, token: Token, client: u64, ticket: Ticket, timeout
             if connection.client != client || connection.hold != Hold::Blocked(ticket) {
                 return;
             }
-            if end.is_none() && connection.closing == Closing::AfterInput {
-                alone_since.get_or_insert(worker.now);
-            }
             // The server ends and lets its clients go.
             let ending = connection.closing == Closing::AfterReplies;
-            let given_up = alone_since.is_some_and(|since| worker.now.saturating_duration_since(since) >= ALONE);
-            if ending || given_up || end.is_some_and(|end| end <= worker.now) {
+            if ending || end.is_some_and(|end| end <= worker.now) {
                 finish_now(worker, token, ticket);
                 worker.endpoint.bell().ring();
                 return;

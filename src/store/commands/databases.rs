@@ -4,10 +4,12 @@ use super::hash_reads::Random;
 use super::parse::{db_of, integer};
 use super::{Plan, Planned, Refused};
 use crate::encoding::edit::Edit;
-use crate::ids::{Db, PartitionId};
+use crate::ids::{Db, PartitionId, Slot};
 
-/// How often RANDOMKEY draws again when a key's time has come.
+/// How often RANDOMKEY draws until it gets a key whose time has not come.
 const DRAWS: usize = 100;
+/// How many keys it looks at after that, one after the other.
+const LOOKED_AT: usize = 10_000;
 
 impl Plan<'_, '_, '_> {
     /// DBSIZE
@@ -47,18 +49,75 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// RANDOMKEY
+    /// RANDOMKEY: this store's part of a lottery among all (see `net::merge`). It is how many keys there are, how many that were drawn before
+    /// the first live one had expired, and that one; without it if none was found.
     pub(super) fn randomkey(&mut self) -> Planned {
+        let (store, db) = (self.store, self.context.db);
         let mut random = Random(self.context.random);
-        for draw in 1..=DRAWS {
-            let Some((slot, key)) = self.store.random_key(self.context.db, || random.next()) else { break };
-            let live = self.store.get(self.context.db, slot, key).is_some_and(|entry| !self.is_over(&entry));
-            if live || draw == DRAWS {
-                self.reply.bulk(key);
-                return Ok(());
-            }
+        let mut expired = 0;
+        let mut last = Slot(0);
+        let mut found = None;
+        while expired < DRAWS
+            && found.is_none()
+            && let Some((slot, key)) = store.random_key(db, || random.next())
+        {
+            found = store.get(db, slot, key).filter(|entry| !self.is_over(entry)).map(|_| key);
+            expired += usize::from(found.is_none());
+            last = slot;
         }
-        self.reply.null();
+        if expired == DRAWS {
+            // Nearly all have expired, and will be gone in a moment.
+            let mut keys = store.keys_from(db, last).take(LOOKED_AT);
+            found = keys.find(|(_, entry)| !self.is_over(entry)).map(|(key, _)| key);
+        }
+        self.reply.array(if found.is_some() { 3 } else { 2 });
+        self.reply.count(store.len(db));
+        self.reply.count(expired);
+        found.into_iter().for_each(|key| self.reply.bulk(key));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    /// Keys, misses and the key that were drawn.
+    fn drawn(rig: &mut Rig) -> (u64, u64, Option<String>) {
+        let reply = rig.line("RANDOMKEY");
+        let words: Vec<&str> = reply.split(' ').collect();
+        let number = |word: &str| word[1..].parse().unwrap();
+        (number(words[1]), number(words[2]), words.get(4).map(|key| (*key).to_owned()))
+    }
+
+    #[test]
+    fn a_key_that_has_expired_is_never_drawn() {
+        let mut rig = Rig::new();
+        (0..300).for_each(|n| drop(rig.line(&format!("SET expired:{n} v PX 1"))));
+        rig.now += 2;
+        for live in 0..4 {
+            for _ in 0..100 {
+                let (keys, misses, key) = drawn(&mut rig);
+                assert_eq!((keys, key.is_some()), (300 + live, live > 0), "{misses} misses");
+                assert!(key.is_none_or(|key| key.starts_with("live")) && (live > 0 || misses == 100));
+            }
+            rig.line(&format!("SET live:{live} v"));
+        }
+        rig.line("FLUSHDB");
+        assert_eq!(drawn(&mut rig), (0, 0, None));
+    }
+
+    #[test]
+    fn live_keys_are_drawn_alike() {
+        let mut rig = Rig::new();
+        (0..20).for_each(|n| drop(rig.line(&format!("SET live:{n} v PX 100000"))));
+        (0..20).for_each(|n| drop(rig.line(&format!("SET expired:{n} v PX 1"))));
+        rig.now += 2;
+        let mut counts = std::collections::HashMap::new();
+        for _ in 0..10_000 {
+            *counts.entry(drawn(&mut rig).2.unwrap()).or_insert(0) += 1;
+        }
+        // 500 are expected; ten standard deviations are 220.
+        assert!(counts.len() == 20 && counts.values().all(|count| (280..720).contains(count)), "{counts:?}");
     }
 }

@@ -237,7 +237,7 @@ mod tests {
         rig.now += 6;
         assert_eq!(rig.line("KEYS *"), "*1 $4 here");
         assert_eq!(step(&mut rig, "SCAN 0 COUNT 100").1, ["here"]);
-        assert_eq!(rig.line("RANDOMKEY"), "$4 here");
+        assert!(rig.line("RANDOMKEY").ends_with(" $4 here"));
         assert_eq!(step(&mut rig, "SCAN 0 COUNT 100 TYPE hash").1, [""; 0]);
     }
 }

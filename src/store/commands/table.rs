@@ -152,7 +152,7 @@ pub enum Route {
     OneCore,
     /// On every core; the replies are put together.
     EveryCore(Gather),
-    /// On a core chosen at random, in proportion to the keys there (`RANDOMKEY`).
+    /// On every core; one of the keys that they draw is the reply (`RANDOMKEY`).
     Random,
     /// On the core of its cursor's slot ([`super::scan::cursor_slot`]).
     Cursor,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::config::check;
 use crate::config::password::NoHash;
 use crate::config::{Config, Durability, Limits, Password, Sources};
 use crate::net::shared::Settings;
@@ -21,6 +22,7 @@ pub(super) enum Change {
     MaxClients(u32),
     AdminClients(u32),
     IdleTimeout(Option<u64>),
+    KeepAlive(Option<u64>),
     AuthTimeout(Option<u64>),
     AuthAttempts(u32),
     ClientsMemory(Option<u64>),
@@ -54,6 +56,10 @@ impl Change {
             "client-query-buffer-limit" => bytes(value).map(Self::QueryBuffer),
             "client-output-buffer-limit" => output(value).map(Self::Output),
             "timeout" => Ok(Self::IdleTimeout(Some(number(value, 0, i32::MAX as i64)?).filter(|s| *s > 0))),
+            "tcp-keepalive" => {
+                let longest = check::LONGEST_KEEPALIVE_S as i64;
+                Ok(Self::KeepAlive(Some(number(value, 0, longest)?).filter(|s| *s > 0)))
+            }
             "log.durability" => Ok(Self::Durability(own(name, value)?.log.durability)),
             "memory.max_bytes" => Ok(Self::MaxMemory(own(name, value)?.memory.max_bytes)),
             "memory.clients_max_bytes" => Ok(Self::ClientsMemory(own(name, value)?.memory.clients_max_bytes)),
@@ -76,6 +82,7 @@ impl Change {
                 Ok(Self::Output(Output { soft_s, ..Output::default() }))
             }
             "server.max_clients" => clients(own(name, value)?.server.max_clients).map(Self::MaxClients),
+            "server.tcp_keepalive_s" => Ok(Self::KeepAlive(own(name, value)?.server.tcp_keepalive_s)),
             "server.idle_timeout_s" => Ok(Self::IdleTimeout(own(name, value)?.server.idle_timeout_s)),
             _ => Err("can't set immutable config".into()),
         }
@@ -101,6 +108,7 @@ impl Change {
                 limits.output_buffer_soft_bytes = soft.unwrap_or(limits.output_buffer_soft_bytes);
                 limits.output_buffer_soft_s = soft_s.unwrap_or(limits.output_buffer_soft_s);
             }
+            Self::KeepAlive(seconds) => settings.tcp_keepalive_s = seconds,
             Self::IdleTimeout(seconds) => settings.idle_timeout_s = seconds,
         }
     }

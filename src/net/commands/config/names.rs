@@ -33,6 +33,7 @@ const REDIS: &[(&str, Value)] = &[
     // Whether there is one is no secret; what it is, is kept by nobody.
     ("requirepass", |c| c.server.password.as_ref().map_or("", |_| "…").into()),
     ("save", save),
+    ("tcp-keepalive", |c| c.server.tcp_keepalive_s.unwrap_or(0).to_string()),
     ("timeout", |c| c.server.idle_timeout_s.unwrap_or(0).to_string()),
 ];
 

@@ -1,0 +1,50 @@
+//! SIGHUP: reads the configuration again, file, environment and arguments, and takes over its log level. All else is fixed while the daemon
+//! runs. A configuration that is not good changes nothing.
+
+use super::arguments::Configuration;
+use super::logging::Dial;
+use crate::config::{Config, Level};
+
+/// What is read again, and what for.
+pub struct Reload {
+    arguments: Configuration,
+    /// The configuration in force.
+    config: Config,
+    dial: Dial,
+}
+
+impl Reload {
+    /// For a process that has loaded `config` from `arguments`, and whose log level `dial` sets.
+    pub fn new(arguments: &Configuration, config: &Config, dial: Dial) -> Self {
+        Self { arguments: arguments.clone(), config: config.clone(), dial }
+    }
+
+    /// Reads the configuration again, takes over its log level, and logs what came of it. Returns the level, if the configuration is good.
+    pub fn read_again(&mut self) -> Option<Level> {
+        let loaded = match self.arguments.load() {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                let why = failure.reasons.join("; ");
+                tracing::error!("SIGHUP: the configuration is not good, and nothing changes: {why}");
+                return None;
+            }
+        };
+        let (level, origin) = (loaded.config.logging.level, loaded.origin("logging.level"));
+        let before = std::mem::replace(&mut self.config.logging.level, level);
+        // While both levels show it.
+        if level > before {
+            self.dial.set(level);
+        }
+        match before == level {
+            true => tracing::info!("SIGHUP: the log level is {} as before ({origin})", level.name()),
+            false => tracing::info!("SIGHUP: the log level is {} from now on ({origin})", level.name()),
+        }
+        if loaded.config != self.config {
+            tracing::warn!(
+                "SIGHUP: settings other than logging.level have changed; they take effect at the next start"
+            );
+        }
+        self.dial.set(level);
+        Some(level)
+    }
+}
