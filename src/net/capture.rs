@@ -1,13 +1,10 @@
-//! The core's own snapshots: slices of well below a millisecond between its turns, with pauses four times as long.
+//! The core's own snapshots: slices of well below a millisecond, one in a turn, with pauses four times as long.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
 use crate::ids::PartitionId;
 use crate::partition::capture::Slice;
-use crate::storage::LocalBell;
 
 /// How long a slice goes on, give or take what is written before it is asked again whether to.
 const SLICE: Duration = Duration::from_micros(400);
@@ -17,18 +14,6 @@ const PAUSES: u32 = 4;
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
 /// The pause when the disk is behind.
 const WAIT: Duration = Duration::from_millis(10);
-
-/// Takes slices whenever a snapshot has been begun, which `begun` tells.
-pub(super) async fn capturing(worker: Rc<RefCell<Worker>>, begun: Rc<LocalBell>) {
-    loop {
-        begun.wait().await;
-        loop {
-            let pause = worker.borrow_mut().capture_slice();
-            let Some(pause) = pause else { break };
-            glommio::timer::sleep(pause).await;
-        }
-    }
-}
 
 impl Worker {
     /// Begins a snapshot of a partition, or says why not.
@@ -43,7 +28,7 @@ impl Worker {
     }
 
     /// Takes a slice, if a snapshot is being taken and there is room for it; returns how long to pause then.
-    fn capture_slice(&mut self) -> Option<Duration> {
+    pub(super) fn capture_slice(&mut self) -> Option<Duration> {
         if !self.shard.is_capturing() {
             return None;
         }

@@ -1,21 +1,29 @@
-//! One core's tasks: the network turn, and what comes round by the clock.
+//! One core's loop: it looks at what is ready, takes a turn, and rests when there is nothing to do.
 //!
-//! A turn polls the ring, lets the worker execute, and sends. While there is traffic the task only yields between turns. When there is
-//! none, it rests: first for a moment in its own ring, which is cheap to enter and to leave, and is all that ever happens under load;
-//! then in the executor, which costs a dozen system calls and lets other tasks be woken, too. Either way a completion, the bell, which
-//! other cores ring, or the log ends it.
+//! A turn lets the worker execute what has come in, does a part of what is due by the clock, and sends. While there is traffic the loop
+//! only yields between turns. When there is none, it rests: first for a moment in its own ring, which is cheap to enter and to leave,
+//! and is all that ever happens under load; then in the executor, which costs a dozen system calls.
+//!
+//! The rule: *what is ready is looked at within a millisecond* ([`LOOK`]), be it a completion of the network's ring, of the log's, or
+//! of the executor's, a message, an order, or a time that has come; unless a single request takes longer by itself. INFO shows the
+//! longest that it has taken (`loop_max_us`). It holds because
+//!
+//! * the loop alone does the core's work. The other tasks of its executor write the log and time out clients' waits: they do little
+//!   and then await the executor. None yields only to go on, for which the executor would neglect its own rings for 100 ms;
+//! * work by the clock is done in slices, one in a turn: expiry, freeing, snapshots, statistics;
+//! * the loop rests only if a look finds nothing ([`Server::is_idle`]), and what would end that state ends the rest: a completion of
+//!   the network's ring and a bell, which signal the event that it waits for; the log's progress, a commit that begins, and the time
+//!   of what is due, which end a sleep in the executor. While a commit is under way the loop does not sleep there but naps in its
+//!   ring, which the commit's completion ends.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::alarm::{Alarm, yield_now};
-use super::capture::capturing;
 use super::connection::{Closing, Hold};
 use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
@@ -24,16 +32,17 @@ use crate::config::Durability;
 use crate::runtime::bell::Bell;
 use crate::storage::{LocalBell, Log};
 
-/// The longest rest in the ring. The executor's timers and file operations, other than commits, wait for its end.
+/// The longest that something is ready and not looked at. So often, too, a core that does not sleep has its executor look after timers
+/// and file operations: it is what a flush may be late. The executor would do so by itself only every 100 ms; told to do it more often,
+/// its preemption timer was seen to lose wake-ups.
+const LOOK: Duration = Duration::from_millis(1);
+/// The longest rest in the ring.
 const NAP: Duration = Duration::from_micros(500);
-/// How often a busy core has its executor look after timers and file operations: what a flush may be late. The executor would do so
-/// by itself only every 100 ms; told to do it more often, its preemption timer was seen to lose wake-ups.
-const BREATH: Duration = Duration::from_millis(2);
-/// What makes it do so: the shortest sleep.
+/// What makes the executor look: the shortest sleep.
 const BLINK: Duration = Duration::from_micros(1);
 /// Pause between turns while the last clients leave.
 const DRAINING_TURN: Duration = Duration::from_micros(200);
-/// How often a core does what comes round by the clock.
+/// How often a core does its periodic work.
 const TICK: Duration = Duration::from_millis(100);
 /// How long answers may take to leave at a shutdown.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -51,8 +60,14 @@ pub struct Server {
     events: Vec<Event>,
     /// The log or the mirror has moved since the last turn.
     progress: Rc<LocalBell>,
-    /// A snapshot has been begun.
-    captures: Rc<LocalBell>,
+    /// When the last look was, or the rest after it ended.
+    looked: Instant,
+    /// When the executor must look at its rings and timers.
+    breathe_at: Instant,
+    /// When the periodic work is due; in the past while it is being done.
+    tick_at: Instant,
+    /// When the next slice of a snapshot is due, if one is being taken.
+    capture_at: Option<Instant>,
     draining: Option<Instant>,
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
@@ -89,7 +104,10 @@ impl Server {
             listeners,
             events: Vec::new(),
             progress,
-            captures: Rc::default(),
+            looked: Instant::now(),
+            breathe_at: Instant::now(),
+            tick_at: Instant::now(),
+            capture_at: None,
             draining: None,
             stopped: Vec::new(),
             exhausted: false,
@@ -105,38 +123,47 @@ impl Server {
         for (token, listener) in (LISTENER..).zip(&self.listeners) {
             self.ring.accept(token, listener.as_fd())?;
         }
-        let clockwork = glommio::spawn_local(clockwork(Rc::clone(&self.worker), Arc::clone(&self.bell)));
-        let captures = glommio::spawn_local(capturing(Rc::clone(&self.worker), Rc::clone(&self.captures)));
+        self.looked = Instant::now();
         let mut napped = false;
-        let mut breath = Instant::now();
         loop {
-            self.ring.poll(&mut self.events)?;
-            let committed = self.log.poll();
-            let worked = self.turn()?;
+            let committed = self.look()?;
+            let traffic = self.turn()?;
             if self.has_drained() {
                 break;
             }
-            if worked || committed {
+            self.breathe().await;
+            if traffic || committed {
                 napped = false;
             } else if self.draining.is_some() {
                 glommio::timer::sleep(DRAINING_TURN).await;
+                self.looked = Instant::now();
             } else {
                 self.rest(napped).await?;
                 napped = true;
             }
-            if breath.elapsed() < BREATH {
-                yield_now().await;
-            } else {
-                glommio::timer::sleep(BLINK).await;
-                breath = Instant::now();
-            }
         }
-        clockwork.cancel().await;
-        captures.cancel().await;
         self.alarm.disarm().await?;
         self.log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
         self.worker.borrow_mut().publish();
         Ok(())
+    }
+
+    /// Collects what the network's ring and the log's have completed. Returns whether a commit has ended.
+    fn look(&mut self) -> io::Result<bool> {
+        let before = std::mem::replace(&mut self.looked, Instant::now());
+        self.worker.borrow_mut().stats.note_look(self.looked - before);
+        self.ring.poll(&mut self.events)?;
+        Ok(self.log.poll())
+    }
+
+    /// Lets other tasks run, and now and then the executor look at its own rings.
+    async fn breathe(&mut self) {
+        if self.looked < self.breathe_at {
+            yield_now().await;
+        } else {
+            glommio::timer::sleep(BLINK).await;
+            self.breathe_at = self.looked + LOOK;
+        }
     }
 
     /// Waits until there is something to do: in the ring for a moment, or, if it has `napped` already and the log is at rest, in the
@@ -146,14 +173,20 @@ impl Server {
             self.bell.about_to_sleep();
             self.ring.set_alert(true);
             if self.is_idle() {
-                self.sleep().await?;
+                let due = self.next_due();
+                self.alarm.sleep(&self.progress, &self.log, due).await?;
+                self.looked = Instant::now();
+                self.breathe_at = self.looked + LOOK;
+                self.worker.borrow_mut().stats.note_look(self.looked.saturating_duration_since(due));
             }
             self.ring.set_alert(false);
         } else {
             self.bell.about_to_nap();
             self.log.set_alert(true);
             if self.is_idle() {
-                self.ring.wait(NAP, &mut self.events)?;
+                let nap = NAP.min(self.breathe_at.saturating_duration_since(self.looked));
+                self.ring.wait(nap, &mut self.events)?;
+                self.looked = Instant::now();
             }
             self.log.set_alert(false);
         }
@@ -161,38 +194,37 @@ impl Server {
         Ok(())
     }
 
-    /// Waits in the executor for the alarm or for progress.
-    async fn sleep(&mut self) -> io::Result<()> {
-        let (alarm, progress) = (&mut self.alarm, &self.progress);
-        poll_fn(|context| {
-            if progress.is_rung() {
-                return Poll::Ready(Ok(()));
-            }
-            progress.listen(context);
-            alarm.poll(context)
-        })
-        .await
-    }
-
+    /// Whether a look would find nothing: nothing has happened, and there is no turn to take.
     fn is_idle(&mut self) -> bool {
-        let worker = self.worker.borrow();
-        self.ring.is_idle()
-            && self.log.is_idle()
-            && !self.progress.is_rung()
-            && worker.is_idle()
-            && worker.shared.inboxes[usize::from(worker.core().0)].is_empty()
+        self.ring.is_idle() && self.log.is_idle() && !self.has_traffic() && !self.is_due()
     }
 
-    /// One turn; whether there was anything to do.
+    /// Whether something has come that a turn must see to.
+    fn has_traffic(&self) -> bool {
+        !self.events.is_empty() || self.progress.is_rung() || !self.worker.borrow().is_idle()
+    }
+
+    /// Whether a turn has something to do by the clock.
+    fn is_due(&self) -> bool {
+        self.next_due() <= self.looked
+    }
+
+    /// When there is something to do by the clock.
+    fn next_due(&self) -> Instant {
+        let others = [self.capture_at, self.rearm];
+        others.into_iter().flatten().fold(self.tick_at, Instant::min)
+    }
+
+    /// Takes a turn if there is one to take. Returns whether there was traffic.
     fn turn(&mut self) -> io::Result<bool> {
+        let traffic = self.has_traffic();
+        if !traffic && !self.is_due() {
+            return Ok(false);
+        }
         let cell = Rc::clone(&self.worker);
         let worker = &mut *cell.borrow_mut();
         let progress = self.progress.take() | worker.take_mirror_progress();
         let orders = worker.orders();
-        let quiet = worker.is_idle() && worker.lists.dirty.is_empty() && self.rearm.is_none();
-        if quiet && self.events.is_empty() && !progress && orders.is_empty() {
-            return Ok(false);
-        }
         worker.begin_turn();
         self.accept_again(worker.now)?;
         let mut events = std::mem::take(&mut self.events);
@@ -204,12 +236,23 @@ impl Server {
             self.obey(worker, order)?;
         }
         worker.take_in();
+        self.work_by_the_clock(worker);
         if progress || worker.waits_in_vain() {
             worker.release_gated();
         }
         worker.send_messages();
         self.settle(worker)?;
-        Ok(true)
+        Ok(traffic)
+    }
+
+    /// Does one slice of what is due by the clock.
+    fn work_by_the_clock(&mut self, worker: &mut Worker) {
+        if self.capture_at.is_some_and(|at| at <= worker.now) {
+            // It pauses after each slice, so that the periodic work is not kept waiting.
+            self.capture_at = worker.capture_slice().map(|pause| Instant::now() + pause);
+        } else if self.tick_at <= worker.now && worker.tick() {
+            self.tick_at = worker.now + TICK;
+        }
     }
 
     /// Lets listeners that have stopped go on when it is time.
@@ -292,7 +335,7 @@ impl Server {
             }
             Order::Capture(partition) => {
                 worker.begin_capture(partition);
-                self.captures.ring();
+                self.capture_at.get_or_insert(worker.now);
             }
             Order::LogUsedUp(used_up) => worker.shard.set_log_used_up(used_up),
             Order::Reply(to, reply) => worker.finish(to.connection, to.client, to.ticket, &reply),
@@ -365,18 +408,6 @@ impl Server {
 /// Whether a connection could not be accepted because the process or the machine has no more of something.
 fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// What comes round by the clock: expiry, counts, clients that have been silent for too long.
-async fn clockwork(worker: Rc<RefCell<Worker>>, bell: Arc<Bell>) {
-    loop {
-        glommio::timer::sleep(TICK).await;
-        while !worker.borrow_mut().tick() {
-            bell.ring();
-            glommio::executor().yield_task_queue_now().await;
-        }
-        bell.ring();
-    }
 }
 
 /// Why a core has stopped serving.

@@ -60,6 +60,8 @@ pub struct CoreStats {
     pub client_bytes: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// The longest that this core did not look at what may have been ready.
+    pub loop_max: Duration,
     /// Slices of snapshots that this core has taken itself.
     pub capture_slices: u64,
     /// The longest of them, in microseconds.
@@ -116,6 +118,12 @@ impl CoreStats {
         } else if self.error_kinds.len() < ERROR_KINDS {
             self.error_kinds.push((code.into(), 1));
         }
+    }
+
+    /// Something may have been ready for so long before it was looked at.
+    #[inline]
+    pub fn note_look(&mut self, late: Duration) {
+        self.loop_max = self.loop_max.max(late);
     }
 
     /// Takes a sample of the rates, unless the last one was only just taken.

@@ -11,11 +11,8 @@ use crate::ids::Db;
 const EXPIRY_SLICE: usize = 500;
 
 impl Worker {
-    /// What comes round ten times a second. Returns whether it is done; otherwise there is more, after other tasks had their turn.
+    /// A turn's part of the work that comes ten times a second. Returns whether that is done; otherwise the next turn goes on with it.
     pub(super) fn tick(&mut self) -> bool {
-        self.begin_turn();
-        // The disk may be full since they began to wait; they are then refused.
-        self.take_in();
         let complete = self.shard.expire(self.wall, EXPIRY_SLICE);
         if complete {
             self.look_after_clients();
@@ -67,18 +64,30 @@ impl Worker {
         self.shared.inboxes[usize::from(self.core().0)].take()
     }
 
-    /// Whether the checkpoint node's position has moved since this was last asked, and somebody waits for it.
-    pub(super) fn take_mirror_progress(&mut self) -> bool {
-        if self.held.is_empty() && self.lists.gated.is_empty() {
-            return false;
-        }
-        let mirrored = self.shard.log().marks().mirrored();
-        std::mem::replace(&mut self.mirrored, mirrored) != mirrored
+    /// Whether the checkpoint node's position has moved since it was last taken, and somebody waits for it.
+    fn has_mirror_progress(&self) -> bool {
+        let somebody_waits = !self.held.is_empty() || !self.lists.gated.is_empty();
+        somebody_waits && self.shard.log().marks().mirrored() != self.mirrored
     }
 
-    /// Whether nothing has come from other cores and nothing is left to be sent to them.
+    /// Takes the checkpoint node's position. Returns [`Self::has_mirror_progress`].
+    pub(super) fn take_mirror_progress(&mut self) -> bool {
+        let has_moved = self.has_mirror_progress();
+        if has_moved {
+            self.mirrored = self.shard.log().marks().mirrored();
+        }
+        has_moved
+    }
+
+    /// Whether a turn would find nothing to do here: no message, order or changed setting, no progress of the checkpoint node,
+    /// nothing to be sent.
     pub(super) fn is_idle(&self) -> bool {
-        self.endpoint.is_idle() && !self.has_unsent()
+        self.endpoint.is_idle()
+            && !self.has_unsent()
+            && self.lists.dirty.is_empty()
+            && self.shared.inboxes[usize::from(self.core().0)].is_empty()
+            && self.settings_version == self.shared.settings_version()
+            && !self.has_mirror_progress()
     }
 
     /// The server ends: no more requests are taken, and clients go when they have their replies.

@@ -1,16 +1,17 @@
 //! Commits on an io_uring of their own: the writes of a commit and the sync after them go to the kernel in one system call.
 //!
-//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it rests. Through the
-//! executor's rings a commit would leave and return only when the core has nothing else to do, twice.
+//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it rests; a commit that
+//! begins while the loop waits for something else wakes it ([`CommitRing::poll_begun`]). Through the executor's rings a commit would
+//! leave and return only when the core has nothing else to do, twice.
 //!
 //! Invariant: what an operation names, buffers and file, is held here until its completion was seen.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use glommio::io::DmaBuffer;
 use io_uring::{IoUring, opcode, squeue, types};
@@ -27,6 +28,8 @@ const SYNC: u64 = u64::MAX;
 pub(super) struct CommitRing {
     ring: RefCell<IoUring>,
     flight: RefCell<Option<Flight>>,
+    /// Who is to know when a commit begins.
+    watcher: Cell<Option<Waker>>,
 }
 
 /// A commit under way.
@@ -47,7 +50,7 @@ impl CommitRing {
     /// If the kernel refuses the ring.
     pub(super) fn new() -> io::Result<Self> {
         let ring = IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(ENTRIES)?;
-        Ok(Self { ring: RefCell::new(ring), flight: RefCell::default() })
+        Ok(Self { ring: RefCell::new(ring), flight: RefCell::default(), watcher: Cell::default() })
     }
 
     /// Has `event` signalled by completions, as long as [`Self::set_alert`] says so.
@@ -70,6 +73,15 @@ impl CommitRing {
     /// Whether a commit is under way.
     pub(super) fn is_committing(&self) -> bool {
         self.flight.borrow().is_some()
+    }
+
+    /// Ready as soon as a commit is under way, so that [`Self::poll`] must be called until it has ended.
+    pub(super) fn poll_begun(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_committing() {
+            return Poll::Ready(());
+        }
+        self.watcher.set(Some(context.waker().clone()));
+        Poll::Pending
     }
 
     /// Whether [`Self::poll`] would find something.
@@ -116,6 +128,9 @@ impl CommitRing {
         let descriptor = types::Fd(file.as_raw_fd());
         let mut slot = self.flight.borrow_mut();
         let flight = slot.insert(Flight { frames, _file: Rc::clone(file), pending: 0, outcome: Ok(()), waiting: None });
+        if let Some(watcher) = self.watcher.take() {
+            watcher.wake();
+        }
         for (number, frame) in (0..).zip(&flight.frames) {
             let length = u32::try_from(frame.bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
             let write = opcode::Write::new(descriptor, frame.buffer.as_ptr(), length).offset(frame.offset);

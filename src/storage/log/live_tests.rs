@@ -1,8 +1,9 @@
 //! The live log with the real disk, and its readers.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
@@ -64,6 +65,40 @@ fn read_back(data: &DataDir, stream: StreamId) -> (u64, reader::StreamEnd) {
         }
     }
     (next - 1, reader.end().unwrap().clone())
+}
+
+#[test]
+fn who_drives_the_log_learns_of_each_commit_that_begins() {
+    let setup = setup(64 << 10, Probed::default());
+    let options = setup.options.clone();
+    let (durable, segments) = on_core(async move || {
+        let log = Log::open(options, Arc::default()).await.unwrap();
+        let driver = log.clone();
+        let driving = glommio::spawn_local(async move {
+            loop {
+                // Nothing else says when there is something to poll.
+                poll_fn(|context| driver.poll_committing(context)).await;
+                while driver.is_committing() {
+                    driver.poll();
+                    glommio::timer::sleep(Duration::from_micros(100)).await;
+                }
+            }
+        });
+        let began = Instant::now();
+        // Each is alone in its commit, also those that need a new segment.
+        for _ in 0..40 {
+            let lsn = log.append(&group(1, 3000));
+            while log.durable() < lsn && began.elapsed() < Duration::from_secs(60) {
+                glommio::timer::sleep(Duration::from_micros(100)).await;
+            }
+        }
+        let (durable, segments) = (log.durable(), log.stats().segments);
+        driving.cancel().await;
+        log.close().await.unwrap();
+        (durable, segments)
+    });
+    assert_eq!(durable, Lsn(40), "a commit has begun and nobody knew");
+    assert!(segments > 1);
 }
 
 #[test]

@@ -26,6 +26,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use self::commit_ring::CommitRing;
@@ -142,6 +143,11 @@ impl Log {
     /// Whether a commit is on its way to the disk.
     pub fn is_committing(&self) -> bool {
         self.driver.disk.commits().is_committing()
+    }
+
+    /// Ready as soon as a commit is on its way, so that whoever drives the log must [`Self::poll`] it until the commit has ended.
+    pub fn poll_committing(&self, context: &TaskContext<'_>) -> Poll<()> {
+        self.driver.disk.commits().poll_begun(context)
     }
 
     /// Whether [`Self::poll`] would find nothing.

@@ -215,7 +215,7 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
             &format!("core{core}"),
             format_args!(
                 "requests={},forwarded={},stalls={},edits={},durable={},mirrored={},unflushed_bytes={},commits={},log_bytes={},\
-                 commit_p50_us={},commit_p99_us={},commit_max_us={},connections={},data_bytes={}",
+                 commit_p50_us={},commit_p99_us={},commit_max_us={},loop_max_us={},connections={},data_bytes={}",
                 s.commands,
                 s.forwarded,
                 s.stalls,
@@ -228,6 +228,7 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
                 s.log.commit_p50_us,
                 s.log.commit_p99_us,
                 s.log.commit_max_us,
+                s.loop_max.as_micros(),
                 s.connections,
                 s.data_bytes,
             ),
