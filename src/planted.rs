@@ -46,6 +46,8 @@ pub(crate) enum Bug {
     FollowedLate,
     /// The node captures a state later than its barrier.
     CapturedLate,
+    /// An edit is acknowledged as mirrored when it is durable here, and not yet at the node.
+    MirroredWhenDurable,
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 use super::{Exit, Failure};
 use crate::checkpoint::master::child::Secret;
 use crate::checkpoint::node::{self, NodeError, Options, Parent, Stop};
@@ -30,8 +33,28 @@ pub fn run(config: &Config, parent: Option<u32>) -> Result<(), Failure> {
         upload_bytes_per_second: config.checkpoint.upload_bytes_per_second,
         parent: bound,
     };
+    let stop = Stop::default();
+    if bound.is_none() {
+        stop_at_signals(&stop)?;
+    }
     tracing::info!(master = %options.master, dir = %options.dir.display(), "checkpoint node");
-    node::run(options, Stop::default()).map_err(|e| Failure::new(exit(&e), e))
+    node::run(options, stop).map_err(|e| Failure::new(exit(&e), e))
+}
+
+/// SIGTERM and SIGINT end the node in good order, which takes as long as it takes to write what it holds; the second one ends it at once.
+fn stop_at_signals(stop: &Stop) -> Result<(), Failure> {
+    let (stop, mut signals) = (stop.clone(), Signals::new([SIGTERM, SIGINT])?);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                // Never returns for these signals.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            tracing::info!("ends: what is only in memory is written first; another signal ends it at once");
+            stop.stop();
+        }
+    })?;
+    Ok(())
 }
 
 /// What the master gives its child through standard input; whoever runs a node by hand gives nothing.

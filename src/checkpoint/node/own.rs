@@ -5,16 +5,19 @@
 //! mirror-of                               id of the master's data directory
 //! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>, as in a data directory
 //! snapshots/00017/….snap.tmp              being written; of no use after a crash
+//! manifest.0, manifest.1                  only while no node runs: makes it a data directory, see [`super::handover`]
 //! ```
 //!
-//! Everything here can be made again from the master. Nothing but what this module wrote is ever removed.
+//! While the master has its data, everything here can be made again from it. Nothing but what this module wrote is ever removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::NodeError;
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{PartitionId, Position};
+use crate::storage::directory::handover::take_back;
 use crate::storage::files::{Access, Files, OsFiles, PlainFile, create_with_parents, make_dir, read_whole};
 use crate::storage::{StorageError, path};
 
@@ -26,6 +29,8 @@ const TEMPORARY: &str = ".tmp";
 pub struct OwnDir<F: Files = OsFiles> {
     files: F,
     path: PathBuf,
+    /// What it mirrors, as soon as this process has been told.
+    id: OnceLock<DirectoryId>,
     _lock: F::File,
 }
 
@@ -33,7 +38,7 @@ impl<F: Files> OwnDir<F> {
     /// Makes, locks and opens the directory at `path`.
     ///
     /// # Errors
-    /// If another node has it, or the disk fails.
+    /// If another node has it, a master lives there, or the disk fails.
     pub fn open(files: F, path: &Path) -> Result<Self, StorageError> {
         create_with_parents(&files, path)?;
         let lock_path = path.join(path::LOCK);
@@ -41,8 +46,14 @@ impl<F: Files> OwnDir<F> {
         if !lock.try_lock().map_err(|e| io_error(&lock_path, "cannot lock", e))? {
             return Err(StorageError::InUse { path: path.to_owned() });
         }
+        take_back(&files, path)?;
         make_dir(&files, &path.join(path::SNAPSHOTS))?;
-        Ok(Self { files, path: path.to_owned(), _lock: lock })
+        Ok(Self { files, path: path.to_owned(), id: OnceLock::new(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The files that it is made of.
@@ -55,10 +66,11 @@ impl<F: Files> OwnDir<F> {
     /// # Errors
     /// If it is the mirror of another one, or the disk fails.
     pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
-        let file = self.path.join("mirror-of");
+        let file = self.path.join(path::MIRROR_OF);
         let line = format!("{id}\n");
         let had = read_whole(&self.files, &file).map_err(|e| io_error(&file, "cannot read", e))?;
         if had == line.as_bytes() {
+            self.id.get_or_init(|| id);
             return Ok(());
         }
         // A crash may have left an empty file: that of a mirror that holds nothing yet.
@@ -72,7 +84,14 @@ impl<F: Files> OwnDir<F> {
             out.sync()?;
             self.files.sync_dir(&self.path)
         };
-        Ok(write().map_err(|e| io_error(&file, "cannot write", e))?)
+        write().map_err(|e| io_error(&file, "cannot write", e))?;
+        self.id.get_or_init(|| id);
+        Ok(())
+    }
+
+    /// The data directory that it mirrors, once [`Self::belong_to`] has succeeded.
+    pub fn mirrors(&self) -> Option<DirectoryId> {
+        self.id.get().copied()
     }
 
     /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
@@ -148,6 +167,19 @@ mod tests {
         assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::InUse { .. })));
         drop(own);
         assert!(OwnDir::open(OsFiles, dir.path()).is_ok());
+    }
+
+    #[test]
+    fn where_a_node_begins_no_master_can_and_the_other_way_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifests = path::MANIFESTS.map(|name| dir.path().join(name));
+        manifests.iter().for_each(|file| fs::write(file, "left by the node before").unwrap());
+        drop(OwnDir::open(OsFiles, dir.path()).unwrap());
+        assert!(manifests.iter().all(|file| !file.exists()));
+        fs::create_dir_all(dir.path().join(path::LOG).join("0000000004")).unwrap();
+        manifests.iter().for_each(|file| fs::write(file, "a master's").unwrap());
+        assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::Unusable { .. })));
+        assert!(manifests.iter().all(|file| file.exists()));
     }
 
     #[test]

@@ -17,7 +17,16 @@ impl<F: Files> DataDir<F> {
     }
 
     fn note_unknown(&self, found: &mut Found) -> Result<(), StorageError> {
-        let ours = [path::LOCK, path::LOG, path::SNAPSHOTS, path::INCOMING, path::NODE, path::ASIDE, "lost+found"];
+        let ours = [
+            path::LOCK,
+            path::LOG,
+            path::SNAPSHOTS,
+            path::INCOMING,
+            path::NODE,
+            path::ASIDE,
+            path::MIRROR_OF,
+            "lost+found",
+        ];
         let ours = ours.iter().chain(&path::MANIFESTS);
         let unknown = list(&self.files, &self.path)?.into_iter().filter(|name| !ours.clone().any(|our| our == name));
         found.unknown.extend(unknown.map(|name| self.path.join(name)));
