@@ -50,6 +50,8 @@ pub(crate) enum Bug {
     CapturedLate,
     /// A node that delivers no snapshots is counted on all the same.
     FailingNodeCounts,
+    /// An edit is acknowledged as mirrored when it is durable here, and not yet at the node.
+    MirroredWhenDurable,
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Promise: the checkpoint node may die at any instant, also in the middle of an upload; the master does not mind, and the next node
-//! goes on from where it was.
+//! goes on from where it was. If it is the master's disk that is lost, everything is there that was acknowledged as mirrored.
 
 mod harness;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use harness::{Dump, Home, Load, Server, encode, eventually, rng, rounds, verify};
+use harness::{Dump, Home, Ledger, Load, Proxy, Server, Weather, encode, eventually, rng, rounds, verify};
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,6 +146,93 @@ fn a_node_that_sleeps_costs_nothing_but_log() {
     assert_sound(&home);
     let server = home.start();
     ledger.settle_without_loss(&server);
+}
+
+/// Ends a node in good order and makes its directory the next server's.
+fn hand_over(home: &mut Home, mut node: Server, directory: &str) {
+    assert!(node.terminate().success(), "{}", node.log());
+    fs::remove_dir_all(home.data()).expect("the master's disk is lost");
+    let data = home.path().join(directory).display().to_string();
+    home.change("data.dir", &data);
+}
+
+#[test]
+fn what_was_mirrored_outlives_the_masters_disk() {
+    let mut rng = rng();
+    let mut home = Home::new().set("checkpoint.node", "external").set("log.durability", "mirrored");
+    home.change("data.partitions", "32");
+    home.change("checkpoint.every_edits", "2000");
+    let mut past: Vec<Ledger> = Vec::new();
+    let mut server = home.start();
+    for round in 0..rounds(3) {
+        let proxy = Proxy::to(home.checkpoint_port(), &mut rng);
+        let (directory, master) = (format!("node{round}"), format!("127.0.0.1:{}", proxy.port()));
+        let node = home.start_node(&directory, &[("checkpoint.master", &master)]);
+        assert_eq!(server.connect().call("SET caught up").text(), "OK");
+        // Messages are late so that an acknowledgement which does not wait for the node overtakes them.
+        proxy.set(Weather { late: 1_000, ..Weather::default() });
+        let running = Load::new(&format!("round{round}")).start(&server, &mut rng);
+        sleep(Duration::from_millis(rng.u64(1_500..3_000)));
+        // What is on its way is lost; only then the master dies, and its disk with it.
+        proxy.cut_all();
+        server.kill();
+        let ledger = running.join();
+        assert!(ledger.refusals().is_empty(), "{:?}", ledger.refusals());
+        hand_over(&mut home, node, &directory);
+        assert_sound(&home);
+        server = home.start();
+        past.push(ledger);
+        past.iter_mut().for_each(|ledger| ledger.settle_without_loss(&server));
+    }
+    let acknowledged: usize = past.iter_mut().map(|ledger| ledger.settle(&server).acknowledged).sum();
+    assert!(acknowledged > 100, "hardly anything was acknowledged");
+}
+
+/// A master that begins anew on the same port is no reason to give up what only the node holds.
+#[test]
+fn a_node_that_meets_a_stranger_leaves_its_data_behind() {
+    let mut home = Home::new().set("checkpoint.node", "external").set("log.durability", "mirrored");
+    let mut server = home.start();
+    let mut node = home.start_node("node", &[]);
+    assert_eq!(server.connect().call("SET key value").text(), "OK");
+    server.kill();
+    fs::remove_dir_all(home.data()).expect("the master's disk is lost");
+    let mut stranger = home.start();
+    assert_eq!(node.wait().code(), Some(78), "{}", node.log());
+    stranger.kill();
+    let data = home.path().join("node").display().to_string();
+    home.change("data.dir", &data);
+    assert_eq!(home.start().connect().call("GET key").text(), "value");
+}
+
+/// What such a node held in memory is gone, and nobody is to believe that its snapshots are all there was.
+#[test]
+fn no_master_starts_from_a_node_that_was_killed_and_no_node_where_a_master_lives() {
+    let mut home = Home::new().set("checkpoint.node", "external").set("log.durability", "mirrored");
+    let mut server = home.start();
+    let mut node = home.start_node("node", &[]);
+    assert_eq!(server.connect().call("SET key value").text(), "OK");
+    save(&server);
+    node.kill();
+    let master = home.data().display().to_string();
+    server.kill();
+    let data = home.path().join("node").display().to_string();
+    home.change("data.dir", &data);
+    let refused = home.try_start().err().expect("a refusal");
+    assert_eq!(refused.status.code(), Some(65), "{refused}");
+    assert!(refused.log.contains("checkpoint node"), "{refused}");
+    // The master has its data yet: the node catches up, and ends in good order this time.
+    home.change("data.dir", &master);
+    let mut server = home.start();
+    let mut node = home.start_node("node", &[]);
+    assert_eq!(server.connect().call("SET other value").text(), "OK");
+    server.kill();
+    assert!(node.terminate().success(), "{}", node.log());
+    home.change("data.dir", &data);
+    assert_eq!(home.start().connect().call("GET other").text(), "value");
+    let refused = home.start_node("node", &[]).into_refused();
+    assert_eq!(refused.status.code(), Some(78), "{refused}");
+    assert!(refused.log.contains("another checkpoint.dir"), "{refused}");
 }
 
 fn log_bytes(directory: &Path) -> u64 {

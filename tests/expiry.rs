@@ -65,6 +65,47 @@ fn keys_that_nobody_looks_at_go_too() {
     assert!(server.info_number("expired_keys") >= 18_001.0);
 }
 
+/// Fills an empty server with 2,000 keys that stay and 18,000 that go after `seconds`, and has all of them written to snapshots. Returns
+/// when they go, unless that came first.
+fn fill_and_save(conn: &mut Conn, seconds: i64) -> Option<i64> {
+    let time = now_ms() + 1_000 * seconds;
+    let at = time.to_string();
+    let padding = "x".repeat(1_000);
+    let commands: Vec<Vec<String>> = (0..20_000)
+        .map(|n| {
+            let mut words = ["SET", &format!("key:{n}"), &padding].map(str::to_owned).to_vec();
+            if n % 10 > 0 {
+                words.extend(["PXAT".to_owned(), at.clone()]);
+            }
+            words
+        })
+        .collect();
+    commands.chunks(1_000).for_each(|chunk| {
+        conn.pipeline(chunk);
+    });
+    assert_eq!(conn.call("SAVE").text(), "OK");
+    (conn.call("DBSIZE").int() == 20_000).then_some(time)
+}
+
+#[test]
+fn keys_that_came_from_a_snapshot_go_too() {
+    let home = Home::new().set("data.partitions", "8");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    // On a machine that does much else it may take longer than on others.
+    let times = [5, 20, 80].into_iter().find_map(|seconds| fill_and_save(&mut conn, seconds));
+    let time = times.expect("all keys in snapshots before they go");
+    let full = server.info_number("used_memory");
+    server.kill();
+    sleep(Duration::from_millis(u64::try_from(time - now_ms()).unwrap_or(0)));
+    let server = home.start();
+    let mut conn = server.connect();
+    // Neither DBSIZE nor INFO touches a key.
+    eventually("18,000 keys go by themselves", PATIENCE, || (conn.call("DBSIZE").int() == 2_000).then_some(()));
+    let left = server.info_number("used_memory");
+    assert!(left < full / 2.0, "{left} bytes are left of {full}");
+}
+
 #[test]
 fn times_are_absolute_and_outlive_the_server() {
     let home = Home::with_node().set("log.durability", "sync");

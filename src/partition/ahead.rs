@@ -24,6 +24,11 @@ impl Ahead {
         self.newest
     }
 
+    /// Where the slot with this index was when its snapshot was written.
+    pub fn position(&self, index: usize) -> Option<Position> {
+        self.slots.get(index).copied()
+    }
+
     /// Whether any slot has more than its partition, which is at `position`.
     pub fn matters(&self, position: Position) -> bool {
         self.newest > position

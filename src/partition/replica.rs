@@ -131,6 +131,15 @@ impl Replica {
         self.ahead.iter().map(|(partition, ahead)| (*partition, ahead.newest()))
     }
 
+    /// Where a slot stands: with its partition, or ahead of it.
+    pub fn slot_position(&self, slot: Slot) -> Position {
+        let partition = self.partitions.of(slot);
+        let position = self.place(partition).map(|place| place.position).unwrap_or_default();
+        let first = self.partitions.slots(partition).start;
+        let own = self.ahead.get(&partition).and_then(|ahead| ahead.position(usize::from(slot.0 - first)));
+        own.map_or(position, |own| own.max(position))
+    }
+
     /// Whether all slots of a partition are where it is, so that its state is that of one moment.
     pub fn is_even(&self, partition: PartitionId) -> bool {
         !self.ahead.contains_key(&partition)

@@ -10,6 +10,7 @@
 //! node/                                   the checkpoint node's own, when it is a child
 //! aside/                                  what was found and is not ours
 //! reserve                                 space for starts on a full disk; holds nothing
+//! mirror-of                               which data directory this was the mirror of, before a master went on from it
 //! ```
 //!
 //! Numbers are zero-padded, so that a listing is in order.
@@ -33,6 +34,8 @@ pub const SNAPSHOTS: &str = "snapshots";
 pub const INCOMING: &str = "incoming";
 /// Directory of the child checkpoint node.
 pub const NODE: &str = "node";
+/// Name of the file in a checkpoint node's directory that says which data directory it mirrors.
+pub const MIRROR_OF: &str = "mirror-of";
 /// Directory of what was found and is not ours.
 pub const ASIDE: &str = "aside";
 

@@ -194,6 +194,32 @@ fn sections_bring_a_slot_back() {
 }
 
 #[test]
+fn keys_that_sections_brought_expire_without_being_read() {
+    with_seeds(10, |seed| {
+        let (store, model) = random_content(seed, 2000);
+        let mut loaded = whole();
+        for slot in (0..crate::ids::SLOTS).map(Slot) {
+            let mut section = Vec::new();
+            let count = store.write_section(slot, &mut section);
+            loaded.load_section(slot, count, &section).unwrap();
+        }
+        let (full, now) = (loaded.memory, UnixMillis::new(5000));
+        let mut due = Vec::new();
+        while !loaded.expired(now, 50, |db, slot, key| due.push((db, slot, key.to_vec()))) {}
+        for (db, slot, key) in due {
+            let change = Change::Delete(Removal::Expired);
+            loaded.apply(&Edit::Key { db, slot, key: key.into(), change }).unwrap();
+        }
+        while !loaded.expired(now, 50, |_, _, _| panic!("all that was due is gone")) {}
+        let stays = model.0.iter().filter(|(_, content)| content.1.is_none()).count();
+        assert!(stays < model.0.len());
+        assert_eq!(Db::all().map(|db| loaded.len(db)).sum::<usize>(), stays);
+        assert!(loaded.memory < full);
+        check_sums(&mut loaded);
+    });
+}
+
+#[test]
 fn partitions_move_between_stores() {
     with_seeds(10, |seed| {
         let (mut store, model) = random_content(seed, 1000);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::policy::Policy;
 use super::sessions::SessionId;
 use super::shared::Shared;
 use super::status::NodeInfo;
@@ -16,7 +15,7 @@ use crate::checkpoint::clock;
 use crate::checkpoint::link::{self, LinkError, Links, Receiver, Sender};
 use crate::checkpoint::protocol::proof::{NONCE, is_proved};
 use crate::checkpoint::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
-use crate::ids::CoreId;
+use crate::ids::{CoreId, PartitionId};
 use crate::net::guard::Attempt;
 use crate::storage::Files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -281,8 +280,8 @@ pub(in crate::checkpoint) fn welcome<F: Files>(shared: &Shared<F>, session: Sess
         });
         (record.epoch, streams.collect())
     });
-    let kept = manifest.snapshots.iter().map(|generations| Kept {
-        floor: Policy::floor(*generations),
+    let kept = (0..).map(PartitionId).zip(&manifest.snapshots).map(|(partition, generations)| Kept {
+        floor: manifest.floor(partition),
         newest: generations.newest.map(|n| n.position).unwrap_or_default(),
     });
     Welcome {

@@ -7,6 +7,7 @@ use crate::checkpoint::link::LinkError;
 use crate::checkpoint::protocol::Message;
 use crate::encoding::frame::StreamId;
 use crate::ids::{Lsn, PartitionId, Position, Slot};
+use crate::planted::{Bug, is_planted};
 use crate::storage::log::tail::TailError;
 use crate::storage::{Files, StorageError, StreamReader, TailReader};
 
@@ -101,7 +102,7 @@ pub(in crate::checkpoint) fn hear<F: Files>(
                 // It has what nobody sent: it must not be believed.
                 return Err(LinkError::OutOfTurn);
             }
-            marks.set_mirrored(lsn);
+            marks.set_mirrored(if is_planted(Bug::MirroredWhenDurable) { marks.durable() } else { lsn });
             Ok(())
         }
         Message::Compared { partition, position, differing } => {

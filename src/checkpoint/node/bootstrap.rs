@@ -53,7 +53,7 @@ pub(in crate::checkpoint) fn prepare(session: &Session<'_>, mirror: &mut Part) -
     Ok(())
 }
 
-/// Empties a partition that the session cannot go on from. Returns whether it then lacks a snapshot of the master.
+/// Whether the session cannot go on from a partition, and its newest snapshot is needed in place of it. Where there is none, empties it.
 pub(in crate::checkpoint) fn begin_anew<F: Files>(
     session: &Session<'_, F>,
     mirror: &mut Part,
@@ -62,10 +62,11 @@ pub(in crate::checkpoint) fn begin_anew<F: Files>(
     if is_good(session, mirror, partition) {
         return false;
     }
-    mirror.replica.reset(partition);
     let lacks = session.newest(partition) > Position::START;
+    // Until a snapshot of the master is here, the state in memory may be the best that anybody has.
     if !lacks {
         // The master has none, its log is whole, and the partition begins empty.
+        mirror.replica.reset(partition);
         mirror.trust(partition).renewed();
     }
     lacks
@@ -205,4 +206,66 @@ impl<F: Files> Download<F> {
 
 fn cannot_write(path: &Path, e: io::Error) -> SessionError {
     SessionError::Own(io_error(path, "cannot write", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::checkpoint::clock::Clock;
+    use crate::checkpoint::node::outbox::Outbox;
+    use crate::checkpoint::node::plan::Terms;
+    use crate::checkpoint::node::throttle::Throttle;
+    use crate::checkpoint::node::{Node, Options, Stop};
+    use crate::checkpoint::protocol::{Kept, StreamInfo, Welcome};
+    use crate::ids::{Epoch, Lsn, Partitions};
+    use crate::storage::OsFiles;
+
+    const PARTITION: PartitionId = PartitionId(0);
+
+    fn at(lsn: u64) -> Position {
+        Position::new(Epoch(1), Lsn(lsn))
+    }
+
+    /// Where the partition is after a session has looked at it, and whether it lacks a snapshot; the log reaches back to `floor`.
+    fn looked_at(position: Position, floor: Position, newest: Position) -> (Position, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            master: String::new(),
+            dir: dir.path().to_owned(),
+            password: None,
+            upload_bytes_per_second: None,
+            timeout: std::time::Duration::from_secs(60),
+            parent: None,
+        };
+        let node = Node {
+            own: OwnDir::open(OsFiles, dir.path()).unwrap(),
+            options,
+            outbox: Outbox::default(),
+            throttle: Mutex::new(Throttle::new(None)),
+            clock: Clock::start(),
+            stop: Stop::default(),
+            number: 1,
+        };
+        let streams = vec![StreamInfo { first: Lsn(floor.lsn.0 + 1), last: Lsn(20), wanted_from: Lsn(21) }];
+        let (epoch, kept) = (Epoch(1), vec![Kept { floor, newest }]);
+        let welcome = Welcome { session: 1, directory: [0; 16], epoch, epochs: vec![(epoch, streams)], kept };
+        let session = Session { node: &node, terms: Terms::new(welcome).unwrap(), links: Arc::default() };
+        let mut mirror = Part::empty(Partitions::new(1).unwrap(), 0..1);
+        mirror.replica.set_position(PARTITION, position);
+        let lacks = begin_anew(&session, &mut mirror, PARTITION);
+        (mirror.position(PARTITION), lacks)
+    }
+
+    #[test]
+    fn what_is_in_memory_stays_until_a_snapshot_of_the_master_takes_its_place() {
+        assert_eq!(looked_at(at(15), at(10), at(12)), (at(15), false), "the log goes on from there");
+        assert_eq!(
+            looked_at(at(5), at(10), at(12)),
+            (at(5), true),
+            "too old, but all that there is until the download"
+        );
+        assert_eq!(looked_at(at(25), Position::START, Position::START), (Position::START, false), "the log is whole");
+    }
 }

@@ -19,7 +19,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// The state of `partition` as it is now, at `position`.
+    /// The state of `partition` as it is now, at `position`, but for slots that are ahead of it.
     pub fn of(replica: &Replica, partition: PartitionId, position: Position) -> Self {
         let mut bytes = Vec::new();
         let mut sections = Vec::new();
@@ -27,10 +27,15 @@ impl Capture {
         for slot in replica.partitions().slots(partition).map(Slot) {
             let start = bytes.len();
             let entries = store.write_section(slot, &mut bytes);
-            if entries > 0 {
-                let length = (bytes.len() - start) as u64;
-                let digest = store.digest(slot).0;
-                sections.push(SectionHeader { slot, position, entries, bytes: length, digest });
+            let section = SectionHeader {
+                slot,
+                position: replica.slot_position(slot),
+                entries,
+                bytes: (bytes.len() - start) as u64,
+                digest: store.digest(slot).0,
+            };
+            if section.is_needed(position) {
+                sections.push(section);
             }
         }
         Self { partition, position, sections, bytes }

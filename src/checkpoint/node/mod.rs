@@ -12,6 +12,7 @@
 //! | [`mirror`] | the partitions, cut as an epoch cuts them |
 //! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
 //! | [`own`] | the node's own directory |
+//! | [`handover`] | what the node leaves behind: a directory that a master can start from |
 //! | [`parent`] | a child ends with its master |
 //!
 //! Deliberately absent: clients, clocks of the wall, anything that the master waits for except acknowledgements.
@@ -20,6 +21,7 @@ mod assembler;
 pub(in crate::checkpoint) mod bootstrap;
 mod capture;
 pub(in crate::checkpoint) mod follow;
+pub(in crate::checkpoint) mod handover;
 pub(in crate::checkpoint) mod mirror;
 pub(in crate::checkpoint) mod outbox;
 pub(in crate::checkpoint) mod own;
@@ -142,21 +144,33 @@ pub(in crate::checkpoint) struct Node<F: Files = OsFiles> {
     pub number: u64,
 }
 
-/// Runs a node until `stop`, or until its parent is gone. Blocks.
+/// Runs a node until `stop`, or until its parent is gone. A node that runs by itself may then hold the only copy of what was acknowledged,
+/// so it leaves a directory behind from which a master can start, however it ends. Blocks.
 ///
 /// # Errors
-/// If it makes no sense to try again.
+/// If it makes no sense to try again, or the directory could not be left so.
 pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
     let own = OwnDir::open(OsFiles, &options.dir)?;
     let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
     let number = fastrand::u64(..);
     let node = Node { options, own, outbox: Outbox::default(), throttle, clock: Clock::start(), stop, number };
     let mut mirror: Option<Part> = None;
+    let ended = follow_masters(&node, &mut mirror);
+    if node.options.parent.is_none()
+        && let Some(mut mirror) = mirror
+    {
+        leave_behind(&node, &mut mirror)?;
+    }
+    ended
+}
+
+/// One session after the other, until the node is done.
+fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeError> {
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     while !node.is_done() {
         let started = node.clock.now();
-        let ended = session::run(&node, &mut mirror);
+        let ended = session::run(node, mirror);
         if node.is_done() {
             break;
         }
@@ -181,6 +195,18 @@ pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
         }
         node.sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// Leaves a data directory behind, and says so.
+fn leave_behind(node: &Node, mirror: &mut Part) -> Result<(), NodeError> {
+    let dir = node.options.dir.display();
+    match handover::hand_over(&node.own, mirror)? {
+        Some(reached) => {
+            tracing::info!(%reached, "all that this node acknowledged is in {dir}; a master can start there with data.dir");
+        }
+        None => tracing::warn!("this node had not caught up with its master: no master can start in {dir}"),
     }
     Ok(())
 }

@@ -5,9 +5,10 @@
 //! mirror-of                               id of the master's data directory
 //! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>, as in a data directory
 //! snapshots/00017/….snap.tmp              being written; of no use after a crash
+//! manifest.0, manifest.1                  only while no node runs: makes it a data directory, see [`super::handover`]
 //! ```
 //!
-//! Everything here can be made again from the master. Nothing but what this module wrote is ever removed. Which snapshots there are is asked
+//! While the master has its data, everything here can be made again from it. Nothing but what this module wrote is ever removed. Which snapshots there are is asked
 //! of the disk each time: a directory that was deleted while the node runs is made anew, and its snapshots come back one by one.
 
 use std::io;
@@ -17,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::NodeError;
 use crate::encoding::frame::DirectoryId;
 use crate::ids::{PartitionId, Position};
+use crate::storage::directory::handover::take_back;
 use crate::storage::files::{
     Access, Files, LOCK_PATIENCE, OsFiles, PlainFile, create_with_parents, make_dir, read_whole,
 };
@@ -24,8 +26,6 @@ use crate::storage::{StorageError, path};
 
 /// What the name of a file ends with that is being written.
 const TEMPORARY: &str = ".tmp";
-/// The file that names the data directory.
-const MIRROR_OF: &str = "mirror-of";
 
 /// The open directory, locked until it is dropped.
 #[derive(Debug)]
@@ -48,10 +48,15 @@ impl<F: Files> OwnDir<F> {
     /// Makes, locks and opens the directory at `path`.
     ///
     /// # Errors
-    /// If another node has it, or the disk fails.
+    /// If another node has it, a master lives there, or the disk fails.
     pub fn open(files: F, path: &Path) -> Result<Self, StorageError> {
         let lock = take(&files, path)?;
         Ok(Self { files, path: path.to_owned(), held: Mutex::new(Held { lock: Some(lock), id: None }) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The files that it is made of.
@@ -66,7 +71,7 @@ impl<F: Files> OwnDir<F> {
     pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
         self.make_anew_if_gone()?;
         let mut held = self.held();
-        let file = self.path.join(MIRROR_OF);
+        let file = self.path.join(path::MIRROR_OF);
         let had = read_whole(&self.files, &file).map_err(|e| io_error(&file, "cannot read", e))?;
         // A crash may have left an empty file: that of a mirror that holds nothing yet.
         if had.iter().all(|byte| *byte == 0) {
@@ -80,7 +85,7 @@ impl<F: Files> OwnDir<F> {
     }
 
     fn write_id(&self, id: DirectoryId) -> Result<(), StorageError> {
-        let file = self.path.join(MIRROR_OF);
+        let file = self.path.join(path::MIRROR_OF);
         let write = || {
             let out = self.files.open(&file, Access::Truncate)?;
             out.write_at(0, line(id).as_bytes())?;
@@ -108,6 +113,11 @@ impl<F: Files> OwnDir<F> {
 
     fn held(&self) -> MutexGuard<'_, Held<F>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The data directory that it mirrors, once [`Self::belong_to`] has succeeded.
+    pub fn mirrors(&self) -> Option<DirectoryId> {
+        self.held().id
     }
 
     /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
@@ -173,6 +183,7 @@ fn take<F: Files>(files: &F, path: &Path) -> Result<F::File, StorageError> {
     if !lock.lock(LOCK_PATIENCE).map_err(|e| io_error(&lock_path, "cannot lock", e))? {
         return Err(StorageError::InUse { path: path.to_owned() });
     }
+    take_back(files, path)?;
     make_dir(files, &path.join(path::SNAPSHOTS))?;
     Ok(lock)
 }
@@ -201,6 +212,19 @@ mod tests {
         assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::InUse { .. })));
         drop(own);
         assert!(OwnDir::open(OsFiles, dir.path()).is_ok());
+    }
+
+    #[test]
+    fn where_a_node_begins_no_master_can_and_the_other_way_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifests = path::MANIFESTS.map(|name| dir.path().join(name));
+        manifests.iter().for_each(|file| fs::write(file, "left by the node before").unwrap());
+        drop(OwnDir::open(OsFiles, dir.path()).unwrap());
+        assert!(manifests.iter().all(|file| !file.exists()));
+        fs::create_dir_all(dir.path().join(path::LOG).join("0000000004")).unwrap();
+        manifests.iter().for_each(|file| fs::write(file, "a master's").unwrap());
+        assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::Unusable { .. })));
+        assert!(manifests.iter().all(|file| file.exists()));
     }
 
     #[test]
@@ -253,6 +277,6 @@ mod tests {
         assert!(matches!(own.belong_to(other), Err(NodeError::Foreign { .. })), "and mirrors the same");
         fs::remove_dir_all(&at).unwrap();
         own.belong_to(ours).unwrap();
-        assert!(at.join(MIRROR_OF).exists());
+        assert!(at.join(path::MIRROR_OF).exists());
     }
 }

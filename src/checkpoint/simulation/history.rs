@@ -21,8 +21,6 @@ use crate::ids::{CoreId, Db, Lsn, PartitionId};
 use crate::storage::model::{Process, Rot, World};
 use crate::storage::{DataDir, Files, StorageError, StreamReader, path};
 
-/// The machine of the master; the node's is the same or the other.
-const MASTER: usize = 0;
 /// How long peace may take to make everything right.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -31,16 +29,19 @@ const TROUBLED_STARTS: u32 = 3;
 
 /// A history under way.
 pub(super) struct History {
-    world: World,
-    settings: Settings,
+    pub(super) world: World,
+    pub(super) settings: Settings,
     network: Network,
-    oracle: Rc<RefCell<Oracle>>,
-    master: Option<Master>,
-    node: Option<Node>,
+    pub(super) oracle: Rc<RefCell<Oracle>>,
+    /// The machine of the master, and its data directory there; the node's machine is the same or the other.
+    pub(super) machine: usize,
+    pub(super) dir: PathBuf,
+    pub(super) master: Option<Master>,
+    pub(super) node: Option<Node>,
     /// Gates that replies wait for.
     waiting: Vec<(CoreId, Lsn)>,
     requests: u64,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 impl History {
@@ -50,6 +51,8 @@ impl History {
             settings,
             network: Network::new(world),
             oracle: Rc::default(),
+            machine: 0,
+            dir: PathBuf::from("/master"),
             master: None,
             node: None,
             waiting: Vec::new(),
@@ -88,15 +91,15 @@ impl History {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            self.world.disk(MASTER, |disk, _| disk.capacity = None);
-            let process = self.world.process(MASTER);
+            self.world.disk(self.machine, |disk, _| disk.capacity = None);
+            let process = self.world.process(self.machine);
             let (steps, with_power) = self.world.draw(|random| (random.u64(0..80), random.bool()));
             let dies = attempts <= troubled && self.world.once_in(2);
             if dies {
                 process.die_after(steps, with_power);
             }
             self.world.note(|| format!("process {} starts as the master", process.id()));
-            let started = master::start(&process, &self.network, &self.oracle, &self.settings).await;
+            let started = master::start(&process, &self.dir, &self.network, &self.oracle, &self.settings).await;
             if !process.is_alive() {
                 self.outcome.crashes += 1;
                 self.after_death(&process);
@@ -174,7 +177,12 @@ impl History {
             if pause > 0 {
                 self.world.sleep(Duration::from_micros(pause)).await;
             }
+            let waiting = self.waiting.len();
             self.check_promises()?;
+            // Just when a client was told something.
+            if self.waiting.len() < waiting && self.is_machine_lost() {
+                return self.lose_machine().await;
+            }
             if !self.is_alive() {
                 break;
             }
@@ -202,11 +210,11 @@ impl History {
                     node.process.die_after(steps, with_power);
                 }
             }
-            8 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
+            8 if self.settings.with_disk_faults => self.world.disk(self.machine, |disk, random| {
                 let fault = if random.bool() { &mut disk.write_fails_in } else { &mut disk.sync_fails_in };
                 *fault = Some(random.u64(0..40));
             }),
-            9 if self.settings.with_disk_faults => self.world.disk(MASTER, |disk, random| {
+            9 if self.settings.with_disk_faults => self.world.disk(self.machine, |disk, random| {
                 disk.capacity = if disk.capacity.is_none() { Some(random.u64(500_000..1_000_000)) } else { None };
             }),
             8 if self.settings.with_node_faults => self.delete_node_directory(),
@@ -237,10 +245,12 @@ impl History {
     }
 
     fn start_node(&mut self) {
-        let machine = if self.settings.together { MASTER } else { 1 - MASTER };
+        let machine = if self.settings.together { self.machine } else { 1 - self.machine };
         let process = self.world.process(machine);
         self.world.note(|| format!("process {} starts as the node", process.id()));
         self.node = Some(Node::start(process, &self.network));
+        let streams = self.master.iter().flat_map(|master| &master.shared.streams);
+        self.oracle.borrow_mut().another_node(streams.map(|marks| marks.appended()));
     }
 
     /// A client's request, and what it must answer.
@@ -292,6 +302,9 @@ impl History {
             if open {
                 oracle.durable(*core, *gate);
             }
+            if open && self.settings.durability == Durability::Mirrored {
+                oracle.mirrored(*core, *gate);
+            }
             !open
         });
         for marks in &master.shared.streams {
@@ -316,10 +329,9 @@ impl History {
             return self.rot();
         }
         if let Some(master) = self.master.take() {
-            self.outcome.installed += master.shared.status().installed;
-            self.outcome.own += master.shared.status().own_installed;
+            self.note_installed(&master);
             if master.process.is_alive() {
-                if how < 3 { master.process.kill() } else { self.world.power_off(MASTER) }
+                if how < 3 { master.process.kill() } else { self.world.power_off(self.machine) }
             }
             self.outcome.crashes += 1;
             self.after_death(&master.process.clone());
@@ -331,8 +343,7 @@ impl History {
     async fn close(&mut self) -> bool {
         let Some(master) = self.master.take() else { return false };
         let closed = master.close().await && master.process.is_alive();
-        self.outcome.installed += master.shared.status().installed;
-        self.outcome.own += master.shared.status().own_installed;
+        self.note_installed(&master);
         self.oracle.borrow_mut().closed = closed;
         if master.process.is_alive() {
             master.process.kill();
@@ -341,7 +352,13 @@ impl History {
         closed
     }
 
-    fn after_death(&mut self, process: &Process) {
+    pub(super) fn note_installed(&mut self, master: &Master) {
+        let status = master.shared.status();
+        self.outcome.installed += status.installed;
+        self.outcome.own += status.own_installed;
+    }
+
+    pub(super) fn after_death(&mut self, process: &Process) {
         self.world.note(|| format!("process {} is gone", process.id()));
         *self.network.closed.borrow_mut() = true;
         self.network.accepted.borrow_mut().clear();
@@ -355,8 +372,8 @@ impl History {
             return;
         }
         let Some(epoch) = self.oracle.borrow().epoch else { return };
-        let log = path::epoch(Path::new("/master"), epoch);
-        if let Some((lost, how)) = self.world.disk(MASTER, |disk, random| disk.lose_end(random, &log)) {
+        let log = path::epoch(&self.dir, epoch);
+        if let Some((lost, how)) = self.world.disk(self.machine, |disk, random| disk.lose_end(random, &log)) {
             self.outcome.rotten += 1;
             self.world.note(|| format!("after a good end, {} is {how}", lost.display()));
         }
@@ -369,7 +386,7 @@ impl History {
         }
         self.end_node(false);
         // Where nobody can look, for there is no good manifest, the start is refused whatever else is damaged.
-        let mut spared = Spared::of(&self.world.process(MASTER)).unwrap_or_default();
+        let mut spared = Spared::of(&self.world.process(self.machine), &self.dir).unwrap_or_default();
         for _ in 0..self.world.draw(|random| random.u8(1..3)) {
             let rot = self.world.draw(|random| [Rot::Flip, Rot::Flip, Rot::Misdirected, Rot::Cut][random.usize(0..4)]);
             let machine = self.world.draw(|random| random.usize(0..2));
@@ -454,9 +471,9 @@ struct Spared {
 }
 
 impl Spared {
-    fn of(process: &Process) -> Result<Self, StorageError> {
+    fn of(process: &Process, dir: &Path) -> Result<Self, StorageError> {
         let (mut streams, mut proven) = (Vec::new(), BTreeMap::new());
-        let Some((dir, _)) = DataDir::open_read_only_in(process.clone(), Path::new("/master"))? else {
+        let Some((dir, _)) = DataDir::open_read_only_in(process.clone(), dir)? else {
             return Ok(Self { streams, proven });
         };
         for record in &dir.manifest().epochs {

@@ -50,14 +50,15 @@ pub(super) struct Master {
     pub(super) bad_snapshots: usize,
 }
 
-/// Starts a master on `process`: recovers, begins an epoch, serves clients and nodes.
+/// Starts a master on `process`, with the data directory `dir`: recovers, begins an epoch, serves clients and nodes.
 pub(super) async fn start(
     process: &Process,
+    dir: &Path,
     network: &Network,
     oracle: &Ledger,
     settings: &Settings,
 ) -> Result<Master, StorageError> {
-    let (dir, _) = DataDir::open_in(process.clone(), Path::new("/master"), settings.partitions)?;
+    let (dir, _) = DataDir::open_in(process.clone(), dir, settings.partitions)?;
     let dir = Arc::new(dir);
     let placement = Placement::new(settings.partitions, settings.cores).expect("fewer cores than partitions");
     let all = (0..settings.cores).map(|core| recover(&dir, placement, CoreId(core)));

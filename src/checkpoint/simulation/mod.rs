@@ -1,5 +1,6 @@
 //! For tests: master and checkpoint node, whole, in a world of numbers. A seed makes a history of requests, crashes, power failures,
-//! cut connections, full and failing disks, a node that cannot write; afterwards everything acknowledged must be there, and both must hold the same.
+//! cut connections, full and failing disks, a node that cannot write, lost machines; afterwards everything acknowledged must be there, and
+//! both must hold the same.
 //!
 //! Two kinds of history. With *crash faults* a master must start again, with everything that was called durable. With *rot* it may
 //! refuse to start, but what it serves must be right.
@@ -11,10 +12,12 @@
 //! | [`oracle`] | what must be there |
 //! | [`master`], [`node`] | the two processes, made of the same parts as the real ones |
 //! | [`history`] | what happens when |
+//! | [`loss`] | the end of the master's whole machine |
 //! | [`tests`] | seeds by the thousand, long runs, replays; planted bugs and the seeds that find them |
 
 mod history;
 mod load;
+mod loss;
 mod master;
 mod network;
 mod node;
@@ -53,6 +56,8 @@ struct Settings {
     with_node_faults: bool,
     /// Files are damaged while nobody runs.
     with_rot: bool,
+    /// The master's machine may be lost, disk and all, so that its node is all that is left.
+    may_lose_machine: bool,
 }
 
 impl Settings {
@@ -71,14 +76,16 @@ impl Settings {
             with_disk_faults: !with_rot && random.u8(0..3) == 0,
             with_node_faults: false,
             with_rot,
+            may_lose_machine: false,
         };
         // Not drawn, so that the histories without it stay what they were.
         let is_bounded = !with_rot && drawn.segment_bytes.is_multiple_of(8192);
-        Self {
-            max_log_bytes: is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8),
-            with_node_faults: is_bounded && !drawn.together && drawn.segment_bytes.is_multiple_of(16_384),
-            ..drawn
-        }
+        let with_node_faults = is_bounded && !drawn.together && drawn.segment_bytes.is_multiple_of(16_384);
+        // A node that cannot write is not one to go on from.
+        let may_lose_machine = drawn.durability == Durability::Mirrored
+            && !(drawn.together || drawn.with_disk_faults || drawn.with_rot || with_node_faults);
+        let max_log_bytes = is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8);
+        Self { max_log_bytes, with_node_faults, may_lose_machine, ..drawn }
     }
 }
 
@@ -99,6 +106,8 @@ struct Outcome {
     refused: u64,
     /// Files that were damaged.
     rotten: u64,
+    /// Machines of masters that were lost with their disks.
+    machines_lost: u64,
 }
 
 /// What went wrong, and what led to it.

@@ -1,7 +1,7 @@
 //! The checkpoint node as a process of the simulated world: real followers, captures, uploads, downloads and own directory; only the
 //! threads that bring them messages are the simulator's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use crate::checkpoint::clock::Clock;
 use crate::checkpoint::link::LinkError;
 use crate::checkpoint::node::bootstrap::{Download, begin_anew, load_own};
 use crate::checkpoint::node::follow::{FollowError, Follower, Step};
+use crate::checkpoint::node::handover;
 use crate::checkpoint::node::mirror::Part;
 use crate::checkpoint::node::outbox::{Item, Outbox, Ready};
 use crate::checkpoint::node::own::OwnDir;
@@ -22,7 +23,8 @@ use crate::checkpoint::node::throttle::Throttle;
 use crate::checkpoint::node::upload::{Upload, refused, write};
 use crate::checkpoint::node::{Node as Core, NodeError, Options, Stop};
 use crate::checkpoint::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
-use crate::ids::PartitionId;
+use crate::encoding::slot::slot_of;
+use crate::ids::{PartitionId, Position};
 use crate::storage::model::{NOW, Process};
 
 /// A node that runs.
@@ -32,6 +34,10 @@ pub(super) struct Node {
     parts: Rc<RefCell<Vec<Part>>>,
     /// Why it cannot go on.
     pub(super) failed: Rc<RefCell<Option<String>>>,
+    /// It is to end in good order.
+    ending: Rc<Cell<bool>>,
+    /// What it has left behind; see [`handover::hand_over`].
+    left: Rc<Cell<Option<Option<Position>>>>,
 }
 
 impl Node {
@@ -39,16 +45,40 @@ impl Node {
     pub(super) fn start(process: Process, network: &Network) -> Self {
         let parts = Rc::<RefCell<Vec<Part>>>::default();
         let failed = Rc::<RefCell<Option<String>>>::default();
+        let (ending, left) = (Rc::<Cell<bool>>::default(), Rc::<Cell<_>>::default());
         let run = {
             let (process, network, parts, failed) = (process.clone(), network.clone(), parts.clone(), failed.clone());
+            let (ending, left) = (ending.clone(), left.clone());
             async move {
-                let error = run(&process, &network, &parts).await;
-                process.world().note(|| format!("the node cannot go on: {error}"));
-                failed.replace(Some(error.to_string()));
+                match run(&process, &network, &parts, &ending).await {
+                    Ok(reached) => left.set(Some(reached)),
+                    Err(error) => {
+                        process.world().note(|| format!("the node cannot go on: {error}"));
+                        failed.replace(Some(error.to_string()));
+                    }
+                }
             }
         };
         process.spawn(run);
-        Self { process, parts, failed }
+        Self { process, parts, failed, ending, left }
+    }
+
+    /// Has it end in good order.
+    pub(super) fn end(&self) {
+        self.ending.set(true);
+    }
+
+    /// What it has left behind, once it has ended.
+    pub(super) fn left_behind(&self) -> Option<Option<Position>> {
+        self.left.get()
+    }
+
+    /// Up to where it holds the edits of a key.
+    pub(super) fn reached(&self, key: &[u8]) -> Position {
+        let (slot, parts) = (slot_of(key), self.parts.borrow());
+        let mut replicas = parts.iter().map(|part| &part.replica);
+        let holder = replicas.find(|replica| replica.owned().contains(&replica.partitions().of(slot).0));
+        holder.map(|replica| replica.slot_position(slot)).unwrap_or_default()
     }
 
     /// The digests that it has of a partition's slots.
@@ -59,12 +89,14 @@ impl Node {
     }
 }
 
-async fn run(process: &Process, network: &Network, parts: &RefCell<Vec<Part>>) -> NodeError {
+async fn run(
+    process: &Process,
+    network: &Network,
+    parts: &RefCell<Vec<Part>>,
+    ending: &Cell<bool>,
+) -> Result<Option<Position>, NodeError> {
     let world = process.world();
-    let own = match OwnDir::open(process.clone(), Path::new("/node")) {
-        Ok(own) => own,
-        Err(e) => return e.into(),
-    };
+    let own = OwnDir::open(process.clone(), Path::new("/node"))?;
     let node = Core {
         options: Options {
             master: String::new(),
@@ -81,14 +113,15 @@ async fn run(process: &Process, network: &Network, parts: &RefCell<Vec<Part>>) -
         stop: Stop::default(),
         number: world.draw(|random| random.u64(..)),
     };
-    loop {
+    while !ending.get() {
         match session(&node, network, parts).await {
-            Err(SessionError::Final(e)) => return e,
+            Err(SessionError::Final(e)) => return Err(e),
             Err(e) => world.note(|| format!("the node's session ends: {e}")),
             Ok(()) => {}
         }
         world.sleep(Duration::from_millis(world.draw(|random| random.u64(5..300)))).await;
     }
+    if parts.borrow().is_empty() { Ok(None) } else { with_whole(parts, |whole| handover::hand_over(&node.own, whole)) }
 }
 
 /// One session, from hello to whatever ends it.

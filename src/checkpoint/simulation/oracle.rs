@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Epoch, Lsn};
+use crate::ids::{CoreId, Epoch, Lsn, Position};
 use crate::storage::Manifest;
 
 /// What a key holds.
@@ -33,6 +33,9 @@ struct Write {
 struct Stream {
     writes: Vec<Write>,
     durable: Lsn,
+    /// How far the stream was called mirrored, and that by the node that lives: no other can have had what came after `before_node`.
+    mirrored: Lsn,
+    before_node: Lsn,
 }
 
 /// The ledger; see the module.
@@ -62,6 +65,47 @@ impl Oracle {
         let stream = &mut self.streams[usize::from(core.0)];
         self.acknowledged += lsn.0.saturating_sub(stream.durable.0);
         stream.durable = stream.durable.max(lsn);
+    }
+
+    /// Another node begins; the streams have come as far as this. What was mirrored before may have died with the node before.
+    pub(super) fn another_node(&mut self, appended: impl Iterator<Item = Lsn>) {
+        for (stream, appended) in self.streams.iter_mut().zip(appended) {
+            (stream.mirrored, stream.before_node) = (Lsn(0), appended);
+        }
+    }
+
+    /// A client was told that a node has everything up to `lsn`, too.
+    pub(super) fn mirrored(&mut self, core: CoreId, lsn: Lsn) {
+        let stream = &mut self.streams[usize::from(core.0)];
+        if lsn > stream.before_node {
+            stream.mirrored = stream.mirrored.max(lsn);
+        }
+    }
+
+    /// Whether the node that lives has acknowledged edits of every stream: then it holds all of the lives before.
+    pub(super) fn is_mirrored(&self) -> bool {
+        !self.streams.is_empty() && self.streams.iter().all(|stream| stream.mirrored > Lsn(0))
+    }
+
+    /// The master is gone with all that it had. What is left of this life are, key by key, the edits up to `reached`.
+    pub(super) fn handed_over(&mut self, reached: impl Fn(&[u8]) -> Position) -> Result<(), String> {
+        let Some(epoch) = self.epoch.take() else { return Ok(()) };
+        for stream in std::mem::take(&mut self.streams) {
+            for Write { last, effect } in stream.writes {
+                let first = last.0 + 1 - effect.len() as u64;
+                for (lsn, change) in (first..).map(Lsn).zip(effect) {
+                    if Position::new(epoch, lsn) <= reached(&change.0) {
+                        apply(&mut self.base, &[change]);
+                    } else if lsn <= stream.mirrored {
+                        let (key, mirrored) = (change.0.escape_ascii(), stream.mirrored);
+                        return Err(format!(
+                            "edits up to {mirrored} were mirrored, but edit {lsn} of {key} went with the master"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The last edit that a key got in this life.
@@ -118,7 +162,7 @@ impl Oracle {
     }
 }
 
-fn apply(content: &mut Content, effect: &Effect) {
+fn apply(content: &mut Content, effect: &[(Key, Option<Value>)]) {
     for (key, value) in effect {
         match value {
             Some(value) => content.insert(key.clone(), value.clone()),

@@ -68,6 +68,7 @@ impl Outcome {
             own: self.own + other.own,
             refused: self.refused + other.refused,
             rotten: self.rotten + other.rotten,
+            machines_lost: self.machines_lost + other.machines_lost,
         }
     }
 }
@@ -98,6 +99,7 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_wrong_is_served() {
     }
     assert!(failed.is_empty(), "a promise was broken");
     assert!(count < 1_000 || outcome.own > 100, "hardly a snapshot is taken by the master's cores");
+    assert!(count < 1_000 || outcome.machines_lost > 20, "hardly a machine is lost");
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn the_same_seed_makes_the_same_history() {
 
 /// Planted bugs, and within how many seeds each must be found. There is some room, since any
 /// change to what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 22] = [
+const PLANTED: [(Bug, u64); 24] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
@@ -138,6 +140,7 @@ const PLANTED: [(Bug, u64); 22] = [
     (Bug::FollowedLate, 5),
     (Bug::CapturedLate, 20),
     (Bug::FailingNodeCounts, 100),
+    (Bug::MirroredWhenDurable, 400),
 ];
 
 #[test]

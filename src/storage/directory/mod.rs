@@ -4,6 +4,7 @@
 //! belongs to nothing is set aside, never deleted.
 
 mod epochs;
+pub mod handover;
 mod install;
 mod orphans;
 mod reserve;
@@ -267,7 +268,11 @@ fn lock_shared<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError>
 fn check_empty<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     for name in [path::LOG, path::SNAPSHOTS] {
         if !files::list(files, &dir.join(name))?.is_empty() {
-            let why = format!("there is no manifest, but {name}/ is not empty: this is not a new data directory");
+            let why = if files.exists(&dir.join(path::MIRROR_OF)) {
+                "these are snapshots of a checkpoint node that was killed, or had not caught up: they lack what it held in memory".into()
+            } else {
+                format!("there is no manifest, but {name}/ is not empty: this is not a new data directory")
+            };
             return Err(Corruption::new(&dir.join(path::MANIFESTS[0]), 0, why).into());
         }
     }

@@ -25,6 +25,7 @@ impl<F: Files> DataDir<F> {
             path::NODE,
             path::ASIDE,
             path::RESERVE,
+            path::MIRROR_OF,
             "lost+found",
         ];
         let ours = ours.iter().chain(&path::MANIFESTS);

@@ -76,6 +76,16 @@ impl Manifest {
         Self { id, partitions, epochs: Vec::new(), snapshots }
     }
 
+    /// That of a data directory which begins with `snapshots`, one of each partition in order, and without any log: a master has reached
+    /// `reached` before, in which no snapshot is later, and the next epoch follows that one.
+    pub fn of_snapshots(id: DirectoryId, partitions: Partitions, snapshots: Vec<Installed>, reached: Position) -> Self {
+        // Who held what in that epoch matters no more: one stream, of which no edit is needed, stands for all.
+        let stream = StreamRecord { first: reached.lsn.next(), last: Some(reached.lsn) };
+        let epochs = vec![EpochRecord { epoch: reached.epoch, streams: vec![stream] }];
+        let generation = |newest| Generations { newest: Some(newest), older: None };
+        Self { id, partitions, epochs, snapshots: snapshots.into_iter().map(generation).collect() }
+    }
+
     /// The newest epoch.
     pub fn newest_epoch(&self) -> Option<&EpochRecord> {
         self.epochs.last()
@@ -122,6 +132,27 @@ impl Manifest {
                 let record = core.and_then(|core| e.streams.get(usize::from(core.0)));
                 record.is_some_and(|r| r.first <= Lsn(1))
             })
+    }
+
+    /// The position from which on no edit of the partition is missing in the log: older state cannot be brought up to date.
+    pub fn floor(&self, partition: PartitionId) -> Position {
+        let Generations { newest, older } = self.generations(partition);
+        // Log is dropped where it has no edits of a partition without snapshots, and otherwise behind the oldest of them.
+        older.or(newest).map_or(Position::START, |oldest| oldest.position.min(self.unbroken_from(partition)))
+    }
+
+    /// After which position every edit of the partition's streams is kept, be it the partition's or not.
+    fn unbroken_from(&self, partition: PartitionId) -> Position {
+        let forgotten = self.epochs.first().filter(|e| e.epoch > Epoch(1));
+        let mut from = forgotten.map_or(Position::START, |e| Position::new(e.epoch, Lsn(0)));
+        for e in &self.epochs {
+            let core = self.placement(e.epoch).map(|placement| placement.core_of(partition));
+            let record = core.and_then(|core| e.streams.get(usize::from(core.0)));
+            if let Some(record) = record.filter(|record| record.first > Lsn(1)) {
+                from = Position::new(e.epoch, Lsn(record.first.0 - 1));
+            }
+        }
+        from
     }
 
     /// Begins the next epoch, with `cores` streams.
@@ -277,6 +308,44 @@ mod tests {
             break_it(&mut m);
             assert!(!m.is_consistent(), "{what}");
         }
+    }
+
+    #[test]
+    fn state_is_too_old_where_log_after_it_is_gone() {
+        let p = PartitionId(3);
+        let mut m = manifest();
+        let first = m.begin_epoch(2);
+        m.install(p, installed(1, 5));
+        assert_eq!(m.floor(p), Position::START, "the whole log is there");
+        m.drop_log(StreamId::new(first, CoreId(1)), Lsn(4));
+        assert_eq!(m.floor(p), Position::new(first, Lsn(3)), "to where the log reaches back");
+        m.install(p, installed(1, 9));
+        m.drop_log(StreamId::new(first, CoreId(1)), Lsn(6));
+        assert_eq!(m.floor(p), installed(1, 5).position, "to the older generation");
+        m.discard(p, installed(1, 9));
+        assert_eq!(m.floor(p), installed(1, 5).position, "the older generation is the only one now");
+        assert_eq!(m.floor(PartitionId(2)), Position::START, "a partition without snapshots lacks nothing");
+        m.end_streams(first, &[(CoreId(0), Lsn(0)), (CoreId(1), Lsn(12))]).unwrap();
+        m.begin_epoch(1);
+        m.drop_log(StreamId::new(first, CoreId(1)), Lsn(13));
+        m.forget_dropped_epochs();
+        assert_eq!(m.floor(p), installed(1, 5).position);
+    }
+
+    #[test]
+    fn what_begins_with_snapshots_goes_on_in_the_next_epoch_and_lacks_all_log() {
+        let snapshots = [(2, 7), (3, 4), (3, 9), (3, 9)].map(|(epoch, lsn)| installed(epoch, lsn));
+        let partitions = Partitions::new(4).unwrap();
+        let mut m =
+            Manifest::of_snapshots(DirectoryId([1; 16]), partitions, snapshots.to_vec(), installed(3, 9).position);
+        assert!(m.is_consistent() && m.open_epoch().is_none());
+        assert_eq!(m.kept_streams().count(), 0);
+        for (partition, snapshot) in (0..).map(PartitionId).zip(snapshots) {
+            assert!(!m.keeps_whole_log(partition));
+            assert_eq!(m.floor(partition), snapshot.position);
+        }
+        assert_eq!(m.begin_epoch(2), Epoch(4));
+        assert!(m.is_consistent());
     }
 
     #[test]

@@ -264,6 +264,13 @@ impl Disk {
         }
     }
 
+    /// An empty disk takes the place of this one. Files that the dead had open lead nowhere.
+    pub(super) fn lose(&mut self) {
+        let mut contents = std::mem::take(&mut self.contents);
+        contents.iter_mut().for_each(|content| *content = Content::default());
+        *self = Self { contents, ..Self::default() };
+    }
+
     /// All that was not synced is kept, lost or torn.
     pub(super) fn power_off(&mut self, random: &mut fastrand::Rng) {
         // Per directory, what came first is kept first; how much of it is chance.

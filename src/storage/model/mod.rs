@@ -121,6 +121,14 @@ impl World {
         state.power_off(machine);
     }
 
+    /// The machine is gone with its disk; another one, with an empty disk, takes its place.
+    pub(crate) fn lose(&self, machine: usize) {
+        let state = &mut *self.lock();
+        state.note(|| format!("machine {machine} is lost"));
+        state.processes.iter_mut().filter(|p| p.machine == machine).for_each(|life| life.alive = false);
+        state.machines[machine].lose();
+    }
+
     /// From now on keeps what happens.
     pub(crate) fn keep_trace(&self) {
         self.lock().trace = Some(Vec::new());

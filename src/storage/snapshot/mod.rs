@@ -91,7 +91,7 @@ pub struct SectionHeader {
 
 impl SectionHeader {
     /// Whether a snapshot at `position` must have the section: a slot without one is taken to be empty at that position.
-    fn is_needed(&self, position: Position) -> bool {
+    pub fn is_needed(&self, position: Position) -> bool {
         self.entries > 0 || self.position != position && self.bytes == 0 && self.digest == 0
     }
 }

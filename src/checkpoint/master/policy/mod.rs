@@ -44,7 +44,7 @@ use self::round::Rounds;
 use self::tickets::Tickets;
 use crate::encoding::frame::StreamId;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position};
-use crate::storage::{Generations, Manifest};
+use crate::storage::Manifest;
 
 /// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within half a minute
 /// after that (`due`), so that every edited partition has one at least once a minute.
@@ -309,11 +309,6 @@ impl Policy {
             .map(|(position, _)| position.lsn)
             .min();
         placed.unwrap_or_else(|| self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default().next())
-    }
-
-    /// Up to which position the log of `partition` has no gap before it, for a node that would go on from its own snapshot.
-    pub fn floor(generations: Generations) -> Position {
-        generations.older.map_or(Position::START, |o| o.position)
     }
 
     /// Partitions whose digests differ, with where that was seen last.

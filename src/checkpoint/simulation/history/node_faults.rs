@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{History, MASTER};
+use super::History;
 use crate::checkpoint::master::policy;
 use crate::storage::Files;
 
@@ -24,14 +24,14 @@ impl History {
 
     /// The disk of the node's own machine is full, or has room again.
     pub(super) fn fill_node_disk_or_make_room(&self) {
-        self.world.disk(1 - MASTER, |disk, _| {
+        self.world.disk(1 - self.machine, |disk, _| {
             disk.capacity = if disk.capacity.is_none() { Some(0) } else { None };
         });
     }
 
     /// The node is connected, and its disk is full: everything is checkpointed all the same.
     pub(super) async fn bear_with_node(&mut self) -> Result<(), String> {
-        self.world.disk(1 - MASTER, |disk, _| disk.capacity = Some(0));
+        self.world.disk(1 - self.machine, |disk, _| disk.capacity = Some(0));
         self.world.note(|| "the node's disk is full".to_owned());
         let deadline = self.world.now() + PATIENCE;
         let mut ticket = None;
@@ -44,7 +44,7 @@ impl History {
             let outcome = ticket.and_then(|ticket| shared.state().policy.outcome(ticket));
             match outcome {
                 Some(policy::Outcome::Done) => {
-                    self.world.disk(1 - MASTER, |disk, _| disk.capacity = None);
+                    self.world.disk(1 - self.machine, |disk, _| disk.capacity = None);
                     return Ok(());
                 }
                 Some(policy::Outcome::Failed(_)) => ticket = None,
