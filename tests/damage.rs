@@ -259,7 +259,8 @@ fn the_end_of_a_log_that_was_closed_in_good_order_is_missed() {
     }
     assert!(server.terminate().success());
     let streams = [0, 1].map(|core| files(&home.data().join(format!("log/0000000001/{core:05}")), "seg"));
-    let damages: [(&str, fn(&Path)); 3] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 3] = [
         ("gone", |path| fs::remove_file(path).expect("remove a segment")),
         ("empty after its header", |path| {
             let file = OpenOptions::new().write(true).open(path).expect("open a segment");

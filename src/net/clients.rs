@@ -132,10 +132,12 @@ impl Worker {
                 } else if seconds(session.stranger_since) - stranger > FAREWELL {
                     gone.push(token);
                 }
-            } else if c.hold == Hold::No && seconds(session.last_request) > idle {
-                gone.push(token);
-            } else if c.sending.is_none() && c.alone_since.is_some_and(|since| seconds(since) > ALONE) {
-                gone.push(token);
+            } else {
+                let silent = c.hold == Hold::No && seconds(session.last_request) > idle;
+                let left = c.sending.is_none() && c.alone_since.is_some_and(|since| seconds(since) > ALONE);
+                if silent || left {
+                    gone.push(token);
+                }
             }
             if c.output_bytes() as u64 <= soft {
                 c.session.slow_since = None;

@@ -293,7 +293,8 @@ mod tests {
             m
         };
         assert!(good().is_consistent());
-        let broken: [(&str, fn(&mut Manifest)); 8] = [
+        type Damage = fn(&mut Manifest);
+        let broken: [(&str, Damage); 8] = [
             ("an epoch comes twice", |m| m.epochs[2].epoch = Epoch(2)),
             ("an older epoch is open", |m| m.epochs[1].streams[1].last = None),
             ("an epoch has no streams", |m| m.epochs[2].streams.clear()),
