@@ -418,7 +418,7 @@ fn a_client_that_has_vanished_is_noticed_whether_or_not_replies_are_under_way() 
     let mut conn = server.connect();
     let mut connected = || conn.call("CLIENT LIST").text().lines().count() - 1;
     eventually("both clients", PATIENCE, || (connected() == 2).then_some(()));
-    std::thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500));
     elsewhere.cut();
     // One has got all replies; the other's leaves when nobody is there.
     eventually("the end of both", PATIENCE, || (connected() == 0).then_some(()));
