@@ -10,7 +10,7 @@ use rollbook::encoding::resp::{Args, Protocol, Reply, Span};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, Partitions};
 use rollbook::store::Store;
-use rollbook::store::commands::table::resolve;
+use rollbook::store::commands::table::{Route, resolve};
 use rollbook::store::commands::{Context, Scratch, docs, plan};
 
 use super::replies::{Value, read};
@@ -183,7 +183,17 @@ impl Plans {
         for edit in split(encoded.as_bytes()) {
             self.store.apply(&Edit::decode(edit.unwrap()).unwrap()).unwrap();
         }
-        out
+        if spec.route != Route::Random {
+            return out;
+        }
+        // Each core answers with what is to be drawn from; of one core, that is its key, if it has one.
+        let drawn = out.splitn(4, |byte| *byte == b'\n').nth(3).unwrap_or_default().to_vec();
+        if drawn.is_empty() {
+            out.clear();
+            Reply::new(&mut out, self.protocol).null();
+            return out;
+        }
+        drawn
     }
 }
 

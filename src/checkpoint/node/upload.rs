@@ -78,7 +78,8 @@ pub(in crate::checkpoint) fn write<F: Files>(
 /// Offers a snapshot and sends of it what the master asks for.
 fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
     let (mut upload, offer) = match Upload::begin(&session.node.own, ready) {
-        Ok(begun) => begun,
+        Ok(Some(begun)) => begun,
+        Ok(None) => return Ok(()),
         Err(declined) => return sender.send(&declined),
     };
     sender.send(&offer)?;
@@ -110,21 +111,23 @@ pub(in crate::checkpoint) struct Upload<F: Files> {
 }
 
 impl<F: Files> Upload<F> {
-    /// Begins with an offer.
+    /// Begins with an offer. `None` if the snapshot is outdated: a newer one of its partition has replaced it, and goes to the master in place
+    /// of it.
     ///
     /// # Errors
     /// If the snapshot cannot be read, or is gone: what the master is to be told, so that it does not wait for it.
     pub(in crate::checkpoint) fn begin(
         own: &OwnDir<F>,
         ready: Ready,
-    ) -> Result<(Self, Message<'static>), Message<'static>> {
+    ) -> Result<Option<(Self, Message<'static>)>, Message<'static>> {
         let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
         let path = own.snapshot(partition, position);
         match own.files().open(&path, Access::Read) {
             Ok(file) => {
                 let offer = Message::Offer(Offer { partition, position, bytes, crc32 });
-                Ok((Self { file, bytes, chunk: Vec::new() }, offer))
+                Ok(Some((Self { file, bytes, chunk: Vec::new() }, offer)))
             }
+            Err(_) if own.snapshots(partition).first().is_some_and(|newest| *newest > position) => Ok(None),
             Err(e) => {
                 let text = io_error(&path, "cannot read a snapshot", e).to_string();
                 tracing::error!("{text}");

@@ -216,10 +216,11 @@ impl Uploading {
             },
         };
         match Upload::begin(own, ready) {
-            Ok((upload, offer)) => {
+            Ok(Some((upload, offer))) => {
                 self.line.send(&offer);
                 self.under_way = Some((upload, ready));
             }
+            Ok(None) => {}
             Err(declined) => self.line.send(&declined),
         }
     }
