@@ -95,13 +95,12 @@ pub(super) async fn start(
         child: None,
     };
     let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
-    let memory = Arc::new(MemoryBound::new(placement.cores(), None));
     let mut cores = Vec::new();
+    let memory = Arc::new(MemoryBound::new(placement.cores(), None));
     for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
-        let options = log_options(&dir, StreamId::new(epoch, core), settings);
-        let log = open_log(process, options, marks, oracle).await?;
-        let store = recovered.store;
-        let shard = Shard::new(core, placement, store, log, partitions.clone(), settings.durability, memory.clone());
+        let log = open_log(process, log_options(&dir, StreamId::new(epoch, core), settings), marks, oracle).await?;
+        let (partitions, memory) = (partitions.clone(), memory.clone());
+        let shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
