@@ -58,8 +58,7 @@ pub(super) async fn start(
     oracle: &Ledger,
     settings: &Settings,
 ) -> Result<Master, StorageError> {
-    let (dir, _) = DataDir::open_in(process.clone(), dir, settings.partitions)?;
-    let dir = Arc::new(dir);
+    let dir = Arc::new(DataDir::open_in(process.clone(), dir, settings.partitions)?.0);
     let placement = Placement::new(settings.partitions, settings.cores).expect("fewer cores than partitions");
     let all = (0..settings.cores).map(|core| recover(&dir, placement, CoreId(core)));
     let all = all.collect::<Result<Vec<_>, _>>()?;
