@@ -27,7 +27,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
             "src/storage/log/commit_ring.rs",
             "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
-            "src/store/record.rs",
+            "src/store/table/record.rs",
             "tests/harness/disk_shutdown.rs",
             "tests/preflight.rs",
         ],

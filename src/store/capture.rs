@@ -15,8 +15,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use self::large::Large;
-use super::record::Record;
 use super::section::write;
+use super::table::Record;
 use super::{Digest, Store};
 use crate::encoding::edit::Edit;
 use crate::ids::{Db, Slot};

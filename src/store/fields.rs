@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::digest::KeyDigest;
 use super::memory::allocated;
-use super::record::Record;
+use super::table::Record;
 use super::table::{Hash, Seed, Table};
 
 /// Fields and values, with the digest and the memory of all of them.

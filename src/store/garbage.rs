@@ -2,8 +2,7 @@
 //! bit by bit with the edits that follow. It counts as used memory until then.
 
 use super::fields::FieldTable;
-use super::segment::Segment;
-use super::table::Table;
+use super::table::{Subtable, Table};
 
 /// A hash of so many fields is small enough to be freed at once.
 const AT_ONCE: usize = 64;
@@ -13,8 +12,8 @@ const AT_ONCE: usize = 64;
 pub(super) struct Garbage {
     tables: Vec<Table>,
     /// Those of a table that is being freed.
-    segments: Vec<Segment>,
-    /// How many buckets of the last segment have been freed.
+    subtables: Vec<Subtable>,
+    /// How many buckets of the last subtable have been freed.
     buckets: usize,
 }
 
@@ -22,7 +21,7 @@ impl Garbage {
     /// Whether all has been freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.segments.is_empty()
+        self.tables.is_empty() && self.subtables.is_empty()
     }
 
     /// Puts a table aside, or frees it if it is empty. Returns how many bytes of memory have been freed at once.
@@ -46,21 +45,21 @@ impl Garbage {
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {
-            if let Some(segment) = self.segments.last_mut() {
-                if let Some(records) = segment.give_up(self.buckets) {
+            if let Some(subtable) = self.subtables.last_mut() {
+                if let Some(records) = subtable.give_up(self.buckets) {
                     self.buckets += 1;
                     for mut record in records {
                         freed += record.memory();
                         freed += record.take_fields().map_or(0, |fields| self.push_fields(*fields));
                     }
                 } else {
-                    freed += segment.memory();
-                    self.segments.pop();
+                    freed += subtable.memory();
+                    self.subtables.pop();
                     self.buckets = 0;
                 }
             } else if let Some(table) = self.tables.pop() {
-                freed += table.directory_memory();
-                self.segments = table.into_segments();
+                freed += table.own_memory();
+                self.subtables = table.into_subtables();
             } else {
                 *self = Self::default();
                 break;

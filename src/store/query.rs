@@ -21,7 +21,7 @@ impl Store {
     }
 
     #[inline]
-    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&super::record::Record> {
+    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&super::table::Record> {
         self.map(db, slot)?.table.find(self.seed.hash(key), key)
     }
 

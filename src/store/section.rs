@@ -2,9 +2,9 @@
 
 use super::apply::{ApplyError, NOT_HERE};
 use super::hash::{Form, HashRef};
-use super::record::{Record, Stored};
 use super::slot_hash::new_hash;
 use super::slot_map::{Key, Tally, Tools, fit};
+use super::table::{Record, Stored};
 use super::{Database, Store};
 use crate::encoding::entry::{self, Entry, EntryValue};
 use crate::ids::{DATABASES, Db, Slot};

@@ -4,8 +4,8 @@ use super::digest::KeyDigest;
 use super::fields::FieldTable;
 use super::hash::{Form, HashRef};
 use super::packed;
-use super::record::{Record, Stored};
 use super::slot_map::{Key, Refusal, SlotMap, TOO_LONG, Tools, fit, memory_of};
+use super::table::{Record, Stored};
 use crate::encoding::edit::{Fields, UnixMillis};
 
 const NOT_A_HASH: &str = "it does not hold a hash";

@@ -5,9 +5,9 @@
 use super::digest::KeyDigest;
 use super::garbage::Garbage;
 use super::hash::{Form, HashRef};
-use super::head::MAX_LENGTH;
-use super::record::{Record, Stored};
+use super::table::MAX_LENGTH;
 use super::table::{Hash, Seed, Table};
+use super::table::{Record, Stored};
 use super::{Entry, Value};
 use crate::encoding::edit::UnixMillis;
 

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::super::fields::FieldTable;
-use super::super::record::{Record, Stored};
+use super::super::table::{Record, Stored};
 use super::{STEP, pay};
 use crate::encoding::edit::{Change, Fields};
 use crate::encoding::entry;

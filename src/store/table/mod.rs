@@ -1,36 +1,47 @@
-//! A hash table of records that never stalls: it grows and shrinks by one small segment at a time (linear hashing).
+//! A hash table of records that never stalls: it grows and shrinks by one small subtable at a time (linear hashing).
 //!
-//! With `n` segments and `2^(d-1) < n ≤ 2^d`, a hash belongs to the segment that its low `d` bits name, or, if there is none yet, to
-//! the one that its low `d - 1` bits name. Growing appends segment `n` and moves to it what now belongs there, all of it from one other
-//! segment; shrinking undoes that. No operation touches more than two segments, and most tables have but one.
+//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable that its low `d` bits name, or, if there is none yet, to
+//! the one that its low `d - 1` bits name. Growing appends subtable `n` and moves to it what now belongs there, all of it from one other
+//! subtable; shrinking undoes that. No operation touches more than two subtables, and most tables have but one.
 //!
-//! A scan walks the segments in the order of the *reversed* low bits of their hashes, and within a segment in the order of the high bits.
-//! In the first order a segment is an interval, and splitting it cuts the interval in two: a cursor keeps its meaning whatever happens
-//! between two calls, and whatever is in the table all along is visited.
+//! A scan walks the subtables in the order of the *reversed* low bits of their hashes, and within a subtable in the order of the high
+//! bits. In the first order a subtable is an interval, and splitting it cuts the interval in two: a cursor keeps its meaning whatever
+//! happens between two calls, and whatever is in the table all along is visited.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `head`, `record` | a key and its value in one allocation, known by its address |
+//! | `subtable` | a few hundred records in buckets of one cache line each |
+
+mod head;
+mod record;
+mod subtable;
 
 use std::ops::ControlFlow;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::memory::allocated;
-use super::record::Record;
-use super::segment::Segment;
+pub(in crate::store) use head::MAX_LENGTH;
+pub(in crate::store) use record::{Record, Stored};
+pub(in crate::store) use subtable::Subtable;
 
-/// Average number of records in a segment above which another segment is added. Segments not yet split have up to twice as many.
+use super::memory::allocated;
+
+/// Average number of records in a subtable above which another subtable is added. Subtables not yet split have up to twice as many.
 const GROW_AT: usize = 256;
-/// Average number below which the last segment is given up.
+/// Average number below which the last subtable is given up.
 const SHRINK_AT: usize = 80;
 
-/// How many records ahead of the one under way are fetched when all of a segment are looked at.
+/// How many records ahead of the one under way are fetched when all of a subtable are looked at.
 const AHEAD: usize = 16;
 
 /// The seed of all tables of this process, drawn at its start, so that nobody can choose keys that collide.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seed(u64);
+pub(in crate::store) struct Seed(u64);
 
 /// Where a key is filed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hash(u64);
+pub(in crate::store) struct Hash(u64);
 
 impl Seed {
     /// The seed of this process.
@@ -48,7 +59,7 @@ impl Seed {
 }
 
 impl Hash {
-    /// The bits that choose a segment.
+    /// The bits that choose a subtable.
     const fn low(self) -> u32 {
         self.0 as u32
     }
@@ -58,7 +69,7 @@ impl Hash {
         self.low().reverse_bits()
     }
 
-    /// The bits that find a place in a segment.
+    /// The bits that find a place in a subtable.
     #[inline]
     const fn high(self) -> u16 {
         (self.0 >> 48) as u16
@@ -67,17 +78,17 @@ impl Hash {
 
 /// Records, found by their keys.
 #[derive(Default)]
-pub(super) struct Table {
-    first: Segment,
+pub(in crate::store) struct Table {
+    first: Subtable,
     more: Option<Box<More>>,
 }
 
-/// What a table of more than one segment has besides the first.
+/// What a table of more than one subtable has besides the first.
 struct More {
-    segments: Vec<Segment>,
-    /// Records in all segments.
+    subtables: Vec<Subtable>,
+    /// Records in all subtables.
     len: usize,
-    /// Places in the largest segment there has been.
+    /// Places in the largest subtable there has been.
     most_places: usize,
 }
 
@@ -90,54 +101,54 @@ impl Table {
 
     /// Bytes of memory that the table itself takes, without the records.
     pub fn memory(&self) -> usize {
-        let more = self.more.iter().flat_map(|more| more.segments.iter());
-        self.directory_memory() + self.first.memory() + more.map(Segment::memory).sum::<usize>()
+        let more = self.more.iter().flat_map(|more| more.subtables.iter());
+        self.own_memory() + self.first.memory() + more.map(Subtable::memory).sum::<usize>()
     }
 
-    /// All segments, the table itself being given up.
-    pub fn into_segments(self) -> Vec<Segment> {
-        let mut segments = self.more.map(|more| more.segments).unwrap_or_default();
-        segments.push(self.first);
-        segments
+    /// All subtables, the table itself being given up.
+    pub fn into_subtables(self) -> Vec<Subtable> {
+        let mut subtables = self.more.map(|more| more.subtables).unwrap_or_default();
+        subtables.push(self.first);
+        subtables
     }
 
-    /// The part of [`Self::memory`] that is not of segments.
-    pub fn directory_memory(&self) -> usize {
-        self.more
-            .as_ref()
-            .map_or(0, |more| allocated(size_of::<More>()) + allocated(more.segments.capacity() * size_of::<Segment>()))
-    }
-
-    #[inline]
-    fn segments(&self) -> usize {
-        self.more.as_ref().map_or(1, |more| more.segments.len() + 1)
+    /// The part of [`Self::memory`] that is not of subtables.
+    pub fn own_memory(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| {
+            allocated(size_of::<More>()) + allocated(more.subtables.capacity() * size_of::<Subtable>())
+        })
     }
 
     #[inline]
-    fn segment(&self, index: usize) -> &Segment {
+    fn subtables(&self) -> usize {
+        self.more.as_ref().map_or(1, |more| more.subtables.len() + 1)
+    }
+
+    #[inline]
+    fn subtable(&self, index: usize) -> &Subtable {
         match &self.more {
-            Some(more) if index > 0 => &more.segments[index - 1],
+            Some(more) if index > 0 => &more.subtables[index - 1],
             _ => &self.first,
         }
     }
 
     #[inline]
-    fn segment_mut(&mut self, index: usize) -> &mut Segment {
+    fn subtable_mut(&mut self, index: usize) -> &mut Subtable {
         match &mut self.more {
-            Some(more) if index > 0 => &mut more.segments[index - 1],
+            Some(more) if index > 0 => &mut more.subtables[index - 1],
             _ => &mut self.first,
         }
     }
 
-    /// The segment that a hash belongs to.
+    /// The subtable that a hash belongs to.
     #[inline]
-    fn segment_of(&self, hash: Hash) -> usize {
+    fn subtable_of(&self, hash: Hash) -> usize {
         if self.more.is_none() { 0 } else { self.interval_of(hash.low()).0 }
     }
 
-    /// The segment that a hash with these low bits belongs to, and how many of the bits say so.
+    /// The subtable that a hash with these low bits belongs to, and how many of the bits say so.
     fn interval_of(&self, low: u32) -> (usize, u32) {
-        let count = self.segments();
+        let count = self.subtables();
         let bits = count.next_power_of_two().trailing_zeros();
         let half = (1 << bits) / 2;
         let index = low as usize & ((1 << bits) - 1);
@@ -153,30 +164,30 @@ impl Table {
     /// The record of a key.
     #[inline]
     pub fn find(&self, hash: Hash, key: &[u8]) -> Option<&Record> {
-        self.segment(self.segment_of(hash)).find(hash.high(), key)
+        self.subtable(self.subtable_of(hash)).find(hash.high(), key)
     }
 
     /// The record of a key, to be changed. Its key must stay, and a whole record is put in its place by [`Record::replace`] alone.
     #[inline]
     pub fn find_mut(&mut self, hash: Hash, key: &[u8]) -> Option<&mut Record> {
-        let segment = self.segment_of(hash);
-        self.segment_mut(segment).find_mut(hash.high(), key)
+        let subtable = self.subtable_of(hash);
+        self.subtable_mut(subtable).find_mut(hash.high(), key)
     }
 
     /// Adds a record whose key is not in the table. Returns by how many bytes the table itself grew.
     #[inline]
     pub fn insert(&mut self, seed: Seed, hash: Hash, record: Record) -> isize {
-        let index = self.segment_of(hash);
-        let segment = self.segment_mut(index);
-        let before = segment.memory();
-        segment.insert(record.with_hash16(hash.high()));
-        let (after, places) = (segment.memory(), segment.places());
+        let index = self.subtable_of(hash);
+        let subtable = self.subtable_mut(index);
+        let before = subtable.memory();
+        subtable.insert(record.with_hash16(hash.high()));
+        let (after, places) = (subtable.memory(), subtable.places());
         if let Some(more) = &mut self.more {
             more.len += 1;
             more.most_places = more.most_places.max(places);
         }
         let mut delta = after as isize - before as isize;
-        if delta != 0 && self.len() > GROW_AT * self.segments() {
+        if delta != 0 && self.len() > GROW_AT * self.subtables() {
             delta += self.grow(seed);
         }
         delta
@@ -184,14 +195,14 @@ impl Table {
 
     /// Takes a key's record out. Also returns by how many bytes the table itself grew (it shrinks: below 0).
     pub fn remove(&mut self, hash: Hash, key: &[u8]) -> Option<(Record, isize)> {
-        let index = self.segment_of(hash);
-        let segment = self.segment_mut(index);
-        let before = segment.memory();
-        let record = segment.remove(hash.high(), key)?;
-        let mut delta = segment.memory() as isize - before as isize;
+        let index = self.subtable_of(hash);
+        let subtable = self.subtable_mut(index);
+        let before = subtable.memory();
+        let record = subtable.remove(hash.high(), key)?;
+        let mut delta = subtable.memory() as isize - before as isize;
         if let Some(more) = &mut self.more {
             more.len -= 1;
-            if self.len() < SHRINK_AT * self.segments() {
+            if self.len() < SHRINK_AT * self.subtables() {
                 delta += self.shrink();
             }
         }
@@ -202,76 +213,76 @@ impl Table {
     pub fn reserve(&mut self, count: usize) -> isize {
         debug_assert!(self.len() == 0 && self.more.is_none());
         let before = self.memory();
-        let segments = count.div_ceil(GROW_AT).max(1);
-        let half = segments.next_power_of_two() / 2;
-        // Segments that have not been split have twice as many records as those that have.
-        let share = |index| if segments > 1 && index < half && index + half >= segments { 2 } else { 1 };
-        let shares: usize = (0..segments).map(share).sum();
+        let subtables = count.div_ceil(GROW_AT).max(1);
+        let half = subtables.next_power_of_two() / 2;
+        // Subtables that have not been split have twice as many records as those that have.
+        let share = |index| if subtables > 1 && index < half && index + half >= subtables { 2 } else { 1 };
+        let shares: usize = (0..subtables).map(share).sum();
         // So much above the average, chance does not often bring.
         let room = |index: usize| {
             let average = count * share(index) / shares;
-            average + if segments > 1 { 2 * average.isqrt() } else { 0 }
+            average + if subtables > 1 { 2 * average.isqrt() } else { 0 }
         };
-        self.first = Segment::with_capacity(if segments > 1 { room(0) } else { count });
-        if segments > 1 {
-            let segments: Vec<_> = (1..segments).map(|index| Segment::with_capacity(room(index))).collect();
-            let most_places = segments.iter().map(Segment::places).fold(self.first.places(), usize::max);
-            self.more = Some(Box::new(More { segments, len: 0, most_places }));
+        self.first = Subtable::with_capacity(if subtables > 1 { room(0) } else { count });
+        if subtables > 1 {
+            let subtables: Vec<_> = (1..subtables).map(|index| Subtable::with_capacity(room(index))).collect();
+            let most_places = subtables.iter().map(Subtable::places).fold(self.first.places(), usize::max);
+            self.more = Some(Box::new(More { subtables, len: 0, most_places }));
         }
         self.memory() as isize - before as isize
     }
 
-    /// Appends a segment and moves to it what belongs there.
+    /// Appends a subtable and moves to it what belongs there.
     #[cold]
     fn grow(&mut self, seed: Seed) -> isize {
-        let before = self.directory_memory();
+        let before = self.own_memory();
         let (len, most_places) = (self.len(), self.first.places());
-        let more = self.more.get_or_insert_with(|| Box::new(More { segments: Vec::new(), len, most_places }));
-        more.segments.push(Segment::default());
-        let new = more.segments.len();
-        let directory = self.directory_memory() as isize - before as isize;
-        let from = std::mem::take(self.segment_mut(parent(new)));
+        let more = self.more.get_or_insert_with(|| Box::new(More { subtables: Vec::new(), len, most_places }));
+        more.subtables.push(Subtable::default());
+        let new = more.subtables.len();
+        let own = self.own_memory() as isize - before as isize;
+        let from = std::mem::take(self.subtable_mut(parent(new)));
         let from_memory = from.memory();
         let room = from.len() / 2 + from.len().isqrt();
-        let (mut stay, mut go) = (Segment::with_capacity(room), Segment::with_capacity(room));
+        let (mut stay, mut go) = (Subtable::with_capacity(room), Subtable::with_capacity(room));
         let mut records = from.into_records().collect::<Vec<_>>().into_iter();
         while let Some(record) = records.next() {
             if let Some(ahead) = records.as_slice().get(AHEAD) {
                 ahead.prefetch_key();
             }
-            let goes = self.segment_of(seed.hash(record.key())) == new;
+            let goes = self.subtable_of(seed.hash(record.key())) == new;
             if goes { &mut go } else { &mut stay }.insert(record);
         }
         let after = stay.memory() + go.memory();
-        *self.segment_mut(parent(new)) = stay;
-        *self.segment_mut(new) = go;
-        directory + after as isize - from_memory as isize
+        *self.subtable_mut(parent(new)) = stay;
+        *self.subtable_mut(new) = go;
+        own + after as isize - from_memory as isize
     }
 
-    /// Gives the last segment up and moves its records to where they belong now.
+    /// Gives the last subtable up and moves its records to where they belong now.
     #[cold]
     fn shrink(&mut self) -> isize {
-        let before = self.directory_memory();
+        let before = self.own_memory();
         let Some(more) = &mut self.more else { return 0 };
-        let last = more.segments.len();
-        let Some(from) = more.segments.pop() else { return 0 };
-        if more.segments.len() * 4 < more.segments.capacity() {
-            more.segments.shrink_to(more.segments.len() * 2);
+        let last = more.subtables.len();
+        let Some(from) = more.subtables.pop() else { return 0 };
+        if more.subtables.len() * 4 < more.subtables.capacity() {
+            more.subtables.shrink_to(more.subtables.len() * 2);
         }
-        if more.segments.is_empty() {
+        if more.subtables.is_empty() {
             self.more = None;
         }
-        let directory = self.directory_memory() as isize - before as isize;
-        let target = self.segment_mut(parent(last));
+        let own = self.own_memory() as isize - before as isize;
+        let target = self.subtable_mut(parent(last));
         let target_memory = target.memory() + from.memory();
         from.into_records().for_each(|record| target.insert(record));
-        directory + target.memory() as isize - target_memory as isize
+        own + target.memory() as isize - target_memory as isize
     }
 
     /// Every record, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
-        let more = self.more.iter().flat_map(|more| more.segments.iter());
-        std::iter::once(&self.first).chain(more).flat_map(Segment::iter)
+        let more = self.more.iter().flat_map(|more| more.subtables.iter());
+        std::iter::once(&self.first).chain(more).flat_map(Subtable::iter)
     }
 
     /// Visits records from `cursor` on (0 begins) until at least `count` have been visited. Returns where to go on, 0 at the end.
@@ -281,9 +292,10 @@ impl Table {
         let mut left = count.max(1);
         loop {
             let (index, bits) = self.interval_of(at.interval.reverse_bits());
-            // Of a segment that has been given up since, its records are now in one where only half has been visited up to `within`.
+            // The records of a subtable that has been given up since are now in one of which only half has been visited up to
+            // `within`.
             let from = if bits < at.bits { 0 } else { at.within };
-            let (visited, next) = self.segment(index).scan(from, left, &mut visit);
+            let (visited, next) = self.subtable(index).scan(from, left, &mut visit);
             if let Some(within) = next {
                 return Cursor { within, bits, ..at }.raw();
             }
@@ -297,7 +309,7 @@ impl Table {
         }
     }
 
-    /// Visits the records of one segment whose turn is at `from` or later; a sweep begins with 0. Returns where the next segment's turns
+    /// Visits the records of one subtable whose turn is at `from` or later; a sweep begins with 0. Returns where the next subtable's turns
     /// begin, `None` at the end. However the table grows and shrinks between two calls, a sweep visits a record that is there all along
     /// exactly once. `visit` may end the visit early; the sweep is then still at `from`.
     pub fn sweep<'a>(
@@ -308,8 +320,8 @@ impl Table {
     ) -> ControlFlow<(), Option<u32>> {
         let (index, bits) = self.interval_of(from.reverse_bits());
         let begins = (index as u32).reverse_bits();
-        // Segments that were split before have been given up since: a part of this one has had its turn.
-        let mut left = self.segment(index).iter().filter(|r| begins == from || seed.hash(r.key()).turn() >= from);
+        // Subtables that were split before have been given up since: a part of this one has had its turn.
+        let mut left = self.subtable(index).iter().filter(|r| begins == from || seed.hash(r.key()).turn() >= from);
         left.try_for_each(&mut visit)?;
         ControlFlow::Continue(u32::try_from(u64::from(begins) + (1u64 << (32 - bits))).ok())
     }
@@ -319,11 +331,11 @@ impl Table {
         if self.len() == 0 {
             return None;
         }
-        // A segment, and a place in it, as if all segments were as large as the largest: drawn again while there is nothing.
+        // A subtable, and a place in it, as if all subtables were as large as the largest: drawn again while there is nothing.
         let places = self.more.as_ref().map_or(self.first.places(), |more| more.most_places.max(self.first.places()));
         loop {
-            let segment = self.segment(below(random(), self.segments()));
-            if let Some(record) = segment.at(below(random(), places)) {
+            let subtable = self.subtable(below(random(), self.subtables()));
+            if let Some(record) = subtable.at(below(random(), places)) {
                 return Some(record);
             }
         }
@@ -332,22 +344,22 @@ impl Table {
     /// Hints the CPU that a key with this hash is about to be looked up.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {
-        self.segment(self.segment_of(hash)).prefetch(hash.high());
+        self.subtable(self.subtable_of(hash)).prefetch(hash.high());
     }
 
     /// The same for the record; a second step, after [`Self::prefetch`] has had some time.
     #[inline]
     pub fn prefetch_record(&self, hash: Hash) {
-        self.segment(self.segment_of(hash)).prefetch_record(hash.high());
+        self.subtable(self.subtable_of(hash)).prefetch_record(hash.high());
     }
 }
 
 /// How far a scan has come.
 #[derive(Clone, Copy)]
 struct Cursor {
-    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no 2^27 segments.
+    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no 2^27 subtables.
     interval: u32,
-    /// In a segment under way, the high bits of the hash to go on from, and how many low bits chose the segment.
+    /// In a subtable under way, the high bits of the hash to go on from, and how many low bits chose the subtable.
     within: u16,
     bits: u32,
 }
@@ -362,14 +374,14 @@ impl Cursor {
     }
 }
 
-/// The segment that a segment was split from.
-const fn parent(segment: usize) -> usize {
-    segment - (1 << segment.ilog2())
+/// The subtable that a subtable was split from.
+const fn parent(subtable: usize) -> usize {
+    subtable - (1 << subtable.ilog2())
 }
 
 /// A number below `bound` from a uniform 64-bit number.
 #[inline]
-pub(super) fn below(random: u64, bound: usize) -> usize {
+pub(in crate::store) fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize
 }
 

@@ -9,10 +9,10 @@
 //! A record is in its home bucket, or, if that was full, in the next one that was not, the first following the last. A search ends at
 //! a bucket that nobody passed. `passed` stays at 255 once it gets there: then a search may go on for nothing, but never ends too soon.
 //!
-//! A segment knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without looking at the
+//! A subtable knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without looking at the
 //! records themselves.
 
-use super::memory::allocated;
+use super::super::memory::allocated;
 use super::record::Record;
 
 const PLACES: usize = 7;
@@ -112,13 +112,13 @@ fn buckets_for(records: usize) -> usize {
 
 /// Records with the same low bits of their hashes.
 #[derive(Default)]
-pub(super) struct Segment {
+pub(in crate::store) struct Subtable {
     buckets: Box<[Bucket]>,
     len: u32,
 }
 
-impl Segment {
-    /// An empty segment with room for `records`.
+impl Subtable {
+    /// An empty subtable with room for `records`.
     pub fn with_capacity(records: usize) -> Self {
         Self::with_buckets(buckets_for(records))
     }
@@ -283,12 +283,12 @@ impl Segment {
         (visited, None)
     }
 
-    /// Every record, the segment itself being given up.
+    /// Every record, the subtable itself being given up.
     pub fn into_records(self) -> impl Iterator<Item = Record> {
         self.buckets.into_iter().flat_map(|bucket| bucket.records).flatten()
     }
 
-    /// The records of the bucket with this number, which are taken out of a segment that nobody will use again.
+    /// The records of the bucket with this number, which are taken out of a subtable that nobody will use again.
     pub fn give_up(&mut self, bucket: usize) -> Option<impl Iterator<Item = Record> + use<>> {
         let bucket = self.buckets.get_mut(bucket)?;
         Some(std::mem::take(&mut bucket.records).into_iter().flatten())
@@ -298,7 +298,7 @@ impl Segment {
     #[inline]
     pub fn prefetch(&self, hash: u16) {
         if let Some(bucket) = self.buckets.get(home(hash, self.buckets.len())) {
-            super::prefetch::line(bucket);
+            super::super::prefetch::line(bucket);
         }
     }
 
@@ -321,34 +321,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_a_set_even_where_all_hashes_collide() {
+    fn a_subtable_is_a_set_even_where_all_hashes_collide() {
         for spread in [1u16, 3, 257, 65_535] {
             let mut random = fastrand::Rng::with_seed(u64::from(spread));
-            let (mut segment, mut model) = (Segment::default(), std::collections::BTreeSet::new());
+            let (mut subtable, mut model) = (Subtable::default(), std::collections::BTreeSet::new());
             for step in 0..20_000 {
                 let key = random.u32(..700);
                 let (name, hash) = (key.to_le_bytes(), (key as u16).wrapping_mul(40_503) % spread);
-                assert_eq!(segment.find(hash, &name).map(Record::key), model.contains(&key).then_some(&name[..]));
+                assert_eq!(subtable.find(hash, &name).map(Record::key), model.contains(&key).then_some(&name[..]));
                 if random.u32(..100) < [70, 20][step / 2000 % 2] {
                     if model.insert(key) {
-                        segment.insert(Record::string(&name, b"", None, 0).with_hash16(hash));
+                        subtable.insert(Record::string(&name, b"", None, 0).with_hash16(hash));
                     }
                 } else {
-                    assert_eq!(segment.remove(hash, &name).is_some(), model.remove(&key));
+                    assert_eq!(subtable.remove(hash, &name).is_some(), model.remove(&key));
                 }
-                assert_eq!(segment.len(), model.len());
+                assert_eq!(subtable.len(), model.len());
             }
-            assert_eq!(segment.iter().count(), model.len());
-            assert_eq!((0..segment.places()).filter(|place| segment.at(*place).is_some()).count(), model.len());
+            assert_eq!(subtable.iter().count(), model.len());
+            assert_eq!((0..subtable.places()).filter(|place| subtable.at(*place).is_some()).count(), model.len());
             let (mut scanned, mut from) = (Vec::new(), Some(0));
             while let Some(start) = from {
-                from = segment.scan(start, 5, |record| scanned.push(record.key().to_vec())).1;
+                from = subtable.scan(start, 5, |record| scanned.push(record.key().to_vec())).1;
             }
             scanned.sort_unstable();
             let mut keys: Vec<_> = model.iter().map(|key| key.to_le_bytes().to_vec()).collect();
             keys.sort_unstable();
             assert_eq!(scanned, keys);
-            assert_eq!(segment.into_records().count(), model.len());
+            assert_eq!(subtable.into_records().count(), model.len());
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::alloc::Layout;
 
-use super::memory::allocated;
+use super::super::memory::allocated;
 
 /// Where the coarse time of the last use stands in a record.
 pub(super) const CLOCK: usize = size_of::<Head>();
@@ -21,7 +21,7 @@ const LENGTH_BITS: u32 = 30;
 const LENGTH_MASK: u64 = (1 << LENGTH_BITS) - 1;
 
 /// Longest key and longest value.
-pub(super) const MAX_LENGTH: usize = LENGTH_MASK as usize;
+pub(in crate::store) const MAX_LENGTH: usize = LENGTH_MASK as usize;
 
 /// Above this size, records are given an eighth more than they need at most, so that one which grows bit by bit is seldom moved. Below, the
 /// allocator does the same.

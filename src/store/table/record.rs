@@ -17,7 +17,7 @@ use std::alloc::{alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::fields::FieldTable;
+use super::super::fields::FieldTable;
 use super::head::{CLOCK, EXPIRY, Head, Kind};
 use crate::encoding::edit::UnixMillis;
 
@@ -26,14 +26,14 @@ const PREFETCHED: usize = 128;
 
 /// A value as it is stored, borrowed.
 #[derive(Clone, Copy)]
-pub(super) enum Stored<'a> {
+pub(in crate::store) enum Stored<'a> {
     String(&'a [u8]),
     PackedHash(&'a [u8]),
     TableHash(&'a FieldTable),
 }
 
 /// A key with its value, its expiry and the time of its last use; and 16 bits of the key's hash, 0 until they are set.
-pub(super) struct Record(NonNull<u8>);
+pub(in crate::store) struct Record(NonNull<u8>);
 
 /// Bits of an address. No system that this program runs on gives a process addresses above them unless it asks for some.
 const ADDRESS_BITS: u32 = 48;
@@ -121,13 +121,13 @@ impl Record {
     /// Hints the CPU that the record is about to be read.
     #[inline]
     pub fn prefetch(&self) {
-        super::prefetch::bytes(self.start().as_ptr(), PREFETCHED);
+        super::super::prefetch::bytes(self.start().as_ptr(), PREFETCHED);
     }
 
     /// Hints the CPU that the key is about to be read.
     #[inline]
     pub fn prefetch_key(&self) {
-        super::prefetch::bytes(self.start().as_ptr(), 1);
+        super::super::prefetch::bytes(self.start().as_ptr(), 1);
     }
 
     #[inline]
@@ -329,19 +329,14 @@ mod tests {
 
     #[test]
     fn a_table_belongs_to_one_record_at_a_time() {
-        let mut table = FieldTable::with_capacity(super::super::table::Seed::get(), 1);
-        table.set(super::super::digest::KeyDigest::of(b"key"), b"name", b"value");
+        let mut table = FieldTable::with_capacity(super::super::Seed::get(), 1);
+        table.set(super::super::super::digest::KeyDigest::of(b"key"), b"name", b"value");
         let mut record = Record::table_hash(b"key", Box::new(table), None, 0);
         record.set_expire_at(at(5));
         assert!(matches!(record.stored(), Stored::TableHash(table) if table.get(b"name") == Some(b"value")));
         assert!(record.bytes_mut().is_none() && record.table_mut().is_some());
         assert_eq!(record.take_fields().map(|table| table.len()), Some(1));
         assert!(record.take_fields().is_none());
-        drop(Record::table_hash(
-            b"key",
-            Box::new(FieldTable::with_capacity(super::super::table::Seed::get(), 9)),
-            None,
-            0,
-        ));
+        drop(Record::table_hash(b"key", Box::new(FieldTable::with_capacity(super::super::Seed::get(), 9)), None, 0));
     }
 }
