@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::slot_map::{Key, Tally, Tools};
+use super::change::{Key, Tools};
+use super::slot_map::Tally;
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
 use crate::ids::{Db, PartitionId, Slot};
@@ -88,33 +89,15 @@ impl Store {
         });
         let map = &mut database.slots[index];
         let mut tally = Tally::new();
-        let tools = &mut Tools {
-            seed: self.seed,
-            tally: &mut tally,
-            clock: self.clock,
-            garbage: &mut self.garbage,
-            scratch: &mut self.scratch,
-        };
-        let key = Key::new(self.seed, key);
-        let result = match change {
-            Change::PutString { value, expire_at } => map.put_string(key, value, *expire_at, tools),
-            Change::WriteString { offset, bytes } => map.write_string(key, *offset, bytes, tools),
-            Change::PutHash { fields, expire_at } => map.put_hash(key, fields, *expire_at, tools),
-            Change::SetFields(fields) => map.set_fields(key, fields, tools),
-            Change::RemoveFields(fields) => map.remove_fields(key, fields, tools),
-            Change::SetExpiry(expire_at) => map.set_expiry(key, *expire_at, tools),
-            Change::Delete(_) => {
-                map.delete(key, tools);
-                Ok(())
-            }
-        };
+        let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
+        let result = map.apply(Key::new(self.seed, key), change, tools, &mut tally, &mut self.garbage);
         self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
         database.count(&tally);
         self.memory = self.memory.wrapping_add_signed(tally.memory);
         if !self.garbage.is_empty() {
             self.memory -= self.garbage.free(BUCKETS_PER_EDIT);
         }
-        result.map_err(|why| ApplyError::key(key.bytes, why))
+        result.map_err(|why| ApplyError::key(key, why))
     }
 
     fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {

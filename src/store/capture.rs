@@ -3,27 +3,24 @@
 //!
 //! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to yet is preceded by
 //! [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it does with a key that was not there. A
-//! large key is written bit by bit in the same way, its fields in the place of the slot's keys ([`large`]).
+//! large key is written in slices, too, in whatever way its type allows ([`Slices`]).
 //!
 //! Always: what is written and what the sweep has still to come to make up the slot as it was at the beginning.
 //!
 //! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be written before.
 
-mod large;
-
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use self::large::Large;
-use super::section::write;
+use super::pace::Pace;
+use super::section::{head_of, write};
 use super::table::Record;
+use super::value::{Slices, Value};
 use super::{Digest, Store};
 use crate::encoding::edit::Edit;
 use crate::ids::{Db, Slot};
 
-/// How much is written before it is asked again whether to go on, in bytes; also what each key or field counts for at least.
-pub const STEP: usize = 16 << 10;
-const LEAST: usize = 128;
+pub use super::pace::STEP;
 
 /// A slot on its way into a snapshot.
 pub struct SlotCapture {
@@ -41,6 +38,21 @@ pub struct SlotCapture {
     large: Option<Large>,
     /// Entries that edits have made necessary meanwhile: they follow it.
     behind: Vec<u8>,
+}
+
+/// A large key on its way into a snapshot.
+struct Large {
+    db: Db,
+    key: Box<[u8]>,
+    slices: Slices,
+}
+
+impl Large {
+    /// Begins the entry of a record, if its value is large.
+    fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
+        let slices = Slices::begin(head_of(db, record), Value::of(record), out)?;
+        Some(Self { db, key: record.key().into(), slices })
+    }
 }
 
 /// How a sweep has ended.
@@ -130,18 +142,18 @@ impl Store {
     /// Goes on with the large key at hand, if there is one; whether it is complete.
     fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         let Some(mut large) = capture.large.take() else { return true };
-        let record = self.find(large.db(), capture.slot, large.key());
-        if !record.is_none_or(|record| large.go_on(record, out, go_on)) {
+        let record = self.find(large.db, capture.slot, &large.key);
+        if !record.is_none_or(|record| large.slices.go_on(Value::of(record), out, go_on)) {
             capture.large = Some(large);
             return false;
         }
-        capture.written += u64::from(large.is_whole());
+        capture.written += u64::from(large.slices.is_whole());
         out.append(&mut capture.behind);
         true
     }
 
     fn sweep(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> Swept {
-        let mut credit = STEP;
+        let mut pace = Pace::new();
         let first = capture.db;
         for (db, map) in self.maps(capture.slot).skip_while(|(db, _)| db.0 < first) {
             if db.0 > capture.db {
@@ -163,11 +175,11 @@ impl Store {
                     let before = out.len();
                     write(out, db, record);
                     visited.push(record.key());
-                    pay(&mut credit, out.len() - before, || go_on(out.len()))
+                    pace.count(out.len() - before, || go_on(out.len()))
                 });
                 capture.written += visited.len() as u64;
                 let ControlFlow::Continue(following) = swept else {
-                    let begun = large.as_ref().map(Large::key);
+                    let begun = large.as_ref().map(|large: &Large| &*large.key);
                     capture.settled(db).extend(visited.into_iter().chain(begun).map(Box::from));
                     capture.large = large;
                     return if capture.large.is_some() { Swept::Large } else { Swept::Paused };
@@ -185,9 +197,9 @@ impl Store {
         if *slot != capture.slot {
             return;
         }
-        if let Some(large) = capture.large.as_mut().filter(|large| (large.db(), large.key()) == (*db, key)) {
+        if let Some(large) = capture.large.as_mut().filter(|large| large.db == *db && *large.key == **key) {
             let record = self.find(*db, *slot, key);
-            if record.is_some_and(|record| large.save_before(record, change, out)) {
+            if record.is_some_and(|record| large.slices.save_before(Value::of(record), change, out)) {
                 self.go_on_large(capture, out, &mut |_| true);
             }
             return;
@@ -215,17 +227,6 @@ impl Store {
             }
         }
     }
-}
-
-/// Something was written that is worth `bytes`: asks whether to go on, whenever that is due.
-fn pay(credit: &mut usize, bytes: usize, go_on: impl FnOnce() -> bool) -> ControlFlow<()> {
-    let cost = bytes.max(LEAST);
-    if cost < *credit {
-        *credit -= cost;
-        return ControlFlow::Continue(());
-    }
-    *credit = STEP;
-    if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! What has been deleted and is not freed yet. Freeing a hash of a million fields, or all keys, takes long; so it is put aside, and freed
-//! bit by bit with the edits that follow. It counts as used memory until then.
+//! in slices with the edits that follow. It counts as used memory until then.
 
-use super::fields::FieldTable;
 use super::table::{Subtable, Table};
+use super::value::form::Structure;
 
-/// A hash of so many fields is small enough to be freed at once.
+/// A structure of so many elements is small enough to be freed at once.
 const AT_ONCE: usize = 64;
 
 /// Tables that nobody will use again.
 #[derive(Default)]
 pub(super) struct Garbage {
     tables: Vec<Table>,
-    /// Those of a table that is being freed.
+    /// What is left of the table that is being freed.
     subtables: Vec<Subtable>,
     /// How many buckets of the last subtable have been freed.
     buckets: usize,
@@ -33,12 +33,13 @@ impl Garbage {
         0
     }
 
-    /// Frees the fields of a hash, or puts them aside. Returns how many bytes of memory have been freed at once.
-    pub fn push_fields(&mut self, fields: FieldTable) -> usize {
-        if fields.len() <= AT_ONCE {
-            return fields.memory();
+    /// Frees a structure, or puts it aside. Returns how many bytes of memory have been freed at once.
+    pub fn push_structure(&mut self, structure: Structure) -> usize {
+        if structure.len() <= AT_ONCE {
+            return structure.memory();
         }
-        FieldTable::OWN_MEMORY + self.push(fields.into_table())
+        let (freed, table) = structure.dismantle();
+        freed + self.push(table)
     }
 
     /// Frees as much as there is in about `buckets` buckets of seven records. Returns how many bytes of memory that was.
@@ -50,7 +51,7 @@ impl Garbage {
                     self.buckets += 1;
                     for mut record in records {
                         freed += record.memory();
-                        freed += record.take_fields().map_or(0, |fields| self.push_fields(*fields));
+                        freed += record.take_structure().map_or(0, |structure| self.push_structure(*structure));
                     }
                 } else {
                     freed += subtable.memory();

@@ -5,48 +5,45 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `head`, `record` | a key and its value in one allocation |
-//! | `segment`, `table` | records found by key: a small table, and any number of those, growing one at a time |
-//! | `packed`, `fields`, `hash` | small hashes, large hashes, and reading either |
-//! | `slot_map`, `slot_hash` | the keys of one slot in one database: what each edit does to them |
+//! | `table` | records (a key and its value in one allocation) found by key: a hash table that grows by a small piece at a time |
+//! | `value` | the types of values, a folder each, and the only places that tell types apart |
+//! | `change`, `slot_map` | what a change of a key is given and answers; the keys of one slot in one database |
 //! | `apply` | an edit, to the store |
 //! | `query`, `expiry` | reading; finding keys whose time has come |
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
-//! | [`capture`] | a slot to a snapshot bit by bit, between edits |
+//! | [`capture`], `pace` | a slot to a snapshot in slices, between edits; how long a slice is |
 //! | `digest`, `memory` | what content adds up to; what it takes |
-//! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
-//! | `model` | what a store should do, for tests |
+//! | `garbage`, `prefetch`, `lookahead` | freeing in slices; hints to the CPU; looking many keys up at once |
 //!
 //! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
 
 mod apply;
 pub mod capture;
+mod change;
 pub mod commands;
 mod digest;
 mod expiry;
-mod fields;
 mod garbage;
-mod hash;
 mod lookahead;
 mod memory;
 pub mod model;
-mod packed;
+mod pace;
 mod placement;
 mod prefetch;
 mod query;
 mod section;
-mod slot_hash;
 mod slot_map;
 mod table;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::ops::Range;
 
 pub use apply::ApplyError;
 pub use digest::Digest;
-pub use hash::HashRef;
 pub use lookahead::Sought;
+pub use value::{HashRef, Value};
 
 use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};
@@ -59,19 +56,10 @@ use table::Seed;
 /// A key's content.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
-    /// What it holds.
+    /// What the key holds.
     pub value: Value<'a>,
-    /// When it expires.
+    /// When the key expires.
     pub expire_at: Option<UnixMillis>,
-}
-
-/// A value, borrowed. Sets, sorted sets and lists will join.
-#[derive(Clone, Copy)]
-pub enum Value<'a> {
-    /// A string.
-    String(&'a [u8]),
-    /// A hash.
-    Hash(HashRef<'a>),
 }
 
 /// The partitions of one owner.
@@ -90,7 +78,7 @@ pub struct Store {
     next_expiry: Vec<u64>,
     expiry: ExpirySearch,
     garbage: Garbage,
-    /// Where packed hashes are put together; kept for its room.
+    /// Where packed values are put together; kept for its room.
     scratch: Vec<u8>,
 }
 

@@ -1,8 +1,9 @@
 //! Reading a store: one key, many keys, all in all. Whether a key's time has come is for the caller to see.
 
 use super::digest;
-use super::slot_map::{SlotMap, entry_of, memory_of};
-use super::table::below;
+use super::slot_map::{SlotMap, entry_of};
+use super::table::{Record, below};
+use super::value;
 use super::{Digest, Entry, Store};
 use crate::ids::{Db, PartitionId, Slot};
 
@@ -21,7 +22,7 @@ impl Store {
     }
 
     #[inline]
-    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&super::table::Record> {
+    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&Record> {
         self.map(db, slot)?.table.find(self.seed.hash(key), key)
     }
 
@@ -57,7 +58,7 @@ impl Store {
     pub fn memory_of(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
         let map = self.map(db, slot)?;
         let record = map.table.find(self.seed.hash(key), key)?;
-        Some(memory_of(record) + map.table.memory() / map.table.len().max(1))
+        Some(value::memory(record) + map.table.memory() / map.table.len().max(1))
     }
 
     /// Keys in `db`, whether or not their time has come.

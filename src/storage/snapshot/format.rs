@@ -5,7 +5,7 @@ use crate::encoding::frame::DirectoryId;
 use crate::ids::{Epoch, Lsn, PartitionId, Partitions, Position, Slot};
 
 /// Version of the format of snapshot files.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of the header.
 pub(super) const HEADER: usize = 64;
 /// Bytes of a section before its entries.

@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(in crate::store) use head::MAX_LENGTH;
-pub(in crate::store) use record::{Record, Stored};
+pub(in crate::store) use record::Record;
 pub(in crate::store) use subtable::Subtable;
 
 use super::memory::allocated;
@@ -388,9 +388,10 @@ pub(in crate::store) fn below(random: u64, bound: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::value::form::Kind;
 
     fn record(number: u32) -> Record {
-        Record::string(&number.to_le_bytes(), b"", None, 0)
+        Record::new(Kind::String, &number.to_le_bytes(), b"", None, 0)
     }
 
     fn fill(table: &mut Table, seed: Seed, numbers: std::ops::Range<u32>) -> isize {

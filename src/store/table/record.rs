@@ -6,7 +6,7 @@
 //! | 4 | coarse time of the last use |
 //! | 8 or 0 | when it expires, if it does |
 //! | … | the key |
-//! | … | the value: a string, a packed hash, or the address of a [`FieldTable`] |
+//! | … | the value: bytes of some [`Kind`], or the address of a [`Structure`] |
 //!
 //! A record is known by its address, of which only the low 48 bits are one; the high 16 keep some bits of the key's hash, so that tables
 //! can tell most records apart, and be rebuilt, without looking at them.
@@ -17,20 +17,13 @@ use std::alloc::{alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::fields::FieldTable;
-use super::head::{CLOCK, EXPIRY, Head, Kind};
+use super::head::{CLOCK, EXPIRY, Head};
 use crate::encoding::edit::UnixMillis;
+use crate::store::prefetch;
+use crate::store::value::form::{Form, Kind, Stored, Structure};
 
 /// Bytes at the start of a record that are worth fetching before it is known how long it is.
 const PREFETCHED: usize = 128;
-
-/// A value as it is stored, borrowed.
-#[derive(Clone, Copy)]
-pub(in crate::store) enum Stored<'a> {
-    String(&'a [u8]),
-    PackedHash(&'a [u8]),
-    TableHash(&'a FieldTable),
-}
 
 /// A key with its value, its expiry and the time of its last use; and 16 bits of the key's hash, 0 until they are set.
 pub(in crate::store) struct Record(NonNull<u8>);
@@ -45,26 +38,27 @@ unsafe impl Send for Record {}
 unsafe impl Sync for Record {}
 
 impl Record {
-    /// A string. `clock` is the coarse time of its last use.
+    /// Makes a record whose value is these bytes. `clock` is the coarse time of its last use.
+    ///
+    /// # Panics
+    /// If key or value is longer than the head has room for.
     #[inline]
-    pub fn string(key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
-        Self::new(Kind::String, key, value, expire_at, clock)
+    pub fn new(kind: Kind, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        Self::with_form(Form::Bytes(kind), key, value, expire_at, clock)
     }
 
-    /// A hash in the form of `packed`.
-    pub fn packed_hash(key: &[u8], packed: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
-        Self::new(Kind::PackedHash, key, packed, expire_at, clock)
-    }
-
-    /// A hash with its fields in a table.
-    pub fn table_hash(key: &[u8], fields: Box<FieldTable>, expire_at: Option<UnixMillis>, clock: u32) -> Self {
-        let address = Box::into_raw(fields).expose_provenance();
-        Self::new(Kind::TableHash, key, &address.to_ne_bytes(), expire_at, clock)
+    /// Makes a record that owns `structure`, which is its value.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn with_structure(key: &[u8], structure: Box<Structure>, expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        let address = Box::into_raw(structure).expose_provenance();
+        Self::with_form(Form::Structure, key, &address.to_ne_bytes(), expire_at, clock)
     }
 
     #[inline]
-    fn new(kind: Kind, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
-        let head = Head::new(kind, expire_at.is_some(), key.len(), value.len());
+    fn with_form(form: Form, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
+        let head = Head::new(form, expire_at.is_some(), key.len(), value.len());
         let layout = head.layout();
         // SAFETY: the layout's size is at least that of the header.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
@@ -121,13 +115,13 @@ impl Record {
     /// Hints the CPU that the record is about to be read.
     #[inline]
     pub fn prefetch(&self) {
-        super::super::prefetch::bytes(self.start().as_ptr(), PREFETCHED);
+        prefetch::bytes(self.start().as_ptr(), PREFETCHED);
     }
 
     /// Hints the CPU that the key is about to be read.
     #[inline]
     pub fn prefetch_key(&self) {
-        super::super::prefetch::bytes(self.start().as_ptr(), 1);
+        prefetch::bytes(self.start().as_ptr(), 1);
     }
 
     #[inline]
@@ -144,7 +138,16 @@ impl Record {
         unsafe { NonNull::slice_from_raw_parts(self.start().add(head.key_at()), head.key_len()).as_ref() }
     }
 
-    /// The value's bytes, whatever the kind.
+    /// The kind of the value's bytes; `None` if the value is a structure.
+    #[inline]
+    pub fn kind(&self) -> Option<Kind> {
+        match self.head().form() {
+            Form::Bytes(kind) => Some(kind),
+            Form::Structure => None,
+        }
+    }
+
+    /// The bytes in the value's place; of a structure, those of its address.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         let head = self.head();
@@ -152,11 +155,11 @@ impl Record {
         unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_ref() }
     }
 
-    /// The bytes of a string or a packed hash, to be changed; `None` for a hash in a table.
+    /// The bytes of the value, to be changed; `None` if the value is a structure.
     #[inline]
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         let head = self.head();
-        if head.kind() == Kind::TableHash {
+        if head.form() == Form::Structure {
             return None;
         }
         // SAFETY: as in `bytes`; the exclusive borrow makes it the only reference.
@@ -166,22 +169,21 @@ impl Record {
     /// The value.
     #[inline]
     pub fn stored(&self) -> Stored<'_> {
-        match self.head().kind() {
-            Kind::String => Stored::String(self.bytes()),
-            Kind::PackedHash => Stored::PackedHash(self.bytes()),
-            // SAFETY: `table_hash` put the address of a `FieldTable` there that this record owns.
-            Kind::TableHash => Stored::TableHash(unsafe { &*self.table() }),
+        match self.head().form() {
+            Form::Bytes(kind) => Stored::Bytes(kind, self.bytes()),
+            // SAFETY: `with_structure` put the address of a box there that this record owns.
+            Form::Structure => Stored::Structure(unsafe { &*self.structure() }),
         }
     }
 
-    /// The fields of a hash in a table, to be changed.
-    pub fn table_mut(&mut self) -> Option<&mut FieldTable> {
+    /// The structure that is the value, to be changed.
+    pub fn structure_mut(&mut self) -> Option<&mut Structure> {
         // SAFETY: as in `stored`; the exclusive borrow makes it the only reference.
-        (self.head().kind() == Kind::TableHash).then(|| unsafe { &mut *self.table() })
+        (self.head().form() == Form::Structure).then(|| unsafe { &mut *self.structure() })
     }
 
-    /// Address of the fields; only of a hash in a table.
-    fn table(&self) -> *mut FieldTable {
+    /// Address of the structure; meaningless if the value is none.
+    fn structure(&self) -> *mut Structure {
         let address = self.bytes().first_chunk().map_or(0, |bytes| usize::from_ne_bytes(*bytes));
         std::ptr::with_exposed_provenance_mut(address)
     }
@@ -200,27 +202,30 @@ impl Record {
             // SAFETY: the head says that there is an expiry there.
             unsafe { self.start().add(EXPIRY).cast().write_unaligned(at.get()) };
         } else if expire_at.is_some() != head.expires() {
-            let new = Self::new(head.kind(), self.key(), self.bytes(), expire_at, self.clock());
-            self.disown_table();
+            let new = Self::with_form(head.form(), self.key(), self.bytes(), expire_at, self.clock());
+            self.disown_structure();
             self.replace(new);
         }
     }
 
-    /// Takes the fields out of a hash in a table; a string of no meaning is left.
-    pub fn take_fields(&mut self) -> Option<Box<FieldTable>> {
-        if self.head().kind() != Kind::TableHash {
+    /// Takes the structure that is the value. Leaves a string of 8 arbitrary bytes, which the caller overwrites or drops.
+    pub fn take_structure(&mut self) -> Option<Box<Structure>> {
+        if self.head().form() != Form::Structure {
             return None;
         }
-        let table = self.table();
-        self.disown_table();
-        // SAFETY: `table_hash` put the address of a box there, and with the kind the record has just given up its claim to it.
-        Some(unsafe { Box::from_raw(table) })
+        let structure = self.structure();
+        self.disown_structure();
+        // SAFETY: `with_structure` put the address of a box there, and with the form the record has just given up its claim to it.
+        Some(unsafe { Box::from_raw(structure) })
     }
 
-    /// Makes the address of a table, if there is one, mere bytes.
-    fn disown_table(&mut self) {
-        // SAFETY: every record begins with an aligned head; the lengths stay.
-        unsafe { self.start().cast().write(self.head().with_kind(Kind::String)) };
+    /// Makes the address of a structure, if there is one, mere bytes: something else owns the structure from now on.
+    fn disown_structure(&mut self) {
+        let head = self.head();
+        if head.form() == Form::Structure {
+            // SAFETY: every record begins with an aligned head; the lengths stay.
+            unsafe { self.start().cast().write(head.with_form(Form::Bytes(Kind::String))) };
+        }
     }
 
     /// Coarse time of the last use.
@@ -240,31 +245,31 @@ impl Record {
         unsafe { self.start().add(CLOCK).cast().as_ref() }
     }
 
-    /// Replaces the bytes of a string or a packed hash by others of the same kind.
+    /// Replaces the bytes of the value by others of the same kind.
     ///
     /// # Panics
-    /// If it is a hash in a table, or the bytes are longer than a value may be.
+    /// If the value is a structure, or the new bytes are longer than a value may be.
     #[inline]
     pub fn set_bytes(&mut self, value: &[u8]) {
         let head = self.head();
         if value.len() != head.value_len() {
             if head.with_value_len(value.len()).memory() != head.memory() {
-                // It has to move: then without its old bytes.
-                assert!(head.kind() != Kind::TableHash, "a table is never overwritten");
-                return self.replace(Self::new(head.kind(), self.key(), value, self.expire_at(), self.clock()));
+                // The record has to move, and leaves its old bytes behind.
+                assert!(head.form() != Form::Structure, "a structure is never overwritten");
+                return self.replace(Self::with_form(head.form(), self.key(), value, self.expire_at(), self.clock()));
             }
             self.resize(value.len());
         }
-        self.bytes_mut().expect("a table is never overwritten").copy_from_slice(value);
+        self.bytes_mut().expect("a structure is never overwritten").copy_from_slice(value);
     }
 
-    /// Makes the bytes of a string or a packed hash longer, by zeros, or shorter.
+    /// Makes the bytes of the value longer, by zeros, or shorter.
     ///
     /// # Panics
-    /// If it is a hash in a table, or `len` is above what a value may have.
+    /// If the value is a structure, or `len` is more than a value may have.
     pub fn resize(&mut self, len: usize) {
         let old = self.head();
-        assert!(old.kind() != Kind::TableHash, "a table is never resized");
+        assert!(old.form() != Form::Structure, "a structure is never resized");
         let new = old.with_value_len(len);
         let (from, to) = (old.layout(), new.layout());
         let mut start = self.start();
@@ -283,7 +288,7 @@ impl Record {
         }
     }
 
-    /// Bytes of memory that the allocation takes; without the table of a hash, which counts for itself.
+    /// Bytes of memory that the allocation takes, without the structure, which counts for itself.
     #[inline]
     pub fn memory(&self) -> usize {
         self.head().memory()
@@ -293,7 +298,7 @@ impl Record {
 impl Drop for Record {
     #[inline]
     fn drop(&mut self) {
-        drop(self.take_fields());
+        drop(self.take_structure());
         // SAFETY: allocated with this layout; nothing refers to it any more.
         unsafe { dealloc(self.start().as_ptr(), self.head().layout()) };
     }
@@ -302,6 +307,9 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::digest::KeyDigest;
+    use crate::store::table::Seed;
+    use crate::store::value::hash::fields::FieldTable;
 
     fn at(millis: u64) -> Option<UnixMillis> {
         Some(UnixMillis::new(millis))
@@ -309,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_record_keeps_all_it_is_given_through_every_change() {
-        let mut record = Record::string(b"key", b"value", at(7), 42).with_hash16(0xbeef);
+        let mut record = Record::new(Kind::String, b"key", b"value", at(7), 42).with_hash16(0xbeef);
         for (len, expire_at) in [(5, None), (500, at(8)), (0, at(9)), (2_000_000, None), (2_000_001, at(1)), (3, None)]
         {
             let value = vec![b'v'; len];
@@ -324,19 +332,23 @@ mod tests {
         }
         record.touch(43);
         assert_eq!(record.clock(), 43);
-        assert!(matches!(record.stored(), Stored::String(_)));
+        assert_eq!(record.kind(), Some(Kind::String));
     }
 
     #[test]
-    fn a_table_belongs_to_one_record_at_a_time() {
-        let mut table = FieldTable::with_capacity(super::super::Seed::get(), 1);
-        table.set(super::super::super::digest::KeyDigest::of(b"key"), b"name", b"value");
-        let mut record = Record::table_hash(b"key", Box::new(table), None, 0);
+    fn a_structure_belongs_to_one_record_at_a_time() {
+        let structure = || {
+            let mut fields = FieldTable::with_capacity(Seed::get(), 1);
+            fields.set(KeyDigest::of(b"key"), b"name", b"value");
+            Box::new(Structure::Hash(fields))
+        };
+        let mut record = Record::with_structure(b"key", structure(), None, 0);
         record.set_expire_at(at(5));
-        assert!(matches!(record.stored(), Stored::TableHash(table) if table.get(b"name") == Some(b"value")));
-        assert!(record.bytes_mut().is_none() && record.table_mut().is_some());
-        assert_eq!(record.take_fields().map(|table| table.len()), Some(1));
-        assert!(record.take_fields().is_none());
-        drop(Record::table_hash(b"key", Box::new(FieldTable::with_capacity(super::super::Seed::get(), 9)), None, 0));
+        assert!(matches!(record.stored(), Stored::Structure(Structure::Hash(fields)) if fields.get(b"name").is_some()));
+        assert!(record.bytes_mut().is_none() && record.structure_mut().is_some() && record.kind().is_none());
+        assert_eq!(record.take_structure().map(|structure| structure.len()), Some(1));
+        assert!(record.take_structure().is_none());
+        record.replace(Record::with_structure(b"key", structure(), None, 0));
+        assert!(record.structure_mut().is_some());
     }
 }

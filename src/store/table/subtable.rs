@@ -12,8 +12,8 @@
 //! A subtable knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without looking at the
 //! records themselves.
 
-use super::super::memory::allocated;
 use super::record::Record;
+use crate::store::memory::allocated;
 
 const PLACES: usize = 7;
 /// How many buckets ahead of the one under way have their records fetched when all are visited.
@@ -298,7 +298,7 @@ impl Subtable {
     #[inline]
     pub fn prefetch(&self, hash: u16) {
         if let Some(bucket) = self.buckets.get(home(hash, self.buckets.len())) {
-            super::super::prefetch::line(bucket);
+            crate::store::prefetch::line(bucket);
         }
     }
 
@@ -319,6 +319,7 @@ impl Subtable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::value::form::Kind;
 
     #[test]
     fn a_subtable_is_a_set_even_where_all_hashes_collide() {
@@ -331,7 +332,7 @@ mod tests {
                 assert_eq!(subtable.find(hash, &name).map(Record::key), model.contains(&key).then_some(&name[..]));
                 if random.u32(..100) < [70, 20][step / 2000 % 2] {
                     if model.insert(key) {
-                        subtable.insert(Record::string(&name, b"", None, 0).with_hash16(hash));
+                        subtable.insert(Record::new(Kind::String, &name, b"", None, 0).with_hash16(hash));
                     }
                 } else {
                     assert_eq!(subtable.remove(hash, &name).is_some(), model.remove(&key));

@@ -2,31 +2,29 @@
 
 use std::ops::ControlFlow;
 
-use super::digest::KeyDigest;
-use super::memory::allocated;
-use super::table::Record;
-use super::table::{Hash, Seed, Table};
+use super::digest;
+use crate::store::digest::KeyDigest;
+use crate::store::table::{Hash, Record, Seed, Table};
+use crate::store::value::form::Kind;
 
-/// Fields and values, with the digest and the memory of all of them.
-pub(super) struct FieldTable {
+/// Fields and values, with the digest, the length and the memory of all of them.
+pub(in crate::store) struct FieldTable {
     table: Table,
     seed: Seed,
     digest: u64,
+    content_len: usize,
     memory: usize,
 }
 
 impl FieldTable {
-    /// Bytes of memory that it takes besides its table and records.
-    pub const OWN_MEMORY: usize = allocated(size_of::<Self>());
-
-    /// No fields yet, and room for `count`.
+    /// Makes a table without fields, but with room for `count`.
     pub fn with_capacity(seed: Seed, count: usize) -> Self {
         let mut table = Table::default();
-        let memory = Self::OWN_MEMORY.wrapping_add_signed(table.reserve(count));
-        Self { table, seed, digest: 0, memory }
+        let memory = 0usize.wrapping_add_signed(table.reserve(count));
+        Self { table, seed, digest: 0, content_len: 0, memory }
     }
 
-    /// Their number.
+    /// Number of fields.
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -36,7 +34,12 @@ impl FieldTable {
         self.digest
     }
 
-    /// Bytes of memory that all of it takes.
+    /// Bytes that all names and values have together.
+    pub const fn content_len(&self) -> usize {
+        self.content_len
+    }
+
+    /// Bytes of memory that the table and its records take.
     pub const fn memory(&self) -> usize {
         self.memory
     }
@@ -50,32 +53,35 @@ impl FieldTable {
     pub fn set(&mut self, key: KeyDigest, name: &[u8], value: &[u8]) {
         let hash = self.seed.hash(name);
         if let Some(record) = self.table.find_mut(hash, name) {
-            self.digest = self.digest.wrapping_sub(key.field(name, record.bytes()));
+            self.digest = self.digest.wrapping_sub(digest::field(key, name, record.bytes()));
             self.memory -= record.memory();
+            self.content_len = self.content_len - record.bytes().len() + value.len();
             record.set_bytes(value);
             self.memory += record.memory();
         } else {
             self.add(hash, name, value);
         }
-        self.digest = self.digest.wrapping_add(key.field(name, value));
+        self.digest = self.digest.wrapping_add(digest::field(key, name, value));
     }
 
     /// Adds a field that is not there yet, without its digest.
     fn add(&mut self, hash: Hash, name: &[u8], value: &[u8]) {
-        let record = Record::string(name, value, None, 0);
+        let record = Record::new(Kind::String, name, value, None, 0);
         self.memory += record.memory();
+        self.content_len += name.len() + value.len();
         self.memory = self.memory.wrapping_add_signed(self.table.insert(self.seed, hash, record));
     }
 
     /// Removes a field, if it is there.
     pub fn remove(&mut self, key: KeyDigest, name: &[u8]) {
         if let Some((record, delta)) = self.table.remove(self.seed.hash(name), name) {
-            self.digest = self.digest.wrapping_sub(key.field(name, record.bytes()));
+            self.digest = self.digest.wrapping_sub(digest::field(key, name, record.bytes()));
+            self.content_len -= name.len() + record.bytes().len();
             self.memory = (self.memory - record.memory()).wrapping_add_signed(delta);
         }
     }
 
-    /// The table, of records that hold a value each. What it takes is [`Self::memory`] less [`Self::OWN_MEMORY`].
+    /// The table, whose records hold a field each and take [`Self::memory`] together.
     pub fn into_table(self) -> Table {
         self.table
     }

@@ -27,6 +27,11 @@ fn parts(packed: &[u8]) -> (&[[u8; 2]], &[u8]) {
     (spans.as_chunks().0, bytes)
 }
 
+/// Bytes that all names and values have together.
+pub(super) fn content_len(packed: &[u8]) -> usize {
+    parts(packed).1.len()
+}
+
 /// Number of fields.
 pub(super) fn len(packed: &[u8]) -> usize {
     packed.first().map_or(0, |count| usize::from(*count))
