@@ -19,6 +19,10 @@
 //!
 //! Beside them: `planted`, the bugs that the simulator (`checkpoint::simulation`) must find; nothing outside of this crate's own tests.
 
+// Files that the crate's own tests share with those under tests/ name it as those do.
+#[cfg(test)]
+extern crate self as rollbook;
+
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;

@@ -230,8 +230,9 @@ impl<'a> Frame<'a> {
         &self.bytes[FRAME_HEADER..]
     }
 
-    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if there are more or
-    /// fewer of them than the header says, for then what follows would be taken for other edits than it is.
+    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if
+    /// there are more or fewer of them than the header says, for then what follows would be taken for other edits than
+    /// it is.
     pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
         const COUNT: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
         let mut edits = edit::split(self.body());

@@ -1,7 +1,7 @@
 //! The one way in which data changes: an edit. Live core, recovery and mirror share it.
 //!
-//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What contradicts the state is:
-//! fields of a string, bytes of a hash, an expiry of a key that is missing.
+//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What
+//! contradicts the state is: fields of a string, bytes of a hash, an expiry of a key that is missing.
 
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ const BUCKETS_PER_EDIT: usize = 1;
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
-    /// Makes what the edit states so.
+    /// Applies an edit.
     ///
     /// # Errors
     /// If the edit contradicts the state, or is of a partition that this store does not hold; then nothing has changed.
@@ -56,8 +56,8 @@ impl Store {
         }
     }
 
-    /// Makes what the edit states so for one slot only, and leaves the rest of its partition as it is: a snapshot that was written slot
-    /// by slot has the edit in some slots already.
+    /// Applies an edit to one slot only, and leaves the rest of its partition as it is: a snapshot that was written
+    /// slot by slot has the edit in some slots already.
     ///
     /// # Errors
     /// As [`Self::apply`].

@@ -1,13 +1,14 @@
-//! A slot's keys as a section of a snapshot, written bit by bit: what is written is the slot as it was when that began, whatever edits
-//! come in between.
+//! Captures a slot for a snapshot in slices, while edits go on: what is written is the slot as it was at the beginning.
 //!
-//! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to yet is preceded by
-//! [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it does with a key that was not there. A
-//! large key is written in slices, too, in whatever way its type allows ([`Slices`]).
+//! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to
+//! yet is preceded by [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it
+//! does with a key that was not there. A large key is written in slices, too, in whatever way its type allows
+//! ([`Slices`]).
 //!
 //! Always: what is written and what the sweep has still to come to make up the slot as it was at the beginning.
 //!
-//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be written before.
+//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be
+//! written before.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -26,17 +27,18 @@ pub use super::pace::STEP;
 pub struct SlotCapture {
     slot: Slot,
     digest: Digest,
-    /// Entries there were at the beginning, and those written so far.
+    /// Number of entries at the beginning, and of those written so far.
     entries: u64,
     written: u64,
-    /// How far the sweep has come.
+    /// Database and turn that the sweep has come to.
     db: u8,
     turn: u32,
-    /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are new.
+    /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are
+    /// new.
     settled: Vec<HashSet<Box<[u8]>>>,
-    /// The key that is being written, if that takes more than one go.
+    /// The large key that is being written, if there is one.
     large: Option<Large>,
-    /// Entries that edits have made necessary meanwhile: they follow it.
+    /// Entries that edits have made necessary while a large key is being written: they follow it.
     behind: Vec<u8>,
 }
 
@@ -57,16 +59,16 @@ impl Large {
 
 /// How a sweep has ended.
 enum Swept {
-    /// It has visited everything.
+    /// The sweep has visited everything.
     All,
-    /// It is to go on another time.
+    /// The caller has asked for a pause.
     Paused,
-    /// At a large key, which has been begun.
+    /// The sweep is at a large key, whose entry has been begun.
     Large,
 }
 
 impl SlotCapture {
-    /// The slot.
+    /// The slot that is captured.
     pub const fn slot(&self) -> Slot {
         self.slot
     }
@@ -86,12 +88,12 @@ impl SlotCapture {
         self.behind.len()
     }
 
-    /// Whether all of its entries are written, and no more. Only otherwise a mistake here.
+    /// Whether all entries are written, and no more. Anything else, once the capture is complete, is a bug.
     pub const fn is_whole(&self) -> bool {
         self.written == self.entries
     }
 
-    /// Whether the capture cannot go on after an edit.
+    /// Whether an edit changes so much that the capture cannot go on.
     pub fn is_ended_by(&self, edit: &Edit<'_>) -> bool {
         matches!(edit, Edit::Flush { .. } | Edit::SwapDb { .. })
     }
@@ -118,8 +120,8 @@ impl Store {
         SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large: None, behind }
     }
 
-    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the length of `out`.
-    /// Returns whether the slot is complete.
+    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the
+    /// length of `out`. Returns whether the slot is complete.
     pub fn go_on_capture(
         &self,
         capture: &mut SlotCapture,
@@ -139,7 +141,7 @@ impl Store {
         }
     }
 
-    /// Goes on with the large key at hand, if there is one; whether it is complete.
+    /// Goes on with the large key at hand, if there is one. Returns whether none is left unfinished.
     fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         let Some(mut large) = capture.large.take() else { return true };
         let record = self.find(large.db, capture.slot, &large.key);
@@ -191,7 +193,7 @@ impl Store {
         Swept::All
     }
 
-    /// An edit is about to be applied: appends what it changes, if that is still to be written.
+    /// `edit` is about to be applied: appends what it changes, if that is still to be written.
     pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
         let Edit::Key { db, slot, key, change } = edit else { return };
         if *slot != capture.slot {
@@ -217,7 +219,7 @@ impl Store {
         self.map(db, slot).and_then(|map| map.table.find(self.seed.hash(key), key))
     }
 
-    /// Keys that the sweep has passed need not be remembered.
+    /// Forgets settled keys that the sweep has passed.
     fn forget_passed(&self, capture: &mut SlotCapture) {
         for (db, keys) in (0..).zip(&mut capture.settled) {
             match db.cmp(&capture.db) {
@@ -237,7 +239,7 @@ mod tests {
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
 
-    /// Captures slots bit by bit among random edits; each must load as the slot was when its capture began.
+    /// Captures slots in slices among random edits; each must load as the slot was when its capture began.
     #[test]
     fn what_is_captured_is_the_slot_as_it_was_at_the_beginning() {
         let mut interrupted = 0;
@@ -321,7 +323,7 @@ mod tests {
         }
     }
 
-    /// As above, with keys that take several goes.
+    /// Captures a slot of large keys in slices among random edits; it must load as it was at the beginning.
     #[test]
     fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
         let slot = slot_of(b"{slot}");

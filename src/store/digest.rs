@@ -1,7 +1,7 @@
-//! Digests of content: the same whatever the order in which the content came to be, and kept up to date edit by edit. This file has what
-//! all types share.
+//! Digests of content: the same whatever the order in which the content came to be, and kept up to date edit by edit.
+//! This file has what all types share.
 //!
-//! They stand in barriers and snapshots, so this file is part of the format on disk:
+//! Digests stand in barriers and snapshots, so this file is part of the format on disk:
 //!
 //! | digest of | is |
 //! |---|---|
@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::encoding::edit::UnixMillis;
 use crate::ids::Db;
 
-/// An order-independent digest of content; contents add up.
+/// A digest of content. The digest of several keys is the wrapping sum of theirs, in whatever order they came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub u64);
 

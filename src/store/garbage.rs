@@ -1,5 +1,5 @@
-//! What has been deleted and is not freed yet. Freeing a hash of a million fields, or all keys, takes long; so it is put aside, and freed
-//! in slices with the edits that follow. It counts as used memory until then.
+//! What has been deleted and is not freed yet. Freeing a hash of a million fields, or all keys, takes long; so it is
+//! put aside, and freed in slices with the edits that follow. It counts as used memory until then.
 
 use super::table::{Subtable, Table};
 use super::value::form::Structure;
@@ -42,7 +42,8 @@ impl Garbage {
         freed + self.push(table)
     }
 
-    /// Frees as much as there is in about `buckets` buckets of seven records. Returns how many bytes of memory that was.
+    /// Frees as much as there is in about `buckets` buckets of seven records. Returns how many bytes of memory that
+    /// was.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {

@@ -1,11 +1,13 @@
-//! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous: nothing here
-//! awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash tables, which nothing shows).
+//! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous:
+//! nothing here awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash
+//! tables, which nothing shows).
 //!
-//! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits (`commands`).
+//! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits
+//! (`commands`).
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `table` | records (a key and its value in one allocation) found by key: a hash table that grows by a small piece at a time |
+//! | `table` | records (key and value in one allocation) found by key: a hash table that grows by a small piece at a time |
 //! | `value` | the types of values, a folder each, and the only places that tell types apart |
 //! | `change`, `slot_map` | what a change of a key is given and answers; the keys of one slot in one database |
 //! | `apply` | an edit, to the store |
@@ -15,7 +17,8 @@
 //! | `digest`, `memory` | what content adds up to; what it takes |
 //! | `garbage`, `prefetch`, `lookahead` | freeing in slices; hints to the CPU; looking many keys up at once |
 //!
-//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
+//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on
+//! each other.
 
 mod apply;
 pub mod capture;
@@ -26,7 +29,9 @@ mod expiry;
 mod garbage;
 mod lookahead;
 mod memory;
-pub mod model;
+#[cfg(test)]
+#[path = "../../tests/fuzz/targets/model.rs"]
+mod model;
 mod pace;
 mod placement;
 mod prefetch;
@@ -65,10 +70,10 @@ pub struct Entry<'a> {
 /// The partitions of one owner.
 pub struct Store {
     partitions: Partitions,
-    /// The slots of this store: `slots` of them from `first_slot` on.
+    /// The store holds `slots` slots from `first_slot` on.
     first_slot: u16,
     slots: u16,
-    /// Each made when it is first written to.
+    /// The databases, each made when it is first written to.
     databases: [Option<Database>; DATABASES as usize],
     memory: usize,
     /// Coarse time of use of what is written next; see [`Store::set_clock`].
@@ -133,7 +138,7 @@ impl Database {
         allocated(slots * size_of::<SlotMap>())
     }
 
-    /// Notes what changed.
+    /// Adds what an edit changed to the database's numbers.
     #[inline]
     const fn count(&mut self, tally: &Tally) {
         self.keys = self.keys.wrapping_add_signed(tally.keys);

@@ -18,7 +18,8 @@ impl Pace {
         Self { left: STEP }
     }
 
-    /// Counts something of `bytes` bytes that has been written. Asks `go_on` at the end of a step, and breaks if it declines.
+    /// Counts something of `bytes` bytes that has been written. Asks `go_on` at the end of a step, and breaks if it
+    /// declines.
     #[inline]
     pub fn count(&mut self, bytes: usize, go_on: impl FnOnce() -> bool) -> ControlFlow<()> {
         let cost = bytes.max(LEAST);

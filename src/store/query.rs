@@ -13,7 +13,7 @@ impl Store {
         self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
     }
 
-    /// A slot in each database that has been written to.
+    /// The keys of `slot` in each database that has been written to.
     pub(super) fn maps(&self, slot: Slot) -> impl Iterator<Item = (Db, &SlotMap)> {
         let index = self.index(slot);
         Db::all()
@@ -32,7 +32,8 @@ impl Store {
         self.record(db, slot, key).map(entry_of)
     }
 
-    /// As [`Self::get`]; the key counts as used at `now_s`, a coarse clock in seconds. No edit: the time of use is not part of the state.
+    /// Returns the key's content as [`Self::get`] does, and notes that the key has been used at `now_s`, a coarse clock
+    /// in seconds. That is no edit: the time of use is not part of the state.
     #[inline]
     pub fn get_used(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) -> Option<Entry<'_>> {
         let record = self.record(db, slot, key)?;
@@ -81,8 +82,9 @@ impl Store {
         self.memory
     }
 
-    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The cursor is below
-    /// 2^48. Keys that are there all along are visited, however many come and go between calls; some may be visited twice.
+    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The
+    /// cursor is below 2^48. Keys that are there all along are visited, however many come and go between calls; some
+    /// may be visited twice.
     pub fn scan_slot(
         &self,
         db: Db,

@@ -1,4 +1,4 @@
-//! A slot's keys as a section of a snapshot: written in one go, loaded without looking anything up.
+//! Writes a slot's keys as a section of a snapshot, in one go, and loads them again without looking anything up.
 
 use super::apply::{ApplyError, NOT_HERE};
 use super::change::{Key, TOO_LONG, Tools, fit};
@@ -22,11 +22,12 @@ impl Store {
         count
     }
 
-    /// Fills a slot, which must be empty in all databases, with `count` entries that [`Self::write_section`] wrote. That no key comes
-    /// twice is the writer's promise, which the section's digest then proves.
+    /// Fills a slot, which must be empty in all databases, with `count` entries that [`Self::write_section`] wrote.
+    /// That no key comes twice is the writer's promise, which the section's digest then proves.
     ///
     /// # Errors
-    /// If there are more or fewer entries, one is malformed, or the slot is not empty or not in this store; then nothing has changed.
+    /// If there are more or fewer entries, one is malformed, or the slot is not empty or not in this store; then
+    /// nothing has changed.
     pub fn load_section(&mut self, slot: Slot, count: u64, entries: &[u8]) -> Result<(), ApplyError> {
         let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
         if self.maps(slot).any(|(_, map)| map.table.len() > 0) {
@@ -48,9 +49,8 @@ impl Store {
             let Some(database) = &mut self.databases[db] else { continue };
             let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
             let key = Key::new(self.seed, entry.key);
-            if let Ok((record, digest)) = value::load_entry(key, entry.value, entry.expire_at, tools) {
-                database.slots[index].add(key, record, digest, self.seed, &mut tally[db]);
-            }
+            let (record, digest) = value::load_entry(key, entry.value, entry.expire_at, tools);
+            database.slots[index].add(key, record, digest, self.seed, &mut tally[db]);
         }
         let partition = self.partition_index(slot);
         for (database, tally) in self.databases.iter_mut().zip(&tally) {

@@ -1,6 +1,8 @@
-//! The keys of one slot in one database, with what is known of all of them: their digest, how many expire, and the soonest expiry.
+//! The keys of one slot in one database, with what is known of all of them: their digest, how many expire, and the
+//! soonest expiry.
 //!
-//! Always: `digest` is the sum of the keys' digests, `expiring` their number with an expiry, and `next_expiry` ≤ each of those expiries.
+//! Always: `digest` is the sum of the keys' digests, `expiring` their number with an expiry, and `next_expiry` ≤ each
+//! of those expiries.
 
 use super::Entry;
 use super::change::{Changed, Contradiction, Key, Tools};
@@ -13,7 +15,7 @@ use crate::encoding::edit::{Change, UnixMillis};
 /// An expiry later than any.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// How an edit changes the numbers that a store keeps of all its keys.
+/// By how much an edit changes the numbers that a store keeps of all its keys.
 pub(super) struct Tally {
     pub keys: isize,
     pub expiring: isize,
@@ -21,7 +23,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Nothing changed yet.
+    /// The tally of an edit that has changed nothing yet.
     pub const fn new() -> Self {
         Self { keys: 0, expiring: 0, memory: 0 }
     }
@@ -81,7 +83,7 @@ impl SlotMap {
         tally.memory += self.table.insert(seed, key.hash, record);
     }
 
-    /// Makes what the change states so.
+    /// Applies a change to the key.
     ///
     /// # Errors
     /// If the change contradicts what the key holds; then nothing has changed.

@@ -1,5 +1,5 @@
-//! A store does what a map of maps does, and its numbers add up: random edits against a model. A failure prints its seed; with
-//! `ROLLBOOK_SEED` set, only that seed runs.
+//! A store does what a map of maps does, and its numbers add up: random edits against a model. A failure prints its
+//! seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

@@ -1,7 +1,8 @@
 //! Edits and their encoding, a flatbuffer each (`schema/edit.fbs`).
 //!
-//! [`Edit`] is what the rest of the program knows; only this file names the generated types. A live core encodes the edits that it
-//! applies; recovery and the mirror decode the same edits from a log. [`Edit::decode`] verifies the flatbuffer once and then borrows.
+//! [`Edit`] is what the rest of the program knows; only this module names the generated types. A live core encodes the
+//! edits that it applies; recovery and the mirror decode the same edits from a log. [`Edit::decode`] verifies the
+//! flatbuffer once and then borrows.
 //!
 //! In a frame, edits follow each other like this; it is also how [`EncodedEdits`] holds them:
 //!
@@ -9,8 +10,11 @@
 //! |---|---|
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
+//!
+//! The file of each type of value (`string`, `hash`) has how its changes are encoded and decoded.
 
-// tidy: long, because each kind of change stands with how it is encoded and how it is decoded.
+mod hash;
+mod string;
 
 use std::borrow::Cow;
 
@@ -23,6 +27,8 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/edit.rs"));
 }
 use generated::rollbook::edit as fb;
+
+pub use hash::{Fields, FieldsBuffer};
 
 /// A time of the wall clock, in milliseconds since the Unix epoch. Never 0, which on disk means "none".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,9 +81,9 @@ pub enum Edit<'a> {
     SwapDb {
         /// The partition.
         partition: PartitionId,
-        /// The one database.
+        /// One of the databases.
         a: Db,
-        /// The other.
+        /// The database that takes its place.
         b: Db,
     },
     /// Nothing changes; whoever applies this compares digests.
@@ -94,34 +100,35 @@ pub enum Edit<'a> {
 /// What becomes of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// It holds this string and expires then.
+    /// The key holds this string and expires then.
     PutString {
         /// The string.
         value: Cow<'a, [u8]>,
-        /// When it expires.
+        /// When the key expires.
         expire_at: Option<UnixMillis>,
     },
-    /// Its string holds `bytes` from `offset` on; a gap before them is filled with zeros. Made if missing; the expiry stays.
+    /// The key's string holds `bytes` from `offset` on; a gap before them is filled with zeros. The string is made if
+    /// it is missing; the expiry stays.
     WriteString {
         /// Where the bytes begin.
         offset: u64,
         /// The bytes.
         bytes: Cow<'a, [u8]>,
     },
-    /// It holds exactly this hash and expires then.
+    /// The key holds exactly this hash and expires then.
     PutHash {
-        /// Its fields, each named once.
+        /// The hash's fields, each named once.
         fields: Fields<'a>,
-        /// When it expires.
+        /// When the key expires.
         expire_at: Option<UnixMillis>,
     },
-    /// These fields of its hash have these values. Made if missing; the expiry stays.
+    /// These fields of the key's hash have these values. The hash is made if it is missing; the expiry stays.
     SetFields(Fields<'a>),
-    /// These fields of its hash are gone, and the key with the last of them.
+    /// These fields of the key's hash are gone, and the key with the last of them.
     RemoveFields(Fields<'a>),
-    /// It expires then.
+    /// The key expires then.
     SetExpiry(Option<UnixMillis>),
-    /// It is gone.
+    /// The key is gone.
     Delete(Removal),
 }
 
@@ -130,102 +137,8 @@ pub enum Change<'a> {
 pub enum Removal {
     /// A client asked for it.
     Deleted,
-    /// Its time had come.
+    /// The key's time had come.
     Expired,
-}
-
-/// Fields of a hash with their values (empty in [`Change::RemoveFields`]), in one run of bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields<'a> {
-    /// Per field: length of name and of value, 4 bytes each, little-endian.
-    spans: Cow<'a, [u8]>,
-    bytes: Cow<'a, [u8]>,
-}
-
-const SPAN: usize = 8;
-
-impl Fields<'_> {
-    /// Adds a field.
-    ///
-    /// # Panics
-    /// If name or value has 4 GiB or more, which the limits on requests rule out.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let length = |b: &[u8]| u32::try_from(b.len()).expect("requests are far shorter than 4 GiB").to_le_bytes();
-        let spans = self.spans.to_mut();
-        spans.extend_from_slice(&length(name));
-        spans.extend_from_slice(&length(value));
-        let bytes = self.bytes.to_mut();
-        bytes.extend_from_slice(name);
-        bytes.extend_from_slice(value);
-    }
-
-    /// Number of fields.
-    pub fn len(&self) -> usize {
-        self.spans.len() / SPAN
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Names and values, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.bytes[..];
-        self.spans.as_chunks::<SPAN>().0.iter().map(move |span| {
-            let (name_len, value_len) = span_lengths(span);
-            let (name, after) = rest.split_at(name_len);
-            let (value, after) = after.split_at(value_len);
-            rest = after;
-            (name, value)
-        })
-    }
-
-    /// Whether the lengths add up to the bytes; iteration relies on it.
-    fn is_consistent(&self) -> bool {
-        let spans = self.spans.as_chunks::<SPAN>().0;
-        let total = spans.iter().map(span_lengths).map(|(n, v)| n as u64 + v as u64).sum::<u64>();
-        total == self.bytes.len() as u64
-    }
-}
-
-fn span_lengths(span: &[u8; SPAN]) -> (usize, usize) {
-    let [a, b, c, d, e, f, g, h] = *span;
-    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
-}
-
-/// Where fields are put together. Kept, it allocates nothing once it has grown.
-#[derive(Debug, Default)]
-pub struct FieldsBuffer(Fields<'static>);
-
-impl FieldsBuffer {
-    /// Forgets all of them.
-    pub fn clear(&mut self) {
-        self.0.spans.to_mut().clear();
-        self.0.bytes.to_mut().clear();
-    }
-
-    /// Adds a field.
-    ///
-    /// # Panics
-    /// As [`Fields::push`].
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.0.push(name, value);
-    }
-
-    /// The fields so far.
-    pub fn fields(&self) -> Fields<'_> {
-        Fields { spans: Cow::Borrowed(&self.0.spans), bytes: Cow::Borrowed(&self.0.bytes) }
-    }
-
-    /// Bytes that it has room for.
-    pub fn capacity(&self) -> usize {
-        let room = |bytes: &Cow<'static, [u8]>| match bytes {
-            Cow::Owned(bytes) => bytes.capacity(),
-            Cow::Borrowed(_) => 0,
-        };
-        room(&self.0.spans) + room(&self.0.bytes)
-    }
 }
 
 /// Bytes that are not an edit.
@@ -275,28 +188,11 @@ impl<'a> Change<'a> {
     fn decode(edit: fb::Edit<'a>) -> Result<Self, EditError> {
         const EMPTY: EditError = EditError::Meaningless("no change");
         Ok(match edit.change_type() {
-            fb::Change::PutString => {
-                let put = edit.change_as_put_string().ok_or(EMPTY)?;
-                let expire_at = UnixMillis::option_from_raw(put.expire_at_ms());
-                Self::PutString { value: Cow::Borrowed(put.value().bytes()), expire_at }
-            }
-            fb::Change::WriteString => {
-                let write = edit.change_as_write_string().ok_or(EMPTY)?;
-                Self::WriteString { offset: write.offset(), bytes: Cow::Borrowed(write.bytes().bytes()) }
-            }
-            fb::Change::PutHash => {
-                let put = edit.change_as_put_hash().ok_or(EMPTY)?;
-                let expire_at = UnixMillis::option_from_raw(put.expire_at_ms());
-                Self::PutHash { fields: fields(put.spans(), put.bytes())?, expire_at }
-            }
-            fb::Change::SetFields => {
-                let set = edit.change_as_set_fields().ok_or(EMPTY)?;
-                Self::SetFields(fields(set.spans(), set.bytes())?)
-            }
-            fb::Change::RemoveFields => {
-                let remove = edit.change_as_remove_fields().ok_or(EMPTY)?;
-                Self::RemoveFields(fields(remove.spans(), remove.bytes())?)
-            }
+            fb::Change::PutString => string::decode_put(edit.change_as_put_string().ok_or(EMPTY)?),
+            fb::Change::WriteString => string::decode_write(edit.change_as_write_string().ok_or(EMPTY)?),
+            fb::Change::PutHash => hash::decode_put(edit.change_as_put_hash().ok_or(EMPTY)?)?,
+            fb::Change::SetFields => hash::decode_set(edit.change_as_set_fields().ok_or(EMPTY)?)?,
+            fb::Change::RemoveFields => hash::decode_remove(edit.change_as_remove_fields().ok_or(EMPTY)?)?,
             fb::Change::SetExpiry => {
                 let set = edit.change_as_set_expiry().ok_or(EMPTY)?;
                 Self::SetExpiry(UnixMillis::option_from_raw(set.expire_at_ms()))
@@ -311,15 +207,6 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Fields out of a verified flatbuffer.
-fn fields<'a>(
-    spans: flatbuffers::Vector<'a, fb::FieldSpan>,
-    bytes: flatbuffers::Vector<'a, u8>,
-) -> Result<Fields<'a>, EditError> {
-    let fields = Fields { spans: Cow::Borrowed(spans.bytes()), bytes: Cow::Borrowed(bytes.bytes()) };
-    if fields.is_consistent() { Ok(fields) } else { Err(EditError::Meaningless("fields of other lengths than stated")) }
-}
-
 /// Edits as they stand in a frame, one after the other. Kept and cleared, it allocates nothing once it has grown.
 #[derive(Default)]
 pub struct EncodedEdits {
@@ -329,18 +216,18 @@ pub struct EncodedEdits {
 }
 
 impl EncodedEdits {
-    /// None yet.
+    /// A buffer without edits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets all of them.
+    /// Forgets all edits.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
     }
 
-    /// Their number.
+    /// Number of edits.
     pub const fn count(&self) -> u32 {
         self.count
     }
@@ -418,35 +305,11 @@ fn build(b: &mut Builder, partition: PartitionId, edit: &Edit<'_>) -> WIPOffset<
 
 fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
     match change {
-        Change::PutString { value, expire_at } => {
-            let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
-            let value = Some(b.create_vector::<u8>(value));
-            (
-                fb::Change::PutString,
-                fb::PutString::create(b, &fb::PutStringArgs { value, expire_at_ms }).as_union_value(),
-            )
-        }
-        Change::WriteString { offset, bytes } => {
-            let bytes = Some(b.create_vector::<u8>(bytes));
-            let write = fb::WriteString::create(b, &fb::WriteStringArgs { offset: *offset, bytes });
-            (fb::Change::WriteString, write.as_union_value())
-        }
-        Change::PutHash { fields, expire_at } => {
-            let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
-            let (spans, bytes) = build_fields(b, fields);
-            let put = fb::PutHash::create(b, &fb::PutHashArgs { spans, bytes, expire_at_ms });
-            (fb::Change::PutHash, put.as_union_value())
-        }
-        Change::SetFields(fields) => {
-            let (spans, bytes) = build_fields(b, fields);
-            let set = fb::SetFields::create(b, &fb::SetFieldsArgs { spans, bytes });
-            (fb::Change::SetFields, set.as_union_value())
-        }
-        Change::RemoveFields(fields) => {
-            let (spans, bytes) = build_fields(b, fields);
-            let remove = fb::RemoveFields::create(b, &fb::RemoveFieldsArgs { spans, bytes });
-            (fb::Change::RemoveFields, remove.as_union_value())
-        }
+        Change::PutString { value, expire_at } => string::build_put(b, value, *expire_at),
+        Change::WriteString { offset, bytes } => string::build_write(b, *offset, bytes),
+        Change::PutHash { fields, expire_at } => hash::build_put(b, fields, *expire_at),
+        Change::SetFields(fields) => hash::build_set(b, fields),
+        Change::RemoveFields(fields) => hash::build_remove(b, fields),
         Change::SetExpiry(expire_at) => {
             let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
             (fb::Change::SetExpiry, fb::SetExpiry::create(b, &fb::SetExpiryArgs { expire_at_ms }).as_union_value())
@@ -459,22 +322,6 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
             (fb::Change::Delete, fb::Delete::create(b, &fb::DeleteArgs { removal }).as_union_value())
         }
     }
-}
-
-type FieldOffsets = (
-    Option<WIPOffset<flatbuffers::Vector<'static, fb::FieldSpan>>>,
-    Option<WIPOffset<flatbuffers::Vector<'static, u8>>>,
-);
-
-fn build_fields(b: &mut Builder, fields: &Fields<'_>) -> FieldOffsets {
-    let (chunks, _) = fields.spans.as_chunks::<SPAN>();
-    b.start_vector::<fb::FieldSpan>(chunks.len());
-    for chunk in chunks.iter().rev() {
-        let (name_len, value_len) = span_lengths(chunk);
-        b.push(fb::FieldSpan::new(name_len as u32, value_len as u32));
-    }
-    let spans = b.end_vector(chunks.len());
-    (Some(spans), Some(b.create_vector::<u8>(&fields.bytes)))
 }
 
 #[cfg(test)]

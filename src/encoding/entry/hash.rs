@@ -19,8 +19,8 @@ pub struct EntryFields<'a> {
     len: usize,
 }
 
-/// Appends the beginning of the entry of a key that holds a hash of `count` fields, whose names and values have `content` bytes together.
-/// The fields are to follow, by [`write_field`].
+/// Appends the beginning of the entry of a key that holds a hash of `count` fields, whose names and values have
+/// `content` bytes together. The fields are to follow, by [`write_field`].
 ///
 /// # Panics
 /// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many fields.

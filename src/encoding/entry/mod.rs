@@ -10,10 +10,11 @@
 //! | … | the key |
 //! | … | the payload: a string's bytes; of other types, what the file of the type says |
 //!
-//! All numbers are little-endian. Entries follow each other without gaps. The length lets a reader find the next entry without
-//! understanding this one. A type whose payload gets something new (an expiry for each field, say) takes another number for it, so that
-//! what stands in a snapshot never changes its meaning. A large value may be written in slices, with edits in between: lengths and numbers
-//! are those of the value as it was at the beginning, and so is all that follows them.
+//! All numbers are little-endian. Entries follow each other without gaps. The length lets a reader find the next entry
+//! without understanding this one. A type whose payload gets something new (an expiry for each field, say) takes
+//! another number for it, so that what stands in a snapshot never changes its meaning. A large value may be written in
+//! slices, with edits in between: lengths and numbers are those of the value as it was at the beginning, and so is all
+//! that follows them.
 
 mod hash;
 
@@ -77,7 +78,7 @@ pub fn write_string(out: &mut Vec<u8>, head: Head<'_>, value: &[u8]) {
 /// Appends the beginning of the entry of a key that holds a string of `len` bytes, which are to follow.
 ///
 /// # Panics
-/// As [`write_string`].
+/// If the key has 4 GiB or more, which the limits on requests rule out.
 pub fn begin_string(out: &mut Vec<u8>, head: Head<'_>, len: usize) {
     begin(out, head, STRING, len);
 }
@@ -103,7 +104,8 @@ impl<'a> Entry<'a> {
     /// Takes the first entry off `bytes`.
     ///
     /// # Errors
-    /// If they do not begin with an entry that this version knows. Nothing is read or reserved beyond `bytes`, whatever they say.
+    /// If they do not begin with an entry that this version knows. Nothing is read or reserved beyond `bytes`, whatever
+    /// they say.
     #[inline]
     pub fn read(bytes: &mut &'a [u8]) -> Result<Self, EntryError> {
         let rest = &mut *bytes;

@@ -8,8 +8,9 @@
 //! | 61, 62 | zeros |
 //! | 63 | whether the key expires |
 //!
-//! Only strings are long: other values are packed into at most [`MAX_PACKED`] bytes, or are the 8 bytes of an address. That leaves room
-//! for 64 forms. Number 0 is the address of a [`Structure`](crate::store::value::form::Structure), other numbers are those of a [`Kind`].
+//! Only strings are long: other values are packed into at most [`MAX_PACKED`] bytes, or are the 8 bytes of an address.
+//! That leaves room for 64 forms. Number 0 is the address of a [`Structure`](crate::store::value::form::Structure),
+//! other numbers are those of a [`Kind`].
 
 use std::alloc::Layout;
 
@@ -38,8 +39,8 @@ pub(in crate::store) const MAX_LENGTH: usize = LENGTH_MASK as usize;
 /// Longest value of another kind.
 pub(in crate::store) const MAX_PACKED: usize = PACKED_MASK as usize;
 
-/// Above this size, records are given an eighth more than they need at most, so that one which grows bit by bit is seldom moved. Below, the
-/// allocator does the same.
+/// Above this size, records are given an eighth more than they need at most, so that one which grows bit by bit is
+/// seldom moved. Below, the allocator does the same.
 const SLACK_ABOVE: usize = 512 * 1024;
 
 /// What a record is and how long its parts are.
@@ -64,12 +65,12 @@ impl Head {
         Self(value_len as u64 | (key_len as u64) << LENGTH_BITS | bits | expires)
     }
 
-    /// The same with another form.
+    /// This head with another form.
     pub fn with_form(self, form: Form) -> Self {
         Self::new(form, self.expires(), self.key_len(), self.value_len())
     }
 
-    /// The same with another length of the value.
+    /// This head with another length of the value.
     pub fn with_value_len(self, value_len: usize) -> Self {
         Self::new(self.form(), self.expires(), self.key_len(), value_len)
     }

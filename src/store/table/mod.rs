@@ -1,12 +1,13 @@
 //! A hash table of records that never stalls: it grows and shrinks by one small subtable at a time (linear hashing).
 //!
-//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable that its low `d` bits name, or, if there is none yet, to
-//! the one that its low `d - 1` bits name. Growing appends subtable `n` and moves to it what now belongs there, all of it from one other
-//! subtable; shrinking undoes that. No operation touches more than two subtables, and most tables have but one.
+//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable that its low `d` bits name, or, if there
+//! is none yet, to the one that its low `d - 1` bits name. Growing appends subtable `n` and moves to it what now
+//! belongs there, all of it from one other subtable; shrinking undoes that. No operation touches more than two
+//! subtables, and most tables have but one.
 //!
-//! A scan walks the subtables in the order of the *reversed* low bits of their hashes, and within a subtable in the order of the high
-//! bits. In the first order a subtable is an interval, and splitting it cuts the interval in two: a cursor keeps its meaning whatever
-//! happens between two calls, and whatever is in the table all along is visited.
+//! A scan walks the subtables in the order of the *reversed* low bits of their hashes, and within a subtable in the
+//! order of the high bits. In the first order a subtable is an interval, and splitting it cuts the interval in two: a
+//! cursor keeps its meaning whatever happens between two calls, and whatever is in the table all along is visited.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -27,7 +28,8 @@ pub(in crate::store) use subtable::Subtable;
 
 use super::memory::allocated;
 
-/// Average number of records in a subtable above which another subtable is added. Subtables not yet split have up to twice as many.
+/// Average number of records in a subtable above which another subtable is added. Subtables not yet split have up to
+/// twice as many.
 const GROW_AT: usize = 256;
 /// Average number below which the last subtable is given up.
 const SHRINK_AT: usize = 80;
@@ -167,7 +169,8 @@ impl Table {
         self.subtable(self.subtable_of(hash)).find(hash.high(), key)
     }
 
-    /// The record of a key, to be changed. Its key must stay, and a whole record is put in its place by [`Record::replace`] alone.
+    /// The record of a key, to be changed. Its key must stay, and a whole record is put in its place by
+    /// [`Record::replace`] alone.
     #[inline]
     pub fn find_mut(&mut self, hash: Hash, key: &[u8]) -> Option<&mut Record> {
         let subtable = self.subtable_of(hash);
@@ -285,15 +288,15 @@ impl Table {
         std::iter::once(&self.first).chain(more).flat_map(Subtable::iter)
     }
 
-    /// Visits records from `cursor` on (0 begins) until at least `count` have been visited. Returns where to go on, 0 at the end.
-    /// Cursors are below 2^48. A record that is there all along is visited, some perhaps twice.
+    /// Visits records from `cursor` on (0 begins) until at least `count` have been visited. Returns where to go on, 0
+    /// at the end. Cursors are below 2^48. A record that is there all along is visited, some perhaps twice.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a Record)) -> u64 {
         let mut at = Cursor::from_raw(cursor);
         let mut left = count.max(1);
         loop {
             let (index, bits) = self.interval_of(at.interval.reverse_bits());
-            // The records of a subtable that has been given up since are now in one of which only half has been visited up to
-            // `within`.
+            // The records of a subtable that has been given up since are now in one of which only half has been visited
+            // up to `within`.
             let from = if bits < at.bits { 0 } else { at.within };
             let (visited, next) = self.subtable(index).scan(from, left, &mut visit);
             if let Some(within) = next {
@@ -309,9 +312,10 @@ impl Table {
         }
     }
 
-    /// Visits the records of one subtable whose turn is at `from` or later; a sweep begins with 0. Returns where the next subtable's turns
-    /// begin, `None` at the end. However the table grows and shrinks between two calls, a sweep visits a record that is there all along
-    /// exactly once. `visit` may end the visit early; the sweep is then still at `from`.
+    /// Visits the records of one subtable whose turn is at `from` or later; a sweep begins with 0. Returns where the
+    /// next subtable's turns begin, `None` at the end. However the table grows and shrinks between two calls, a sweep
+    /// visits a record that is there all along exactly once. `visit` may end the visit early; the sweep is then still
+    /// at `from`.
     pub fn sweep<'a>(
         &'a self,
         seed: Seed,
@@ -331,7 +335,8 @@ impl Table {
         if self.len() == 0 {
             return None;
         }
-        // A subtable, and a place in it, as if all subtables were as large as the largest: drawn again while there is nothing.
+        // A subtable, and a place in it, as if all subtables were as large as the largest: drawn again while there is
+        // nothing.
         let places = self.more.as_ref().map_or(self.first.places(), |more| more.most_places.max(self.first.places()));
         loop {
             let subtable = self.subtable(below(random(), self.subtables()));
@@ -347,7 +352,8 @@ impl Table {
         self.subtable(self.subtable_of(hash)).prefetch(hash.high());
     }
 
-    /// The same for the record; a second step, after [`Self::prefetch`] has had some time.
+    /// Hints the CPU that the record of such a key is about to be read; a second step, after [`Self::prefetch`] has had
+    /// some time.
     #[inline]
     pub fn prefetch_record(&self, hash: Hash) {
         self.subtable(self.subtable_of(hash)).prefetch_record(hash.high());
@@ -357,7 +363,8 @@ impl Table {
 /// How far a scan has come.
 #[derive(Clone, Copy)]
 struct Cursor {
-    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no 2^27 subtables.
+    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no
+    /// 2^27 subtables.
     interval: u32,
     /// In a subtable under way, the high bits of the hash to go on from, and how many low bits chose the subtable.
     within: u16,

@@ -8,8 +8,8 @@
 //! | … | the key |
 //! | … | the value: bytes of some [`Kind`], or the address of a [`Structure`] |
 //!
-//! A record is known by its address, of which only the low 48 bits are one; the high 16 keep some bits of the key's hash, so that tables
-//! can tell most records apart, and be rebuilt, without looking at them.
+//! A record is known by its address, of which only the low 48 bits are one; the high 16 keep some bits of the key's
+//! hash, so that tables can tell most records apart, and be rebuilt, without looking at them.
 //!
 //! The value stands last, so that it can grow and shrink where it is as long as the allocator's size class allows.
 
@@ -28,7 +28,8 @@ const PREFETCHED: usize = 128;
 /// A key with its value, its expiry and the time of its last use; and 16 bits of the key's hash, 0 until they are set.
 pub(in crate::store) struct Record(NonNull<u8>);
 
-/// Bits of an address. No system that this program runs on gives a process addresses above them unless it asks for some.
+/// Bits of an address. No system that this program runs on gives a process addresses above them unless it asks for
+/// some.
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 
@@ -63,8 +64,8 @@ impl Record {
         // SAFETY: the layout's size is at least that of the header.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         let record = Self::at(start, 0);
-        // SAFETY: `start` is aligned to 8 and `head.end()` bytes long at least; head, clock, expiry, key and value lie behind each other in it,
-        // and the new allocation overlaps neither `key` nor `value`.
+        // SAFETY: `start` is aligned to 8 and `head.end()` bytes long at least; head, clock, expiry, key and value lie
+        // behind each other in it, and the new allocation overlaps neither `key` nor `value`.
         unsafe {
             start.cast().write(head);
             start.add(CLOCK).cast().write(clock);
@@ -77,14 +78,14 @@ impl Record {
         record
     }
 
-    /// The record at an address.
+    /// The record whose allocation begins at `start`, with these bits of its key's hash.
     #[inline]
     fn at(start: NonNull<u8>, hash: u16) -> Self {
         assert!(start.addr().get() & !ADDRESS_MASK == 0, "addresses have 48 bits");
         Self(start.map_addr(|address| address | usize::from(hash) << ADDRESS_BITS))
     }
 
-    /// Its address.
+    /// The address of the allocation.
     #[inline]
     fn start(&self) -> NonNull<u8> {
         let start = self.0.as_ptr().map_addr(|address| address & ADDRESS_MASK);
@@ -92,13 +93,13 @@ impl Record {
         unsafe { NonNull::new_unchecked(start) }
     }
 
-    /// The bits of the key's hash.
+    /// The 16 bits of the key's hash that [`Self::with_hash16`] has set; 0 before.
     #[inline]
     pub fn hash16(&self) -> u16 {
         (self.0.addr().get() >> ADDRESS_BITS) as u16
     }
 
-    /// Keeps bits of the key's hash.
+    /// Sets the 16 bits of the key's hash that the record keeps.
     #[inline]
     pub fn with_hash16(self, hash: u16) -> Self {
         let record = Self::at(self.start(), hash);
@@ -151,7 +152,8 @@ impl Record {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         let head = self.head();
-        // SAFETY: `value_len` bytes there are initialised; they live and stay unchanged as long as the record is borrowed.
+        // SAFETY: `value_len` bytes there are initialised; they live and stay unchanged as long as the record is
+        // borrowed.
         unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_ref() }
     }
 
@@ -208,14 +210,16 @@ impl Record {
         }
     }
 
-    /// Takes the structure that is the value. Leaves a string of 8 arbitrary bytes, which the caller overwrites or drops.
+    /// Takes the structure that is the value. Leaves a string of 8 arbitrary bytes, which the caller overwrites or
+    /// drops.
     pub fn take_structure(&mut self) -> Option<Box<Structure>> {
         if self.head().form() != Form::Structure {
             return None;
         }
         let structure = self.structure();
         self.disown_structure();
-        // SAFETY: `with_structure` put the address of a box there, and with the form the record has just given up its claim to it.
+        // SAFETY: `with_structure` put the address of a box there, and with the form the record has just given up its
+        // claim to it.
         Some(unsafe { Box::from_raw(structure) })
     }
 
@@ -241,7 +245,8 @@ impl Record {
     }
 
     fn clock_cell(&self) -> &AtomicU32 {
-        // SAFETY: the clock stands aligned in every record, and nothing but this reference is used to get at it once the record is made.
+        // SAFETY: the clock stands aligned in every record, and nothing but this reference is used to get at it once
+        // the record is made.
         unsafe { self.start().add(CLOCK).cast().as_ref() }
     }
 
@@ -279,7 +284,8 @@ impl Record {
             start = NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(to));
             std::mem::forget(std::mem::replace(self, Self::at(start, self.hash16())));
         }
-        // SAFETY: `start` is aligned and `new.end()` bytes long at least; the bytes up to the lesser end have been kept.
+        // SAFETY: `start` is aligned and `new.end()` bytes long at least; the bytes up to the lesser end have been
+        // kept.
         unsafe {
             start.cast().write(new);
             if let Some(more @ 1..) = len.checked_sub(old.value_len()) {

@@ -1,4 +1,5 @@
-//! A small hash table of records: buckets of one cache line each, so that finding a key costs one miss here and one for the record.
+//! A small hash table of records: buckets of one cache line each, so that finding a key costs one miss here and one for
+//! the record.
 //!
 //! | bytes of a bucket | what |
 //! |---|---|
@@ -6,11 +7,12 @@
 //! | 1 | `passed`: how many records would have their home here or before, but found this bucket full and went on |
 //! | 7 × 8 | the records |
 //!
-//! A record is in its home bucket, or, if that was full, in the next one that was not, the first following the last. A search ends at
-//! a bucket that nobody passed. `passed` stays at 255 once it gets there: then a search may go on for nothing, but never ends too soon.
+//! A record is in its home bucket, or, if that was full, in the next one that was not, the first following the last. A
+//! search ends at a bucket that nobody passed. `passed` stays at 255 once it gets there: then a search may go on for
+//! nothing, but never ends too soon.
 //!
-//! A subtable knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without looking at the
-//! records themselves.
+//! A subtable knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without
+//! looking at the records themselves.
 
 use super::record::Record;
 use crate::store::memory::allocated;
@@ -253,8 +255,9 @@ impl Subtable {
         })
     }
 
-    /// Visits records in the order of their home buckets, those with hashes from `from` on, until at least `count` have been visited.
-    /// Returns how many have been, and the hash to go on from unless that was all. Records with smaller hashes may be visited as well.
+    /// Visits records in the order of their home buckets, those with hashes from `from` on, until at least `count` have
+    /// been visited. Returns how many have been, and the hash to go on from unless that was all. Records with smaller
+    /// hashes may be visited as well.
     pub fn scan<'a>(&'a self, from: u16, count: usize, mut visit: impl FnMut(&'a Record)) -> (usize, Option<u16>) {
         let buckets = self.buckets.len();
         let mut visited = 0;
@@ -302,8 +305,8 @@ impl Subtable {
         }
     }
 
-    /// Hints the CPU that the record which is probably that of a key with this hash is about to be read; it looks at one bucket, which
-    /// [`Self::prefetch`] may have fetched before.
+    /// Hints the CPU that the record which is probably that of a key with this hash is about to be read; it looks at
+    /// one bucket, which [`Self::prefetch`] may have fetched before.
     #[inline]
     pub fn prefetch_record(&self, hash: u16) {
         let Some(bucket) = self.buckets.get(home(hash, self.buckets.len())) else { return };

@@ -1,4 +1,5 @@
-//! The forms in which values are stored: as bytes inside their record, of some [`Kind`], or as a [`Structure`] outside of it.
+//! The forms in which values are stored: as bytes inside their record, of some [`Kind`], or as a [`Structure`] outside
+//! of it.
 //!
 //! A record is made of a `Kind` and bytes, or of a `Structure`; so it never bears a form that is not listed here.
 
@@ -73,8 +74,8 @@ impl Structure {
         }
     }
 
-    /// Takes the structure apart, so that its records can be freed in slices. Returns how many bytes of memory that freed, and the table
-    /// of records that is left.
+    /// Takes the structure apart, so that its records can be freed in slices. Returns how many bytes of memory that
+    /// freed, and the table of records that is left.
     pub fn dismantle(self) -> (usize, Table) {
         match self {
             Self::Hash(fields) => (Self::BOX, fields.into_table()),

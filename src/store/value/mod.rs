@@ -1,6 +1,7 @@
 //! Values: one folder a type, and the only places where types are told apart.
 //!
-//! Hash table, slots, edits, snapshots and garbage know values by what stands in this file; a type's folder knows nothing of the others.
+//! Hash table, slots, edits, snapshots and garbage know values by what stands in this file; a type's folder knows
+//! nothing of the others.
 //!
 //! | type | forms | folder |
 //! |---|---|---|
@@ -9,19 +10,21 @@
 //!
 //! # To add a type
 //!
-//! 1. Its folder here: what reads it (as [`HashRef`] does, whichever form it is in); `make` and whatever else edits do to it, each of
-//!    which says by how much the digest grew; the digest itself; the snapshot entry, in one go and in slices.
+//! 1. Its folder here: what reads it (as [`HashRef`] does, whichever form it is in); `make` and whatever else edits do
+//!    to it, each of which says by how much the digest grew; the digest itself; the snapshot entry, in one go and in
+//!    slices.
 //! 2. `form.rs`: a [`Kind`] for each form that is bytes, a variant of [`Structure`] for each that is not.
 //! 3. This file: a variant of [`Value`] and one of [`Slices`], and the arms that the compiler then asks for.
-//! 4. `schema/edit.fbs`: a table for each of its edits, at the end of the union `Change`; `encoding/edit/`: a variant of
-//!    [`Change`] for each, and a file that writes and reads them.
-//! 5. `encoding/entry/`: the layout of its payload in snapshots with a number of its own, and a variant of [`EntryValue`].
+//! 4. `schema/edit.fbs`: a table for each of its edits, at the end of the union `Change`; `encoding/edit/`: a variant
+//!    of [`Change`] for each, and a file that writes and reads them.
+//! 5. `encoding/entry/`: the layout of its payload in snapshots with a number of its own, and a variant of
+//!    [`EntryValue`].
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket ([`Structure::dismantle`] gives
-//! the table; a structure that has more parts than one gives them all, and `garbage` a list for those that are no tables), and entries are
-//! written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
+//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
+//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
 
 pub(super) mod form;
 pub(super) mod hash;
@@ -30,11 +33,11 @@ mod string;
 pub use hash::HashRef;
 
 use self::form::{Kind, Stored, Structure};
-use super::change::{Changed, Contradiction, Key, MISSING, Tools};
+use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::KeyDigest;
 use super::table::Record;
 use crate::encoding::edit::{Change, UnixMillis};
-use crate::encoding::entry::{EntryValue, Head};
+use crate::encoding::entry::{self, EntryValue, Head};
 
 /// A value, borrowed.
 #[derive(Clone, Copy)]
@@ -68,7 +71,7 @@ impl<'a> Value<'a> {
     /// Appends the snapshot entry of a key that holds this value.
     pub(super) fn write_entry(self, head: Head<'_>, out: &mut Vec<u8>) {
         match self {
-            Self::String(value) => crate::encoding::entry::write_string(out, head, value),
+            Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
         }
     }
@@ -81,8 +84,8 @@ pub(super) fn memory(record: &Record) -> usize {
     record.memory() + structure
 }
 
-/// Applies a change to a key that is not there. Returns the record that it makes, with the digest of its value; `None` if there still is
-/// nothing.
+/// Applies a change to a key that is not there. Returns the record that it makes, with the digest of its value; `None`
+/// if there still is nothing.
 ///
 /// # Errors
 /// If the change needs a key that is there, or something in it is too long.
@@ -93,7 +96,10 @@ pub(super) fn create(
     tools: &mut Tools<'_>,
 ) -> Result<Option<(Record, u64)>, Contradiction> {
     match change {
-        Change::PutString { value, expire_at } => string::make(key, value, *expire_at, tools).map(Some),
+        Change::PutString { value, expire_at } => {
+            string::check(key, value)?;
+            Ok(Some(string::make(key, value, *expire_at, tools)))
+        }
         Change::WriteString { offset, bytes } => string::make_from(key, *offset, bytes, tools).map(Some),
         Change::PutHash { fields, expire_at } => {
             hash::check(key, fields)?;
@@ -120,10 +126,13 @@ pub(super) fn change(
     tools: &mut Tools<'_>,
 ) -> Result<Changed, Contradiction> {
     match change {
-        Change::PutString { value, expire_at } => match string::overwrite(key, record, value, *expire_at) {
-            Some(digest) => Ok(Changed::by(digest)),
-            None => string::make(key, value, *expire_at, tools).map(|new| replace(key, record, new)),
-        },
+        Change::PutString { value, expire_at } => {
+            string::check(key, value)?;
+            Ok(match string::overwrite(key, record, value, *expire_at) {
+                Some(digest) => Changed::by(digest),
+                None => replace(key, record, string::make(key, value, *expire_at, tools)),
+            })
+        }
         Change::WriteString { offset, bytes } => string::write(key, record, *offset, bytes).map(Changed::by),
         Change::PutHash { fields, expire_at } => {
             hash::check(key, fields)?;
@@ -160,12 +169,10 @@ fn replace(key: Key<'_>, record: &mut Record, (new, digest): (Record, u64)) -> C
 /// If something in it is too long.
 pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
-        EntryValue::String(value) => super::change::fit(value),
-        EntryValue::Hash(fields) => {
-            fields.iter().all(|(name, value)| super::change::fit(name) && super::change::fit(value))
-        }
+        EntryValue::String(value) => fit(value),
+        EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
     };
-    if fits { Ok(()) } else { Err(super::change::TOO_LONG) }
+    if fits { Ok(()) } else { Err(TOO_LONG) }
 }
 
 /// Makes the record of a snapshot entry whose value has been checked, with the digest of the value.
@@ -174,10 +181,10 @@ pub(super) fn load_entry(
     value: EntryValue<'_>,
     expire_at: Option<UnixMillis>,
     tools: &mut Tools<'_>,
-) -> Result<(Record, u64), Contradiction> {
+) -> (Record, u64) {
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
-        EntryValue::Hash(fields) => Ok(hash::make(key, fields.len(), fields.iter(), expire_at, tools)),
+        EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
     }
 }
 
@@ -190,8 +197,8 @@ pub(super) enum Slices {
 }
 
 impl Slices {
-    /// Begins the entry of a value, if it is large. Number of elements and length in the entry are those of this moment: what is written
-    /// from here on is the value as it is now.
+    /// Begins the entry of a value, if it is large. Number of elements and length in the entry are those of this
+    /// moment: what is written from here on is the value as it is now.
     pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
@@ -207,8 +214,8 @@ impl Slices {
         }
     }
 
-    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left. `value` is what the key
-    /// holds now.
+    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left. `value`
+    /// is what the key holds now.
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
@@ -218,8 +225,8 @@ impl Slices {
         }
     }
 
-    /// `change` is about to be applied to the key, which holds `value`: writes the elements that it changes. Returns whether all that is
-    /// left of the value has to be written before it.
+    /// Writes the elements that `change` is about to change, before it is applied to the key, which holds `value`.
+    /// Returns whether all that is left of the value has to be written before it.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
             (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),

@@ -12,8 +12,8 @@ use rollbook::ids::Db;
 use rollbook::store::Store;
 use rollbook::store::commands::table::{Route, resolve};
 use rollbook::store::commands::{Command, Context, Scratch, docs, parse, plan};
-use rollbook::store::model::{Held, Model};
 
+use super::model::{Held, Model};
 use super::small::{assert_same, partition, partitions, store, tagged};
 
 const LIMITS: Limits = Limits { args: 1024, bulk_bytes: 16 << 10, unauthenticated: false };

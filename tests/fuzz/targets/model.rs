@@ -1,12 +1,12 @@
-//! What a store should do, as a map of maps; and edits at random. Nothing that serves uses it: it is what tests and fuzz targets hold a
-//! store against.
+//! What a store should do, as a map of maps; and edits at random. Fuzz targets hold a store against it, and so do the store's own tests,
+//! which include this file.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::encoding::edit::{Change, Edit, Fields, Removal, UnixMillis};
-use crate::encoding::slot::slot_of;
-use crate::ids::{Db, PartitionId, Partitions};
+use rollbook::encoding::edit::{Change, Edit, Fields, Removal, UnixMillis};
+use rollbook::encoding::slot::slot_of;
+use rollbook::ids::{Db, PartitionId, Partitions};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]

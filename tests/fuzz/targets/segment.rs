@@ -10,9 +10,9 @@ use rollbook::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameHeader, S
 use rollbook::ids::{CoreId, Epoch, Lsn};
 use rollbook::storage::log::segment::SegmentHeader;
 use rollbook::storage::{StorageError, StreamEnd, StreamReader};
-use rollbook::store::model::Generator;
 
 use super::file::Memory;
+use super::model::Generator;
 use super::small::partition;
 
 const ID: DirectoryId = DirectoryId([7; 16]);

@@ -1,7 +1,8 @@
-//! The digest of a hash: the sum over its fields of `mix(mix(!K, xxh3(field)), xxh3(value))`, where `K` is the key's digest.
+//! The digest of a hash: the sum over its fields of `mix(mix(!K, xxh3(field)), xxh3(value))`, where `K` is the key's
+//! digest.
 //!
-//! The sum does not depend on the order in which fields came, and a change of one field costs that field. `!K` keeps fields apart from
-//! the chunks of a string. This file is part of the format on disk.
+//! The sum does not depend on the order in which fields came, and a change of one field costs that field. `!K` keeps
+//! fields apart from the chunks of a string. This file is part of the format on disk.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -10,13 +10,14 @@ use crate::store::value::form::{Kind, Structure};
 
 const NOT_A_HASH: Contradiction = "it does not hold a hash";
 
-/// Whether key and fields are short enough.
+/// Checks that key and fields are short enough.
 pub(in crate::store::value) fn check(key: Key<'_>, fields: &Fields<'_>) -> Result<(), Contradiction> {
     let all_fit = fit(key.bytes) && fields.iter().all(|(name, value)| fit(name) && fit(value));
     if all_fit { Ok(()) } else { Err(TOO_LONG) }
 }
 
-/// Makes the record of a key that holds a hash of about `count` fields, with the digest of the hash. A name that comes again replaces.
+/// Makes the record of a key that holds a hash of about `count` fields, with the digest of the hash. A name that comes
+/// again replaces.
 pub(in crate::store::value) fn make<'f>(
     key: Key<'_>,
     count: usize,
@@ -139,7 +140,8 @@ fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) 
     Some(digest::field(key, name, value).wrapping_sub(before))
 }
 
-/// Removes fields from a packed hash. Returns whether any are left (if not, the record stays as it was), and by how much the digest grew.
+/// Removes fields from a packed hash. Returns whether any are left (if not, the record stays as it was), and by how
+/// much the digest grew.
 fn remove_from_packed(key: KeyDigest, record: &mut Record, fields: &Fields<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
     let mut delta = 0u64;
     packed.clear();

@@ -1,4 +1,5 @@
-//! The fields of a large hash, in a table like that of a slot: a hash of millions of fields stalls no more than a slot does.
+//! The fields of a large hash, in a table like that of a slot: a hash of millions of fields stalls no more than a slot
+//! does.
 
 use std::ops::ControlFlow;
 
@@ -49,7 +50,7 @@ impl FieldTable {
         self.table.find(self.seed.hash(name), name).map(Record::bytes)
     }
 
-    /// Sets a field of the hash with this key digest.
+    /// Sets a field; `key` is the digest of the hash's key.
     pub fn set(&mut self, key: KeyDigest, name: &[u8], value: &[u8]) {
         let hash = self.seed.hash(name);
         if let Some(record) = self.table.find_mut(hash, name) {
@@ -91,12 +92,12 @@ impl FieldTable {
         self.table.iter().map(|record| (record.key(), record.bytes()))
     }
 
-    /// As [`Table::scan`].
+    /// Visits about `count` fields from `cursor` on and returns where to go on, 0 at the end; see [`Table::scan`].
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         self.table.scan(cursor, count, |record| visit(record.key(), record.bytes()))
     }
 
-    /// As [`Table::sweep`].
+    /// Visits the fields whose turn is at `from` or later, up to the end of a piece of the table; see [`Table::sweep`].
     pub fn sweep<'a>(
         &'a self,
         from: u32,
@@ -105,7 +106,7 @@ impl FieldTable {
         self.table.sweep(self.seed, from, |record| visit(record.key(), record.bytes()))
     }
 
-    /// Where a sweep comes to a field.
+    /// The turn at which a sweep comes to a field.
     pub fn turn(&self, name: &[u8]) -> u32 {
         self.seed.hash(name).turn()
     }

@@ -71,8 +71,9 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// For HSCAN: visits about `count` fields from `cursor` on (0 begins), returns the next cursor (0 = end). Fields that are there
-    /// all along are visited, however many come and go between calls. A packed hash is visited whole in one call.
+    /// For HSCAN: visits about `count` fields from `cursor` on (0 begins), returns the next cursor (0 = end). Fields
+    /// that are there all along are visited, however many come and go between calls. A packed hash is visited whole in
+    /// one call.
     pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         match self.0 {
             Layout::Packed(packed) => {

@@ -72,7 +72,8 @@ pub(super) fn find(packed: &[u8], field: &[u8]) -> Option<Place> {
     None
 }
 
-/// Sets a field; a hash may begin as an empty `packed`. Returns whether it did: not if the field would be one too many or does not fit.
+/// Sets a field; a hash may begin as an empty `packed`. Returns whether it did: not if the field would be one too many
+/// or does not fit.
 pub(super) fn set(packed: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
     if !fits(name, value) {
         return false;

@@ -1,7 +1,8 @@
 //! Writing a hash with a table of fields to a snapshot in slices.
 //!
-//! The fields are swept as the keys of a slot are ([`crate::store::capture`]), and an edit of some fields has only those written before.
-//! An edit that puts something else in the key's place has all that are left written: about 70 ns for each. A field is written in one go.
+//! The fields are swept as the keys of a slot are ([`crate::store::capture`]), and an edit of some fields has only
+//! those written before. An edit that puts something else in the key's place has all that are left written: about 70 ns
+//! for each. A field is written in one go.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -39,7 +40,8 @@ impl Slices {
     pub fn go_on(&mut self, hash: HashRef<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match hash.0 {
             Layout::Table(fields) if self.left > 0 => self.sweep(fields, out, go_on),
-            // A hash stays in its table until the key holds something else, and what was left has been written before that.
+            // A hash stays in its table until the key holds something else, and what was left has been written before
+            // that.
             Layout::Table(_) | Layout::Packed(_) => true,
         }
     }
@@ -70,8 +72,8 @@ impl Slices {
         true
     }
 
-    /// `change` is about to be applied to the hash: writes the fields that it changes. Returns whether all that is left of the hash has
-    /// to be written before it.
+    /// Writes the fields that `change` is about to change, before it is applied to the hash. Returns whether all that is
+    /// left of the hash has to be written before it.
     pub fn save_before(&mut self, hash: HashRef<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (hash.0, change) {
             // When the key expires stands in the entry's head, which is written.

@@ -1,8 +1,8 @@
-//! The digest of a string: the sum over its chunks of 4096 bytes of `mix(mix(K, chunk's number), xxh3(chunk))`, where `K` is the key's
-//! digest. An empty string is one empty chunk.
+//! The digest of a string: the sum over its chunks of 4096 bytes of `mix(mix(K, chunk's number), xxh3(chunk))`, where
+//! `K` is the key's digest. An empty string is one empty chunk.
 //!
-//! A string is cut into chunks so that writing into a long one costs no more than what is written. This file is part of the format on
-//! disk.
+//! A string is cut into chunks so that writing into a long one costs no more than what is written. This file is part of
+//! the format on disk.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -17,22 +17,16 @@ use crate::store::table::{MAX_LENGTH, Record};
 const NOT_A_STRING: Contradiction = "it does not hold a string";
 
 /// Makes the record of a key that holds this string, with the digest of the string.
+#[inline]
+pub(super) fn make(key: Key<'_>, value: &[u8], expire_at: Option<UnixMillis>, tools: &Tools<'_>) -> (Record, u64) {
+    let record = Record::new(Kind::String, key.bytes, value, expire_at, tools.clock);
+    (record, digest::of(key.digest, value))
+}
+
+/// Makes the record of a key that holds `bytes` behind `offset` zeros, with the digest of that string.
 ///
 /// # Errors
 /// If key or string is too long.
-#[inline]
-pub(super) fn make(
-    key: Key<'_>,
-    value: &[u8],
-    expire_at: Option<UnixMillis>,
-    tools: &Tools<'_>,
-) -> Result<(Record, u64), Contradiction> {
-    check(key, value)?;
-    let record = Record::new(Kind::String, key.bytes, value, expire_at, tools.clock);
-    Ok((record, digest::of(key.digest, value)))
-}
-
-/// As [`make`], of a string that is `bytes` from `offset` on and zeros before.
 pub(super) fn make_from(
     key: Key<'_>,
     offset: u64,
@@ -42,15 +36,16 @@ pub(super) fn make_from(
     let (offset, end) = span(offset, bytes)?;
     let mut value = vec![0; end];
     value[offset..].copy_from_slice(bytes);
-    make(key, &value, None, tools)
+    check(key, &value)?;
+    Ok(make(key, &value, None, tools))
 }
 
-/// Puts this string in the place of the one that the record holds, if that is one and has an expiry exactly if it is to have one.
-/// Returns by how much the digest grew; `None`, with the record as it was, if the record has to be made anew.
+/// Puts this string in the place of the one that the record holds, if that is one and has an expiry exactly if it is to
+/// have one. Returns by how much the digest grew; `None`, with the record as it was, if the record has to be made anew.
 #[inline]
 pub(super) fn overwrite(key: Key<'_>, record: &mut Record, value: &[u8], expire_at: Option<UnixMillis>) -> Option<u64> {
     let Stored::Bytes(Kind::String, old) = record.stored() else { return None };
-    if !fit(value) || record.expire_at().is_some() != expire_at.is_some() {
+    if record.expire_at().is_some() != expire_at.is_some() {
         return None;
     }
     let before = digest::of(key.digest, old);
@@ -59,7 +54,8 @@ pub(super) fn overwrite(key: Key<'_>, record: &mut Record, value: &[u8], expire_
     Some(digest::of(key.digest, value).wrapping_sub(before))
 }
 
-/// Writes `bytes` into the record's string from `offset` on; a gap before them is filled with zeros. Returns by how much the digest grew.
+/// Writes `bytes` into the record's string from `offset` on; a gap before them is filled with zeros. Returns by how
+/// much the digest grew.
 ///
 /// # Errors
 /// If the record holds no string, or the string would be too long.
@@ -79,7 +75,7 @@ pub(super) fn write(key: Key<'_>, record: &mut Record, offset: u64, bytes: &[u8]
     Ok(digest::part(key.digest, record.bytes(), start, end).wrapping_sub(before))
 }
 
-/// Whether key and string are short enough.
+/// Checks that key and string are short enough.
 #[inline]
 pub(super) fn check(key: Key<'_>, value: &[u8]) -> Result<(), Contradiction> {
     if fit(key.bytes) && fit(value) { Ok(()) } else { Err(TOO_LONG) }

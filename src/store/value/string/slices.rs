@@ -1,7 +1,7 @@
 //! Writing a long string to a snapshot in slices, from its first byte to its last.
 //!
-//! An edit that changes the string has what is left of it written before: that takes about 0.1 ms for each MiB, as changing it mostly
-//! does, too.
+//! An edit that changes the string has what is left of it written before: that takes about 0.1 ms for each MiB, as
+//! changing it mostly does, too.
 
 use crate::encoding::edit::Change;
 use crate::encoding::entry::{self, Head};
