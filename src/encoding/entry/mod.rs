@@ -183,6 +183,31 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_holds_exactly_what_its_head_says() {
+        let head = Head { db: Db(3), key: b"hash", expire_at: None };
+        let hash = |count, content| {
+            let mut out = Vec::new();
+            begin_hash(&mut out, head, count, content);
+            write_field(&mut out, b"size", b"4096");
+            write_field(&mut out, b"owner", b"7");
+            out
+        };
+        let good = hash(2, 14);
+        assert_eq!(read_all(&good).unwrap().len(), 1);
+        // Whoever trusts the length finds the next entry without a look at the payload.
+        let length = u64::from_le_bytes(good[6..14].try_into().unwrap());
+        assert_eq!(good.len() as u64, 14 + 4 + length);
+        for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
+            assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
+        }
+        for (at, bits) in [(0, 2), (1, 0x10), (1, 0x20), (1, 0x40)] {
+            let mut strange = good.clone();
+            strange[at] |= bits;
+            assert!(read_all(&strange).is_err(), "an unknown layout or flag");
+        }
+    }
+
+    #[test]
     fn bytes_cut_short_are_refused_and_damaged_ones_never_a_panic() {
         let bytes = samples();
         let ends: Vec<usize> = {

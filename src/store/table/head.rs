@@ -37,7 +37,7 @@ const _: () = assert!(Kind::ALL.len() as u64 <= FORM_MASK + 1 && Kind::String as
 /// Longest key and longest string.
 pub(in crate::store) const MAX_LENGTH: usize = LENGTH_MASK as usize;
 /// Longest value of another kind.
-pub(in crate::store) const MAX_PACKED: usize = PACKED_MASK as usize;
+const MAX_PACKED: usize = PACKED_MASK as usize;
 
 /// Above this size, records are given an eighth more than they need at most, so that one which grows bit by bit is
 /// seldom moved. Below, the allocator does the same.
