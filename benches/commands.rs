@@ -8,13 +8,14 @@ mod setup;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rollbook::encoding::edit::{Edit, UnixMillis};
+use rollbook::commands::{Context, Scratch, plan};
+use rollbook::encoding::edit::Edit;
 use rollbook::encoding::resp::{Args, Protocol, Reply, Span};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, Partitions};
+use rollbook::net::COMMANDS;
 use rollbook::store::Store;
-use rollbook::store::commands::table::resolve;
-use rollbook::store::commands::{Context, Scratch, plan};
+use rollbook::time::UnixMillis;
 use setup::{VALUE, key};
 
 #[global_allocator]
@@ -94,11 +95,11 @@ impl Rig {
 
     fn run(&mut self, request: &Request) -> usize {
         let args = Args::new(&request.bytes, &request.spans);
-        let spec = resolve(args).unwrap();
+        let spec = COMMANDS.registry.resolve(args).unwrap();
         self.context.slot = spec.first_key(args).map(slot_of).unwrap_or_default();
         self.out.clear();
         let mut reply = Reply::new(&mut self.out, Protocol::Resp2);
-        let edits = plan(spec.command, &self.store, &self.context, args, &mut self.scratch, &mut reply);
+        let edits = plan(spec, &self.store, &self.context, args, &mut self.scratch, &mut reply);
         edits.iter().for_each(|edit: &Edit<'_>| self.store.apply(edit).unwrap());
         assert_ne!(self.out.first(), Some(&b'-'), "{}", self.out.escape_ascii());
         self.out.len()

@@ -8,9 +8,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits, FieldsBuffer, split};
-use rollbook::encoding::frame::{DirectoryId, FRAME_HEADER, Frame, FrameHeader, StreamId};
+use rollbook::encoding::frame::{FRAME_HEADER, Frame, FrameHeader};
 use rollbook::encoding::slot::slot_of;
-use rollbook::ids::{CoreId, Db, Epoch, Lsn, PartitionId};
+use rollbook::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, StreamId};
 use setup::{VALUE, key};
 
 #[global_allocator]

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use glommio::{LocalExecutorBuilder, Placement as On};
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits};
-use rollbook::encoding::frame::{DirectoryId, StreamId};
 use rollbook::encoding::slot::slot_of;
-use rollbook::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot};
+use rollbook::ids::{
+    CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId,
+};
 use rollbook::partition::recovery::recover;
 use rollbook::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject};
 use rollbook::storage::{Commit, DataDir, Log, LogOptions, StreamMarks, probe};

@@ -74,6 +74,38 @@ impl Db {
     }
 }
 
+/// Sixteen random bytes that tell one data directory from every other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DirectoryId(pub [u8; 16]);
+
+impl fmt::Display for DirectoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A stream: the edits of one core in one epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The life of the master.
+    pub epoch: Epoch,
+    /// The core in that life.
+    pub core: CoreId,
+}
+
+impl StreamId {
+    /// The stream of `core` in `epoch`.
+    pub const fn new(epoch: Epoch, core: CoreId) -> Self {
+        Self { epoch, core }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.epoch, self.core)
+    }
+}
+
 /// Where a partition stands in the log. In one epoch a partition lives on one core, so positions are totally ordered for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {

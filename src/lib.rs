@@ -6,28 +6,40 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`ids`], [`config`] | numbers that cannot be confused; the checked configuration |
+//! | [`ids`], [`time`], [`config`] | numbers that cannot be confused; times of the wall clock; the checked configuration |
+//! | [`auth`] | who may come in |
 //! | [`encoding`] | bytes to values and back: edits, frames, RESP. No I/O |
-//! | [`store`] | the data: plan, apply, queries. No await, no clock, no I/O |
+//! | [`store`] | the data: hash tables, values, apply, queries. No await, no clock, no I/O |
+//! | [`commands`] | what clients can say of data: the registry, and one file a family with its rows, its plans and its tests. Pure |
 //! | [`storage`] | files: segments, log, snapshots, manifest. Knows frames, never keys |
 //! | [`partition`] | one owner's store with its place in a log: execute, recover |
-//! | [`runtime`] | cores and the messages between them |
-//! | [`net`] | rings, connections, replies |
-//! | [`checkpoint`] | the checkpoint node, and the master's side of it |
+//! | [`runtime`] | what a core's thread runs on: the network's ring, bells, queues between threads |
+//! | [`replication`] | the checkpoint node, and the master's side of it |
+//! | [`net`] | connections, sessions and their commands, replies |
 //! | [`mod@bench`] | the load generator |
 //! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
+//! | `simulation` | master and node, whole, over model disks and a model network; only in the crate's own tests |
 //!
-//! Beside them: `planted`, the bugs that the simulator (`checkpoint::simulation`) must find; nothing outside of this crate's own tests.
+//! Beside them: `planted`, the bugs that the simulator must find; nothing outside of this crate's own tests.
 
+// Files that the crate's own tests share with those under tests/ name it as those do.
+#[cfg(test)]
+extern crate self as rollbook;
+
+pub mod auth;
 pub mod bench;
-pub mod checkpoint;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod encoding;
 pub mod ids;
 pub mod net;
 pub mod partition;
 mod planted;
+pub mod replication;
 pub mod runtime;
+#[cfg(test)]
+mod simulation;
 pub mod storage;
 pub mod store;
+pub mod time;

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use harness::{Confirm, Dump, Home, Ledger, Load, Proxy, Server, Step, Weather, eventually, rng, rounds, run, verify};
-use rollbook::checkpoint::protocol::Role;
+use rollbook::replication::protocol::Role;
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(90);

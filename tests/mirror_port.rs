@@ -11,11 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use harness::{Home, Server, eventually, rng};
-use rollbook::checkpoint::protocol::codec::Builder;
-use rollbook::checkpoint::protocol::proof::prove;
-use rollbook::checkpoint::protocol::wire::{HEADER, Inbox, Kind, header};
-use rollbook::checkpoint::protocol::{Hello, Message, Reason, Role, VERSION};
 use rollbook::config::Password;
+use rollbook::replication::protocol::codec::Builder;
+use rollbook::replication::protocol::proof::prove;
+use rollbook::replication::protocol::wire::{HEADER, Inbox, Kind, header};
+use rollbook::replication::protocol::{Hello, Message, Reason, Role, VERSION};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

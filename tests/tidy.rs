@@ -9,8 +9,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer may use itself and those before it.
-const LAYERS: [&str; 11] =
-    ["ids", "config", "encoding", "store", "storage", "partition", "runtime", "net", "checkpoint", "bench", "cli"];
+const LAYERS: [&str; 15] = [
+    "ids",
+    "time",
+    "config",
+    "auth",
+    "encoding",
+    "store",
+    "commands",
+    "storage",
+    "partition",
+    "runtime",
+    "replication",
+    "net",
+    "bench",
+    "cli",
+    "simulation",
+];
 
 /// Words that may stand only in files whose path begins with one of these.
 const CONFINED: [(&str, &[&str]); 13] = [
@@ -20,14 +35,14 @@ const CONFINED: [(&str, &[&str]); 13] = [
         &[
             "src/cli/preflight/ring.rs",
             "src/net/alarm.rs",
-            "src/net/buffers.rs",
-            "src/net/commands/usage.rs",
-            "src/net/ring.rs",
+            "src/runtime/buffers.rs",
+            "src/net/session/usage.rs",
+            "src/runtime/ring.rs",
             "src/net/server.rs",
             "src/storage/log/commit_ring.rs",
             "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
-            "src/store/record.rs",
+            "src/store/table/record.rs",
             "tests/harness/disk_shutdown.rs",
             "tests/preflight.rs",
         ],
@@ -39,14 +54,14 @@ const CONFINED: [(&str, &[&str]); 13] = [
             "src/storage/",
             "src/runtime/",
             "src/net/",
-            "src/checkpoint/",
+            "src/replication/",
             "src/bench/",
             "src/cli/",
             "tests/",
             "benches/",
         ],
     ),
-    ("SystemTime::now", &["src/runtime/", "src/checkpoint/", "src/bench/", "src/cli/", "tests/", "benches/"]),
+    ("SystemTime::now", &["src/time.rs", "src/replication/", "src/bench/", "src/cli/", "tests/", "benches/"]),
     // The pure layers do not wait, and do no I/O.
     (
         "await",
@@ -55,7 +70,7 @@ const CONFINED: [(&str, &[&str]); 13] = [
             "src/partition/",
             "src/runtime/",
             "src/net/",
-            "src/checkpoint/simulation/",
+            "src/simulation/",
             "src/bench/",
             "src/cli/",
             "tests/",
@@ -67,8 +82,8 @@ const CONFINED: [(&str, &[&str]); 13] = [
         &[
             "src/config/load.rs",
             "src/storage/",
-            "src/net/commands/usage.rs",
-            "src/checkpoint/",
+            "src/net/session/usage.rs",
+            "src/replication/",
             "src/bench/",
             "src/cli/",
             "tests/",
@@ -77,13 +92,13 @@ const CONFINED: [(&str, &[&str]); 13] = [
         ],
     ),
     ("glommio", &["src/storage/", "src/partition/", "src/runtime/", "src/net/", "src/bench/", "src/cli/", "benches/"]),
-    ("socket2", &["src/net/", "src/checkpoint/", "src/bench/", "src/cli/", "tests/", "benches/"]),
+    ("socket2", &["src/net/", "src/replication/", "src/bench/", "src/cli/", "tests/", "benches/"]),
     // A library does not talk to the terminal.
     ("println!", &["src/cli/", "tests/", "benches/", "build.rs"]),
     ("process::exit", &["src/cli/"]),
     // A core's loop does the core's work (see `net/server.rs`); a task beside it does little and then awaits the executor. One that
     // yields to itself keeps the executor from its rings, so that the loop sleeps through what is ready.
-    ("spawn_local", &["src/net/commands/wait.rs", "src/storage/log/direct.rs", "src/storage/log/live_tests.rs"]),
+    ("spawn_local", &["src/net/session/wait.rs", "src/storage/log/direct.rs", "src/storage/log/live_tests.rs"]),
     ("yield_now", &["src/net/alarm.rs", "src/net/server.rs", "benches/"]),
     ("yield_if_needed", &[]),
     ("yield_task_queue_now", &[]),

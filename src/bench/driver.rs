@@ -21,7 +21,7 @@ use super::error::BenchError;
 use super::recorder::{Message, Recorder, Times};
 use super::schedule::Schedule;
 use super::workload::Workload;
-use crate::net::ring::{Event, ReceiveEnd, Ring, Token};
+use crate::runtime::ring::{Event, ReceiveEnd, Ring, Token};
 
 /// The longest sleep: so late at most is noticed that the run was interrupted.
 const NAP: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 //! The load generator.
 //!
-//! It speaks RESP to any server of that kind, over the same network ring as the server's own ([`crate::net::ring`]), from cores of its
+//! It speaks RESP to any server of that kind, over the same network ring as the server's own ([`crate::runtime::ring`]), from cores of its
 //! own. What it measured is a [`result::Report`]: that is what is printed, drawn, written as JSON, and compared.
 //!
 //! A run's way: a [`plan`] is checked; [`run()`] connects, loads the records, and starts the threads; each thread ([`driver`]) sends what its

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::signals::{Signals, Told};
 use super::{Exit, Failure};
-use crate::checkpoint::master::child::Secret;
-use crate::checkpoint::node::{self, NodeError, Options, Parent, Stop};
 use crate::config::{Config, Password};
+use crate::replication::master::child::Secret;
+use crate::replication::node::{self, NodeError, Options, Parent, Stop};
 
 /// Runs the node until it is ended. `parent` is the process id of the master whose child it is.
 ///

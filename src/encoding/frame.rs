@@ -20,10 +20,8 @@
 //! A frame begins at a multiple of [`BLOCK`] in its file. One without edits is a *mark*: it only bears `durable`.
 //! The CRC covers where the frame belongs, so that a whole frame in the wrong place is no frame.
 
-use std::fmt;
-
 use crate::encoding::edit;
-use crate::ids::{CoreId, Epoch, Lsn};
+use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 
 /// Frames, segment headers and writes begin at multiples of this many bytes.
@@ -48,38 +46,6 @@ const _: () = assert!(FRAME_HEADER == 52);
 
 const SEAL: u16 = 1;
 const PADDING: u8 = 0xff;
-
-/// Sixteen random bytes that tell one data directory from every other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct DirectoryId(pub [u8; 16]);
-
-impl fmt::Display for DirectoryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// A stream: the edits of one core in one epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId {
-    /// The life of the master.
-    pub epoch: Epoch,
-    /// The core in that life.
-    pub core: CoreId,
-}
-
-impl StreamId {
-    /// The stream of `core` in `epoch`.
-    pub const fn new(epoch: Epoch, core: CoreId) -> Self {
-        Self { epoch, core }
-    }
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.epoch, self.core)
-    }
-}
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,8 +196,9 @@ impl<'a> Frame<'a> {
         &self.bytes[FRAME_HEADER..]
     }
 
-    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if there are more or
-    /// fewer of them than the header says, for then what follows would be taken for other edits than it is.
+    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if
+    /// there are more or fewer of them than the header says, for then what follows would be taken for other edits than
+    /// it is.
     pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
         const COUNT: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
         let mut edits = edit::split(self.body());

@@ -104,8 +104,7 @@ mod tests {
 
     use super::*;
     use crate::encoding::edit::{Edit, EncodedEdits};
-    use crate::encoding::frame::StreamId;
-    use crate::ids::{CoreId, PartitionId, Partitions};
+    use crate::ids::{CoreId, PartitionId, Partitions, StreamId};
     use crate::runtime::bell::Bell;
     use crate::storage::probe::Probed;
     use crate::storage::{Commit, DataDir, LogOptions};

@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Closing, Connection, Hold};
-use super::ring::Token;
 use super::worker::Worker;
+use crate::runtime::ring::Token;
 
 /// Bytes of a held connection's input beyond which no more is received from it.
 const HELD_INPUT: usize = 1 << 20;

@@ -8,10 +8,10 @@ use socket2::TcpKeepalive;
 
 use super::message::Call;
 use super::replies::{ReplyQueue, Ticket};
+use crate::commands::Spec;
+use crate::commands::registry::{Flags, Route};
 use crate::encoding::resp::{Limits, Partial, Protocol};
 use crate::ids::{CoreId, Db, Lsn, Slot};
-use crate::store::commands::Spec;
-use crate::store::commands::table::{Flags, Route};
 
 /// A connection. Its core alone touches it.
 pub struct Connection {
@@ -142,7 +142,7 @@ impl Standing {
         match self {
             Self::Stranger if spec.flags.contains(Flags::NO_AUTH) => None,
             Self::Stranger => Some("NOAUTH Authentication required."),
-            Self::Administrator if spec.route == Route::Connection => None,
+            Self::Administrator if spec.route == Route::Session => None,
             Self::Administrator => Some(
                 "ERR max number of clients reached: this connection has a place kept for administrators, \
                  and may not touch data",

@@ -2,19 +2,19 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::commands;
 use super::connection::{Closing, Hold, ReplyMode, Standing};
 use super::merge::Merge;
 use super::message::{HeldAnswer, Origin, Task};
 use super::replies::Ticket;
-use super::ring::Token;
+use super::session::{self, COMMANDS};
 use super::worker::{Gate, Worker};
+use crate::commands::registry::{Find, Gather, KeySpec, Route};
+use crate::commands::{Context, Spec, scan};
 use crate::encoding::resp::{Args, Reply, Requests};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Slot};
 use crate::partition::Executed;
-use crate::store::commands::table::{Gather, Route, resolve};
-use crate::store::commands::{Context, Spec, scan};
+use crate::runtime::ring::Token;
 
 /// Requests of one connection that are looked at together.
 const BATCH: usize = 512;
@@ -34,7 +34,7 @@ pub(super) struct Resolved {
 impl Resolved {
     #[inline]
     fn of(args: Args<'_>) -> Self {
-        let spec = resolve(args).ok();
+        let spec = COMMANDS.registry.resolve(args).ok();
         let key = spec.filter(|s| s.route == Route::Key).and_then(|s| s.first_key(args));
         Self { spec, slot: key.map_or(Slot(0), slot_of) }
     }
@@ -150,7 +150,7 @@ impl Worker {
                 self.break_off(token);
                 return Flow::Stop;
             }
-            if let Err(refusal) = resolve(args) {
+            if let Err(refusal) = COMMANDS.registry.resolve(args) {
                 self.reply_unless_muted(token, |r| refusal.reply(r));
             }
             return Flow::Next;
@@ -163,7 +163,7 @@ impl Worker {
             return self.refuse(token, standing, why);
         }
         match spec.route {
-            Route::Connection => commands::execute(self, token, spec, args),
+            Route::Session => session::execute(self, token, spec, args),
             Route::Key => self.on_core(token, spec, self.placement.core_of_slot(resolved.slot), resolved.slot, args),
             Route::OneCore => self.on_one_core(token, spec, args),
             Route::Scatter(gather) => self.scatter(token, spec, gather, args),
@@ -221,14 +221,14 @@ impl Worker {
 
     /// Executes a command on every core that has one of its keys, with these keys only.
     fn scatter(&mut self, token: Token, spec: &'static Spec, gather: Gather, args: Args<'_>) -> Flow {
-        let Some(keys) = spec.keys.first() else { return Flow::Next };
-        let step = usize::from(keys.step);
+        let Some(KeySpec { find: Find::Range { step, .. }, .. }) = spec.keys.first() else { return Flow::Next };
+        let step = usize::from(*step);
         if !(args.len() - 1).is_multiple_of(step) {
             // A key without its value: any core's plan says so.
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
         let core_of = |index: usize| self.placement.core_of_slot(slot_of(args.at(index)));
-        let homes: Vec<CoreId> = spec.key_indices(args.len()).map(core_of).collect();
+        let homes: Vec<CoreId> = spec.key_indices(args).map(core_of).collect();
         if homes.iter().all(|home| *home == homes[0]) {
             return self.on_core(token, spec, homes[0], slot_of(args.at(1)), args);
         }
@@ -264,7 +264,7 @@ impl Worker {
     /// Executes a command on every core.
     pub(super) fn on_every_core(&mut self, token: Token, spec: &'static Spec, how: Merge, args: Args<'_>) -> Flow {
         let cores = self.placement.cores();
-        if cores == 1 && !matches!(spec.route, Route::Connection | Route::Random) {
+        if cores == 1 && !matches!(spec.route, Route::Session | Route::Random) {
             return self.on_core(token, spec, self.core(), Slot(0), args);
         }
         if (0..cores).any(|core| !self.has_room(spec, CoreId(core))) {

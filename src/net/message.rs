@@ -1,10 +1,10 @@
 //! What one core asks of another, and the answers: batches, one for each pair of cores and turn.
 
 use super::replies::Ticket;
-use super::ring::Token;
+use crate::commands::Spec;
 use crate::encoding::resp::{Args, Protocol, Span};
 use crate::ids::{CoreId, Db, Lsn, Slot};
-use crate::store::commands::Spec;
+use crate::runtime::ring::Token;
 
 /// Bytes of room that an empty batch keeps at most.
 const KEPT: usize = 4 << 20;

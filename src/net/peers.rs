@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::commands;
 use super::connection::{Closing, Hold};
 use super::message::{Batch, Call, HeldAnswer, Message, Origin, Task};
+use super::session;
 use super::worker::{Gate, Worker};
 use crate::encoding::resp::{Args, Protocol, Reply};
 use crate::ids::{CoreId, Lsn};
@@ -169,7 +169,7 @@ impl Worker {
     pub(super) fn execute_for(&mut self, origin: Origin, call: Call, args: Args<'_>, out: &mut Vec<u8>) -> Executed {
         let start = out.len();
         let mut reply = Reply::new(out, call.protocol);
-        if commands::execute_on_every_core(self, origin.client, call.spec, args, &mut reply) {
+        if session::execute_part(self, origin.client, call.spec, args, &mut reply) {
             return Executed::default();
         }
         let context = self.context(call.db, call.slot, call.touch);

@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 
 use super::alarm::{Alarm, yield_now};
 use super::connection::{Closing, Hold};
-use super::ring::{Event, ReceiveEnd, Ring, Token};
 use super::shared::Order;
 use super::worker::Worker;
 use crate::config::Durability;
 use crate::runtime::bell::Bell;
+use crate::runtime::ring::{Event, ReceiveEnd, Ring, Token};
 use crate::storage::{LocalBell, Log};
 
 /// The longest that something is ready and not looked at. So often, too, a core that does not sleep has its executor look after timers

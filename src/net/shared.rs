@@ -1,23 +1,23 @@
 //! What the cores of one server have in common: configuration, settings that can change, counts, and the rest of the process.
 
+use crate::auth::guard::Guard;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::guard::Guard;
 use super::replies::Ticket;
-use super::ring::Token;
 use super::stats::CoreStats;
 use crate::config::{Config, Durability, Level, Limits, Password};
-use crate::encoding::edit::UnixMillis;
 use crate::ids::{CoreId, Epoch, PartitionId, Placement};
 use crate::partition::MemoryBound;
 use crate::partition::capture::Slice;
 use crate::partition::shard::Barrier;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::ring::Token;
 use crate::storage::StreamMarks;
+use crate::time::UnixMillis;
 
 /// Clients that are remembered after they were broken with, for each core.
 const BROKEN: usize = 64;
@@ -200,7 +200,7 @@ impl Shared {
             epoch,
             run_id: format!("{:016x}{:016x}{:08x}", random.u64(..), random.u64(..), random.u32(..)),
             started,
-            started_at: crate::runtime::clock::unix_millis(),
+            started_at: crate::time::unix_millis(),
             process,
             streams,
             memory: Arc::new(MemoryBound::new(placement.cores(), config.memory.max_bytes)),

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::commands::Spec;
+use crate::commands::registry::CommandId;
 use crate::ids::{DATABASES, Lsn};
 use crate::storage::LogStats;
-use crate::store::commands::{Command, Spec};
 
 /// Kinds of errors that are counted each by itself; clients choose the words of some, so their number is bounded.
 const ERROR_KINDS: usize = 128;
@@ -96,7 +97,7 @@ impl CoreStats {
     pub fn note_command(&mut self, spec: Option<&Spec>) {
         self.commands += 1;
         if let Some(spec) = spec {
-            self.calls.0[usize::from(spec.command as u8)] += 1;
+            self.calls.count(spec.id);
         }
     }
 
@@ -155,20 +156,23 @@ impl CoreStats {
     }
 }
 
-/// How often each command was executed.
-#[derive(Clone, Debug)]
-pub struct Calls(Box<[u64; 256]>);
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self(Box::new([0; 256]))
-    }
-}
+/// How often each command was executed, by its number in the registry; grows up to the last one that was.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Vec<u64>);
 
 impl Calls {
+    #[inline]
+    fn count(&mut self, command: CommandId) {
+        let index = usize::from(command.0);
+        if index >= self.0.len() {
+            self.0.resize(index + 1, 0);
+        }
+        self.0[index] += 1;
+    }
+
     /// How often this command was executed.
-    pub fn of(&self, command: Command) -> u64 {
-        self.0[usize::from(command as u8)]
+    pub fn of(&self, command: CommandId) -> u64 {
+        self.0.get(usize::from(command.0)).copied().unwrap_or(0)
     }
 }
 

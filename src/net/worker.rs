@@ -16,16 +16,16 @@ use super::connection::{Closing, Connection, Hold, Session};
 use super::execute::Resolved;
 use super::message::{Answers, Batch, HeldAnswer, Message};
 use super::replies::Ticket;
-use super::ring::Token;
 use super::shared::{Settings, Shared};
 use super::stats::CoreStats;
-use crate::encoding::edit::UnixMillis;
 use crate::encoding::resp::{Limits, Reply, Requests};
 use crate::ids::{CoreId, Lsn, Placement};
 use crate::partition::Shard;
-use crate::runtime::clock;
 use crate::runtime::mesh::Endpoint;
+use crate::runtime::ring::Token;
 use crate::store::Sought;
+use crate::time;
+use crate::time::UnixMillis;
 
 /// One core's share of the server.
 pub struct Worker {
@@ -123,7 +123,7 @@ impl Worker {
             held_bytes: 0,
             lists: Lists::default(),
             now: Instant::now(),
-            wall: clock::unix_millis(),
+            wall: time::unix_millis(),
             random: fastrand::Rng::new(),
             requests: Requests::default(),
             resolved: Vec::new(),
@@ -146,7 +146,7 @@ impl Worker {
     /// A new turn begins.
     pub(super) fn begin_turn(&mut self) {
         self.now = Instant::now();
-        self.wall = clock::unix_millis();
+        self.wall = time::unix_millis();
     }
 
     /// A client has connected. Returns its token, or the socket back with the reason why it is not served.

@@ -16,8 +16,7 @@ use std::sync::Arc;
 
 use super::load::LoadError;
 use super::replica::{Place, Replica};
-use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position};
+use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
 use crate::storage::{

@@ -1,18 +1,19 @@
 //! The partitions of one core, live: a command becomes edits, the edits are applied and logged.
 
+use crate::commands::registry::{Flags, Route};
+use crate::commands::{Context, OUT_OF_MEMORY, Scratch, Spec, plan};
 use std::sync::Arc;
 
 use super::capture::{Capture, Slice};
 use super::memory::{MemoryBound, MemoryShare};
 use crate::config::Durability;
-use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis};
+use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal};
 use crate::encoding::resp::{Args, Reply};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Slot};
 use crate::planted::{Bug, is_planted};
 use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
-use crate::store::commands::table::Flags;
-use crate::store::commands::{Context, OUT_OF_MEMORY, Scratch, Spec, plan};
+use crate::time::UnixMillis;
 
 /// How much of what has been deleted is freed before a write is refused because memory is used up, in buckets of up to seven records: some
 /// tens of microseconds.
@@ -154,7 +155,7 @@ impl<D: Disk> Shard<D> {
             return Executed::default();
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let edits = plan(spec.command, &self.store, context, args, &mut scratch, reply);
+        let edits = plan(spec, &self.store, context, args, &mut scratch, reply);
         let executed = if edits.is_empty() || self.log.is_poisoned().is_some() {
             Executed { gate: self.read_gate(spec, context, args), wrote: Lsn(0) }
         } else {
@@ -334,9 +335,9 @@ impl<D: Disk> Shard<D> {
             return Lsn(0);
         }
         let last_edit = |slot: Slot| self.last_edits[usize::from(slot.0)];
-        match spec.keys {
-            [] => self.log.appended(),
-            [one] if one.last >= 0 && one.first == one.last as u8 => last_edit(context.slot),
+        match spec.route {
+            Route::Key => last_edit(context.slot),
+            _ if spec.keys.is_empty() => self.log.appended(),
             _ => spec.keys_of(args).map(|key| last_edit(crate::encoding::slot::slot_of(key))).max().unwrap_or_default(),
         }
     }

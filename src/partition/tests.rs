@@ -5,13 +5,14 @@ use std::borrow::Cow;
 
 use super::capture::{Capture, End, Slice};
 use super::replica::Replica;
-use crate::encoding::edit::{Change, Edit, EncodedEdits, Fields, Removal, UnixMillis};
-use crate::encoding::frame::{DirectoryId, FRAME_HEADER, Frame, FrameHeader, StreamId};
+use crate::encoding::edit::{Change, Edit, EncodedEdits, Fields, Removal};
+use crate::encoding::frame::{FRAME_HEADER, Frame, FrameHeader};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot};
+use crate::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId};
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject};
 use crate::storage::{DataDir, StorageError};
 use crate::store::Store;
+use crate::time::UnixMillis;
 
 const ID: DirectoryId = DirectoryId([7; 16]);
 const EPOCH: Epoch = Epoch(3);

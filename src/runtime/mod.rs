@@ -7,6 +7,7 @@
 //! Nothing here knows what the messages say.
 
 pub mod bell;
-pub mod clock;
+mod buffers;
 pub mod inbox;
 pub mod mesh;
+pub mod ring;

@@ -17,8 +17,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Position};
+use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Position, StreamId};
 
 /// Name of the lock file.
 pub const LOCK: &str = "LOCK";

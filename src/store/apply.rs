@@ -1,11 +1,12 @@
 //! The one way in which data changes: an edit. Live core, recovery and mirror share it.
 //!
-//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What contradicts the state is:
-//! fields of a string, bytes of a hash, an expiry of a key that is missing.
+//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What
+//! contradicts the state is: fields of a string, bytes of a hash, an expiry of a key that is missing.
 
 use std::ops::Range;
 
-use super::slot_map::{Key, Tally, Tools};
+use super::change::{Key, Tools};
+use super::slot_map::Tally;
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
 use crate::ids::{Db, PartitionId, Slot};
@@ -41,7 +42,7 @@ const BUCKETS_PER_EDIT: usize = 1;
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
-    /// Makes what the edit states so.
+    /// Applies an edit.
     ///
     /// # Errors
     /// If the edit contradicts the state, or is of a partition that this store does not hold; then nothing has changed.
@@ -55,8 +56,8 @@ impl Store {
         }
     }
 
-    /// Makes what the edit states so for one slot only, and leaves the rest of its partition as it is: a snapshot that was written slot
-    /// by slot has the edit in some slots already.
+    /// Applies an edit to one slot only, and leaves the rest of its partition as it is: a snapshot that was written
+    /// slot by slot has the edit in some slots already.
     ///
     /// # Errors
     /// As [`Self::apply`].
@@ -88,33 +89,15 @@ impl Store {
         });
         let map = &mut database.slots[index];
         let mut tally = Tally::new();
-        let tools = &mut Tools {
-            seed: self.seed,
-            tally: &mut tally,
-            clock: self.clock,
-            garbage: &mut self.garbage,
-            scratch: &mut self.scratch,
-        };
-        let key = Key::new(self.seed, key);
-        let result = match change {
-            Change::PutString { value, expire_at } => map.put_string(key, value, *expire_at, tools),
-            Change::WriteString { offset, bytes } => map.write_string(key, *offset, bytes, tools),
-            Change::PutHash { fields, expire_at } => map.put_hash(key, fields, *expire_at, tools),
-            Change::SetFields(fields) => map.set_fields(key, fields, tools),
-            Change::RemoveFields(fields) => map.remove_fields(key, fields, tools),
-            Change::SetExpiry(expire_at) => map.set_expiry(key, *expire_at, tools),
-            Change::Delete(_) => {
-                map.delete(key, tools);
-                Ok(())
-            }
-        };
+        let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
+        let result = map.apply(Key::new(self.seed, key), change, tools, &mut tally, &mut self.garbage);
         self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
         database.count(&tally);
         self.memory = self.memory.wrapping_add_signed(tally.memory);
         if !self.garbage.is_empty() {
             self.memory -= self.garbage.free(BUCKETS_PER_EDIT);
         }
-        result.map_err(|why| ApplyError::key(key.bytes, why))
+        result.map_err(|why| ApplyError::key(key, why))
     }
 
     fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {

@@ -1,60 +1,74 @@
-//! A slot's keys as a section of a snapshot, written bit by bit: what is written is the slot as it was when that began, whatever edits
-//! come in between.
+//! Captures a slot for a snapshot in slices, while edits go on: what is written is the slot as it was at the beginning.
 //!
-//! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to yet is preceded by
-//! [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it does with a key that was not there. A
-//! large key is written bit by bit in the same way, its fields in the place of the slot's keys ([`large`]).
+//! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to
+//! yet is preceded by [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it
+//! does with a key that was not there. A large key is written in slices, too, in whatever way its type allows
+//! ([`Slices`]).
 //!
 //! Always: what is written and what the sweep has still to come to make up the slot as it was at the beginning.
 //!
-//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be written before.
-
-mod large;
+//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be
+//! written before.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use self::large::Large;
-use super::record::Record;
-use super::section::write;
+use super::pace::Pace;
+use super::section::{head_of, write};
+use super::table::Record;
+use super::value::{Slices, Value};
 use super::{Digest, Store};
 use crate::encoding::edit::Edit;
 use crate::ids::{Db, Slot};
 
-/// How much is written before it is asked again whether to go on, in bytes; also what each key or field counts for at least.
-pub const STEP: usize = 16 << 10;
-const LEAST: usize = 128;
+pub use super::pace::STEP;
 
 /// A slot on its way into a snapshot.
 pub struct SlotCapture {
     slot: Slot,
     digest: Digest,
-    /// Entries there were at the beginning, and those written so far.
+    /// Number of entries at the beginning, and of those written so far.
     entries: u64,
     written: u64,
-    /// How far the sweep has come.
+    /// Database and turn that the sweep has come to.
     db: u8,
     turn: u32,
-    /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are new.
+    /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are
+    /// new.
     settled: Vec<HashSet<Box<[u8]>>>,
-    /// The key that is being written, if that takes more than one go.
+    /// The large key that is being written, if there is one.
     large: Option<Large>,
-    /// Entries that edits have made necessary meanwhile: they follow it.
+    /// Entries that edits have made necessary while a large key is being written: they follow it.
     behind: Vec<u8>,
+}
+
+/// A large key on its way into a snapshot.
+struct Large {
+    db: Db,
+    key: Box<[u8]>,
+    slices: Slices,
+}
+
+impl Large {
+    /// Begins the entry of a record, if its value is large.
+    fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
+        let slices = Slices::begin(head_of(db, record), Value::of(record), out)?;
+        Some(Self { db, key: record.key().into(), slices })
+    }
 }
 
 /// How a sweep has ended.
 enum Swept {
-    /// It has visited everything.
+    /// The sweep has visited everything.
     All,
-    /// It is to go on another time.
+    /// The caller has asked for a pause.
     Paused,
-    /// At a large key, which has been begun.
+    /// The sweep is at a large key, whose entry has been begun.
     Large,
 }
 
 impl SlotCapture {
-    /// The slot.
+    /// The slot that is captured.
     pub const fn slot(&self) -> Slot {
         self.slot
     }
@@ -74,12 +88,12 @@ impl SlotCapture {
         self.behind.len()
     }
 
-    /// Whether all of its entries are written, and no more. Only otherwise a mistake here.
+    /// Whether all entries are written, and no more. Anything else, once the capture is complete, is a bug.
     pub const fn is_whole(&self) -> bool {
         self.written == self.entries
     }
 
-    /// Whether the capture cannot go on after an edit.
+    /// Whether an edit changes so much that the capture cannot go on.
     pub fn is_ended_by(&self, edit: &Edit<'_>) -> bool {
         matches!(edit, Edit::Flush { .. } | Edit::SwapDb { .. })
     }
@@ -106,8 +120,8 @@ impl Store {
         SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large: None, behind }
     }
 
-    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the length of `out`.
-    /// Returns whether the slot is complete.
+    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the
+    /// length of `out`. Returns whether the slot is complete.
     pub fn go_on_capture(
         &self,
         capture: &mut SlotCapture,
@@ -127,21 +141,21 @@ impl Store {
         }
     }
 
-    /// Goes on with the large key at hand, if there is one; whether it is complete.
+    /// Goes on with the large key at hand, if there is one. Returns whether none is left unfinished.
     fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         let Some(mut large) = capture.large.take() else { return true };
-        let record = self.find(large.db(), capture.slot, large.key());
-        if !record.is_none_or(|record| large.go_on(record, out, go_on)) {
+        let record = self.find(large.db, capture.slot, &large.key);
+        if !record.is_none_or(|record| large.slices.go_on(Value::of(record), out, go_on)) {
             capture.large = Some(large);
             return false;
         }
-        capture.written += u64::from(large.is_whole());
+        capture.written += u64::from(large.slices.is_whole());
         out.append(&mut capture.behind);
         true
     }
 
     fn sweep(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> Swept {
-        let mut credit = STEP;
+        let mut pace = Pace::new();
         let first = capture.db;
         for (db, map) in self.maps(capture.slot).skip_while(|(db, _)| db.0 < first) {
             if db.0 > capture.db {
@@ -163,11 +177,11 @@ impl Store {
                     let before = out.len();
                     write(out, db, record);
                     visited.push(record.key());
-                    pay(&mut credit, out.len() - before, || go_on(out.len()))
+                    pace.count(out.len() - before, || go_on(out.len()))
                 });
                 capture.written += visited.len() as u64;
                 let ControlFlow::Continue(following) = swept else {
-                    let begun = large.as_ref().map(Large::key);
+                    let begun = large.as_ref().map(|large: &Large| &*large.key);
                     capture.settled(db).extend(visited.into_iter().chain(begun).map(Box::from));
                     capture.large = large;
                     return if capture.large.is_some() { Swept::Large } else { Swept::Paused };
@@ -179,15 +193,15 @@ impl Store {
         Swept::All
     }
 
-    /// An edit is about to be applied: appends what it changes, if that is still to be written.
+    /// `edit` is about to be applied: appends what it changes, if that is still to be written.
     pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
         let Edit::Key { db, slot, key, change } = edit else { return };
         if *slot != capture.slot {
             return;
         }
-        if let Some(large) = capture.large.as_mut().filter(|large| (large.db(), large.key()) == (*db, key)) {
+        if let Some(large) = capture.large.as_mut().filter(|large| large.db == *db && *large.key == **key) {
             let record = self.find(*db, *slot, key);
-            if record.is_some_and(|record| large.save_before(record, change, out)) {
+            if record.is_some_and(|record| large.slices.save_before(Value::of(record), change, out)) {
                 self.go_on_large(capture, out, &mut |_| true);
             }
             return;
@@ -205,7 +219,7 @@ impl Store {
         self.map(db, slot).and_then(|map| map.table.find(self.seed.hash(key), key))
     }
 
-    /// Keys that the sweep has passed need not be remembered.
+    /// Forgets settled keys that the sweep has passed.
     fn forget_passed(&self, capture: &mut SlotCapture) {
         for (db, keys) in (0..).zip(&mut capture.settled) {
             match db.cmp(&capture.db) {
@@ -217,26 +231,16 @@ impl Store {
     }
 }
 
-/// Something was written that is worth `bytes`: asks whether to go on, whenever that is due.
-fn pay(credit: &mut usize, bytes: usize, go_on: impl FnOnce() -> bool) -> ControlFlow<()> {
-    let cost = bytes.max(LEAST);
-    if cost < *credit {
-        *credit -= cost;
-        return ControlFlow::Continue(());
-    }
-    *credit = STEP;
-    if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Fields, Removal, UnixMillis};
+    use crate::encoding::edit::{Change, Fields, Removal};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
+    use crate::time::UnixMillis;
 
-    /// Captures slots bit by bit among random edits; each must load as the slot was when its capture began.
+    /// Captures slots in slices among random edits; each must load as the slot was when its capture began.
     #[test]
     fn what_is_captured_is_the_slot_as_it_was_at_the_beginning() {
         let mut interrupted = 0;
@@ -320,7 +324,7 @@ mod tests {
         }
     }
 
-    /// As above, with keys that take several goes.
+    /// Captures a slot of large keys in slices among random edits; it must load as it was at the beginning.
     #[test]
     fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
         let slot = slot_of(b"{slot}");

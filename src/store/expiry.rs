@@ -1,16 +1,18 @@
-//! Finding keys whose time has come, without an index: each slot and each partition knows a time before which none of its keys expires,
-//! and only slots whose time has come are looked through.
+//! Finding keys whose time has come, without an index: each slot and each partition knows a time before which none of
+//! its keys expires, and only slots whose time has come are looked through.
 //!
-//! What is found is only named; it goes with the edit that its owner then logs. Should it not go, its slot is looked through again.
+//! What is found is only named; it goes with the edit that its owner then logs. Should it not go, its slot is looked
+//! through again.
 //!
-//! While a slot is looked through, over several calls perhaps, its own time starts anew at "never" and notes what is written meanwhile;
-//! what the search has seen is in the cursor, and both are joined at the end. The same goes for partitions. Whoever moves slots must
-//! call [`Store::restart_expiry`] before, which makes the times of that slot and partition "now".
+//! While a slot is looked through, over several calls perhaps, its own time starts anew at "never" and notes what is
+//! written meanwhile; what the search has seen is in the cursor, and both are joined at the end. The same goes for
+//! partitions. Whoever moves slots must call [`Store::restart_expiry`] before, which makes the times of that slot and
+//! partition "now".
 
 use super::Store;
 use super::slot_map::NEVER;
-use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Db, Slot};
+use crate::time::UnixMillis;
 
 /// How many slots with nothing due in them cost as much as a key.
 const HINTS_PER_KEY: usize = 8;
@@ -51,8 +53,9 @@ struct Found {
 }
 
 impl Store {
-    /// Looks at about `budget` keys for such whose time has come and passes them to `found`; goes on next time where it ended. What has been
-    /// deleted and is not yet freed comes first, at the same price. Returns whether all is done: a round completed, nothing left to free.
+    /// Looks at about `budget` keys for such whose time has come and passes them to `found`; goes on next time where it
+    /// ended. What has been deleted and is not yet freed comes first, at the same price. Returns whether all is done: a
+    /// round completed, nothing left to free.
     pub fn expired(&mut self, now: UnixMillis, budget: usize, mut found: impl FnMut(Db, Slot, &[u8])) -> bool {
         if !self.garbage.is_empty() {
             self.free(budget.div_ceil(KEYS_PER_BUCKET));

@@ -1,5 +1,6 @@
-//! Looking keys up before they are needed. A look-up touches three places in memory, each of which names the next: the slot's map, a
-//! bucket of its table, the record. Taken step by step for many keys at once, their waits become three, not three for each key.
+//! Looking keys up before they are needed. A look-up touches three places in memory, each of which names the next: the
+//! slot's map, a bucket of its table, the record. Taken step by step for many keys at once, their waits become three,
+//! not three for each key.
 
 use super::table::Hash;
 use super::{Store, prefetch};

@@ -1,58 +1,56 @@
-//! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous: nothing here
-//! awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash tables, which nothing shows).
+//! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous:
+//! nothing here awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash
+//! tables, which nothing shows).
 //!
-//! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits (`commands`).
+//! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits
+//! (`commands`).
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `head`, `record` | a key and its value in one allocation |
-//! | `segment`, `table` | records found by key: a small table, and any number of those, growing one at a time |
-//! | `packed`, `fields`, `hash` | small hashes, large hashes, and reading either |
-//! | `slot_map`, `slot_hash` | the keys of one slot in one database: what each edit does to them |
+//! | `table` | records (key and value in one allocation) found by key: a hash table that grows by a small piece at a time |
+//! | `value` | the types of values, a folder each, and the only places that tell types apart |
+//! | `change`, `slot_map` | what a change of a key is given and answers; the keys of one slot in one database |
 //! | `apply` | an edit, to the store |
 //! | `query`, `expiry` | reading; finding keys whose time has come |
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
-//! | [`capture`] | a slot to a snapshot bit by bit, between edits |
+//! | [`capture`], `pace` | a slot to a snapshot in slices, between edits; how long a slice is |
 //! | `digest`, `memory` | what content adds up to; what it takes |
-//! | `garbage`, `prefetch` | freeing bit by bit; hints to the CPU |
-//! | `model` | what a store should do, for tests |
+//! | `garbage`, `prefetch`, `lookahead` | freeing in slices; hints to the CPU; looking many keys up at once |
 //!
-//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on each other.
+//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on
+//! each other.
 
 mod apply;
 pub mod capture;
-pub mod commands;
+mod change;
 mod digest;
 mod expiry;
-mod fields;
 mod garbage;
-mod hash;
-mod head;
 mod lookahead;
 mod memory;
-pub mod model;
-mod packed;
+#[cfg(test)]
+#[path = "../../tests/fuzz/targets/model.rs"]
+mod model;
+mod pace;
 mod placement;
 mod prefetch;
 mod query;
-mod record;
 mod section;
-mod segment;
-mod slot_hash;
 mod slot_map;
 mod table;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::ops::Range;
 
 pub use apply::ApplyError;
 pub use digest::Digest;
-pub use hash::HashRef;
 pub use lookahead::Sought;
+pub use value::{HashRef, Value};
 
-use crate::encoding::edit::UnixMillis;
 use crate::ids::{DATABASES, Partitions};
+use crate::time::UnixMillis;
 use expiry::ExpirySearch;
 use garbage::Garbage;
 use memory::allocated;
@@ -62,28 +60,19 @@ use table::Seed;
 /// A key's content.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
-    /// What it holds.
+    /// What the key holds.
     pub value: Value<'a>,
-    /// When it expires.
+    /// When the key expires.
     pub expire_at: Option<UnixMillis>,
-}
-
-/// A value, borrowed. Sets, sorted sets and lists will join.
-#[derive(Clone, Copy)]
-pub enum Value<'a> {
-    /// A string.
-    String(&'a [u8]),
-    /// A hash.
-    Hash(HashRef<'a>),
 }
 
 /// The partitions of one owner.
 pub struct Store {
     partitions: Partitions,
-    /// The slots of this store: `slots` of them from `first_slot` on.
+    /// The store holds `slots` slots from `first_slot` on.
     first_slot: u16,
     slots: u16,
-    /// Each made when it is first written to.
+    /// The databases, each made when it is first written to.
     databases: [Option<Database>; DATABASES as usize],
     memory: usize,
     /// Coarse time of use of what is written next; see [`Store::set_clock`].
@@ -93,7 +82,7 @@ pub struct Store {
     next_expiry: Vec<u64>,
     expiry: ExpirySearch,
     garbage: Garbage,
-    /// Where packed hashes are put together; kept for its room.
+    /// Where packed values are put together; kept for its room.
     scratch: Vec<u8>,
 }
 
@@ -148,7 +137,7 @@ impl Database {
         allocated(slots * size_of::<SlotMap>())
     }
 
-    /// Notes what changed.
+    /// Adds what an edit changed to the database's numbers.
     #[inline]
     const fn count(&mut self, tally: &Tally) {
         self.keys = self.keys.wrapping_add_signed(tally.keys);

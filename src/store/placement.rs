@@ -36,7 +36,8 @@ impl Store {
         Some(usize::from(slots.start - self.first_slot)..usize::from(slots.end - self.first_slot))
     }
 
-    /// Takes `partitions` out, which are the first or the last ones of this store (or none or all), to live in another store.
+    /// Takes `partitions` out, which are the first or the last ones of this store (or none or all), to live in another
+    /// store.
     ///
     /// # Panics
     /// If they are others.

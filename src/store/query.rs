@@ -1,8 +1,9 @@
 //! Reading a store: one key, many keys, all in all. Whether a key's time has come is for the caller to see.
 
 use super::digest;
-use super::slot_map::{SlotMap, entry_of, memory_of};
-use super::table::below;
+use super::slot_map::{SlotMap, entry_of};
+use super::table::{Record, below};
+use super::value;
 use super::{Digest, Entry, Store};
 use crate::ids::{Db, PartitionId, Slot};
 
@@ -12,7 +13,7 @@ impl Store {
         self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
     }
 
-    /// A slot in each database that has been written to.
+    /// The keys of `slot` in each database that has been written to.
     pub(super) fn maps(&self, slot: Slot) -> impl Iterator<Item = (Db, &SlotMap)> {
         let index = self.index(slot);
         Db::all()
@@ -21,7 +22,7 @@ impl Store {
     }
 
     #[inline]
-    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&super::record::Record> {
+    fn record(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&Record> {
         self.map(db, slot)?.table.find(self.seed.hash(key), key)
     }
 
@@ -31,7 +32,8 @@ impl Store {
         self.record(db, slot, key).map(entry_of)
     }
 
-    /// As [`Self::get`]; the key counts as used at `now_s`, a coarse clock in seconds. No edit: the time of use is not part of the state.
+    /// Returns the key's content as [`Self::get`] does, and notes that the key has been used at `now_s`, a coarse clock
+    /// in seconds. That is no edit: the time of use is not part of the state.
     #[inline]
     pub fn get_used(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) -> Option<Entry<'_>> {
         let record = self.record(db, slot, key)?;
@@ -57,7 +59,7 @@ impl Store {
     pub fn memory_of(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
         let map = self.map(db, slot)?;
         let record = map.table.find(self.seed.hash(key), key)?;
-        Some(memory_of(record) + map.table.memory() / map.table.len().max(1))
+        Some(value::memory(record) + map.table.memory() / map.table.len().max(1))
     }
 
     /// How many tables of deleted hashes and databases are not freed yet.
@@ -85,8 +87,9 @@ impl Store {
         self.memory
     }
 
-    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The cursor is below
-    /// 2^48. Keys that are there all along are visited, however many come and go between calls; some may be visited twice.
+    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The
+    /// cursor is below 2^48. Keys that are there all along are visited, however many come and go between calls; some
+    /// may be visited twice.
     pub fn scan_slot(
         &self,
         db: Db,

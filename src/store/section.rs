@@ -1,12 +1,12 @@
-//! A slot's keys as a section of a snapshot: written in one go, loaded without looking anything up.
+//! Writes a slot's keys as a section of a snapshot, in one go, and loads them again without looking anything up.
 
 use super::apply::{ApplyError, NOT_HERE};
-use super::hash::{Form, HashRef};
-use super::record::{Record, Stored};
-use super::slot_hash::new_hash;
-use super::slot_map::{Key, Tally, Tools, fit};
+use super::change::{Key, TOO_LONG, Tools, fit};
+use super::slot_map::Tally;
+use super::table::Record;
+use super::value::{self, Value};
 use super::{Database, Store};
-use crate::encoding::entry::{self, Entry, EntryValue};
+use crate::encoding::entry::{Entry, Head};
 use crate::ids::{DATABASES, Db, Slot};
 
 impl Store {
@@ -22,11 +22,12 @@ impl Store {
         count
     }
 
-    /// Fills a slot, which must be empty in all databases, with `count` entries that [`Self::write_section`] wrote. That no key comes
-    /// twice is the writer's promise, which the section's digest then proves.
+    /// Fills a slot, which must be empty in all databases, with `count` entries that [`Self::write_section`] wrote.
+    /// That no key comes twice is the writer's promise, which the section's digest then proves.
     ///
     /// # Errors
-    /// If there are more or fewer entries, one is malformed, or the slot is not empty or not in this store; then nothing has changed.
+    /// If there are more or fewer entries, one is malformed, or the slot is not empty or not in this store; then
+    /// nothing has changed.
     pub fn load_section(&mut self, slot: Slot, count: u64, entries: &[u8]) -> Result<(), ApplyError> {
         let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
         if self.maps(slot).any(|(_, map)| map.table.len() > 0) {
@@ -46,21 +47,10 @@ impl Store {
         while let (false, Ok(entry)) = (rest.is_empty(), Entry::read(&mut rest)) {
             let db = usize::from(entry.db.0);
             let Some(database) = &mut self.databases[db] else { continue };
-            let tools = &mut Tools {
-                seed: self.seed,
-                tally: &mut tally[db],
-                clock: self.clock,
-                garbage: &mut self.garbage,
-                scratch: &mut self.scratch,
-            };
+            let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
             let key = Key::new(self.seed, entry.key);
-            let (record, digest) = match entry.value {
-                EntryValue::String(value) => {
-                    (Record::string(entry.key, value, entry.expire_at, tools.clock), key.digest.string(value))
-                }
-                EntryValue::Hash(fields) => new_hash(key, fields.len(), fields.iter(), entry.expire_at, tools),
-            };
-            database.slots[index].add(key, record, digest, tools);
+            let (record, digest) = value::load_entry(key, entry.value, entry.expire_at, tools);
+            database.slots[index].add(key, record, digest, self.seed, &mut tally[db]);
         }
         let partition = self.partition_index(slot);
         for (database, tally) in self.databases.iter_mut().zip(&tally) {
@@ -79,30 +69,21 @@ fn check(mut entries: &[u8], count: u64) -> Result<[usize; DATABASES as usize], 
     let mut counts = [0; DATABASES as usize];
     while !entries.is_empty() {
         let entry = Entry::read(&mut entries).map_err(|_| "it has a malformed entry")?;
-        let fits = match entry.value {
-            EntryValue::String(value) => fit(value),
-            EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
-        };
-        if !fits || !fit(entry.key) {
-            return Err("it has an entry longer than a key or value may be");
+        value::check_entry(entry.value)?;
+        if !fit(entry.key) {
+            return Err(TOO_LONG);
         }
         counts[usize::from(entry.db.0)] += 1;
     }
     if counts.iter().sum::<usize>() as u64 == count { Ok(counts) } else { Err("it has another number of entries") }
 }
 
-/// Appends one entry.
+/// What the entry of a record says besides the value.
+pub(super) fn head_of(db: Db, record: &Record) -> Head<'_> {
+    Head { db, key: record.key(), expire_at: record.expire_at() }
+}
+
+/// Appends the entry of a record.
 pub(super) fn write(out: &mut Vec<u8>, db: Db, record: &Record) {
-    let (key, expire_at) = (record.key(), record.expire_at());
-    let hash = match record.stored() {
-        Stored::String(value) => return entry::write_string(out, db, key, expire_at, value),
-        Stored::PackedHash(packed) => HashRef(Form::Packed(packed)),
-        Stored::TableHash(fields) => HashRef(Form::Table(fields)),
-    };
-    entry::write_hash(out, db, key, expire_at, |write| {
-        let _ = hash.for_each(|name, value| {
-            write(name, value);
-            std::ops::ControlFlow::<()>::Continue(())
-        });
-    });
+    Value::of(record).write_entry(head_of(db, record), out);
 }

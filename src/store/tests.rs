@@ -1,5 +1,5 @@
-//! A store does what a map of maps does, and its numbers add up: random edits against a model. A failure prints its seed; with
-//! `ROLLBOOK_SEED` set, only that seed runs.
+//! A store does what a map of maps does, and its numbers add up: random edits against a model. A failure prints its
+//! seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -75,7 +75,7 @@ fn check_sums(store: &mut Store) {
     let vecs: usize = databases().map(|d| Database::memory_of(d.slots.len())).sum();
     assert_eq!(store.used_memory(), slots + vecs);
     for map in databases().flat_map(|d| &d.slots) {
-        let times: Vec<_> = map.table.iter().filter_map(record::Record::expire_at).collect();
+        let times: Vec<_> = map.table.iter().filter_map(table::Record::expire_at).collect();
         assert_eq!(map.expiring as usize, times.len());
     }
 }

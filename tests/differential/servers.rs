@@ -5,13 +5,15 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rollbook::encoding::edit::{Edit, EncodedEdits, UnixMillis, split};
+use rollbook::commands::registry::Route;
+use rollbook::commands::{Context, Scratch, Spec, docs, plan};
+use rollbook::encoding::edit::{Edit, EncodedEdits, split};
 use rollbook::encoding::resp::{Args, Protocol, Reply, Span};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, Partitions};
+use rollbook::net::COMMANDS;
 use rollbook::store::Store;
-use rollbook::store::commands::table::{Route, resolve};
-use rollbook::store::commands::{Context, Scratch, docs, plan};
+use rollbook::time::UnixMillis;
 
 use super::replies::{Value, read};
 
@@ -134,7 +136,7 @@ impl Plans {
     fn answer(&mut self, args: Args<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, self.protocol);
-        let spec = match resolve(args) {
+        let spec = match COMMANDS.registry.resolve(args) {
             Ok(spec) => spec,
             Err(refusal) => {
                 refusal.reply(&mut reply);
@@ -153,7 +155,7 @@ impl Plans {
                 reply.ok();
                 return out;
             }
-            _ if docs::answer(spec, args, &mut reply) => return out,
+            _ if tell(spec, args, &mut reply) => return out,
             _ => {}
         }
         let partitions = Partitions::new(PARTITIONS).unwrap();
@@ -171,7 +173,7 @@ impl Plans {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec.command, &self.store, &context, args, &mut scratch, &mut reply) {
+        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply) {
             let partition = match &edit {
                 Edit::Key { slot, .. } => partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
@@ -212,4 +214,23 @@ impl Target for Plans {
         assert!(rest.is_empty(), "more than one reply to {words:?}: {}", reply.escape_ascii());
         value
     }
+}
+
+/// What is answered out of the registry, as far as these tests ask for it. Returns whether it is such a command.
+fn tell(spec: &Spec, args: Args<'_>, reply: &mut Reply<'_>) -> bool {
+    let registry = &COMMANDS.registry;
+    match spec.name {
+        "command" => docs::command(registry, reply),
+        "command|count" => docs::count(registry, reply),
+        "command|info" => docs::info(registry, args, reply),
+        "command|docs" => docs::docs(registry, args, reply),
+        "command|list" => docs::list(registry, args, reply),
+        "command|getkeys" => docs::keys(registry, args, reply, false),
+        "command|getkeysandflags" => docs::keys(registry, args, reply, true),
+        name if name.ends_with("|help") => {
+            docs::help(registry.lookup(args.at(0)).expect("its subcommand was found"), reply)
+        }
+        _ => return false,
+    }
+    true
 }

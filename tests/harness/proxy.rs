@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use fastrand::Rng;
-use rollbook::checkpoint::protocol::{Message, Role};
+use rollbook::replication::protocol::{Message, Role};
 
 /// Bytes of a body's header in the mirror protocol; the first four are its length.
 const HEADER: usize = 12;

@@ -138,9 +138,8 @@ fn describe(edit: &Edit<'_>) -> (String, Value) {
 }
 
 fn describe_change(change: &Change<'_>) -> (&'static str, String) {
-    let expires = |at: &Option<crate::encoding::edit::UnixMillis>| {
-        at.map_or(String::new(), |at| format!(", expires at {} ms", at.get()))
-    };
+    let expires =
+        |at: &Option<crate::time::UnixMillis>| at.map_or(String::new(), |at| format!(", expires at {} ms", at.get()));
     match change {
         Change::PutString { value, expire_at } => {
             ("put string", format!("{} bytes{}", value.len(), expires(expire_at)))

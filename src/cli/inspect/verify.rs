@@ -5,8 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, error_value};
-use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Placement};
+use crate::ids::{CoreId, Placement, StreamId};
 use crate::partition::{Tally, recover};
 use crate::storage::directory::Found;
 use crate::storage::{Corruption, Cut, DataDir, StorageError, StreamEnd};

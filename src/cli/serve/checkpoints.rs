@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Event;
-use crate::checkpoint::master::child::{ChildCommand, Secret};
-use crate::checkpoint::master::own::{self, Slices};
-use crate::checkpoint::master::policy::{BarrierReport, Outcome, Pace};
-use crate::checkpoint::master::prediction::Measured;
-use crate::checkpoint::master::{Master, Options, Own, Status};
+use crate::auth::guard::Guard;
 use crate::cli::arguments::Configuration;
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, LEAST_SEGMENTS, NodeMode};
 use crate::ids::{Epoch, Placement, Position};
-use crate::net::guard::Guard;
 use crate::net::shared::{CheckpointReport, Order, Process};
-use crate::runtime::clock;
+use crate::replication::master::child::{ChildCommand, Secret};
+use crate::replication::master::own::{self, Slices};
+use crate::replication::master::policy::{BarrierReport, Outcome, Pace};
+use crate::replication::master::prediction::Measured;
+use crate::replication::master::{Master, Options, Own, Status};
 use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+use crate::time;
 
 /// How long a graceful end waits for the node to get the last edits. They are on disk anyway.
 const GRACE: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ impl Checkpoints {
         };
         let ask = {
             let inboxes = inboxes.clone();
-            Box::new(move |request: crate::checkpoint::master::policy::BarrierRequest| {
+            Box::new(move |request: crate::replication::master::policy::BarrierRequest| {
                 let core = placement.core_of(request.partition);
                 let order = Order::Barrier { partition: request.partition, checkpoint: request.checkpoint };
                 inboxes[usize::from(core.0)].send(order);
@@ -130,7 +130,7 @@ impl Checkpoints {
         let (master, inboxes) = (Arc::clone(&self.master), self.inboxes.clone());
         let (slices, room) = (self.slices.clone(), self.slices.clone());
         let reporting = Arc::clone(&self.master);
-        let started = clock::unix_millis().get() / 1000;
+        let started = time::unix_millis().get() / 1000;
         Process {
             guard: Arc::clone(&self.guard),
             shutdown: Box::new(move |()| {
@@ -200,7 +200,7 @@ fn child_command(arguments: &Configuration, config: &Config) -> Result<ChildComm
 
 fn report(status: &Status, started: u64) -> CheckpointReport {
     let last = status.last;
-    let age = |at: u64| (clock::unix_millis().get() / 1000).saturating_sub(at);
+    let age = |at: u64| (time::unix_millis().get() / 1000).saturating_sub(at);
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| lines.push((name.to_owned(), value));
     line("node_connected", u8::from(status.node.is_some()).to_string());

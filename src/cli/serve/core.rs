@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
 use crate::config::Durability;
-use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Epoch, PartitionId, Placement};
+use crate::ids::{CoreId, Epoch, PartitionId, Placement, StreamId};
 use crate::net::shared::Shared;
 use crate::net::{Message, Server, Worker};
 use crate::partition::replica::Place;

@@ -2,8 +2,8 @@
 
 use super::DataDir;
 use super::reserve::spare_bytes;
-use crate::encoding::frame::{BLOCK, StreamId};
-use crate::ids::{CoreId, Epoch, Lsn};
+use crate::encoding::frame::BLOCK;
+use crate::ids::{CoreId, Epoch, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};

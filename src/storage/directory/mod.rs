@@ -20,8 +20,7 @@ use super::files::{self, Access, Files, LOCK_PATIENCE, OsFiles, PlainFile, creat
 use super::log::reader::StreamSpec;
 use super::manifest::{Manifest, copies};
 use super::{Corruption, StorageError, path};
-use crate::encoding::frame::{DirectoryId, StreamId};
-use crate::ids::{Lsn, Partitions};
+use crate::ids::{DirectoryId, Lsn, Partitions, StreamId};
 use crate::planted::{Bug, is_planted};
 
 /// An open data directory, locked against other processes until it is dropped. Threads share it.

@@ -1,8 +1,7 @@
 //! Log that no snapshot needs any more goes, in this order: recorded as dropped, then removed.
 
 use super::DataDir;
-use crate::encoding::frame::StreamId;
-use crate::ids::{CoreId, Lsn};
+use crate::ids::{CoreId, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, Files, PlainFile, list};

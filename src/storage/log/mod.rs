@@ -38,8 +38,7 @@ use super::StorageError;
 use super::error::Context;
 use super::probe::Probed;
 use crate::encoding::edit::EncodedEdits;
-use crate::encoding::frame::{DirectoryId, StreamId};
-use crate::ids::Lsn;
+use crate::ids::{DirectoryId, Lsn, StreamId};
 
 /// When appended edits are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

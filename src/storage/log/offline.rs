@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::segment::SegmentHeader;
 use super::writer::{Buffer, Writer};
 use crate::encoding::edit::{Change, Edit, EncodedEdits};
-use crate::encoding::frame::{BLOCK, DirectoryId, StreamId};
-use crate::ids::{CoreId, Db, Epoch, Lsn, PartitionId, Slot};
+use crate::encoding::frame::BLOCK;
+use crate::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Slot, StreamId};
 use crate::storage::path;
 
 impl Buffer for Vec<u8> {

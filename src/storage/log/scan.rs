@@ -19,8 +19,8 @@
 //! all or none of them), and a segment is all zeros before. Something torn therefore lacks at least the last word of a sector; a frame
 //! whose sectors all end with something, as its padding does, was written in full, and then changed.
 
-use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, Frame, FrameError, FrameHeader, StreamId, padded};
-use crate::ids::Lsn;
+use crate::encoding::frame::{BLOCK, FRAME_HEADER, Frame, FrameError, FrameHeader, padded};
+use crate::ids::{DirectoryId, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 
 /// The unit that a device writes in any order, in bytes.

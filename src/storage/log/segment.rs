@@ -20,8 +20,8 @@
 //! Always: everything before a segment's first edit is on disk before its name is, and its size, header and name are on disk before
 //! the first frame in it is written.
 
-use crate::encoding::frame::{BLOCK, DirectoryId, StreamId};
-use crate::ids::{CoreId, Epoch, Lsn};
+use crate::encoding::frame::BLOCK;
+use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 
 /// Version of the format of segments and of the frames in them.
 pub const VERSION: u32 = 1;

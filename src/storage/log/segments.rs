@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::reader::StreamSpec;
 use super::segment::SegmentHeader;
-use crate::encoding::frame::{BLOCK, DirectoryId, StreamId};
-use crate::ids::Lsn;
+use crate::encoding::frame::BLOCK;
+use crate::ids::{DirectoryId, Lsn, StreamId};
 use crate::storage::error::Context;
 use crate::storage::files::{self, Access, AlignedBuf, Files};
 use crate::storage::{Corruption, StorageError, path};

@@ -11,8 +11,8 @@ use super::ahead::Segment;
 use super::marks::{DurableEnd, StreamMarks};
 use super::scan::{Scan, Step};
 use super::segments;
-use crate::encoding::frame::{BLOCK, DirectoryId, Frame, FrameHeader, StreamId, padded};
-use crate::ids::Lsn;
+use crate::encoding::frame::{BLOCK, Frame, FrameHeader, padded};
+use crate::ids::{DirectoryId, Lsn, StreamId};
 use crate::storage::files::{AlignedBuf, read_direct};
 use crate::storage::{Corruption, Files, OsFiles, StorageError, path};
 

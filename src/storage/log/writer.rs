@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::marks::DurableEnd;
 use super::segment::SegmentHeader;
-use crate::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameHeader, MAX_BODY, StreamId, padded};
-use crate::ids::Lsn;
+use crate::encoding::frame::{BLOCK, FRAME_HEADER, FrameHeader, MAX_BODY, padded};
+use crate::ids::{DirectoryId, Lsn, StreamId};
 
 /// Frames up to this many bytes are copied out of their buffer, which then stays where it is, warm.
 const COPY_UP_TO: usize = 32 << 10;

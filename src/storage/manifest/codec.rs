@@ -14,8 +14,7 @@
 use flatbuffers::FlatBufferBuilder;
 
 use super::{EpochRecord, Generations, Installed, Manifest, StreamRecord};
-use crate::encoding::frame::DirectoryId;
-use crate::ids::{Epoch, Lsn, Partitions, Position};
+use crate::ids::{DirectoryId, Epoch, Lsn, Partitions, Position};
 
 #[allow(warnings, clippy::all, clippy::pedantic, missing_docs, unsafe_code)]
 mod generated {

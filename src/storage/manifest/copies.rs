@@ -93,8 +93,7 @@ fn overwrite(file: &impl PlainFile, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::frame::DirectoryId;
-    use crate::ids::Partitions;
+    use crate::ids::{DirectoryId, Partitions};
     use crate::storage::OsFiles;
 
     fn manifest(n: u8) -> Manifest {

@@ -6,8 +6,7 @@
 pub mod codec;
 pub(super) mod copies;
 
-use crate::encoding::frame::{DirectoryId, StreamId};
-use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Partitions, Placement, Position};
+use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, StreamId};
 
 /// What a data directory holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! The fixed parts of a snapshot file as bytes; the table is in the module above.
 
 use super::{SectionHeader, Subject};
-use crate::encoding::frame::DirectoryId;
-use crate::ids::{Epoch, Lsn, PartitionId, Partitions, Position, Slot};
+use crate::ids::{DirectoryId, Epoch, Lsn, PartitionId, Partitions, Position, Slot};
 
 /// Version of the format of snapshot files.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes of the header.
 pub(super) const HEADER: usize = 64;
 /// Bytes of a section before its entries.

@@ -46,8 +46,7 @@ pub mod writer;
 pub use reader::{Section, SnapshotReader, verify, verify_in};
 pub use writer::SnapshotWriter;
 
-use crate::encoding::frame::DirectoryId;
-use crate::ids::{PartitionId, Partitions, Position, Slot};
+use crate::ids::{DirectoryId, PartitionId, Partitions, Position, Slot};
 use crate::storage::Installed;
 
 /// What a snapshot is of.

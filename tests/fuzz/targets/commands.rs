@@ -5,15 +5,17 @@
 //! are brought into the store's few slots.
 
 use rollbook::bench::reply::Replies;
-use rollbook::encoding::edit::{Change, Edit, EncodedEdits, Removal, UnixMillis, split};
+use rollbook::commands::registry::Route;
+use rollbook::commands::{Context, Scratch, Spec, docs, parse, plan};
+use rollbook::encoding::edit::{Change, Edit, EncodedEdits, Removal, split};
 use rollbook::encoding::resp::{Args, Limits, Partial, Protocol, Reply, Requests, Span};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::Db;
+use rollbook::net::COMMANDS;
 use rollbook::store::Store;
-use rollbook::store::commands::table::{Route, resolve};
-use rollbook::store::commands::{Command, Context, Scratch, docs, parse, plan};
-use rollbook::store::model::{Held, Model};
+use rollbook::time::UnixMillis;
 
+use super::model::{Held, Model};
 use super::small::{assert_same, partition, partitions, store, tagged};
 
 const LIMITS: Limits = Limits { args: 1024, bulk_bytes: 16 << 10, unauthenticated: false };
@@ -62,8 +64,8 @@ impl Rig {
             return;
         }
         let mut words: Vec<Vec<u8>> = args.from(0).map(<[u8]>::to_vec).collect();
-        if let Ok(spec) = resolve(args) {
-            spec.key_indices(args.len()).for_each(|key| words[key] = tagged(&words[key]));
+        if let Ok(spec) = COMMANDS.registry.resolve(args) {
+            spec.key_indices(args).for_each(|key| words[key] = tagged(&words[key]));
         }
         self.words(&words);
     }
@@ -82,24 +84,24 @@ impl Rig {
     fn execute(&mut self, args: Args<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, self.protocol);
-        let spec = match resolve(args) {
+        let spec = match COMMANDS.registry.resolve(args) {
             Ok(spec) => spec,
             Err(refusal) => {
                 refusal.reply(&mut reply);
                 return one_reply(out);
             }
         };
-        if docs::answer(spec, args, &mut reply) {
+        if tell(spec, args, &mut reply) {
             return one_reply(out);
         }
-        if spec.route == Route::Connection {
-            self.choose(spec.command, args);
+        if spec.route == Route::Session {
+            self.choose(spec.name, args);
             return out;
         }
         let context = self.context(spec.first_key(args).map(slot_of).unwrap_or_default());
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
-        let edits = plan(spec.command, &self.store, &context, args, &mut scratch, &mut reply);
+        let edits = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
         let changes = edits.iter().any(|edit| !is_expiry(edit));
         assert!(!changes || spec.is_write(), "{} changes something", spec.name);
         assert!(!changes || out.first() != Some(&b'-'), "{} changes something and refuses", spec.name);
@@ -131,11 +133,11 @@ impl Rig {
     }
 
     /// What commands choose that a connection executes.
-    fn choose(&mut self, command: Command, args: Args<'_>) {
+    fn choose(&mut self, command: &str, args: Args<'_>) {
         match (command, args.get(1)) {
-            (Command::Select, Some(db)) => self.db = parse::database(db).unwrap_or(self.db),
-            (Command::Hello, Some(b"2")) => self.protocol = Protocol::Resp2,
-            (Command::Hello, Some(b"3")) => self.protocol = Protocol::Resp3,
+            ("select", Some(db)) => self.db = parse::database(db).unwrap_or(self.db),
+            ("hello", Some(b"2")) => self.protocol = Protocol::Resp2,
+            ("hello", Some(b"3")) => self.protocol = Protocol::Resp3,
             _ => {}
         }
     }
@@ -177,4 +179,23 @@ fn one_reply(bytes: Vec<u8>) -> Vec<u8> {
     });
     assert!(fed.is_ok() && count == 1 && replies.is_between(), "{} is not one reply", bytes.escape_ascii());
     bytes
+}
+
+/// What is answered out of the registry, as far as these tests ask for it. Returns whether it is such a command.
+fn tell(spec: &Spec, args: Args<'_>, reply: &mut Reply<'_>) -> bool {
+    let registry = &COMMANDS.registry;
+    match spec.name {
+        "command" => docs::command(registry, reply),
+        "command|count" => docs::count(registry, reply),
+        "command|info" => docs::info(registry, args, reply),
+        "command|docs" => docs::docs(registry, args, reply),
+        "command|list" => docs::list(registry, args, reply),
+        "command|getkeys" => docs::keys(registry, args, reply, false),
+        "command|getkeysandflags" => docs::keys(registry, args, reply, true),
+        name if name.ends_with("|help") => {
+            docs::help(registry.lookup(args.at(0)).expect("its subcommand was found"), reply)
+        }
+        _ => return false,
+    }
+    true
 }

@@ -5,8 +5,8 @@
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits, split};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::PartitionId;
-use rollbook::store::model::Model;
 
+use super::model::Model;
 use super::small::{assert_same, partition, store, tagged};
 
 /// The longest string, so that no input asks for much memory.

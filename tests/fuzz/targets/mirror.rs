@@ -4,9 +4,9 @@
 //! Input: one byte of flags (lowest bit: the checksums stay as they are), one that chooses the cuts, then messages as they stand on a
 //! connection: length, checksum, kind, body.
 
-use rollbook::checkpoint::protocol::codec::Builder;
-use rollbook::checkpoint::protocol::wire::{HEADER, Inbox, Kind, WireError, header};
-use rollbook::checkpoint::protocol::{BODY_LIMIT, Message};
+use rollbook::replication::protocol::codec::Builder;
+use rollbook::replication::protocol::wire::{HEADER, Inbox, Kind, WireError, header};
+use rollbook::replication::protocol::{BODY_LIMIT, Message};
 
 /// Bodies up to here are let in.
 const LIMIT: usize = BODY_LIMIT;

@@ -12,6 +12,7 @@ pub mod edits;
 mod file;
 pub mod manifest;
 pub mod mirror;
+mod model;
 pub mod resp;
 pub mod segment;
 mod small;

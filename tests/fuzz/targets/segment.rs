@@ -6,13 +6,13 @@
 
 use arbitrary::{Result, Unstructured};
 use rollbook::encoding::edit::EncodedEdits;
-use rollbook::encoding::frame::{BLOCK, DirectoryId, FRAME_HEADER, FrameHeader, StreamId};
-use rollbook::ids::{CoreId, Epoch, Lsn};
+use rollbook::encoding::frame::{BLOCK, FRAME_HEADER, FrameHeader};
+use rollbook::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 use rollbook::storage::log::segment::SegmentHeader;
 use rollbook::storage::{StorageError, StreamEnd, StreamReader};
-use rollbook::store::model::Generator;
 
 use super::file::Memory;
+use super::model::Generator;
 use super::small::partition;
 
 const ID: DirectoryId = DirectoryId([7; 16]);

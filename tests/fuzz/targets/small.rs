@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use rollbook::encoding::edit::{Change, Edit, Fields};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
-use rollbook::store::model::{Held, Model};
 use rollbook::store::{Store, Value};
+
+use super::model::{Held, Model};
 
 /// Number of slots.
 const SLOTS: u16 = 16;

@@ -107,7 +107,7 @@ fn has_doubles(mut entries: &[u8]) -> bool {
 /// Makes the checksums right and, if `sums` too, lengths, numbers and digests.
 fn repair(bytes: &mut [u8], sums: bool) {
     bytes[..8].copy_from_slice(b"ROLLSNP\n");
-    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+    bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
     let id: [u8; 16] = bytes[16..32].try_into().expect("sixteen bytes");
     let end = bytes.len() - FOOTER;
     let (mut at, mut count, mut entries, mut digest) = (HEADER, 0u32, 0u64, 0u64);

@@ -1,0 +1,281 @@
+//! Reads of hashes: HGET and its kin.
+
+use std::ops::ControlFlow;
+
+use super::parse::integer_argument;
+use super::registry::Spec;
+use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, UNORDERED, VARIES, hash};
+use super::{Plan, Planned, Refused};
+use crate::encoding::resp::Protocol;
+use crate::store::HashRef;
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Spec] = &[
+    hash("hexists", |p, _| p.hexists(), 3, "key field", READ_FAST).keys(LOOKED_AT).about(
+        "2.0.0",
+        "O(1)",
+        "Tells whether a hash has a field",
+    ),
+    hash("hget", |p, _| p.hget(), 3, "key field", READ_FAST).keys(READ_FROM).about(
+        "2.0.0",
+        "O(1)",
+        "Tells the value of a field",
+    ),
+    hash("hgetall", |p, _| p.hgetall(), 2, "key", READ).keys(READ_FROM).tips(UNORDERED).about(
+        "2.0.0",
+        "O(N), N being the number of fields",
+        "Tells all fields with their values",
+    ),
+    hash("hkeys", |p, _| p.hkeys(), 2, "key", READ).keys(READ_FROM).tips(UNORDERED).about(
+        "2.0.0",
+        "O(N), N being the number of fields",
+        "Names all fields",
+    ),
+    hash("hlen", |p, _| p.hlen(), 2, "key", READ_FAST).keys(LOOKED_AT).about("2.0.0", "O(1)", "Counts the fields"),
+    hash("hmget", |p, _| p.hmget(), -3, "key field ...", READ_FAST).keys(READ_FROM).about(
+        "2.0.0",
+        "O(N), N being the number of fields given",
+        "Tells the values of several fields",
+    ),
+    hash("hrandfield", |p, _| p.hrandfield(), -2, "key [count [WITHVALUES]]", READ).keys(READ_FROM).tips(VARIES).about(
+        "6.2.0",
+        "O(N), N being the number of fields returned",
+        "Names fields, chosen at random",
+    ),
+    hash("hstrlen", |p, _| p.hstrlen(), 3, "key field", READ_FAST).keys(LOOKED_AT).about(
+        "3.2.0",
+        "O(1)",
+        "Tells the length of a field's value",
+    ),
+    hash("hvals", |p, _| p.hvals(), 2, "key", READ).keys(READ_FROM).tips(UNORDERED).about(
+        "2.0.0",
+        "O(N), N being the number of fields",
+        "Tells the values of all fields",
+    ),
+];
+
+impl Plan<'_, '_, '_> {
+    /// HGET key field
+    #[inline]
+    pub(super) fn hget(&mut self) -> Planned {
+        let field = self.args.at(2);
+        let value = self.first_hash()?.and_then(|hash| hash.get(field));
+        self.reply.bulk_or_null(value);
+        Ok(())
+    }
+
+    /// HMGET key field ...
+    pub(super) fn hmget(&mut self) -> Planned {
+        let hash = self.first_hash()?;
+        let fields = self.args.from(2);
+        let start = self.reply.written();
+        self.reply.array(fields.len());
+        for field in fields {
+            self.reply.bulk_or_null(hash.and_then(|hash| hash.get(field)));
+            self.bound_reply(start)?;
+        }
+        Ok(())
+    }
+
+    /// HEXISTS key field
+    pub(super) fn hexists(&mut self) -> Planned {
+        let field = self.args.at(2);
+        let found = self.first_hash()?.is_some_and(|hash| hash.get(field).is_some());
+        self.reply.int(found.into());
+        Ok(())
+    }
+
+    /// HSTRLEN key field
+    pub(super) fn hstrlen(&mut self) -> Planned {
+        let field = self.args.at(2);
+        let value = self.first_hash()?.and_then(|hash| hash.get(field));
+        self.reply.count(value.map_or(0, <[u8]>::len));
+        Ok(())
+    }
+
+    /// HLEN key
+    pub(super) fn hlen(&mut self) -> Planned {
+        let hash = self.first_hash()?;
+        self.reply.count(hash.map_or(0, HashRef::len));
+        Ok(())
+    }
+
+    /// HGETALL key
+    pub(super) fn hgetall(&mut self) -> Planned {
+        let hash = self.first_hash()?;
+        self.reply.map(hash.map_or(0, HashRef::len));
+        self.write_fields(hash, true, true);
+        Ok(())
+    }
+
+    /// HKEYS key
+    pub(super) fn hkeys(&mut self) -> Planned {
+        let hash = self.first_hash()?;
+        self.reply.array(hash.map_or(0, HashRef::len));
+        self.write_fields(hash, true, false);
+        Ok(())
+    }
+
+    /// HVALS key
+    pub(super) fn hvals(&mut self) -> Planned {
+        let hash = self.first_hash()?;
+        self.reply.array(hash.map_or(0, HashRef::len));
+        self.write_fields(hash, false, true);
+        Ok(())
+    }
+
+    fn write_fields(&mut self, hash: Option<HashRef<'_>>, names: bool, values: bool) {
+        let Some(hash) = hash else { return };
+        let reply = &mut *self.reply;
+        let _: ControlFlow<()> = hash.for_each(|name, value| {
+            if names {
+                reply.bulk(name);
+            }
+            if values {
+                reply.bulk(value);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// HRANDFIELD key [count [WITHVALUES]]
+    pub(super) fn hrandfield(&mut self) -> Planned {
+        let mut random = Random(self.context.random);
+        let Some(count) = self.args.get(2) else {
+            let field = self.first_hash()?.map(|hash| hash.random_field(random.next()).0);
+            self.reply.bulk_or_null(field);
+            return Ok(());
+        };
+        let count = integer_argument(count)?;
+        if count == i64::MIN {
+            let text = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+            return Err(Refused::Because(text));
+        }
+        let with_values = match (self.args.get(3), self.args.len()) {
+            (None, _) => false,
+            (Some(word), 4) if word.eq_ignore_ascii_case(b"WITHVALUES") => true,
+            _ => return Err(Refused::Syntax),
+        };
+        if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+            return Err(Refused::Because("ERR value is out of range"));
+        }
+        match self.first_hash()? {
+            None => self.reply.array(0),
+            Some(_) if count == 0 => self.reply.array(0),
+            Some(hash) if count < 0 => return self.repeated_fields(hash, count.unsigned_abs(), with_values, random),
+            Some(hash) => self.distinct_fields(hash, count as u64, with_values, random),
+        }
+        Ok(())
+    }
+
+    /// As many fields as asked for, each drawn from all.
+    fn repeated_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
+        // A count is a number in the request, the reply is memory here: no client may ask for any amount of it.
+        const TOO_MANY: Refused = Refused::Because("ERR value is out of range");
+        const SHORTEST: u64 = "$0\r\n\r\n".len() as u64;
+        if count.saturating_mul(SHORTEST) > self.context.max_string {
+            return Err(TOO_MANY);
+        }
+        let start = self.reply.written();
+        self.random_head(usize::try_from(count).unwrap_or(usize::MAX), with_values);
+        for _ in 0..count {
+            self.random_field(hash.random_field(random.next()), with_values);
+            if (self.reply.written() - start) as u64 > self.context.max_string {
+                self.reply.take_back(start);
+                return Err(TOO_MANY);
+            }
+        }
+        Ok(())
+    }
+
+    /// So many different fields, or all if there are fewer.
+    fn distinct_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) {
+        let len = hash.len();
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
+        self.random_head(count, with_values);
+        // Walks over all fields and takes each with the probability that leaves every choice equally likely.
+        let (mut left, mut wanted) = (len as u64, count as u64);
+        let _: ControlFlow<()> = hash.for_each(|name, value| {
+            if wanted == 0 {
+                return ControlFlow::Break(());
+            }
+            if random.below(left) < wanted {
+                self.random_field((name, value), with_values);
+                wanted -= 1;
+            }
+            left -= 1;
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Fields with values are pairs in version 3 of the protocol, and all in one row in version 2.
+    fn random_head(&mut self, count: usize, with_values: bool) {
+        let flat = with_values && self.reply.protocol() == Protocol::Resp2;
+        self.reply.array(if flat { count.saturating_mul(2) } else { count });
+    }
+
+    fn random_field(&mut self, (name, value): (&[u8], &[u8]), with_values: bool) {
+        if with_values && self.reply.protocol() == Protocol::Resp3 {
+            self.reply.array(2);
+        }
+        self.reply.bulk(name);
+        if with_values {
+            self.reply.bulk(value);
+        }
+    }
+}
+
+/// More random numbers out of one: splitmix64.
+#[derive(Clone, Copy)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    const fn below(&mut self, end: u64) -> u64 {
+        ((self.next() as u128 * end as u128) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    #[test]
+    fn random_fields_are_all_drawn_and_never_twice_unless_asked_for() {
+        let mut rig = Rig::new();
+        rig.line("HSET h a 1 b 2 c 3 d 4");
+        let mut seen = [0; 4];
+        for _ in 0..400 {
+            let reply = rig.line("HRANDFIELD h 2");
+            let drawn: Vec<usize> = (0..4).filter(|n| reply.contains([" a", " b", " c", " d"][*n])).collect();
+            assert_eq!(drawn.len(), 2, "{reply}");
+            drawn.iter().for_each(|n| seen[*n] += 1);
+        }
+        assert!(seen.iter().all(|count| (120..280).contains(count)), "{seen:?}");
+        assert!(rig.line("HRANDFIELD h 9").starts_with("*4 "));
+        assert!(rig.line("HRANDFIELD h -9").starts_with("*9 "));
+        assert!(rig.line("HRANDFIELD h -2 WITHVALUES").starts_with("*4 "));
+        rig.protocol = Protocol::Resp3;
+        assert!(rig.line("HRANDFIELD h -2 WITHVALUES").starts_with("*2 *2 "));
+    }
+
+    #[test]
+    fn no_count_makes_a_reply_without_bounds() {
+        let mut rig = Rig::new();
+        rig.max_string = 10_000;
+        rig.line("HSET h field value");
+        for count in ["-9223372036854775807", "-1700", "-1000"] {
+            assert_eq!(rig.line(&format!("HRANDFIELD h {count}")), "-ERR value is out of range", "{count}");
+        }
+        assert!(rig.line("HRANDFIELD h 9223372036854775807").starts_with("*1 "));
+    }
+}

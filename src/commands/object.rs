@@ -1,0 +1,142 @@
+//! How a value is kept: OBJECT and MEMORY USAGE.
+
+use super::parse::{integer, integer_argument};
+use super::registry::row::{ANY_TIME, KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
+use super::registry::{Categories, Flags, Group, KeyFlags, Route, Spec};
+use super::{Plan, Planned, Refused};
+use crate::store::{Entry, Value};
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Spec] = &[
+    Spec::new(Group::Generic, "object", -2, "")
+        .flags(Flags::NONE, Categories::NONE)
+        .about("2.2.3", "Depends on the subcommand", "Tells how a key's value is kept")
+        .subcommands(OBJECT),
+    Spec::new(Group::Server, "memory", -2, "")
+        .flags(Flags::NONE, Categories::NONE)
+        .about("4.0.0", "Depends on the subcommand", "Tells what memory is used for")
+        .subcommands(MEMORY),
+];
+
+const OBJECT: &[Spec] = &[
+    generic_key("object|encoding", |p, _| p.object_encoding(), 3, "key")
+        .keys(SUBJECT)
+        .flags(READ, KEYSPACE)
+        .tips(VARIES)
+        .about("2.2.3", "O(1)", "Tells how a value is laid out in memory"),
+    generic_key("object|freq", |p, _| p.object_freq(), 3, "key")
+        .keys(SUBJECT)
+        .flags(READ, KEYSPACE)
+        .tips(VARIES)
+        .about("4.0.0", "O(1)", "Tells how often a key is used, where that is counted"),
+    Spec::new(Group::Generic, "object|help", 2, "").flags(Flags::LOADING.and(Flags::STALE), KEYSPACE).about(
+        "6.2.0",
+        "O(1)",
+        "Lists the subcommands of OBJECT",
+    ),
+    generic_key("object|idletime", |p, _| p.object_idletime(), 3, "key")
+        .keys(SUBJECT)
+        .flags(READ, KEYSPACE)
+        .tips(VARIES)
+        .about("2.2.3", "O(1)", "Tells how many seconds ago a key was last used"),
+    generic_key("object|refcount", |p, _| p.object_refcount(), 3, "key")
+        .keys(SUBJECT)
+        .flags(READ, KEYSPACE)
+        .tips(VARIES)
+        .about("2.2.3", "O(1)", "Tells how many references to a value there are: 1"),
+];
+
+const MEMORY: &[Spec] = &[
+    Spec::new(Group::Server, "memory|help", 2, "").flags(ANY_TIME, Categories::NONE).about(
+        "4.0.0",
+        "O(1)",
+        "Lists the subcommands of MEMORY",
+    ),
+    server("memory|usage", |p, _| p.memory_usage(), -3, "key [SAMPLES count]")
+        .route(Route::Key)
+        .keys(&[key(2, KeyFlags::RO)])
+        .flags(Flags::READONLY, Categories::NONE)
+        .about("4.0.0", "O(1)", "Tells how many bytes of memory a key takes"),
+];
+
+/// Longest string that Redis keeps in one piece with its header, in bytes; clients know the name.
+const EMBEDDED: usize = 44;
+
+impl<'p> Plan<'p, '_, '_> {
+    /// The content of the key after the subcommand; looking at it is no use of it.
+    fn subject(&mut self) -> Option<Entry<'p>> {
+        self.peek(self.context.db, self.slot(), self.args.at(2))
+    }
+
+    /// OBJECT ENCODING key
+    pub(super) fn object_encoding(&mut self) -> Planned {
+        let encoding = self.subject().map(|entry| match entry.value {
+            Value::String(bytes) if integer(bytes).is_some() => "int",
+            Value::String(bytes) if bytes.len() <= EMBEDDED => "embstr",
+            Value::String(_) => "raw",
+            Value::Hash(hash) if hash.is_packed() => "listpack",
+            Value::Hash(_) => "hashtable",
+        });
+        self.reply.bulk_or_null(encoding.map(str::as_bytes));
+        Ok(())
+    }
+
+    /// OBJECT FREQ key
+    pub(super) fn object_freq(&mut self) -> Planned {
+        if self.subject().is_some() {
+            return Err(Refused::Because(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+                 between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        self.reply.null();
+        Ok(())
+    }
+
+    /// OBJECT IDLETIME key
+    pub(super) fn object_idletime(&mut self) -> Planned {
+        match self.subject() {
+            None => self.reply.null(),
+            Some(_) => {
+                let used = self.store.last_use(self.context.db, self.slot(), self.args.at(2));
+                let now = self.context.coarse_now();
+                // 0: not used since it was recovered. A clock that was set back makes no key older than it is.
+                let used = used.filter(|used| *used != 0).unwrap_or(now);
+                let idle = now.wrapping_sub(used).cast_signed().max(0);
+                self.reply.int(idle.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// OBJECT REFCOUNT key
+    pub(super) fn object_refcount(&mut self) -> Planned {
+        match self.subject() {
+            None => self.reply.null(),
+            Some(_) => self.reply.int(1),
+        }
+        Ok(())
+    }
+
+    /// MEMORY USAGE key [SAMPLES count]
+    pub(super) fn memory_usage(&mut self) -> Planned {
+        let mut words = self.args.from(3);
+        while let Some(word) = words.next() {
+            if !word.eq_ignore_ascii_case(b"SAMPLES") {
+                return Err(Refused::Syntax);
+            }
+            // The count is checked and then not needed: nothing is estimated here.
+            if integer_argument(words.next().ok_or(Refused::Syntax)?)? < 0 {
+                return Err(Refused::Syntax);
+            }
+        }
+        match self.subject() {
+            None => self.reply.null(),
+            Some(_) => {
+                let bytes = self.store.memory_of(self.context.db, self.slot(), self.args.at(2));
+                self.reply.count(bytes.unwrap_or(0));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Where a command's keys stand among its arguments, in the terms of Redis's key specifications
+//! (<https://redis.io/docs/latest/develop/reference/key-specs/>): one way to find the first of them, one way to find the rest.
+
+use super::KeyFlags;
+use crate::commands::parse;
+use crate::encoding::resp::Args;
+
+/// A group of keys among the arguments of a command, and what the command does to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Where the group begins.
+    pub begin: Begin,
+    /// Where its keys stand, seen from there.
+    pub find: Find,
+    /// What the command does to them.
+    pub flags: KeyFlags,
+}
+
+/// Where a group of keys begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At this argument; the command's name has index 0.
+    Index(u8),
+    /// Behind this word, in any letter case. It is looked for from argument `from` on; if `from` is negative, it counts from the end
+    /// and the search goes backwards.
+    Keyword {
+        /// The word.
+        word: &'static str,
+        /// Where the search begins.
+        from: i8,
+    },
+}
+
+/// Which arguments are keys, seen from where their group begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Every `step`th argument up to `last`.
+    Range {
+        /// Index of the last one, counted from the first key; if negative, counted from the end of the request, -1 being its last
+        /// argument.
+        last: i8,
+        /// From one key to the next.
+        step: u8,
+        /// With `last` -1: only the first `1 / limit` of the remaining arguments are looked at; 0 and 1 mean all of them.
+        limit: u8,
+    },
+    /// As many as an argument says (*numkeys*).
+    Count {
+        /// Index of that argument, counted from where the group begins.
+        at: u8,
+        /// Index of the first key, counted from there as well.
+        first: u8,
+        /// From one key to the next.
+        step: u8,
+    },
+}
+
+/// The indices of a group of keys in one request: every `step`th from `first` to `last`.
+type Indices = std::iter::StepBy<std::ops::Range<usize>>;
+
+impl KeySpec {
+    /// One key, at a fixed place.
+    pub const fn one(at: u8, flags: KeyFlags) -> Self {
+        Self::range(at, 0, 1, flags)
+    }
+
+    /// Every `step`th argument from `first` to `last`, which is counted as in [`Find::Range`].
+    pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, flags }
+    }
+
+    /// As many keys as argument `at` says, which stand right behind it.
+    pub const fn counted(at: u8, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Index(at), find: Find::Count { at: 0, first: 1, step: 1 }, flags }
+    }
+
+    /// The key behind `word`, if a request has that word at or after argument `from`.
+    pub const fn behind(word: &'static str, from: i8, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Keyword { word, from }, find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
+    }
+
+    /// The indices of these keys in a request. Empty where the request has no such keys, or gives a number of keys that it does not have:
+    /// the command's plan then says what is wrong.
+    #[inline]
+    pub fn indices(&self, args: Args<'_>) -> Indices {
+        let nothing = (0..0).step_by(1);
+        let Some(begin) = self.begin.find(args) else { return nothing };
+        let (first, end, step) = match self.find {
+            Find::Range { last, step, limit } => {
+                let end = match last {
+                    0.. => begin + usize::from(last.unsigned_abs()) + 1,
+                    -1 if limit > 1 => begin + args.len().saturating_sub(begin) / usize::from(limit),
+                    _ => (args.len() + 1).saturating_add_signed(last.into()),
+                };
+                (begin, end.min(args.len()), step)
+            }
+            Find::Count { at, first, step } => {
+                let count = args.get(begin + usize::from(at)).and_then(parse::integer).unwrap_or(0);
+                let first = begin + usize::from(first);
+                let end = usize::try_from(count)
+                    .ok()
+                    .and_then(|count| count.checked_mul(step.into())?.checked_add(first))
+                    .filter(|end| *end <= args.len());
+                match end {
+                    Some(end) => (first, end, step),
+                    None => return nothing,
+                }
+            }
+        };
+        (first..end).step_by(usize::from(step).max(1))
+    }
+}
+
+impl Begin {
+    fn find(self, args: Args<'_>) -> Option<usize> {
+        match self {
+            Self::Index(at) => Some(usize::from(at)),
+            Self::Keyword { word, from } => {
+                let is_word = |at: &usize| args.at(*at).eq_ignore_ascii_case(word.as_bytes());
+                let found = match usize::try_from(from) {
+                    Ok(from) => (from..args.len()).find(is_word),
+                    Err(_) => {
+                        let from = args.len().checked_add_signed(from.into())?;
+                        (1..=from).rev().find(is_word)
+                    }
+                };
+                found.map(|at| at + 1).filter(|at| *at < args.len())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::testing::request;
+
+    fn found(spec: KeySpec, text: &str) -> Vec<usize> {
+        request(text, |args| spec.indices(args).collect())
+    }
+
+    #[test]
+    fn keys_stand_where_their_specification_says() {
+        const FLAGS: KeyFlags = KeyFlags::RO;
+        assert_eq!(found(KeySpec::one(1, FLAGS), "GET a"), [1]);
+        assert_eq!(found(KeySpec::one(2, FLAGS), "OBJECT FREQ a"), [2]);
+        assert_eq!(found(KeySpec::range(1, -1, 1, FLAGS), "DEL a b c"), [1, 2, 3]);
+        assert_eq!(found(KeySpec::range(1, -2, 1, FLAGS), "BLPOP a b 0"), [1, 2]);
+        assert_eq!(found(KeySpec::range(1, -1, 2, FLAGS), "MSET a 1 b 2"), [1, 3]);
+        assert_eq!(found(KeySpec::range(1, 1, 1, FLAGS), "SMOVE a b m"), [1, 2]);
+        assert_eq!(found(KeySpec::counted(1, FLAGS), "ZINTERCARD 2 a b LIMIT 1"), [2, 3]);
+        assert_eq!(found(KeySpec::counted(2, FLAGS), "ZUNIONSTORE d 3 a b c"), [3, 4, 5]);
+        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a ALPHA store b"), [4]);
+        let streams = KeySpec {
+            begin: Begin::Keyword { word: "STREAMS", from: 1 },
+            find: Find::Range { last: -1, step: 1, limit: 2 },
+            flags: FLAGS,
+        };
+        assert_eq!(found(streams, "XREAD COUNT 2 STREAMS a b 0 0"), [4, 5]);
+        let migrated = KeySpec {
+            begin: Begin::Keyword { word: "KEYS", from: -2 },
+            find: Find::Range { last: -1, step: 1, limit: 0 },
+            flags: FLAGS,
+        };
+        assert_eq!(found(migrated, "MIGRATE h p KEYS 0 9 KEYS a b"), [7, 8]);
+    }
+
+    #[test]
+    fn a_request_that_does_not_have_its_keys_has_none() {
+        const FLAGS: KeyFlags = KeyFlags::RO;
+        for count in ["3", "-1", "x", "9223372036854775807", "0"] {
+            assert_eq!(found(KeySpec::counted(1, FLAGS), &format!("ZINTERCARD {count} a b")), [0; 0], "{count}");
+        }
+        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a STORE"), [0; 0]);
+        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a ALPHA"), [0; 0]);
+        assert_eq!(found(KeySpec::one(1, FLAGS), "GET"), [0; 0]);
+    }
+}

@@ -1,0 +1,190 @@
+//! A value under another key or in another database: RENAME, RENAMENX, COPY, MOVE.
+//!
+//! Edits are absolute state, so that each of these logs the whole value once.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use super::parse::{db_of, int32_argument};
+use super::registry::row::{KEYSPACE, RENAMED_FROM, WRITE_FAST, generic, generic_key, key};
+use super::registry::{Flags, KeyFlags, Route, Spec};
+use super::{Plan, Planned, Refused, Scratch};
+use crate::encoding::edit::{Change, Removal};
+use crate::encoding::slot::slot_of;
+use crate::store::{Entry, Value};
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Spec] = &[
+    generic("copy", |p, s| p.copy(s), -3, "source destination [DB destination-db] [REPLACE]")
+        .route(Route::OneCore)
+        .keys(&[key(1, KeyFlags::RO.and(KeyFlags::ACCESS)), key(2, KeyFlags::OW.and(KeyFlags::UPDATE))])
+        .flags(Flags::WRITE.and(Flags::DENYOOM), KEYSPACE)
+        .about("6.2.0", "O(N), N being the size of the value", "Copies a key's value and expiry to another key"),
+    generic_key("move", |p, s| p.move_key(s), 3, "key db")
+        .keys(&[key(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))])
+        .flags(WRITE_FAST, KEYSPACE)
+        .about("1.0.0", "O(N), N being the size of the value", "Moves a key to another database"),
+    generic("rename", |p, s| p.rename(s, true), 3, "key newkey")
+        .route(Route::OneCore)
+        .keys(&[RENAMED_FROM, key(2, KeyFlags::OW.and(KeyFlags::UPDATE))])
+        .flags(Flags::WRITE, KEYSPACE)
+        .about("1.0.0", "O(N), N being the size of the value", "Gives a key another name, replacing what bore it"),
+    generic("renamenx", |p, s| p.rename(s, false), 3, "key newkey")
+        .route(Route::OneCore)
+        .keys(&[RENAMED_FROM, key(2, KeyFlags::OW.and(KeyFlags::INSERT))])
+        .flags(WRITE_FAST, KEYSPACE)
+        .about("1.0.0", "O(N), N being the size of the value", "Gives a key another name, unless something bears it"),
+];
+
+const SAME: Refused = Refused::Because("ERR source and destination objects are the same");
+
+impl<'a> Plan<'_, 'a, '_> {
+    /// RENAME key newkey, RENAMENX key newkey
+    pub(super) fn rename(&mut self, scratch: &'a mut Scratch, replace: bool) -> Planned {
+        let (from, to) = (self.args.at(1), self.args.at(2));
+        let entry = self.first().ok_or(Refused::Because("ERR no such key"))?;
+        if from == to {
+            if replace {
+                self.reply.ok()
+            } else {
+                self.reply.int(0)
+            }
+            return Ok(());
+        }
+        let to_slot = slot_of(to);
+        if !replace && self.find(to_slot, to).is_some() {
+            self.reply.int(0);
+            return Ok(());
+        }
+        let copy = scratch.copy_of(&entry)?;
+        self.edit_first(Change::Delete(Removal::Deleted));
+        self.edit(self.context.db, to_slot, to, copy);
+        if replace {
+            self.reply.ok()
+        } else {
+            self.reply.int(1)
+        }
+        Ok(())
+    }
+
+    /// COPY source destination [DB destination-db] [REPLACE]
+    pub(super) fn copy(&mut self, scratch: &'a mut Scratch) -> Planned {
+        let (mut to_db, mut replace) = (self.context.db, false);
+        let mut words = self.args.from(3);
+        while let Some(word) = words.next() {
+            if word.eq_ignore_ascii_case(b"REPLACE") {
+                replace = true;
+            } else if word.eq_ignore_ascii_case(b"DB") {
+                to_db = db_of(int32_argument(words.next().ok_or(Refused::Syntax)?)?)?;
+            } else {
+                return Err(Refused::Syntax);
+            }
+        }
+        let (from, to) = (self.args.at(1), self.args.at(2));
+        if from == to && to_db == self.context.db {
+            return Err(SAME);
+        }
+        let to_slot = slot_of(to);
+        let copied = match self.first() {
+            Some(entry) if self.peek(to_db, to_slot, to).is_none() || replace => {
+                self.edit(to_db, to_slot, to, scratch.copy_of(&entry)?);
+                true
+            }
+            _ => false,
+        };
+        self.reply.int(copied.into());
+        Ok(())
+    }
+
+    /// MOVE key db
+    pub(super) fn move_key(&mut self, scratch: &'a mut Scratch) -> Planned {
+        let to_db = db_of(int32_argument(self.args.at(2))?)?;
+        if to_db == self.context.db {
+            return Err(SAME);
+        }
+        let (slot, key) = (self.slot(), self.args.at(1));
+        let moved = match self.first() {
+            Some(entry) if self.peek(to_db, slot, key).is_none() => {
+                let copy = scratch.copy_of(&entry)?;
+                self.edit_first(Change::Delete(Removal::Deleted));
+                self.edit(to_db, slot, key, copy);
+                true
+            }
+            _ => false,
+        };
+        self.reply.int(moved.into());
+        Ok(())
+    }
+}
+
+/// Largest value that is copied, in bytes, lengths of fields included: an edit has less than 2 GiB.
+const MAX_COPIED: usize = 1 << 30;
+
+impl Scratch {
+    /// The change that makes another key the same as this one.
+    ///
+    /// # Errors
+    /// If the value is too large for one edit. One request cannot make such a value, but many can.
+    fn copy_of(&mut self, entry: &Entry<'_>) -> Result<Change<'_>, Refused> {
+        self.clear();
+        let expire_at = entry.expire_at;
+        match entry.value {
+            Value::String(bytes) => {
+                self.bytes.extend_from_slice(bytes);
+                Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
+            }
+            Value::Hash(hash) => {
+                let mut room = MAX_COPIED;
+                let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
+                    Some(left) => {
+                        room = left;
+                        self.fields.push(name, value);
+                        ControlFlow::Continue(())
+                    }
+                    None => ControlFlow::Break(Refused::Because(
+                        "ERR the value is too large to be copied, renamed or moved",
+                    )),
+                });
+                match copied {
+                    ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),
+                    ControlFlow::Break(refused) => Err(refused),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    #[test]
+    fn a_value_keeps_its_expiry_wherever_it_goes() {
+        let mut rig = Rig::new();
+        rig.line("HSET h a 1 b 2");
+        rig.line("PEXPIRE h 5000");
+        assert_eq!(rig.line("COPY h c"), ":1");
+        assert_eq!(rig.line("RENAME h r"), "+OK");
+        assert_eq!(rig.line("MOVE r 3"), ":1");
+        assert_eq!(rig.line("EXISTS h r c"), ":1");
+        assert_eq!(rig.line("PTTL c"), ":5000");
+        rig.db.0 = 3;
+        assert_eq!(rig.line("PTTL r"), ":5000");
+        assert_eq!(rig.line("HGET r b"), "$1 2");
+        assert_eq!(rig.line("HLEN r"), ":2");
+    }
+
+    #[test]
+    fn what_is_overwritten_may_have_had_its_time() {
+        let mut rig = Rig::new();
+        rig.line("SET a 1");
+        rig.line("SET b 2 PX 1");
+        rig.now += 2;
+        assert_eq!(rig.line("RENAMENX a b"), ":1");
+        assert_eq!(rig.line("GET b"), "$1 1");
+        rig.line("SET c 3 PX 1");
+        rig.now += 2;
+        assert_eq!(rig.line("COPY b c"), ":1");
+        assert_eq!(rig.line("MGET b c"), "*2 $1 1 $1 1");
+    }
+}

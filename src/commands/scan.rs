@@ -1,0 +1,267 @@
+//! Walks through keys and fields: SCAN, KEYS, HSCAN.
+//!
+//! A cursor of SCAN is a slot (the low 14 bits) and a place in it (the rest): slots are walked in their order, across all cores, and
+//! within a slot the store keeps the promise that a key that is there all along is seen.
+
+use super::glob;
+use super::parse::{self, integer_argument};
+use super::registry::row::{KEYSPACE, READ, READ_FROM, VARIES, generic, hash};
+use super::registry::{Categories, Gather, Route, Spec};
+use super::{Plan, Planned, Refused};
+use crate::encoding::resp::Reply;
+use crate::ids::{SLOTS, Slot};
+use crate::store::Entry;
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Spec] = &[
+    generic("keys", |p, _| p.keys(), 2, "pattern")
+        .route(Route::EveryCore(Gather::Concat))
+        .flags(READ, KEYSPACE.and(Categories::DANGEROUS))
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .about("1.0.0", "O(N), N being the number of keys in the database", "Names all keys that fit a pattern"),
+    generic("scan", |p, _| p.scan(), -2, "cursor [MATCH pattern] [COUNT count] [TYPE type]")
+        .route(Route::Cursor)
+        .flags(READ, KEYSPACE)
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .about("2.8.0", "O(1) a call, O(N) for all N keys", "Names some keys, and where to go on"),
+    hash("hscan", |p, _| p.hscan(), -3, "key cursor [MATCH pattern] [COUNT count]", READ)
+        .keys(READ_FROM)
+        .tips(VARIES)
+        .about(
+            "2.8.0",
+            "O(1) a call, O(N) for all N fields",
+            "Tells some fields with their values, and where to go on",
+        ),
+];
+
+const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+const BAD_CURSOR: Refused = Refused::Because("ERR invalid cursor");
+/// Elements a call looks at unless `COUNT` says otherwise.
+const COUNT: usize = 10;
+
+/// The slot at which SCAN goes on from the cursor in this argument, to find its core; any if it is no cursor, which the plan refuses.
+pub fn cursor_slot(cursor: &[u8]) -> Slot {
+    parse::cursor(cursor).map_or(Slot(0), |cursor| split(cursor).0)
+}
+
+/// Slot and place in it.
+const fn split(cursor: u64) -> (Slot, u64) {
+    (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
+}
+
+/// Options of SCAN and HSCAN.
+struct Options<'a> {
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Options<'a> {
+    fn parse(mut words: impl Iterator<Item = &'a [u8]>, with_type: bool) -> Result<Self, Refused> {
+        let mut options = Self { pattern: None, type_name: None, count: COUNT };
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or(Refused::Syntax)?;
+            if word.eq_ignore_ascii_case(b"COUNT") {
+                let count = integer_argument(value)?;
+                options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Refused::Syntax)?;
+            } else if word.eq_ignore_ascii_case(b"MATCH") {
+                options.pattern = Some(value).filter(|pattern| !glob::is_everything(pattern));
+            } else if with_type && word.eq_ignore_ascii_case(b"TYPE") {
+                options.type_name = Some(value);
+            } else {
+                return Err(Refused::Syntax);
+            }
+        }
+        Ok(options)
+    }
+
+    fn fits(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+    }
+
+    fn fits_entry(&self, key: &[u8], entry: &Entry<'_>) -> bool {
+        let type_fits = |name: &[u8]| entry.value.type_name().as_bytes().eq_ignore_ascii_case(name);
+        self.type_name.is_none_or(type_fits) && self.fits(key)
+    }
+}
+
+impl Plan<'_, '_, '_> {
+    /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, in the slots of this store.
+    pub(super) fn scan(&mut self) -> Planned {
+        let cursor = parse::cursor(self.args.at(1)).ok_or(BAD_CURSOR)?;
+        let options = Options::parse(self.args.from(2), true)?;
+        let end = u32::from(self.context.owned.end) * u32::from(self.context.partitions.slots_each());
+        let (mut slot, mut place) = split(cursor);
+        let mut left = options.count;
+        let (store, db, now) = (self.store, self.context.db, self.context.now);
+        let mut keys = Vec::new();
+        let mut found = 0;
+        let mut elements = Reply::new(&mut keys, self.reply.protocol());
+        let next = loop {
+            place = store.scan_slot(db, slot, place, left, |key, entry| {
+                left = left.saturating_sub(1);
+                if entry.expire_at.is_none_or(|at| at >= now) && options.fits_entry(key, &entry) {
+                    elements.bulk(key);
+                    found += 1;
+                }
+            });
+            if place != 0 {
+                if left == 0 {
+                    break place << SLOT_BITS | u64::from(slot.0);
+                }
+                continue;
+            }
+            let following = u32::from(slot.0) + 1;
+            if following >= u32::from(SLOTS) {
+                break 0;
+            }
+            slot = Slot(following as u16);
+            if left == 0 || following >= end {
+                break following.into();
+            }
+        };
+        self.reply.array(2);
+        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        self.reply.array(found);
+        self.reply.raw(&keys);
+        Ok(())
+    }
+
+    /// KEYS pattern: those in this store.
+    pub(super) fn keys(&mut self) -> Planned {
+        let pattern = Some(self.args.at(1)).filter(|pattern| !glob::is_everything(pattern));
+        let options = Options { pattern, type_name: None, count: usize::MAX };
+        let each = self.context.partitions.slots_each();
+        let slots = self.context.owned.start * each..self.context.owned.end * each;
+        let (store, db, now) = (self.store, self.context.db, self.context.now);
+        self.reply.array_of(|reply| {
+            let mut found = 0;
+            for slot in slots {
+                let mut place = 0;
+                loop {
+                    place = store.scan_slot(db, Slot(slot), place, usize::MAX, |key, entry| {
+                        if entry.expire_at.is_none_or(|at| at >= now) && options.fits(key) {
+                            reply.bulk(key);
+                            found += 1;
+                        }
+                    });
+                    if place == 0 {
+                        break;
+                    }
+                }
+            }
+            found
+        });
+        Ok(())
+    }
+
+    /// HSCAN key cursor [MATCH pattern] [COUNT count]
+    pub(super) fn hscan(&mut self) -> Planned {
+        let cursor = parse::cursor(self.args.at(2)).ok_or(BAD_CURSOR)?;
+        let Some(hash) = self.first_hash()? else {
+            self.reply.array(2);
+            self.reply.bulk(b"0");
+            self.reply.array(0);
+            return Ok(());
+        };
+        let options = Options::parse(self.args.from(3), false)?;
+        let mut fields = Vec::new();
+        let mut found = 0;
+        let mut elements = Reply::new(&mut fields, self.reply.protocol());
+        let next = hash.scan(cursor, options.count, |name, value| {
+            if options.fits(name) {
+                elements.bulk(name);
+                elements.bulk(value);
+                found += 2;
+            }
+        });
+        self.reply.array(2);
+        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        self.reply.array(found);
+        self.reply.raw(&fields);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::testing::Rig;
+
+    /// The next cursor and the elements of a step's reply.
+    fn step(rig: &mut Rig, request: &str) -> (String, Vec<String>) {
+        let reply = rig.line(request);
+        let words: Vec<&str> = reply.split(' ').collect();
+        let elements = words[4..].chunks(2).map(|pair| pair[1].to_owned()).collect();
+        (words[2].to_owned(), elements)
+    }
+
+    #[test]
+    fn a_walk_sees_what_is_there_all_along_while_keys_come_and_go() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new();
+        for n in 0..300 {
+            rig.line(&format!("SET stay{n} v"));
+            // Many keys of one slot, so that its table grows and shrinks under the walk.
+            rig.line(&format!("SET {{one}}stay{n} v"));
+        }
+        for _ in 0..20 {
+            let mut seen = HashSet::new();
+            let mut cursor = "0".to_owned();
+            loop {
+                let count = random.u32(1..40);
+                let (next, keys) = step(&mut rig, &format!("SCAN {cursor} COUNT {count}"));
+                seen.extend(keys);
+                for _ in 0..random.u32(..200) {
+                    let n = random.u32(..1000);
+                    let tag = if random.bool() { "{one}" } else { "" };
+                    let verb = if random.bool() { "DEL" } else { "INCR" };
+                    rig.line(&format!("{verb} {tag}go{n}"));
+                }
+                if next == "0" {
+                    break;
+                }
+                cursor = next;
+            }
+            for n in 0..300 {
+                assert!(seen.contains(&format!("stay{n}")), "seed {seed}: stay{n}");
+                assert!(seen.contains(&format!("{{one}}stay{n}")), "seed {seed}: {{one}}stay{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_is_a_cursor_and_ends_somewhere() {
+        let mut rig = Rig::new();
+        for n in 0..100 {
+            rig.line(&format!("SET k{n} v"));
+            rig.line(&format!("HSET h f{n} v"));
+        }
+        for cursor in ["18446744073709551615", "9223372036854775807", "16383", "-1", "123456789012", "4294967296"] {
+            let mut cursor = cursor.to_owned();
+            for steps in 0.. {
+                assert!(steps < 1000, "{cursor}");
+                cursor = step(&mut rig, &format!("SCAN {cursor}")).0;
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert!(rig.line(&format!("HSCAN h {cursor}")).starts_with("*2 "));
+        }
+        assert_eq!(rig.line("SCAN x"), "-ERR invalid cursor");
+    }
+
+    #[test]
+    fn keys_whose_time_has_come_are_not_told() {
+        let mut rig = Rig::new();
+        rig.line("SET gone v PX 5");
+        rig.line("SET here v");
+        rig.now += 6;
+        assert_eq!(rig.line("KEYS *"), "*1 $4 here");
+        assert_eq!(step(&mut rig, "SCAN 0 COUNT 100").1, ["here"]);
+        assert!(rig.line("RANDOMKEY").ends_with(" $4 here"));
+        assert_eq!(step(&mut rig, "SCAN 0 COUNT 100 TYPE hash").1, [""; 0]);
+    }
+}

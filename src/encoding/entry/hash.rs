@@ -1,0 +1,80 @@
+//! The payload of a hash.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | number of fields, at least 1 |
+//! | … | per field: length of its name (4), length of its value (4), its name, its value |
+
+use super::{EntryError, HASH, Head, begin, length, take, take_slice};
+
+/// Bytes of the number before the fields.
+const COUNT: usize = 4;
+/// Bytes of the lengths before a name.
+const LENGTHS: usize = 8;
+
+/// The fields of a hash, each named once; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryFields<'a> {
+    bytes: &'a [u8],
+    len: usize,
+}
+
+/// Appends the beginning of the entry of a key that holds a hash of `count` fields, whose names and values have
+/// `content` bytes together. The fields are to follow, by [`write_field`].
+///
+/// # Panics
+/// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many fields.
+pub fn begin_hash(out: &mut Vec<u8>, head: Head<'_>, count: usize, content: usize) {
+    begin(out, head, HASH, COUNT + count * LENGTHS + content);
+    out.extend_from_slice(&length(count));
+}
+
+/// Appends a field of the hash that was begun.
+///
+/// # Panics
+/// If name or value has 4 GiB or more, which the limits on requests rule out.
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(&length(name.len()));
+    out.extend_from_slice(&length(value.len()));
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+}
+
+impl<'a> EntryFields<'a> {
+    /// Reads a payload, which must hold exactly the fields that it says.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
+        let mut bytes = payload;
+        let count = u32::from_le_bytes(take(&mut bytes)?);
+        if count == 0 {
+            return Err(EntryError("a hash without fields"));
+        }
+        let mut rest = bytes;
+        for _ in 0..count {
+            field(&mut rest)?;
+        }
+        if rest.is_empty() {
+            Ok(Self { bytes, len: count as usize })
+        } else {
+            Err(EntryError("more fields than stated"))
+        }
+    }
+
+    /// Number of fields.
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || field(&mut rest).ok())
+    }
+}
+
+/// Takes a field off `rest`.
+#[inline]
+fn field<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), EntryError> {
+    let (name_len, value_len) = (u32::from_le_bytes(take(rest)?), u32::from_le_bytes(take(rest)?));
+    Ok((take_slice(rest, name_len.into())?, take_slice(rest, value_len.into())?))
+}

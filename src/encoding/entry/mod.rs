@@ -1,0 +1,232 @@
+//! A key with all its content, as it stands in a snapshot's section.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | layout of the payload: 0 a string, 1 a hash |
+//! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
+//! | 4 | length of the key |
+//! | 8 | length of the payload |
+//! | 8 or 0 | when the key expires, if it does: milliseconds since the Unix epoch |
+//! | … | the key |
+//! | … | the payload: a string's bytes; of other types, what the file of the type says |
+//!
+//! All numbers are little-endian. Entries follow each other without gaps. The length lets a reader find the next entry
+//! without understanding this one. A type whose payload gets something new (an expiry for each field, say) takes
+//! another number for it, so that what stands in a snapshot never changes its meaning. A large value may be written in
+//! slices, with edits in between: lengths and numbers are those of the value as it was at the beginning, and so is all
+//! that follows them.
+
+mod hash;
+
+pub use hash::{EntryFields, begin_hash, write_field};
+
+use crate::ids::Db;
+use crate::time::UnixMillis;
+
+const STRING: u8 = 0;
+const HASH: u8 = 1;
+const DATABASE: u8 = 0x0f;
+const EXPIRES: u8 = 0x80;
+
+/// What an entry says besides the value.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The database of the key.
+    pub db: Db,
+    /// The key.
+    pub key: &'a [u8],
+    /// When the key expires.
+    pub expire_at: Option<UnixMillis>,
+}
+
+/// A key with all its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The database of the key.
+    pub db: Db,
+    /// The key.
+    pub key: &'a [u8],
+    /// When it expires.
+    pub expire_at: Option<UnixMillis>,
+    /// What it holds.
+    pub value: EntryValue<'a>,
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryValue<'a> {
+    /// A string.
+    String(&'a [u8]),
+    /// A hash.
+    Hash(EntryFields<'a>),
+}
+
+/// Bytes that are not an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed entry: {0}")]
+pub struct EntryError(&'static str);
+
+/// Appends the entry of a key that holds a string.
+///
+/// # Panics
+/// If the key has 4 GiB or more, which the limits on requests rule out.
+pub fn write_string(out: &mut Vec<u8>, head: Head<'_>, value: &[u8]) {
+    begin_string(out, head, value.len());
+    out.extend_from_slice(value);
+}
+
+/// Appends the beginning of the entry of a key that holds a string of `len` bytes, which are to follow.
+///
+/// # Panics
+/// If the key has 4 GiB or more, which the limits on requests rule out.
+pub fn begin_string(out: &mut Vec<u8>, head: Head<'_>, len: usize) {
+    begin(out, head, STRING, len);
+}
+
+/// Appends an entry up to its payload, which is to follow.
+fn begin(out: &mut Vec<u8>, head: Head<'_>, layout: u8, payload: usize) {
+    let Head { db, key, expire_at } = head;
+    out.push(layout);
+    out.push(db.0 | if expire_at.is_some() { EXPIRES } else { 0 });
+    out.extend_from_slice(&length(key.len()));
+    out.extend_from_slice(&(payload as u64).to_le_bytes());
+    if let Some(at) = expire_at {
+        out.extend_from_slice(&at.get().to_le_bytes());
+    }
+    out.extend_from_slice(key);
+}
+
+fn length(of: usize) -> [u8; 4] {
+    u32::try_from(of).expect("keys and values are far shorter than 4 GiB").to_le_bytes()
+}
+
+impl<'a> Entry<'a> {
+    /// Takes the first entry off `bytes`.
+    ///
+    /// # Errors
+    /// If they do not begin with an entry that this version knows. Nothing is read or reserved beyond `bytes`, whatever
+    /// they say.
+    #[inline]
+    pub fn read(bytes: &mut &'a [u8]) -> Result<Self, EntryError> {
+        let rest = &mut *bytes;
+        let [layout, flags] = take(rest)?;
+        if flags & !(DATABASE | EXPIRES) != 0 {
+            return Err(EntryError("unknown flags"));
+        }
+        let (key_len, payload_len) = (u32::from_le_bytes(take(rest)?), u64::from_le_bytes(take(rest)?));
+        let expire_at = if flags & EXPIRES == 0 {
+            None
+        } else {
+            let raw = u64::from_le_bytes(take(rest)?);
+            Some(UnixMillis::option_from_raw(raw).ok_or(EntryError("an expiry of 0"))?)
+        };
+        let (key, payload) = (take_slice(rest, key_len.into())?, take_slice(rest, payload_len)?);
+        let value = match layout {
+            STRING => EntryValue::String(payload),
+            HASH => EntryValue::Hash(EntryFields::read(payload)?),
+            _ => return Err(EntryError("an unknown layout")),
+        };
+        Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
+    }
+}
+
+#[inline]
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], EntryError> {
+    let (taken, after) = rest.split_first_chunk::<N>().ok_or(EntryError("cut short"))?;
+    *rest = after;
+    Ok(*taken)
+}
+
+#[inline]
+fn take_slice<'a>(rest: &mut &'a [u8], len: u64) -> Result<&'a [u8], EntryError> {
+    let len = usize::try_from(len).map_err(|_| EntryError("cut short"))?;
+    let (taken, after) = rest.split_at_checked(len).ok_or(EntryError("cut short"))?;
+    *rest = after;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<u8> {
+        let at = Some(UnixMillis::new(1_700_000_000_123));
+        let mut out = Vec::new();
+        write_string(&mut out, Head { db: Db(0), key: b"key", expire_at: None }, b"value");
+        write_string(&mut out, Head { db: Db(15), key: b"", expire_at: at }, b"");
+        begin_hash(&mut out, Head { db: Db(3), key: b"hash", expire_at: at }, 2, 8);
+        write_field(&mut out, b"size", b"4096");
+        write_field(&mut out, b"", b"");
+        out
+    }
+
+    fn read_all(mut bytes: &[u8]) -> Result<Vec<Entry<'_>>, EntryError> {
+        let mut entries = Vec::new();
+        while !bytes.is_empty() {
+            entries.push(Entry::read(&mut bytes)?);
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = samples();
+        let entries = read_all(&bytes).unwrap();
+        let at = Some(UnixMillis::new(1_700_000_000_123));
+        let string = |value| EntryValue::String(value);
+        assert_eq!(entries[0], Entry { db: Db(0), key: b"key", expire_at: None, value: string(b"value") });
+        assert_eq!(entries[1], Entry { db: Db(15), key: b"", expire_at: at, value: string(b"") });
+        let EntryValue::Hash(fields) = entries[2].value else { panic!("not a hash") };
+        assert_eq!((entries[2].db, entries[2].key, entries[2].expire_at), (Db(3), &b"hash"[..], at));
+        assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..]), (b"", b"")]);
+        assert_eq!((fields.len(), entries.len()), (2, 3));
+    }
+
+    #[test]
+    fn an_entry_holds_exactly_what_its_head_says() {
+        let head = Head { db: Db(3), key: b"hash", expire_at: None };
+        let hash = |count, content| {
+            let mut out = Vec::new();
+            begin_hash(&mut out, head, count, content);
+            write_field(&mut out, b"size", b"4096");
+            write_field(&mut out, b"owner", b"7");
+            out
+        };
+        let good = hash(2, 14);
+        assert_eq!(read_all(&good).unwrap().len(), 1);
+        // Whoever trusts the length finds the next entry without a look at the payload.
+        let length = u64::from_le_bytes(good[6..14].try_into().unwrap());
+        assert_eq!(good.len() as u64, 14 + 4 + length);
+        for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
+            assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
+        }
+        for (at, bits) in [(0, 2), (1, 0x10), (1, 0x20), (1, 0x40)] {
+            let mut strange = good.clone();
+            strange[at] |= bits;
+            assert!(read_all(&strange).is_err(), "an unknown layout or flag");
+        }
+    }
+
+    #[test]
+    fn bytes_cut_short_are_refused_and_damaged_ones_never_a_panic() {
+        let bytes = samples();
+        let ends: Vec<usize> = {
+            let mut rest = &bytes[..];
+            std::iter::from_fn(|| (!rest.is_empty()).then(|| Entry::read(&mut rest).map(|_| bytes.len() - rest.len())))
+                .collect::<Result<_, _>>()
+                .unwrap()
+        };
+        for at in 0..bytes.len() {
+            assert_eq!(read_all(&bytes[..at]).is_ok(), at == 0 || ends.contains(&at));
+            for flip in [1, 0x10, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                for entry in read_all(&damaged).unwrap_or_default() {
+                    if let EntryValue::Hash(fields) = entry.value {
+                        assert_eq!(fields.iter().count(), fields.len());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! COMMAND: the registry, told to clients.
+
+use super::{COMMANDS, answer_with};
+use super::{Row, help, row};
+use crate::commands::docs;
+use crate::commands::registry::row::{ANY_TIME, UNORDERED};
+use crate::commands::registry::{Categories, Group, Spec};
+use crate::encoding::resp::Args;
+use crate::net::execute::Flow;
+use crate::net::worker::Worker;
+use crate::runtime::ring::Token;
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Row] = &[row(
+    Spec::new(Group::Server, "command", -1, "").flags(ANY_TIME, Categories::CONNECTION).tips(UNORDERED).about(
+        "2.8.13",
+        "O(N), N being the number of commands",
+        "Describes all commands",
+    ),
+    command,
+)
+.subcommands(SUBCOMMANDS)];
+
+const SUBCOMMANDS: &[Row] = &[
+    row(
+        Spec::new(Group::Server, "command|count", 2, "").flags(ANY_TIME, Categories::CONNECTION).about(
+            "2.8.13",
+            "O(1)",
+            "Counts the commands",
+        ),
+        count,
+    ),
+    row(
+        Spec::new(Group::Server, "command|docs", -2, "[command-name ...]")
+            .flags(ANY_TIME, Categories::CONNECTION)
+            .tips(UNORDERED)
+            .about("7.0.0", "O(N), N being the number of commands asked for", "Documents commands"),
+        docs,
+    ),
+    row(
+        Spec::new(Group::Server, "command|getkeys", -4, "command [arg ...]")
+            .flags(ANY_TIME, Categories::CONNECTION)
+            .about("2.8.13", "O(N), N being the number of arguments", "Tells which arguments of a request are keys"),
+        getkeys,
+    ),
+    row(
+        Spec::new(Group::Server, "command|getkeysandflags", -4, "command [arg ...]")
+            .flags(ANY_TIME, Categories::CONNECTION)
+            .about(
+                "7.0.0",
+                "O(N), N being the number of arguments",
+                "Tells which arguments of a request are keys, and their use",
+            ),
+        getkeysandflags,
+    ),
+    help(Spec::new(Group::Server, "command|help", 2, "").flags(ANY_TIME, Categories::CONNECTION).about(
+        "5.0.0",
+        "O(1)",
+        "Lists the subcommands of COMMAND",
+    )),
+    row(
+        Spec::new(Group::Server, "command|info", -2, "[command-name ...]")
+            .flags(ANY_TIME, Categories::CONNECTION)
+            .tips(UNORDERED)
+            .about("2.8.13", "O(N), N being the number of commands asked for", "Describes commands"),
+        info,
+    ),
+    row(
+        Spec::new(
+            Group::Server,
+            "command|list",
+            -2,
+            "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+        )
+        .flags(ANY_TIME, Categories::CONNECTION)
+        .tips(UNORDERED)
+        .about(
+            "7.0.0",
+            "O(N), N being the number of commands",
+            "Names all commands, or those that fit a filter",
+        ),
+        list,
+    ),
+];
+
+/// `COMMAND`
+fn command(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::command(&COMMANDS.registry, r))
+}
+
+/// `COMMAND COUNT`
+fn count(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::count(&COMMANDS.registry, r))
+}
+
+/// `COMMAND INFO [command-name ...]`
+fn info(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::info(&COMMANDS.registry, args, r))
+}
+
+/// `COMMAND DOCS [command-name ...]`
+fn docs(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::docs(&COMMANDS.registry, args, r))
+}
+
+/// `COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]`
+fn list(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::list(&COMMANDS.registry, args, r))
+}
+
+/// `COMMAND GETKEYS command [arg ...]`
+fn getkeys(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::keys(&COMMANDS.registry, args, r, false))
+}
+
+/// `COMMAND GETKEYSANDFLAGS command [arg ...]`
+fn getkeysandflags(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+    answer_with(worker, token, |r| docs::keys(&COMMANDS.registry, args, r, true))
+}

@@ -1,0 +1,277 @@
+//! INFO: how the server is and what it has done, under Redis's names where Redis has one, so that existing exporters work.
+//!
+//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what nothing here counts or has: hits and misses of keys,
+//! eviction, scripts, publish and subscribe.
+
+mod sections;
+
+use std::fmt::{Display, Write as _};
+
+use super::usage::Usage;
+use super::{Row, row};
+use crate::commands::registry::row::ANY_TIME;
+use crate::commands::registry::{Categories, Group, Spec};
+use crate::encoding::resp::{Args, Reply};
+use crate::net::connection::{Hold, ReplyMode};
+use crate::net::execute::Flow;
+use crate::net::merge::Merge;
+use crate::net::shared::{CheckpointReport, Settings, Shared};
+use crate::net::stats::CoreStats;
+use crate::net::worker::Worker;
+use crate::runtime::ring::Token;
+use crate::time;
+
+/// What the registry says of these commands, and the function of each.
+pub(super) const ROWS: &[Row] = &[row(
+    Spec::new(Group::Server, "info", -1, "[section ...]")
+        .flags(ANY_TIME, Categories::DANGEROUS)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .about("1.0.0", "O(1)", "Reports how the server is and what it has done"),
+    info,
+)
+.part(publish_here)];
+
+/// `INFO [section ...]`
+fn info(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
+    if let Some(flow) = ask_for_counts(worker, token, spec, args) {
+        return flow;
+    }
+    worker.publish();
+    let report = Report {
+        shared: &worker.shared,
+        settings: &worker.settings,
+        cores: &worker.shared.stats(),
+        checkpoints: &(worker.shared.process.checkpoints)(()),
+        usage: Usage::now(),
+        machine_bytes: machine_bytes(),
+        now_us: time::unix_micros(),
+        uptime_s: worker.shared.started.elapsed().as_secs(),
+    };
+    let wanted: Vec<&[u8]> = args.from(1).collect();
+    let text = report.text(&wanted);
+    worker.reply_unless_muted(token, |r| r.text(&text));
+    Flow::Next
+}
+
+/// Has all cores publish their counts. Until they have, the request is put off; `None` once it may go on.
+fn ask_for_counts(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Option<Flow> {
+    let connection = worker.connections.get_mut(token as usize)?;
+    let asked_for = std::mem::take(&mut connection.counts_asked_for);
+    let wanted = connection.session.replies == ReplyMode::On;
+    if asked_for || !wanted || worker.placement.cores() == 1 {
+        return None;
+    }
+    let flow = worker.on_every_core(token, spec, Merge::Nothing, args);
+    if !matches!(flow, Flow::Next) {
+        return Some(flow);
+    }
+    worker.connections.get_mut(token as usize)?.counts_asked_for = true;
+    Some(worker.put_off(token, Hold::Settling))
+}
+
+/// This core's part of `INFO`: publishes its counts.
+fn publish_here(worker: &mut Worker, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
+    worker.publish();
+    reply.ok();
+}
+
+/// Everything that `INFO` tells of.
+struct Report<'a> {
+    shared: &'a Shared,
+    settings: &'a Settings,
+    cores: &'a [CoreStats],
+    checkpoints: &'a CheckpointReport,
+    usage: Usage,
+    /// Memory of the machine.
+    machine_bytes: u64,
+    /// Unix time in microseconds.
+    now_us: u64,
+    uptime_s: u64,
+}
+
+impl Report<'_> {
+    /// The sections that are asked for, in their usual order. Unknown names mean nothing.
+    fn text(&self, wanted: &[&[u8]]) -> String {
+        let named = |name: &str| wanted.iter().any(|w| w.eq_ignore_ascii_case(name.as_bytes()));
+        let all = named("all") || named("everything");
+        let default = wanted.is_empty() || named("default");
+        let mut lines = Lines::default();
+        for section in sections::ALL {
+            if all || (default && section.default) || named(section.name) {
+                lines.begin(section.name);
+                (section.write)(self, &mut lines);
+            }
+        }
+        lines.0
+    }
+
+    /// A count, summed up over the cores.
+    fn sum(&self, count: impl Fn(&CoreStats) -> u64) -> u64 {
+        self.cores.iter().map(count).sum()
+    }
+}
+
+/// The text under way.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn begin(&mut self, section: &str) {
+        if !self.0.is_empty() {
+            self.0.push_str("\r\n");
+        }
+        self.0.push_str("# ");
+        let mut letters = section.chars();
+        self.0.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        self.0.push_str(letters.as_str());
+        self.0.push_str("\r\n");
+    }
+
+    fn put(&mut self, name: &str, value: impl Display) {
+        // Writing to a String does not fail.
+        let _ = write!(self.0, "{name}:{value}\r\n");
+    }
+
+    /// A number of bytes, and the same for people.
+    fn put_bytes(&mut self, name: &str, bytes: u64) {
+        self.put(name, bytes);
+        self.put(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// Bytes with a unit, as Redis writes them.
+fn human(bytes: u64) -> String {
+    const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let power = (bytes.ilog2() / 10).min(UNITS.len() as u32);
+    format!("{:.2}{}", bytes as f64 / (1u64 << (10 * power)) as f64, UNITS[power as usize - 1])
+}
+
+fn machine_bytes() -> u64 {
+    let machine = rustix::system::sysinfo();
+    machine.totalram as u64 * u64::from(machine.mem_unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::ids::{Epoch, Lsn, Partitions, Placement};
+    use crate::net::shared::Process;
+
+    fn text(wanted: &[&str]) -> String {
+        let process = Process {
+            guard: Default::default(),
+            shutdown: Box::new(|()| {}),
+            barrier_placed: Box::new(|_| {}),
+            captured: Box::new(|_| {}),
+            has_room: Box::new(|()| true),
+            checkpoint: Box::new(|_| Ok(())),
+            checkpoints: Box::new(|()| CheckpointReport::default()),
+        };
+        let placement = Placement::new(Partitions::new(256).unwrap(), 2).unwrap();
+        let shared =
+            Shared::new(Config::default(), placement, Epoch(7), Vec::new(), Vec::new(), process, Instant::now());
+        let mut core = CoreStats { appended: Lsn(12), durable: Lsn(11), mirrored: Lsn(9), ..CoreStats::default() };
+        core.data_bytes = 1536;
+        (core.keys[3], core.expiring[3]) = (5, 2);
+        core.note_command(crate::net::COMMANDS.registry.lookup(b"get"));
+        core.note_reply(b"-WRONGTYPE no\r\n");
+        let report = Report {
+            shared: &shared,
+            settings: &shared.settings(),
+            cores: &[core.clone(), core],
+            checkpoints: &CheckpointReport {
+                node_connected: true,
+                last_save: 1_700_000_000,
+                unsaved_edits: 7,
+                failing: 1,
+                last_took: Some(std::time::Duration::from_secs(3)),
+                log_bytes: 8192,
+                lines: vec![("checkpoint_installed".into(), "4".into())],
+                ..CheckpointReport::default()
+            },
+            usage: Usage::default(),
+            machine_bytes: 1 << 34,
+            now_us: 1_700_000_001_000_002,
+            uptime_s: 90_000,
+        };
+        report.text(&wanted.iter().map(|w| w.as_bytes()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_line_is_a_heading_or_a_name_and_a_value() {
+        for part in text(&["everything"]).split("\r\n\r\n") {
+            let mut lines = part.trim_end().split("\r\n");
+            assert!(lines.next().unwrap().starts_with("# "), "{part}");
+            for line in lines {
+                let (name, value) = line.split_once(':').unwrap();
+                assert!(!name.is_empty() && !value.contains(['\r', '\n']), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn sections_come_in_their_order_and_only_if_asked_for() {
+        let headings = |wanted: &[&str]| {
+            let text = text(wanted);
+            text.lines().filter_map(|l| l.strip_prefix("# ")).map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        let default =
+            "Server Clients Memory Persistence Stats Replication CPU Modules Errorstats Cluster Keyspace Rollbook";
+        assert_eq!(headings(&[]), default);
+        assert_eq!(headings(&["default"]), default);
+        assert_eq!(headings(&["keyspace", "foo", "Server"]), "Server Keyspace");
+        assert_eq!(headings(&["foo"]), "");
+        assert!(headings(&["all"]).contains("Commandstats"));
+    }
+
+    #[test]
+    fn what_exporters_read_is_there() {
+        let text = text(&["everything"]);
+        for line in [
+            "redis_mode:standalone",
+            "uptime_in_days:1",
+            "maxclients:10000",
+            "used_memory:3072",
+            "used_memory_human:3.00K",
+            "maxmemory:0",
+            "loading:0",
+            "rdb_last_save_time:1700000000",
+            "rdb_changes_since_last_save:7",
+            "rdb_bgsave_in_progress:0",
+            "rdb_last_bgsave_status:err",
+            "rdb_last_bgsave_time_sec:3",
+            "rdb_current_bgsave_time_sec:-1",
+            "aof_current_size:8192",
+            "mirror_lag_edits:6",
+            "aof_enabled:1",
+            "aof_last_write_status:ok",
+            "total_commands_processed:2",
+            "role:master",
+            "connected_slaves:1",
+            "cmdstat_get:calls=2,usec=0,usec_per_call=0.00",
+            "errorstat_WRONGTYPE:count=2",
+            "cluster_enabled:0",
+            "db3:keys=10,expires=4,avg_ttl=0",
+            "checkpoint_installed:4",
+        ] {
+            assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
+        }
+        assert!(text.contains("core1:requests=1,forwarded=0,stalls=0,edits=12,durable=7.11,mirrored=7.9,"), "{text}");
+    }
+
+    #[test]
+    fn bytes_are_shown_as_redis_does() {
+        for (bytes, shown) in
+            [(0, "0B"), (1023, "1023B"), (1024, "1.00K"), (916_256, "894.78K"), (25_276_502_016, "23.54G")]
+        {
+            assert_eq!(human(bytes), shown);
+        }
+        assert!(human(u64::MAX).ends_with('P'));
+    }
+}

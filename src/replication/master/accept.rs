@@ -1,0 +1,293 @@
+//! Lets nodes in: protocol, password, one session at a time; then hands the connection to its role.
+
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::sessions::SessionId;
+use super::shared::Shared;
+use super::status::NodeInfo;
+use super::strangers::{Stranger, Strangers};
+use super::{download, feed, upload};
+use crate::auth::guard::Attempt;
+use crate::ids::{CoreId, PartitionId};
+use crate::replication::link::{self, LinkError, Links, Receiver, Sender};
+use crate::replication::protocol::proof::{NONCE, is_proved};
+use crate::replication::protocol::{Hello, Kept, Message, Reason, Role, SILENCE, StreamInfo, VERSION, Welcome};
+use crate::storage::Files;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::rand::GetRandomFlags;
+
+/// How long a connection may take to say hello, and again to prove that it may.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at once beyond one for each stream.
+const SPARE: usize = 16;
+/// How often the thread looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The accept thread.
+pub(crate) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
+    // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
+    let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
+    let mut connections: Vec<JoinHandle<()>> = Vec::new();
+    let (mut strangers, mut turned_away) = (Strangers::default(), Rarely::default());
+    while !shared.is_stopping() {
+        let mut fds: Vec<_> = listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)).collect();
+        let timeout = Timespec::try_from(LOOK).ok();
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            thread::sleep(LOOK);
+        }
+        connections.retain(|c| !c.is_finished());
+        for listener in &listeners {
+            match listener.accept() {
+                Ok((socket, peer)) if connections.len() < most => {
+                    let shared = shared.clone();
+                    let opened = socket.set_nonblocking(false).and_then(|()| link::open(socket, HELLO_TIMEOUT));
+                    let Ok((sender, receiver)) = opened else { continue };
+                    let stranger = strangers.add(&receiver);
+                    let serve = move || serve(&shared, sender, receiver, peer.ip(), &stranger);
+                    match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
+                        Ok(thread) => connections.push(thread),
+                        Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
+                    }
+                }
+                Ok((_, peer)) => turned_away.say(shared.clock.now(), |times| {
+                    tracing::warn!(%peer, times, "too many connections to the checkpoint port");
+                }),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => {
+                    // Out of descriptors, most likely. Time may help; ending would not.
+                    tracing::warn!("cannot accept a checkpoint node: {e}");
+                    thread::sleep(LOOK);
+                }
+            }
+        }
+    }
+    connections.into_iter().for_each(|c| drop(c.join()));
+}
+
+/// One connection, from hello to end.
+fn serve(shared: &Arc<Shared>, sender: Sender, receiver: Receiver, peer: IpAddr, stranger: &Stranger) {
+    match admit(shared, sender, receiver, peer, stranger) {
+        Ok(()) | Err(LinkError::Closed) => {}
+        // What strangers send is no news, and could fill a disk.
+        Err(e) if shared.is_stopping() || !stranger.is_known() => tracing::debug!(%peer, "{e}"),
+        Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
+    }
+}
+
+/// Hears the hello, sees that it is of somebody who may say it, and serves the role.
+fn admit(
+    shared: &Arc<Shared>,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    peer: IpAddr,
+    stranger: &Stranger,
+) -> Result<(), LinkError> {
+    let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+    let checked = match check(shared, &hello, peer) {
+        Ok(()) => challenge(shared, &hello, &mut sender, &mut receiver, peer)?,
+        refused => refused,
+    };
+    if let Err((reason, text)) = checked {
+        tracing::warn!(%peer, "checkpoint node refused: {text}");
+        sender.refuse(reason, text);
+        return Ok(());
+    }
+    let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
+    stranger.is_known_now();
+    receiver.trust();
+    sender.set_patience(shared.timeout);
+    receiver.set_patience(shared.timeout);
+    if role == Role::Control {
+        return control(shared, sender, receiver, node, peer);
+    }
+    let links = {
+        let state = shared.state();
+        state.sessions.is_present(session).then(|| state.links.clone())
+    };
+    let Some(links) = links else {
+        sender.refuse(Reason::Stale, "this session is over");
+        return Ok(());
+    };
+    links.add(&receiver);
+    let ended = match role {
+        Role::Control => Ok(()),
+        Role::Stream => feed::serve(shared, sender, receiver, &links),
+        Role::Upload => {
+            yield_to_others();
+            upload::serve(shared, sender, receiver)
+        }
+        Role::Download => {
+            yield_to_others();
+            download::serve(shared, sender, receiver)
+        }
+    };
+    // How a connection fails after its session has ended is no news.
+    if links.are_shut() { Ok(()) } else { ended }
+}
+
+/// Snapshots can wait, clients cannot: this thread takes CPU time that nobody else of the process wants.
+pub(super) fn yield_to_others() {
+    // On Linux this is about the thread. Where it is not allowed, nothing is lost.
+    let _ = rustix::process::nice(10);
+}
+
+/// Why a node is not let in: for the program, and for people.
+type Refusal = (Reason, &'static str);
+
+/// Whether a hello may be said at all.
+pub(crate) fn check<F: Files>(shared: &Shared<F>, hello: &Hello, peer: IpAddr) -> Result<(), Refusal> {
+    if hello.protocol != VERSION {
+        return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
+    }
+    if shared.protected && !peer.to_canonical().is_loopback() && shared.guard.password().is_none() {
+        return Err((Reason::Password, "without server.password only nodes on the master's machine are served"));
+    }
+    Ok(())
+}
+
+/// Has the node prove that it knows the password, or what only the child knows.
+fn challenge(
+    shared: &Shared,
+    hello: &Hello,
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+    peer: IpAddr,
+) -> Result<Result<(), Refusal>, LinkError> {
+    let mut nonce = [0; NONCE];
+    rustix::rand::getrandom(&mut nonce, GetRandomFlags::empty()).map_err(io::Error::from)?;
+    sender.send(&Message::Challenge(nonce.as_slice().into()))?;
+    let Message::Proof(proof) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+    let Some(password) = shared.guard.password() else { return Ok(Ok(())) };
+    let is_right = || {
+        let mut known = shared.secret.iter().chain([&password]);
+        known.any(|password| is_proved(password, &nonce, hello, &proof))
+    };
+    let deadline = Instant::now() + HELLO_TIMEOUT;
+    loop {
+        match shared.guard.attempt(Some(peer), Instant::now(), is_right) {
+            Attempt::Right => return Ok(Ok(())),
+            Attempt::Wrong => {
+                let text = "wrong password: server.password must be the same on both ends";
+                return Ok(Err((Reason::Password, text)));
+            }
+            Attempt::Wait(until) if until < deadline => {
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+            }
+            Attempt::Wait(_) => return Err(LinkError::Silent),
+        }
+    }
+}
+
+/// What is said again and again, once a minute.
+#[derive(Default)]
+struct Rarely {
+    next: Duration,
+    times: u64,
+}
+
+impl Rarely {
+    /// It is the case again; `say` is told how often it was since it was last said.
+    fn say(&mut self, now: Duration, say: impl FnOnce(u64)) {
+        self.times += 1;
+        if now >= self.next {
+            self.next = now + Duration::from_secs(60);
+            say(std::mem::take(&mut self.times));
+        }
+    }
+}
+
+/// Opens a session and keeps it while the node shows that it lives.
+fn control(
+    shared: &Arc<Shared>,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    node: u64,
+    peer: IpAddr,
+) -> Result<(), LinkError> {
+    let links = Arc::new(Links::default());
+    links.add(&receiver);
+    let Some(session) = open_session(shared, node, &links, peer) else {
+        sender.refuse(Reason::Busy, "another checkpoint node is connected");
+        return Ok(());
+    };
+    tracing::info!(%peer, "checkpoint node connected");
+    let ended = keep(shared, session, &mut sender, &mut receiver);
+    links.shut();
+    if close_session(shared, session) && !shared.is_stopping() {
+        tracing::warn!(%peer, "checkpoint node lost; edits stay in the log until it is back");
+    }
+    ended
+}
+
+/// Opens a session for `node`, in place of a former one of its own; `None` while another node has one.
+pub(crate) fn open_session<F: Files>(
+    shared: &Shared<F>,
+    node: u64,
+    links: &Arc<Links>,
+    peer: IpAddr,
+) -> Option<SessionId> {
+    let mut state = shared.state();
+    let (session, _) = state.sessions.open(node, fastrand::u64(..)).ok()?;
+    // What a former session of the same node left behind must not speak any more.
+    std::mem::replace(&mut state.links, links.clone()).shut();
+    state.policy.node_up(shared.clock.now());
+    state.counters.node_up(NodeInfo { address: peer, since: crate::time::unix_millis() });
+    drop(state);
+    shared.wake();
+    Some(session)
+}
+
+/// Ends a session; whether it was the present one.
+pub(crate) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) -> bool {
+    let mut state = shared.state();
+    let was_present = state.sessions.close(session);
+    if was_present {
+        state.policy.node_down(shared.clock.now());
+        state.counters.node_down();
+    }
+    was_present
+}
+
+fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
+    sender.send(&Message::Welcome(welcome(shared, session)))?;
+    receiver.set_patience(SILENCE.min(shared.timeout));
+    while !shared.is_stopping() {
+        match receiver.message()? {
+            Message::Ping => sender.send(&Message::Ping)?,
+            _ => return Err(LinkError::OutOfTurn),
+        }
+    }
+    Ok(())
+}
+
+/// What a node has to know to catch up.
+pub(crate) fn welcome<F: Files>(shared: &Shared<F>, session: SessionId) -> Welcome {
+    // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
+    let manifest = shared.dir.manifest();
+    let state = shared.state();
+    let epochs = manifest.epochs.iter().map(|record| {
+        let streams = (0..).map(CoreId).zip(&record.streams).map(|(core, stream)| {
+            let present = record.epoch == shared.epoch;
+            let durable = shared.streams.get(usize::from(core.0)).map(|marks| marks.durable()).unwrap_or_default();
+            let last = stream.last.unwrap_or(durable);
+            let wanted_from = if present { state.policy.wanted_from(core) } else { last.next() };
+            StreamInfo { first: stream.first, last, wanted_from }
+        });
+        (record.epoch, streams.collect())
+    });
+    let kept = (0..).map(PartitionId).zip(&manifest.snapshots).map(|(partition, generations)| Kept {
+        floor: manifest.floor(partition),
+        newest: generations.newest.map(|n| n.position).unwrap_or_default(),
+    });
+    Welcome {
+        session: session.0,
+        directory: shared.dir.id().0,
+        epoch: shared.epoch,
+        epochs: epochs.collect(),
+        kept: kept.collect(),
+    }
+}

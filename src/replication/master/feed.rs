@@ -1,0 +1,87 @@
+//! The connection of a stream: one thread lends the log to the node, byte for byte, another hears how far the node has come.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::lend::{Lent, Loan, LoanError, hear};
+use super::shared::Shared;
+use crate::ids::{Lsn, StreamId};
+use crate::replication::link::{LinkError, Links, Receiver, Sender};
+use crate::replication::protocol::{HEARTBEAT, Message, Reason};
+use crate::storage::log::tail::TailError;
+
+/// Serves a stream connection.
+pub(super) fn serve(
+    shared: &Arc<Shared>,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    links: &Arc<Links>,
+) -> Result<(), LinkError> {
+    let Message::Follow { epoch, core, from } = receiver.message()? else { return Err(LinkError::OutOfTurn) };
+    let stream = StreamId::new(epoch, core);
+    let listener = {
+        let (shared, links) = (shared.clone(), links.clone());
+        let listen = move || {
+            let ended = hear_all(&shared, stream, &mut receiver);
+            let was_over = links.are_shut();
+            // The feeding half has no one to feed any more. Only ended streams end without the session.
+            if stream.epoch == shared.epoch {
+                links.shut();
+            }
+            if let Err(e) = ended
+                && !matches!(e, LinkError::Closed)
+                && !was_over
+                && !shared.is_stopping()
+            {
+                tracing::info!(%stream, "checkpoint node: {e}");
+            }
+        };
+        thread::Builder::new().name("ckpt-ack".to_owned()).spawn(listen)?
+    };
+    let ended = feed(shared, stream, from, &mut sender, links);
+    drop(sender);
+    drop(listener.join());
+    ended
+}
+
+/// Sends the stream as it comes, or to its end. The node closes the connection of an ended one when it has applied it.
+fn feed(shared: &Shared, stream: StreamId, from: Lsn, sender: &mut Sender, links: &Links) -> Result<(), LinkError> {
+    let mut loan = match Loan::open(shared, stream, from) {
+        Ok(loan) => loan,
+        Err(e) => return refuse(stream, &e, sender),
+    };
+    let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
+    while !shared.is_stopping() && !links.are_shut() {
+        match loan.next(HEARTBEAT) {
+            Ok(Lent::End(last)) => return sender.send(&Message::End(last)),
+            Ok(Lent::Run(run)) => {
+                sender.send_log(run)?;
+                // A closed log rings no more: what is left is to show that this end lives.
+                if run.is_empty() && marks.is_some_and(|marks| marks.has_ended()) {
+                    thread::sleep(HEARTBEAT / 4);
+                }
+            }
+            Err(e) => return refuse(stream, &e, sender),
+        }
+    }
+    Ok(())
+}
+
+fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), LinkError> {
+    let reason = match why {
+        LoanError::Unknown | LoanError::Tail(TailError::Dropped(_)) => Reason::Unknown,
+        LoanError::Tail(_) | LoanError::Storage(_) => {
+            tracing::error!(%stream, "cannot lend the log to the checkpoint node: {why}");
+            Reason::Disk
+        }
+    };
+    sender.refuse(reason, &why.to_string());
+    Ok(())
+}
+
+/// Hears acknowledgements and comparisons until the connection ends.
+fn hear_all(shared: &Shared, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
+    loop {
+        hear(shared, stream, receiver.message()?)?;
+    }
+}

@@ -1,0 +1,239 @@
+//! The master's side of the checkpoint node: lends it the log, takes its snapshots, drops what is no longer needed.
+//!
+//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The manifest names a snapshot only when it is whole, verified against
+//! its barrier and on disk; log is dropped only when the manifest no longer needs it.
+//!
+//! | thread | does |
+//! |---|---|
+//! | policy | asks cores for barriers, drops log, tells those who wait for a checkpoint |
+//! | accept | lets nodes in: protocol, password, one session at a time |
+//! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
+//! | own | writes the snapshots that cores take themselves while no node delivers any, and installs them |
+//! | child | keeps the child node running |
+//!
+//! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
+//! absent: executors, waiting on behalf of a core, any lock that is held during I/O.
+
+pub(crate) mod accept;
+pub mod bounds;
+pub mod child;
+pub(crate) mod download;
+pub(crate) mod feed;
+pub(crate) mod intake;
+pub(crate) mod lend;
+pub mod own;
+pub mod policy;
+pub mod prediction;
+pub(crate) mod sessions;
+pub(crate) mod shared;
+pub(crate) mod status;
+mod strangers;
+pub(crate) mod upload;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use self::child::{Child, ChildCommand};
+use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket};
+use self::prediction::Measured;
+use self::shared::Shared;
+pub use self::status::{CheckpointStatus, NodeStatus, Status};
+use crate::auth::guard::Guard;
+use crate::ids::{CoreId, PartitionId, Position};
+use crate::replication::clock::Clock;
+use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StorageError, StreamMarks};
+
+/// Called once, on a thread of the checkpoint side, when a request for a checkpoint is decided.
+pub type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What the master's side must know and whom it may call.
+pub struct Options<F: Files = OsFiles> {
+    /// The data directory; its newest epoch is the present one.
+    pub dir: Arc<DataDir<F>>,
+    /// Marks of the present streams, by core.
+    pub streams: Vec<Arc<StreamMarks>>,
+    /// Marks of the partitions, by number.
+    pub partitions: Arc<[PartitionMarks]>,
+    /// Where recovery found each partition's last edit; [`Position::START`] where it applied none.
+    pub last_edits: Vec<Position>,
+    /// How long recovery has taken, by core.
+    pub measured: Vec<Measured>,
+    /// How often partitions are checkpointed.
+    pub pace: Pace,
+    /// Where to listen for nodes.
+    pub listen: Vec<SocketAddr>,
+    /// What a node must know.
+    pub guard: Arc<Guard>,
+    /// Without a password, let only nodes on this machine in.
+    pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives, before its connection is given up.
+    pub timeout: Duration,
+    /// Asks the partition's core for a barrier. Must not wait for it.
+    pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
+    /// Where cores report barriers: at once when they have appended one.
+    pub reports: Receiver<BarrierReport>,
+    /// The way to snapshots without a node, if the cores can take some.
+    pub own: Option<Own>,
+    /// How many bytes of log there may be.
+    pub max_log_bytes: Option<u64>,
+    /// Called when the log becomes as long as it may be (`true`), and when it is shorter again. Must not wait.
+    pub on_full: Box<dyn Fn(bool) + Send + Sync>,
+    /// Called when a stream's mirrored lsn has moved.
+    pub on_mirrored: Arc<dyn Fn(CoreId) + Send + Sync>,
+    /// The node to run as a child, if there is to be one.
+    pub child: Option<ChildCommand>,
+}
+
+/// Snapshots that cores take themselves.
+pub struct Own {
+    /// Asks the partition's core for one. Must not wait for it.
+    pub ask: Box<dyn Fn(PartitionId) + Send + Sync>,
+    /// Where its slices arrive.
+    pub taken: own::Taken,
+}
+
+/// Why the master's side could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port cannot be had.
+    #[error("cannot listen for checkpoint nodes on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    /// The log could not be looked at.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The running master's side. Cores and the main thread share it.
+pub struct Master {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    child: Option<Child>,
+}
+
+impl Master {
+    /// Listens, starts the threads, and the child if there is to be one.
+    ///
+    /// # Errors
+    /// If the port is taken or threads cannot be started.
+    pub fn start(mut options: Options) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in &options.listen {
+            let failed = |source| StartError::Listen { address: *address, source };
+            let listener = TcpListener::bind(address).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        for (core, marks) in (0..).map(CoreId).zip(&options.streams) {
+            let call = options.on_mirrored.clone();
+            marks.on_mirrored(move || call(core));
+        }
+        let child = options.child.clone();
+        let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
+        policy.set_own(options.own.is_some());
+        let (ask_own, taken) = options.own.take().map(|own| (own.ask, own.taken)).unzip();
+        let ended_log_bytes = options.dir.ended_log_bytes()?;
+        let shared = Arc::new(Shared::new(options, policy, Clock::start(), ended_log_bytes, ask_own));
+        upload::clear_stale(&shared);
+        let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
+            let shared = shared.clone();
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&shared, listeners))
+                .map_err(StartError::Thread)
+        };
+        let mut threads = vec![spawn("ckpt-policy", |shared, _| shared::run_policy(shared), Vec::new())?];
+        if !listeners.is_empty() {
+            threads.push(spawn("ckpt-accept", accept::run, listeners)?);
+        }
+        if let Some(taken) = taken {
+            let shared = shared.clone();
+            let own = thread::Builder::new().name("ckpt-own".to_owned()).spawn(move || own::run(&shared, &taken));
+            threads.push(own.map_err(StartError::Thread)?);
+        }
+        let child = child.map(Child::start).transpose().map_err(StartError::Thread)?;
+        Ok(Self { shared, addresses, threads: Mutex::new(threads), child })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it.
+    pub fn request_checkpoint(&self) -> Option<Ticket> {
+        let observed = self.shared.observe();
+        let mut state = self.shared.state();
+        let ticket = state.policy.request(observed);
+        state.note_saves();
+        drop(state);
+        self.shared.wake();
+        ticket
+    }
+
+    /// Calls `call` with the outcome of a request, at once if it is decided. Does not wait; a core may call it.
+    pub fn on_outcome(&self, ticket: Ticket, call: OnOutcome) {
+        self.shared.state().callbacks.push((ticket, call));
+        self.shared.wake();
+    }
+
+    /// Waits for the outcome of a request, at most `timeout`. Blocks: not for a core.
+    pub fn wait(&self, ticket: Ticket, timeout: Duration) -> Option<Outcome> {
+        self.shared.wait_for(timeout, |state| state.policy.outcome(ticket))
+    }
+
+    /// How things stand.
+    pub fn status(&self) -> Status {
+        let mut status = self.shared.status();
+        status.child = self.child.as_ref().map(Child::status);
+        status
+    }
+
+    /// Waits, at most `grace`, until a connected node holds everything that is durable. To be called after the logs were closed.
+    pub fn drain(&self, grace: Duration) -> bool {
+        let behind = || self.shared.streams.iter().any(|s| s.mirrored() < s.durable());
+        let deadline = self.shared.clock.now() + grace;
+        while behind() && self.shared.state().policy.is_connected() && self.shared.clock.now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        !behind()
+    }
+
+    /// Has the child, if there is one, read its configuration again.
+    pub fn reload_child(&self) {
+        self.child.iter().for_each(Child::reload);
+    }
+
+    /// Ends the child, then all connections and threads. Those who wait for a checkpoint are told that it failed.
+    pub fn stop(&self) {
+        self.shared.begin_stop();
+        if let Some(child) = &self.child {
+            child.stop();
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has said so; there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,354 @@
+//! Snapshots that the cores take themselves: slices come in, files are written, verified, and installed once all that they hold is on
+//! disk in the log.
+//!
+//! Always: an installed snapshot's newest section ≤ durable: a crash cannot take back an edit that a snapshot holds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
+use crate::partition::capture::{End, SectionStart, Slice};
+use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject, Summary};
+use crate::storage::{Files, OsFiles, StorageError, failpoint, path};
+use crate::store::Store;
+
+/// Bytes of slices that may wait for the disk, over all cores; beyond it cores pause.
+const MOST_WAITING: usize = 8 << 20;
+/// How often it is looked whether what is complete is durable.
+const LOOK: Duration = Duration::from_millis(5);
+/// How often a thread with nothing to do looks whether it is still wanted.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Where cores leave slices.
+#[derive(Clone)]
+pub struct Slices {
+    sender: Sender<Slice>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Where slices arrive.
+pub struct Taken {
+    receiver: Receiver<Slice>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A way for slices from the cores to the thread that writes them.
+pub fn slices() -> (Slices, Taken) {
+    let ((sender, receiver), waiting) = (channel(), Arc::new(AtomicUsize::new(0)));
+    (Slices { sender, waiting: waiting.clone() }, Taken { receiver, waiting })
+}
+
+impl Slices {
+    /// Whether another slice may be taken now.
+    pub fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < MOST_WAITING
+    }
+
+    /// Leaves a slice. Does not wait; a core may call it.
+    pub fn send(&self, slice: Slice) {
+        self.waiting.fetch_add(slice.bytes.len(), Ordering::Relaxed);
+        // Nobody takes it only if the process is ending.
+        let _ = self.sender.send(slice);
+    }
+}
+
+/// The thread.
+pub(super) fn run(shared: &Shared, taken: &Taken) {
+    super::accept::yield_to_others();
+    let mut snapshots = OwnSnapshots::<OsFiles>::default();
+    while !shared.is_stopping() {
+        let patience = if snapshots.complete.is_empty() { IDLE } else { LOOK };
+        if let Ok(slice) = taken.receiver.recv_timeout(patience) {
+            let bytes = slice.bytes.len();
+            snapshots.on(shared, slice);
+            taken.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        snapshots.look(shared);
+    }
+}
+
+/// The snapshots on their way.
+pub(crate) struct OwnSnapshots<F: Files> {
+    taking: BTreeMap<PartitionId, Taking<F>>,
+    complete: Vec<Complete>,
+}
+
+impl<F: Files> Default for OwnSnapshots<F> {
+    fn default() -> Self {
+        Self { taking: BTreeMap::new(), complete: Vec::new() }
+    }
+}
+
+/// A snapshot that is being taken.
+struct Taking<F: Files> {
+    barrier: Lsn,
+    path: PathBuf,
+    writer: SnapshotWriter<F>,
+    newest: Lsn,
+    started: Duration,
+}
+
+/// What a slice makes of a snapshot.
+enum Step<F: Files> {
+    More(Taking<F>),
+    Complete(Complete),
+}
+
+/// One that is written, and waits until what it holds is durable.
+struct Complete {
+    partition: PartitionId,
+    path: PathBuf,
+    newest: Lsn,
+    started: Duration,
+    summary: Summary,
+}
+
+impl<F: Files> OwnSnapshots<F> {
+    /// Takes in a slice.
+    pub(crate) fn on(&mut self, shared: &Shared<F>, slice: Slice) {
+        let partition = slice.partition;
+        // Of one that has failed already nothing is taken; slices of it may still come.
+        let before = self.taking.remove(&partition).filter(|taking| taking.barrier == slice.barrier);
+        let taken = match (slice.end, before) {
+            (Some(End::Abandoned(why)), _) => Err(why.to_owned()),
+            (_, Some(taking)) => taking.take(shared, &slice).map_err(|e| e.to_string()),
+            (_, None) if slice.begins => {
+                let begun = Taking::begin(shared, partition, slice.barrier);
+                begun.and_then(|taking| taking.take(shared, &slice)).map_err(|e| e.to_string())
+            }
+            (_, None) => return,
+        };
+        let mut state = shared.state();
+        let now = shared.clock.now();
+        match taken {
+            Ok(Step::More(taking)) => {
+                state.policy.progress(partition, now);
+                self.taking.insert(partition, taking);
+            }
+            Ok(Step::Complete(complete)) => {
+                state.policy.captured(partition, complete.summary.installed.position, now);
+                self.complete.push(complete);
+            }
+            Err(why) => {
+                drop(state);
+                fail(shared, partition, &path(shared, partition), &why);
+            }
+        }
+    }
+
+    /// Installs what is complete and durable.
+    pub(crate) fn look(&mut self, shared: &Shared<F>) {
+        let (durable, waiting) = std::mem::take(&mut self.complete).into_iter().partition(|complete| {
+            let core = shared.placement.core_of(complete.partition);
+            let marks = &shared.streams[usize::from(core.0)];
+            marks.durable() >= complete.newest || marks.has_ended()
+        });
+        self.complete = waiting;
+        let durable: Vec<Complete> = durable;
+        durable.into_iter().for_each(|complete| complete.install(shared));
+    }
+}
+
+impl<F: Files> Taking<F> {
+    fn begin(shared: &Shared<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
+        let path = path(shared, partition);
+        let position = Position::new(shared.epoch, barrier);
+        let writer = SnapshotWriter::create_in(shared.dir.files(), &path, subject(shared, partition), position)?;
+        failpoint::reach("own.begun");
+        Ok(Self { barrier, path, writer, newest: barrier, started: shared.clock.now() })
+    }
+
+    /// Writes a slice; after the last one the file is finished.
+    fn take(mut self, shared: &Shared<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
+        self.write(shared, slice)?;
+        if slice.end.is_none() {
+            return Ok(Step::More(self));
+        }
+        let Self { path, mut writer, newest, started, .. } = self;
+        writer.end_section();
+        let summary = writer.finish()?;
+        failpoint::reach("own.written");
+        Ok(Step::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
+    }
+
+    fn write(&mut self, shared: &Shared<F>, slice: &Slice) -> Result<(), StorageError> {
+        let mut at = 0;
+        for SectionStart { at: start, slot, lsn, entries, digest } in slice.sections.iter().copied() {
+            self.writer.entries(&slice.bytes[at..start])?;
+            self.writer.end_section();
+            let position = Position::new(shared.epoch, lsn);
+            self.writer.begin_section(SectionHeader { slot, position, entries, bytes: 0, digest })?;
+            (at, self.newest) = (start, self.newest.max(lsn));
+        }
+        self.writer.entries(&slice.bytes[at..])
+    }
+}
+
+impl Complete {
+    fn install<F: Files>(self, shared: &Shared<F>) {
+        let Self { partition, path, newest, started, summary } = self;
+        let core = shared.placement.core_of(partition);
+        if shared.streams[usize::from(core.0)].durable() < newest {
+            return fail(shared, partition, &path, "the log has ended before what it holds was durable");
+        }
+        if let Err(why) = verify(shared, partition, &path, &summary) {
+            return fail(shared, partition, &path, &why);
+        }
+        let installed = summary.installed;
+        if let Err(e) = shared.dir.install_snapshot(partition, &path, installed) {
+            return fail(shared, partition, &path, &e.to_string());
+        }
+        let now = shared.clock.now();
+        let mut state = shared.state();
+        state.installed(partition, installed.position, installed.bytes, now.saturating_sub(started), now);
+        state.counters.own_installed += 1;
+        drop(state);
+        shared.wake();
+        tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, "own checkpoint installed");
+    }
+}
+
+/// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it with anything.
+fn verify<F: Files>(
+    shared: &Shared<F>,
+    partition: PartitionId,
+    path: &std::path::Path,
+    written: &Summary,
+) -> Result<(), String> {
+    // One slot at a time is in memory.
+    let single = Partitions::new(SLOTS).ok_or("slots are not partitions")?;
+    let open = SnapshotReader::open_in(shared.dir.files(), path, subject(shared, partition));
+    let mut reader = open.map_err(|e| e.to_string())?;
+    while let Some(section) = reader.next().map_err(|e| e.to_string())? {
+        let SectionHeader { slot, entries, digest, .. } = section.header;
+        let mut store = Store::new(single, slot.0..slot.0 + 1);
+        store.load_section(slot, entries, section.entries).map_err(|e| e.to_string())?;
+        if store.digest(slot).0 != digest {
+            return Err(format!("slot {slot} has another digest than when it was captured"));
+        }
+    }
+    let same = reader.summary() == Some(written);
+    if same { Ok(()) } else { Err("the file is not what was written".to_owned()) }
+}
+
+fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, path: &std::path::Path, why: &str) {
+    // What is left of it is of no use; if it cannot be removed, the next attempt or the next start does.
+    let _ = shared.dir.files().remove(path);
+    tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
+    let mut state = shared.state();
+    state.counters.failed += 1;
+    state.policy.capture_failed(partition, why, shared.clock.now());
+    drop(state);
+    shared.wake();
+}
+
+fn subject<F: Files>(shared: &Shared<F>, partition: PartitionId) -> Subject {
+    Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition }
+}
+
+/// Where the snapshot of a partition is written: a name that no upload has, and that the next start clears away.
+fn path<F: Files>(shared: &Shared<F>, partition: PartitionId) -> PathBuf {
+    shared.dir.path().join(path::INCOMING).join(format!("own-{:05}.part", partition.0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::Options;
+    use super::super::policy::{Pace, Policy};
+    use super::*;
+    use crate::auth::guard::Guard;
+    use crate::encoding::edit::{Change, Edit};
+    use crate::encoding::slot::slot_of;
+    use crate::ids::Db;
+    use crate::replication::clock::Clock;
+    use crate::storage::{DataDir, PartitionMarks, StreamMarks};
+
+    const PARTITION: PartitionId = PartitionId(0);
+
+    /// The master's side of a register of one core whose log is empty.
+    pub fn shared(dir: &std::path::Path) -> Shared {
+        let partitions = Partitions::new(1).unwrap();
+        let dir = Arc::new(DataDir::open(dir, partitions).unwrap().0);
+        dir.begin_epoch(1, 64 << 10).unwrap();
+        let pace = Pace { every_edits: 1, every: Duration::from_secs(1) };
+        let policy = Policy::new(&dir.manifest(), &[], pace);
+        let options = Options {
+            dir,
+            streams: vec![Arc::new(StreamMarks::new())],
+            partitions: Arc::new([PartitionMarks::new()]),
+            last_edits: Vec::new(),
+            measured: Vec::new(),
+            pace,
+            listen: Vec::new(),
+            guard: Arc::new(Guard::new(None)),
+            protected: true,
+            timeout: Duration::from_secs(60),
+            ask: Box::new(|_| {}),
+            reports: channel().1,
+            own: None,
+            max_log_bytes: None,
+            on_full: Box::new(|_| {}),
+            on_mirrored: Arc::new(|_| {}),
+            child: None,
+        };
+        Shared::new(options, policy, Clock::start(), 0, None)
+    }
+
+    /// A partition with one key, captured in two slices after `barrier`, its slot at `lsn`.
+    fn slices(barrier: Lsn, lsn: Lsn) -> [Slice; 2] {
+        let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+        let slot = slot_of(b"key");
+        let change = Change::PutString { value: b"value"[..].into(), expire_at: None };
+        store.apply(&Edit::Key { db: Db(0), slot, key: b"key"[..].into(), change }).unwrap();
+        let mut bytes = Vec::new();
+        let entries = store.write_section(slot, &mut bytes);
+        let rest = bytes.split_off(7);
+        let sections = vec![SectionStart { at: 0, slot, lsn, entries, digest: store.digest(slot).0 }];
+        let first = Slice { partition: PARTITION, barrier, begins: true, bytes, sections, end: None };
+        let last =
+            Slice { bytes: rest, sections: Vec::new(), begins: false, end: Some(End::Complete), ..Slice::default() };
+        [first, Slice { partition: PARTITION, barrier, ..last }]
+    }
+
+    fn take(shared: &Shared, slices: impl IntoIterator<Item = Slice>) -> bool {
+        let mut snapshots = OwnSnapshots::default();
+        slices.into_iter().for_each(|slice| snapshots.on(shared, slice));
+        snapshots.look(shared);
+        shared.dir.manifest().generations(PARTITION).newest.is_some()
+    }
+
+    #[test]
+    fn a_snapshot_is_installed_only_when_every_edit_in_it_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        assert!(!take(&shared, slices(Lsn(0), Lsn(1))), "edit 1 is not on disk");
+        assert!(!take(&shared, slices(Lsn(1), Lsn(1))), "nor is the barrier");
+        assert!(take(&shared, slices(Lsn(0), Lsn(0))), "and this holds neither");
+    }
+
+    #[test]
+    fn what_is_not_what_was_captured_is_not_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        let wrong: [fn(&mut [Slice; 2]); 6] = [
+            |slices| slices[0].sections[0].digest ^= 1,
+            |slices| slices[0].sections[0].entries += 1,
+            |slices| slices[0].bytes[0] ^= 1,
+            |slices| slices[1].bytes.truncate(1),
+            |slices| slices[0].begins = false,
+            |slices| slices[1].end = Some(End::Abandoned("of itself")),
+        ];
+        for (n, spoil) in wrong.iter().enumerate() {
+            let mut spoiled = slices(Lsn(0), Lsn(0));
+            spoil(&mut spoiled);
+            assert!(!take(&shared, spoiled), "{n}");
+            assert_eq!(shared.dir.files().list(&shared.dir.path().join(path::INCOMING)).unwrap(), [""; 0], "{n}");
+        }
+        assert!(take(&shared, slices(Lsn(0), Lsn(0))));
+    }
+}

@@ -1,0 +1,432 @@
+//! When a partition is to be checkpointed, and what of the log may go. A state machine: it is told what happened and what time it
+//! is, and says what is to be done. No I/O, no clock.
+//!
+//! Per partition: older generation < newest generation ≤ mirrored; a barrier that is waited for is after the newest generation.
+//! Per stream: at most one checkpoint is under way, so partitions take turns (a few if somebody waits); what is dropped is below
+//! every cover ([`cover`]).
+//!
+//! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A dirty partition
+//! is due when its stream has grown by `every_edits` since its newest snapshot, or when somebody asked; a stale one, when its newest
+//! snapshot is older than `every`, so that an idle partition with an old generation does not hold the log forever.
+//!
+//! | what happens | told by | then |
+//! |---|---|---|
+//! | time passes | [`Policy::tick`] | barriers are asked for; those that lead nowhere are given up |
+//! | a core executed a barrier | [`Policy::executed`] | its snapshot is waited for |
+//! | the node offers a snapshot | [`Policy::offer`] | wanted, here already, or refused |
+//! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | the next one's turn; tickets |
+//! | the node compared digests | [`Policy::compared`] | a difference stops truncation |
+//! | a snapshot is needed, and no node delivers it | [`Policy::captures`] | cores take snapshots themselves, `own` |
+//! | the node delivers or does not | [`Policy::delivered`], [`Policy::failed`] | it counts as a node or not, `delivery` |
+//! | the node came or went | [`Policy::node_up`], [`Policy::node_down`] | barriers only while it is there |
+//! | a core's log has failed or is closed | [`Observed::ended`] | nothing of that core is waited for any more |
+
+mod cover;
+mod delivery;
+mod due;
+mod events;
+mod own;
+mod partition;
+mod round;
+mod tickets;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use events::{BarrierReport, BarrierRequest, Observed, Pace, Verdict};
+pub use tickets::{Outcome, Ticket};
+
+use self::delivery::Delivery;
+use self::partition::Partition;
+use self::round::Rounds;
+use self::tickets::Tickets;
+use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position, StreamId};
+use crate::storage::Manifest;
+
+/// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within half a minute
+/// after that (`due`), so that every edited partition has one at least once a minute.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// How long a checkpoint may show no progress while the node has its barrier.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+/// How long a partition is left alone after a checkpoint of it failed, or its digests differed.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its way.
+const AT_ONCE: usize = 3;
+/// How long a node may be away before those who wait for a checkpoint are told that none will come, and how long one that is there may
+/// deliver nothing while log must be dropped.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A checkpoint under way.
+#[derive(Clone, Debug)]
+struct Pending {
+    partition: PartitionId,
+    /// When it was asked for.
+    since: Duration,
+    /// Last sign of life.
+    moved: Duration,
+    /// Where its barrier stands and which digests it bears, once the core has executed it.
+    placed: Option<(Position, Vec<u64>)>,
+    /// The core takes the snapshot itself.
+    own: bool,
+}
+
+/// The state machine; see the module.
+pub struct Policy {
+    epoch: Epoch,
+    placement: Placement,
+    pace: Pace,
+    partitions: Vec<Partition>,
+    /// Checkpoints under way.
+    pending: Vec<Pending>,
+    connected: bool,
+    /// Log must be dropped soon.
+    pressed: bool,
+    /// Cores can take snapshots themselves.
+    own: bool,
+    /// Since when the node is away.
+    away_since: Duration,
+    delivery: Delivery,
+    rounds: Rounds,
+    observed: Observed,
+    tickets: Tickets,
+}
+
+impl Policy {
+    /// The policy of a master that has begun the newest epoch of `manifest`. `last_edits` are the positions, per partition, of the last
+    /// edit that recovery applied; [`Position::START`] where it applied none.
+    ///
+    /// # Panics
+    /// If the manifest has no epoch: a master begins one before it starts this.
+    pub fn new(manifest: &Manifest, last_edits: &[Position], pace: Pace) -> Self {
+        let epoch = manifest.newest_epoch().expect("a master begins an epoch first").epoch;
+        let placement = manifest.placement(epoch).expect("a manifest's epochs fit its partitions");
+        let partitions = (0..manifest.partitions.count()).map(|p| {
+            let recovered = last_edits.get(usize::from(p)).copied().unwrap_or_default();
+            Partition::at_start(manifest, placement, pace, PartitionId(p), recovered)
+        });
+        Self {
+            epoch,
+            placement,
+            pace,
+            partitions: partitions.collect(),
+            pending: Vec::new(),
+            connected: false,
+            pressed: false,
+            own: false,
+            away_since: Duration::ZERO,
+            delivery: Delivery::default(),
+            rounds: Rounds::default(),
+            observed: Observed::default(),
+            tickets: Tickets::default(),
+        }
+    }
+
+    /// Takes in what the marks say at `now`, and returns the barriers that are due.
+    pub fn tick(&mut self, now: Duration, observed: Observed) -> Vec<BarrierRequest> {
+        self.observed = observed;
+        self.give_up_ended();
+        if !self.rounds.is_under_way() {
+            self.rounds.begin_own(dirty(&self.partitions, self.epoch, &self.observed));
+        }
+        if !self.connected {
+            if !self.own && now.saturating_sub(self.away_since) >= PATIENCE {
+                self.tickets.fail_all("the checkpoint node is away");
+                self.partitions.iter_mut().for_each(|p| p.wanted = None);
+            }
+            return Vec::new();
+        }
+        let mut requests = Vec::new();
+        self.give_up_stuck(now);
+        self.await_delivery(now);
+        for core in self.running_cores() {
+            while let Some((partition, is_wanted)) = self.next_due(core, now)
+                && self.may_ask_node(core, if is_wanted { AT_ONCE } else { 1 }, now)
+            {
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: false });
+                self.state_mut(partition).barrier_at = now;
+                requests.push(BarrierRequest { partition, checkpoint: true });
+            }
+            self.comparisons(core, now, &mut requests);
+        }
+        requests
+    }
+
+    /// A core has executed a barrier.
+    pub fn executed(&mut self, report: BarrierReport, now: Duration) {
+        if report.position.epoch != self.epoch || usize::from(report.partition.0) >= self.partitions.len() {
+            return;
+        }
+        let state = self.state_mut(report.partition);
+        state.barrier = state.barrier.max(report.position.lsn);
+        if let Some(pending) = self.pending_of(report.partition)
+            && report.checkpoint
+            && !pending.own
+            && pending.placed.is_none()
+        {
+            pending.placed = Some((report.position, report.digests));
+            pending.moved = now;
+        }
+    }
+
+    /// The node offers a snapshot of `partition` at `position`.
+    pub fn offer(&mut self, partition: PartitionId, position: Position, now: Duration) -> Verdict {
+        let epoch = self.epoch;
+        let Some(state) = self.partitions.get(usize::from(partition.0)) else { return Verdict::Unwanted };
+        if state.newest.is_some_and(|newest| newest >= position) {
+            return Verdict::Here;
+        }
+        if position.epoch != epoch {
+            return Verdict::Stale;
+        }
+        if state.diverged.is_some() {
+            return Verdict::Unwanted;
+        }
+        match self.pending_of(partition) {
+            Some(Pending { placed: Some((at, digests)), moved, own: false, .. }) if *at == position => {
+                *moved = now;
+                Verdict::Wanted(digests.clone())
+            }
+            _ => Verdict::Unwanted,
+        }
+    }
+
+    /// Bytes of the snapshot of `partition` have arrived.
+    pub fn progress(&mut self, partition: PartitionId, now: Duration) {
+        if let Some(pending) = self.pending_of(partition) {
+            pending.moved = now;
+        }
+    }
+
+    /// A snapshot is in the manifest.
+    pub fn installed(&mut self, partition: PartitionId, position: Position, now: Duration) {
+        let every = self.pace.every;
+        let Some(state) = self.partitions.get_mut(usize::from(partition.0)) else { return };
+        if state.newest.is_some_and(|newest| newest >= position) {
+            return;
+        }
+        (state.older, state.newest) = (state.newest, Some(position));
+        (state.due_at, state.backlog, state.failed) = (now + every, 0, false);
+        if state.wanted.is_some_and(|wanted| wanted <= position) {
+            state.wanted = None;
+        }
+        if self.pending_of(partition).is_some_and(|p| p.placed.as_ref().is_some_and(|(at, _)| *at <= position)) {
+            self.pending.retain(|p| p.partition != partition);
+        }
+        self.rounds.installed(partition, position);
+        self.tickets.installed(partition, position);
+    }
+
+    /// The node's snapshot that was waited for at `position` will not come, or could not be installed; `why` is for people.
+    pub fn failed(&mut self, partition: PartitionId, position: Position, why: &str, now: Duration) {
+        if self.is_awaited(partition, position) {
+            self.not_delivered(partition, why, now);
+        }
+    }
+
+    /// The node has compared digests at a barrier; `differs` is whether it found a difference. Returns whether that is news.
+    pub fn compared(&mut self, partition: PartitionId, position: Position, differs: bool, now: Duration) -> bool {
+        let Some(state) = self.partitions.get_mut(usize::from(partition.0)) else { return false };
+        let was = state.diverged;
+        if differs {
+            state.diverged = Some(was.map_or(position, |p| p.max(position)));
+            if self.is_awaited(partition, position) {
+                self.give_up(partition, "the checkpoint node's data differs", now);
+            }
+        } else if was.is_some_and(|at| at < position) {
+            state.diverged = None;
+        }
+        was.is_some() != self.partitions[usize::from(partition.0)].diverged.is_some()
+    }
+
+    /// A node has opened a session.
+    pub fn node_up(&mut self, now: Duration) {
+        self.connected = true;
+        self.pending.iter_mut().for_each(|p| (p.since, p.moved) = (now, now));
+        self.expect_delivery(now);
+    }
+
+    /// The node's session has ended. Barriers in the log stay wanted: the node will come to them again.
+    pub fn node_down(&mut self, now: Duration) {
+        self.connected = false;
+        self.away_since = now;
+        // A request that no core has executed yet is repeated when there is a node again.
+        self.pending.retain(|p| p.placed.is_some() || p.own);
+    }
+
+    /// Whether a node has a session.
+    pub const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Asks for a checkpoint of everything that is dirty now. `None` if there is neither a node to write it, nor cores that can.
+    ///
+    /// `observed` must be fresh: what was written before this call is to be in the checkpoint.
+    pub fn request(&mut self, observed: Observed) -> Option<Ticket> {
+        if !self.connected && !self.own {
+            return None;
+        }
+        self.observed = observed;
+        let (mut waiting, mut differs) = (Vec::new(), false);
+        for partition in (0..self.placement.partitions().count()).map(PartitionId) {
+            let last_edit = self.last_edit(partition);
+            let state = self.state_mut(partition);
+            if state.is_dirty(last_edit) {
+                state.wanted = Some(last_edit);
+                (state.not_before, state.own_not_before) = (Duration::ZERO, Duration::ZERO);
+                differs |= state.diverged.is_some();
+                waiting.push((partition, last_edit));
+            }
+        }
+        self.rounds.begin(waiting.iter().copied());
+        let ticket = self.tickets.issue(waiting);
+        if differs {
+            self.tickets.fail_all("the checkpoint node's data differs");
+        }
+        self.give_up_ended();
+        Some(ticket)
+    }
+
+    /// What has become of a ticket; `None` while it is not decided.
+    pub fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        self.tickets.outcome(ticket)
+    }
+
+    /// What of the log is not needed any more: for each kept stream of which more can go than `manifest` says, the first edit that is
+    /// still needed.
+    pub fn droppable(&self, manifest: &Manifest) -> Vec<(StreamId, Lsn)> {
+        cover::droppable(self, manifest)
+    }
+
+    /// The first edit of a core's stream at which a checkpoint barrier may still be waited for.
+    pub fn wanted_from(&self, core: CoreId) -> Lsn {
+        let placed = self
+            .pending_in(core)
+            .filter(|p| !p.own)
+            .filter_map(|p| p.placed.as_ref())
+            .map(|(position, _)| position.lsn)
+            .min();
+        placed.unwrap_or_else(|| self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default().next())
+    }
+
+    /// Partitions whose digests differ, with where that was seen last.
+    pub fn diverged(&self) -> impl Iterator<Item = (PartitionId, Position)> {
+        (0..).map(PartitionId).zip(&self.partitions).filter_map(|(id, p)| p.diverged.map(|at| (id, at)))
+    }
+
+    /// How many edits a start would have to read from the log, by core, if the streams were as `observed` says.
+    pub fn replay_edits(&self, observed: &Observed) -> Vec<u64> {
+        let mut edits = vec![0; usize::from(self.placement.cores())];
+        for (partition, _) in dirty(&self.partitions, self.epoch, observed) {
+            let core = self.placement.core_of(partition);
+            let most = &mut edits[usize::from(core.0)];
+            *most = (*most).max(self.behind(core, partition, observed));
+        }
+        edits
+    }
+
+    /// What the marks said last.
+    pub const fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Number of partitions that were edited after their newest snapshot, and of checkpoints under way.
+    pub fn backlog(&self) -> (usize, usize) {
+        (dirty(&self.partitions, self.epoch, &self.observed).count(), self.pending.len())
+    }
+
+    /// Since when the oldest checkpoint under way was asked for.
+    pub fn under_way_since(&self) -> Option<Duration> {
+        self.pending.iter().map(|pending| pending.since).min()
+    }
+
+    /// Partitions of which the last attempt at a checkpoint failed.
+    pub fn failing(&self) -> usize {
+        self.partitions.iter().filter(|p| p.failed).count()
+    }
+
+    /// How often in this life everything that had changed came to be in snapshots.
+    pub fn saves(&self) -> u64 {
+        self.rounds.completed()
+    }
+
+    fn state_mut(&mut self, partition: PartitionId) -> &mut Partition {
+        &mut self.partitions[usize::from(partition.0)]
+    }
+
+    /// The partition's checkpoint under way.
+    fn pending_of(&mut self, partition: PartitionId) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|p| p.partition == partition)
+    }
+
+    /// The checkpoints under way in a core's stream.
+    fn pending_in(&self, core: CoreId) -> impl Iterator<Item = &Pending> {
+        self.pending.iter().filter(move |p| self.placement.core_of(p.partition) == core)
+    }
+
+    /// The cores whose logs go on.
+    fn running_cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        let ended = self.observed.ended.clone();
+        (0..self.placement.cores()).map(CoreId).filter(move |core| ended.get(usize::from(core.0)) != Some(&true))
+    }
+
+    /// By how much its stream has grown since the partition's newest snapshot.
+    fn behind(&self, core: CoreId, partition: PartitionId, observed: &Observed) -> u64 {
+        let end = observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
+        let state = &self.partitions[usize::from(partition.0)];
+        match state.newest {
+            Some(newest) if newest.epoch == self.epoch => end.0.saturating_sub(newest.lsn.0),
+            _ => state.backlog + end.0,
+        }
+    }
+
+    /// The partition's last edit, in this life or before.
+    fn last_edit(&self, partition: PartitionId) -> Position {
+        last_edit(&self.partitions[usize::from(partition.0)], partition, self.epoch, &self.observed)
+    }
+
+    /// Whether the node's snapshot of `partition` at `position` is waited for.
+    fn is_awaited(&mut self, partition: PartitionId, position: Position) -> bool {
+        let at = |p: &mut Pending| !p.own && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
+        self.pending_of(partition).is_some_and(at)
+    }
+
+    fn give_up(&mut self, partition: PartitionId, why: &str, now: Duration) {
+        self.pending.retain(|p| p.partition != partition);
+        let state = self.state_mut(partition);
+        (state.not_before, state.own_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
+        (state.wanted, state.failed) = (None, true);
+        self.tickets.failed(partition, why);
+    }
+
+    /// Ends the wait for checkpoints of cores whose logs have failed or are closed: what they hold may never be durable.
+    fn give_up_ended(&mut self) {
+        let ended = |core: &CoreId| self.observed.ended.get(usize::from(core.0)) == Some(&true);
+        for core in (0..self.placement.cores()).map(CoreId).filter(ended).collect::<Vec<_>>() {
+            let why = format!("the log of core {core} has failed or is closed");
+            for partition in self.placement.partitions_of(core).map(PartitionId) {
+                let was_pending = self.pending_of(partition).is_some();
+                self.pending.retain(|p| p.partition != partition);
+                let state = self.state_mut(partition);
+                state.failed |= state.wanted.take().is_some() || was_pending;
+                self.tickets.failed(partition, &why);
+            }
+        }
+    }
+}
+
+/// The partitions that were edited after their newest snapshots, and their last edits.
+fn dirty(partitions: &[Partition], epoch: Epoch, observed: &Observed) -> impl Iterator<Item = (PartitionId, Position)> {
+    let all = (0..).map(PartitionId).zip(partitions);
+    let last_edits = all.map(move |(id, state)| (id, state, last_edit(state, id, epoch, observed)));
+    last_edits.filter(|(_, state, last)| state.is_dirty(*last)).map(|(id, _, last)| (id, last))
+}
+
+/// A partition's last edit, in this life or before.
+fn last_edit(state: &Partition, partition: PartitionId, epoch: Epoch, observed: &Observed) -> Position {
+    match observed.last_edits.get(usize::from(partition.0)) {
+        Some(lsn) if lsn.0 > 0 => Position::new(epoch, *lsn),
+        _ => state.last_before,
+    }
+}

@@ -1,0 +1,394 @@
+//! What the threads of the master's side share, and the one that drives the policy.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::bounds::{Bounds, Notice, REMIND, Stage};
+use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
+use super::prediction::{self, Speed};
+use super::sessions::Sessions;
+use super::status::Counters;
+use super::upload::Claims;
+use super::{OnOutcome, Options};
+use crate::auth::guard::Guard;
+use crate::config::Password;
+use crate::ids::{Epoch, PartitionId, Partitions, Placement, Position, Slot};
+use crate::replication::clock::Clock;
+use crate::replication::link::Links;
+use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
+
+/// How often the policy looks at the marks.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the log is looked over for what can go, even if nothing was installed.
+const LOOK_OVER: Duration = Duration::from_secs(10);
+
+/// Slots that are named when digests differ.
+const SHOWN_SLOTS: usize = 64;
+/// Snapshots on their way at a time, for which the log leaves room.
+const AT_ONCE: u64 = 3;
+/// What the manifest and the names of new files may take.
+const MANIFEST_ROOM: u64 = 256 << 10;
+
+/// Asks a partition's core for a snapshot.
+pub(crate) type AskOwn = Box<dyn Fn(PartitionId) + Send + Sync>;
+
+pub(crate) struct Shared<F: Files = OsFiles> {
+    pub dir: Arc<DataDir<F>>,
+    pub streams: Vec<Arc<StreamMarks>>,
+    pub epoch: Epoch,
+    pub placement: Placement,
+    pub guard: Arc<Guard>,
+    /// What the child knows.
+    pub secret: Option<Password>,
+    pub protected: bool,
+    /// How long the node may take to answer, or to show that it lives.
+    pub timeout: Duration,
+    pub clock: Clock,
+    partitions: Arc<[PartitionMarks]>,
+    ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
+    ask_own: Option<AskOwn>,
+    on_full: Box<dyn Fn(bool) + Send + Sync>,
+    /// How fast this machine recovers, and how long it has taken in this life.
+    pub speed: Speed,
+    pub recovered_in: Duration,
+    /// Bytes of the log of ended epochs when this life began.
+    ended_log_bytes: u64,
+    /// Snapshots on their way in.
+    pub(super) uploads: Claims,
+    stopping: AtomicBool,
+    state: Mutex<State>,
+    /// Rung when something in the state is worth a look.
+    bell: Condvar,
+}
+
+/// What changes. The lock is never held during I/O or a call to somebody else.
+pub(crate) struct State {
+    pub policy: Policy,
+    pub bounds: Bounds,
+    pub sessions: Sessions,
+    /// The connections of the present session.
+    pub links: Arc<Links>,
+    pub counters: Counters,
+    /// Slots that differed, of partitions that do.
+    differing: BTreeMap<PartitionId, Vec<Slot>>,
+    pub callbacks: Vec<(Ticket, OnOutcome)>,
+    /// A snapshot was installed since the log was last looked over.
+    pub look_over: bool,
+    /// Something happened since the policy thread last looked.
+    rung: bool,
+    reports: Receiver<BarrierReport>,
+}
+
+impl State {
+    /// Notes which slots of a partition have differed at its last comparison; those of partitions that agree again are forgotten.
+    pub fn note_differing(&mut self, partition: PartitionId, slots: &[Slot]) {
+        if !slots.is_empty() {
+            self.differing.insert(partition, slots.iter().copied().take(SHOWN_SLOTS).collect());
+        }
+        let diverged: Vec<_> = self.policy.diverged().map(|(partition, _)| partition).collect();
+        self.differing.retain(|partition, _| diverged.contains(partition));
+    }
+
+    /// The first slots that differ at present.
+    pub fn diverged_slots(&self) -> Vec<Slot> {
+        self.differing.values().flatten().copied().take(SHOWN_SLOTS).collect()
+    }
+
+    /// A snapshot of `bytes` is in the manifest; its way there took `took`.
+    pub fn installed(&mut self, partition: PartitionId, position: Position, bytes: u64, took: Duration, now: Duration) {
+        self.policy.installed(partition, position, now);
+        self.counters.installed(bytes, took, crate::time::unix_millis());
+        self.note_saves();
+        self.look_over = true;
+    }
+
+    /// Notes when everything came to be in snapshots, if it did.
+    pub fn note_saves(&mut self) {
+        self.counters.saved(self.policy.saves(), crate::time::unix_millis());
+    }
+
+    /// Takes in the barriers that cores have reported.
+    pub fn catch_up(&mut self, now: Duration) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.policy.executed(report, now);
+        }
+    }
+}
+
+impl<F: Files> Shared<F> {
+    pub fn new(
+        options: Options<F>,
+        policy: Policy,
+        clock: Clock,
+        ended_log_bytes: u64,
+        ask_own: Option<AskOwn>,
+    ) -> Self {
+        let manifest = options.dir.manifest();
+        let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
+        let placement = manifest.placement(epoch).expect("a master begins an epoch before it starts this");
+        let state = State {
+            policy,
+            bounds: Bounds::new(options.max_log_bytes),
+            sessions: Sessions::default(),
+            links: Arc::default(),
+            counters: Counters::default(),
+            differing: BTreeMap::new(),
+            callbacks: Vec::new(),
+            look_over: true,
+            rung: true,
+            reports: options.reports,
+        };
+        Self {
+            dir: options.dir,
+            streams: options.streams,
+            epoch,
+            placement,
+            guard: options.guard,
+            secret: options.child.as_ref().map(|child| child.secret.password()),
+            protected: options.protected,
+            timeout: options.timeout,
+            clock,
+            partitions: options.partitions,
+            ask: options.ask,
+            ask_own,
+            on_full: options.on_full,
+            speed: Speed::of(&options.measured),
+            recovered_in: prediction::slowest(&options.measured),
+            ended_log_bytes,
+            uploads: Claims::default(),
+            stopping: AtomicBool::new(false),
+            state: Mutex::new(state),
+            bell: Condvar::new(),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // The state machines keep their promises step by step; a panic elsewhere does not break them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn partition_count(&self) -> Partitions {
+        self.placement.partitions()
+    }
+
+    /// What the marks say, in the order that the policy relies on: what is durable first.
+    pub fn observe(&self) -> Observed {
+        Observed {
+            durable: self.streams.iter().map(|s| s.durable()).collect(),
+            mirrored: self.streams.iter().map(|s| s.mirrored()).collect(),
+            last_edits: self.partitions.iter().map(PartitionMarks::last_edit).collect(),
+            ended: self.streams.iter().map(|s| s.has_ended()).collect(),
+        }
+    }
+
+    /// What the marks would say if everything that is appended were durable: for those who count edits, not for the policy.
+    pub(super) fn observe_appended(&self) -> Observed {
+        let observed = self.observe();
+        Observed { durable: self.streams.iter().map(|s| s.appended()).collect(), ..observed }
+    }
+
+    /// Bytes of log on disk, of all epochs that are kept.
+    fn log_bytes(&self, dropped: u64) -> u64 {
+        let present: u64 = self.streams.iter().map(|s| s.file_bytes()).sum();
+        (self.ended_log_bytes + present).saturating_sub(dropped)
+    }
+
+    /// Something happened that the policy thread or a waiter should look at.
+    pub fn wake(&self) {
+        self.state().rung = true;
+        self.bell.notify_all();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let links = self.state().links.clone();
+        links.shut();
+        self.streams.iter().for_each(|s| s.ring());
+        self.wake();
+    }
+
+    /// Waits until `ready` gives something, the master stops, or `timeout` is over.
+    pub fn wait_for<T>(&self, timeout: Duration, ready: impl Fn(&State) -> Option<T>) -> Option<T> {
+        let deadline = self.clock.now() + timeout;
+        let mut state = self.state();
+        loop {
+            let left = deadline.saturating_sub(self.clock.now());
+            let found = ready(&state);
+            if found.is_some() || left.is_zero() || self.is_stopping() {
+                return found;
+            }
+            state = self.bell.wait_timeout(state, left.min(TICK)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The policy thread.
+pub(crate) fn run_policy(shared: &Shared) {
+    let mut rounds = Rounds::default();
+    while !shared.is_stopping() {
+        rounds.look(shared);
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
+    }
+    for (_, call) in std::mem::take(&mut shared.state().callbacks) {
+        call(Outcome::Failed("the master is stopping".to_owned()));
+    }
+}
+
+/// What the policy thread does each time that it looks.
+pub(crate) struct Rounds {
+    next_look: Duration,
+    next_reminder: Duration,
+    /// The node was last found not to deliver.
+    node_fails: bool,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { next_look: Duration::ZERO, next_reminder: REMIND, node_fails: false }
+    }
+}
+
+impl Rounds {
+    /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
+    pub(crate) fn look<F: Files>(&mut self, shared: &Shared<F>) {
+        let now = shared.clock.now();
+        let (requests, captures, decided, look_over, notice) = {
+            let observed = shared.observe();
+            let mut state = shared.state();
+            state.rung = false;
+            state.catch_up(now);
+            let dropped = state.counters.dropped_bytes;
+            let notice = state.bounds.tick(shared.log_bytes(dropped), now);
+            let pressed = state.bounds.stage() >= Stage::Pressing || shared.streams.iter().any(|s| s.is_out_of_space());
+            state.policy.set_pressed(pressed);
+            let requests = state.policy.tick(now, observed);
+            let captures = if shared.ask_own.is_some() { state.policy.captures(now) } else { Vec::new() };
+            let look_over = std::mem::take(&mut state.look_over) || now >= self.next_look;
+            (requests, captures, take_decided(&mut state), look_over, notice)
+        };
+        if let Some(notice) = notice {
+            bound_noticed(shared, notice);
+        }
+        self.look_at_node(shared);
+        if now >= self.next_reminder {
+            self.next_reminder = now + REMIND;
+            remind(shared);
+        }
+        requests.into_iter().for_each(|request| (shared.ask)(request));
+        if let Some(ask) = &shared.ask_own {
+            captures.into_iter().for_each(ask);
+        }
+        decided.into_iter().for_each(|(call, outcome)| call(outcome));
+        if look_over {
+            self.next_look = now + LOOK_OVER;
+            drop_log(shared);
+            set_headroom(shared);
+        }
+    }
+}
+
+impl Rounds {
+    /// Says when the node ceases to deliver, and when it does again.
+    fn look_at_node<F: Files>(&mut self, shared: &Shared<F>) {
+        let failure = shared.state().policy.node_failure().map(str::to_owned);
+        if std::mem::replace(&mut self.node_fails, failure.is_some()) == failure.is_some() {
+            return;
+        }
+        match failure {
+            Some(why) => tracing::error!(
+                "the checkpoint node delivers no snapshots, so the server takes its own where they are needed: {why}"
+            ),
+            None => tracing::info!("the checkpoint node delivers snapshots again"),
+        }
+    }
+}
+
+/// The log has come to another stage, or it is time to speak of the present one again.
+fn bound_noticed<F: Files>(shared: &Shared<F>, Notice { before, stage }: Notice) {
+    let (bytes, most) = {
+        let state = shared.state();
+        (state.bounds.bytes(), state.bounds.max_bytes().unwrap_or_default())
+    };
+    match stage {
+        Stage::Short => tracing::info!(bytes, most, "the log is short again"),
+        Stage::Long => {
+            tracing::warn!(bytes, most, "the log is getting long (log.max_bytes): is the checkpoint node away?")
+        }
+        Stage::Pressing => {
+            tracing::warn!(
+                bytes,
+                most,
+                "the log is so long that every changed partition is checkpointed without delay"
+            );
+        }
+        Stage::Full => tracing::error!(bytes, most, "the log has reached log.max_bytes: writes are refused"),
+    }
+    if (before == Stage::Full) != (stage == Stage::Full) {
+        (shared.on_full)(stage == Stage::Full);
+    }
+}
+
+/// Has segments leave room for as many snapshots as may be on their way at a time, and for the manifest.
+fn set_headroom<F: Files>(shared: &Shared<F>) {
+    let manifest = shared.dir.manifest();
+    let largest = manifest.snapshots.iter().filter_map(|g| g.newest).map(|newest| newest.bytes).max().unwrap_or(0);
+    let headroom = largest.saturating_mul(AT_ONCE).saturating_add(MANIFEST_ROOM);
+    shared.streams.iter().for_each(|s| s.set_headroom(headroom));
+}
+
+/// Takes those callbacks out whose tickets are decided.
+fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
+    let (mut decided, mut open) = (Vec::new(), Vec::new());
+    for (ticket, call) in std::mem::take(&mut state.callbacks) {
+        match state.policy.outcome(ticket) {
+            Some(outcome) => decided.push((call, outcome)),
+            None => open.push((ticket, call)),
+        }
+    }
+    state.callbacks = open;
+    decided
+}
+
+/// A log that nobody shortens is worth a word now and then.
+fn remind<F: Files>(shared: &Shared<F>) {
+    let state = shared.state();
+    let behind: u64 = state.policy.replay_edits(state.policy.observed()).iter().sum();
+    let (is_connected, failure) = (state.policy.is_connected(), state.policy.node_failure().map(str::to_owned));
+    drop(state);
+    if behind == 0 {
+        return;
+    }
+    if !is_connected {
+        tracing::warn!(
+            edits = behind,
+            "no checkpoint node is connected; the log grows to log.max_bytes, and a start would replay it"
+        );
+    } else if let Some(why) = failure {
+        tracing::warn!(
+            edits = behind,
+            "the checkpoint node delivers no snapshots; the log grows to log.max_bytes, and a start would replay it: {why}"
+        );
+    }
+}
+
+fn drop_log<F: Files>(shared: &Shared<F>) {
+    let manifest = shared.dir.manifest();
+    let firsts = shared.state().policy.droppable(&manifest);
+    if firsts.is_empty() {
+        return;
+    }
+    match shared.dir.drop_log(&firsts) {
+        Ok(bytes) => {
+            shared.state().counters.dropped_bytes += bytes;
+            tracing::debug!(streams = firsts.len(), bytes, "log dropped");
+        }
+        Err(e) => tracing::error!("cannot drop log that snapshots cover: {e}"),
+    }
+}

@@ -1,0 +1,79 @@
+//! Connections that have not shown yet that they may speak: few at a time, and the newest rather than the oldest, so that whoever only
+//! holds connections keeps nobody out who knows the password.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::replication::link::{Handle, Receiver};
+
+/// Strangers at a time. A node that is let in is one for a few milliseconds.
+const MOST: usize = 12;
+
+/// A connection that was accepted. Whoever serves it holds this.
+pub(super) struct Stranger {
+    connection: Handle,
+    known: AtomicBool,
+}
+
+impl Stranger {
+    /// It has shown that it may speak.
+    pub fn is_known_now(&self) {
+        self.known.store(true, Ordering::Release);
+    }
+
+    /// Whether it has.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+}
+
+/// The strangers, oldest first.
+#[derive(Default)]
+pub(super) struct Strangers(VecDeque<Weak<Stranger>>);
+
+impl Strangers {
+    /// Another one has connected. Ends the oldest if there are too many.
+    pub fn add(&mut self, receiver: &Receiver) -> Arc<Stranger> {
+        self.0.retain(|stranger| stranger.upgrade().is_some_and(|stranger| !stranger.is_known()));
+        while self.0.len() >= MOST
+            && let Some(oldest) = self.0.pop_front()
+        {
+            // Its thread notices, and ends.
+            let _ = oldest.upgrade().map(|oldest| oldest.connection.shut());
+        }
+        let stranger = Arc::new(Stranger { connection: receiver.handle(), known: AtomicBool::new(false) });
+        self.0.push_back(Arc::downgrade(&stranger));
+        stranger
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use crate::replication::link;
+
+    #[test]
+    fn the_oldest_go_and_those_who_are_known_stay() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut strangers = Strangers::default();
+        let mut connect = || {
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let theirs = link::open(listener.accept().unwrap().0, Duration::from_secs(60)).unwrap();
+            let stranger = strangers.add(&theirs.1);
+            (ours, theirs, stranger)
+        };
+        let friend = connect();
+        friend.2.is_known_now();
+        let mut all: Vec<_> = (0..2 * MOST).map(|_| connect()).collect();
+        let is_open = |stream: &mut TcpStream| stream.read(&mut [0]).is_err();
+        assert!(is_open(&mut { friend.0 }), "who is known is no stranger");
+        let open: Vec<_> = all.iter_mut().map(|(ours, ..)| is_open(ours)).collect();
+        assert_eq!(open, [[false; MOST], [true; MOST]].concat());
+    }
+}

@@ -1,0 +1,319 @@
+//! Takes snapshots from the node: aside first, then verified whole and against their barrier, then installed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::intake::{Intake, Step};
+use super::policy::Verdict;
+use super::shared::Shared;
+use crate::ids::{PartitionId, Position};
+use crate::replication::link::{LinkError, Receiver, Sender};
+use crate::replication::protocol::{Message, Offer, Reason};
+use crate::storage::files::{Access, PlainFile};
+use crate::storage::snapshot::{self, Subject};
+use crate::storage::{Files, StorageError, path};
+
+/// Bytes are synced in steps of this size, so that the end of an upload is not one long burst beside the log's own writes.
+const SYNC_STEP: u64 = 8 << 20;
+
+/// Serves an upload connection.
+pub(crate) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+    let mut uploads = Uploads::default();
+    loop {
+        if let Some(answer) = uploads.on(shared, receiver.message()?)? {
+            sender.send(&answer)?;
+        }
+    }
+}
+
+/// The uploads of a connection, one after the other: a message comes in, at most one goes out.
+pub(crate) struct Uploads<F: Files> {
+    /// The one under way.
+    taking: Option<Taking<F>>,
+}
+
+impl<F: Files> Default for Uploads<F> {
+    fn default() -> Self {
+        Self { taking: None }
+    }
+}
+
+/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while the node's next
+/// one offers the same snapshot again: two must not write and install one file.
+#[derive(Clone, Default)]
+pub(super) struct Claims(Arc<Mutex<BTreeSet<PartitionId>>>);
+
+impl Claims {
+    /// The claim to a partition, unless somebody else has it.
+    fn claim(&self, partition: PartitionId) -> Option<Claim> {
+        self.lock().insert(partition).then(|| Claim { claims: self.clone(), partition })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to write and install a partition's snapshot, until it is dropped.
+struct Claim {
+    claims: Claims,
+    partition: PartitionId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.lock().remove(&self.partition);
+    }
+}
+
+/// A snapshot that is on its way in.
+struct Taking<F: Files> {
+    offer: Offer,
+    claim: Claim,
+    /// What its barrier bore.
+    digests: Vec<u64>,
+    path: PathBuf,
+    file: F::File,
+    intake: Intake,
+    unsynced: u64,
+    started: Duration,
+}
+
+/// An upload that will not be installed.
+struct Rejected {
+    reason: Reason,
+    text: String,
+}
+
+impl<F: Files> Uploads<F> {
+    /// Takes in a message; the answer to it.
+    ///
+    /// # Errors
+    /// If it has no place here.
+    pub(crate) fn on(
+        &mut self,
+        shared: &Shared<F>,
+        message: Message<'_>,
+    ) -> Result<Option<Message<'static>>, LinkError> {
+        match (message, self.taking.take()) {
+            (Message::Ping, taking) => {
+                self.taking = taking;
+                Ok(None)
+            }
+            (Message::Declined { partition, position, text }, None) => {
+                tracing::error!(%partition, %position, "the checkpoint node could not write a snapshot: {text}");
+                fail(shared, partition, position, &text);
+                Ok(None)
+            }
+            (Message::Offer(offer), None) => Ok(Some(self.offered(shared, offer))),
+            (Message::Chunk { offset, bytes }, Some(taking)) => Ok(Some(self.chunk(shared, taking, offset, &bytes))),
+            _ => Err(LinkError::OutOfTurn),
+        }
+    }
+
+    fn offered(&mut self, shared: &Shared<F>, offer: Offer) -> Message<'static> {
+        let Some(claim) = shared.uploads.claim(offer.partition) else {
+            return refusal(Reason::Busy, "another connection has not finished with it");
+        };
+        let now = shared.clock.now();
+        let verdict = {
+            let mut state = shared.state();
+            state.catch_up(now);
+            state.policy.offer(offer.partition, offer.position, now)
+        };
+        match verdict {
+            Verdict::Here => Message::Installed,
+            Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
+            Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
+            Verdict::Wanted(digests) => match Taking::begin(shared, offer, claim, digests, now) {
+                Ok(taking) => self.go_on(shared, taking),
+                Err(rejected) => reject(shared, offer, &rejected),
+            },
+        }
+    }
+
+    fn chunk(&mut self, shared: &Shared<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
+        match taking.write(shared, offset, bytes) {
+            Ok(()) => self.go_on(shared, taking),
+            Err(rejected) => reject(shared, taking.offer, &rejected),
+        }
+    }
+
+    /// Asks for what is missing, or installs what is complete.
+    fn go_on(&mut self, shared: &Shared<F>, taking: Taking<F>) -> Message<'static> {
+        if !taking.intake.is_complete() {
+            let have = taking.intake.have();
+            self.taking = Some(taking);
+            return Message::Resume(have);
+        }
+        let Taking { offer, claim: _claim, digests, path, file, started, .. } = taking;
+        drop(file);
+        match install(shared, &path, offer, &digests) {
+            Ok(()) => {
+                note_installed(shared, offer, started);
+                Message::Installed
+            }
+            Err(rejected) => reject(shared, offer, &rejected),
+        }
+    }
+}
+
+impl<F: Files> Taking<F> {
+    fn begin(
+        shared: &Shared<F>,
+        offer: Offer,
+        claim: Claim,
+        digests: Vec<u64>,
+        now: Duration,
+    ) -> Result<Self, Rejected> {
+        let path = incoming(shared.dir.path(), &offer);
+        remove_others(shared, &path, offer.partition);
+        let open = || {
+            let file = shared.dir.files().open(&path, Access::Write)?;
+            let (intake, resume) = Intake::new(offer, file.size()?);
+            file.set_size(resume)?;
+            Ok((file, intake, resume))
+        };
+        let (file, intake, resume) = open().map_err(|e| disk(&path, &e))?;
+        if resume > 0 {
+            tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
+            shared.state().counters.resumed += 1;
+        }
+        Ok(Self { offer, claim, digests, path, file, intake, unsynced: 0, started: now })
+    }
+
+    fn write(&mut self, shared: &Shared<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
+        let at = self.intake.have();
+        let Step::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
+        self.unsynced += (bytes.len() - skip) as u64;
+        let written = self.file.write_at(at, &bytes[skip..]);
+        let synced = if self.unsynced >= SYNC_STEP { self.file.sync() } else { Ok(()) };
+        if let Err(e) = written.and(synced) {
+            // What was written in part cannot be told from what was not: begin again next time.
+            let _ = shared.dir.files().remove(&self.path);
+            return Err(disk(&self.path, &e));
+        }
+        self.unsynced %= SYNC_STEP;
+        shared.state().policy.progress(self.offer.partition, shared.clock.now());
+        Ok(())
+    }
+}
+
+fn refusal(reason: Reason, text: &str) -> Message<'static> {
+    Message::Refusal { reason, text: text.to_owned().into() }
+}
+
+fn reject<F: Files>(shared: &Shared<F>, offer: Offer, Rejected { reason, text }: &Rejected) -> Message<'static> {
+    tracing::error!(partition = %offer.partition, position = %offer.position, "upload refused: {text}");
+    fail(shared, offer.partition, offer.position, text);
+    refusal(*reason, text)
+}
+
+fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position, why: &str) {
+    let now = shared.clock.now();
+    let mut state = shared.state();
+    // The node may have failed sooner than the policy was told of the barrier.
+    state.catch_up(now);
+    state.counters.failed += 1;
+    state.policy.failed(partition, position, why, now);
+    drop(state);
+    shared.wake();
+}
+
+fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration) {
+    let now = shared.clock.now();
+    let mut state = shared.state();
+    state.installed(offer.partition, offer.position, offer.bytes, now.saturating_sub(started), now);
+    state.policy.delivered();
+    drop(state);
+    shared.wake();
+    tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");
+}
+
+/// Verifies the whole file and hands it to the data directory.
+fn install<F: Files>(shared: &Shared<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
+    let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
+    let damaged = |text: String| {
+        // To be sent anew from its first byte.
+        let _ = shared.dir.files().remove(file);
+        Rejected { reason: Reason::Damaged, text }
+    };
+    let summary = snapshot::verify_in(shared.dir.files(), file, subject).map_err(|e| match e {
+        StorageError::Corrupt(_) => damaged(e.to_string()),
+        e => Rejected { reason: Reason::Disk, text: e.to_string() },
+    })?;
+    let installed = summary.installed;
+    if (installed.position, installed.bytes, installed.crc) != (offer.position, offer.bytes, offer.crc32) {
+        return Err(damaged("the snapshot is not the one that was offered".to_owned()));
+    }
+    if summary.digests != digests {
+        return Err(damaged("the snapshot's digests are not its barrier's".to_owned()));
+    }
+    shared.dir.install_snapshot(offer.partition, file, installed).map_err(|e| {
+        // After a sync that failed the file may be in a cache only, and another sync would not tell.
+        let _ = shared.dir.files().remove(file);
+        Rejected { reason: Reason::Disk, text: e.to_string() }
+    })
+}
+
+fn disk(file: &Path, e: &std::io::Error) -> Rejected {
+    Rejected { reason: Reason::Disk, text: format!("{}: {e}", file.display()) }
+}
+
+/// Where an upload is collected. The name holds all that tells one upload from another.
+fn incoming(data: &Path, offer: &Offer) -> PathBuf {
+    let Offer { partition, position, crc32, .. } = offer;
+    let name = format!("{:05}-{:010}-{:020}-{crc32:08x}.part", partition.0, position.epoch.0, position.lsn.0);
+    data.join(path::INCOMING).join(name)
+}
+
+/// Removes what is left of former uploads of the partition.
+fn remove_others<F: Files>(shared: &Shared<F>, file: &Path, partition: PartitionId) {
+    let prefix = format!("{:05}-", partition.0);
+    remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file);
+}
+
+/// Removes uploads of former lives of the master: they are of no use in this one.
+pub(crate) fn clear_stale<F: Files>(shared: &Shared<F>) {
+    let present = format!("{:010}", shared.epoch.0);
+    remove_parts(shared, |name, _| name.split('-').nth(1) != Some(&present));
+}
+
+fn remove_parts<F: Files>(shared: &Shared<F>, which: impl Fn(&str, &Path) -> bool) {
+    let (files, dir) = (shared.dir.files(), shared.dir.path().join(path::INCOMING));
+    for name in files.list(&dir).unwrap_or_default() {
+        let path = dir.join(&name);
+        if name.ends_with(".part") && which(&name, &path) {
+            let _ = files.remove(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::own::tests::shared;
+    use super::*;
+    use crate::ids::Lsn;
+
+    #[test]
+    fn a_snapshot_comes_in_over_one_connection_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        let position = Position::new(shared.epoch, Lsn(1));
+        let mut uploads = Uploads::default();
+        let mut offer = || {
+            let offer = Offer { partition: PartitionId(0), position, bytes: 100, crc32: 1 };
+            match uploads.on(&shared, Message::Offer(offer)).unwrap() {
+                Some(Message::Refusal { reason, .. }) => reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let other = shared.uploads.claim(PartitionId(0));
+        assert_eq!(offer(), Reason::Busy);
+        drop(other);
+        assert_eq!(offer(), Reason::Unwanted, "nobody asked for it, but nobody else has it either");
+        assert_eq!(offer(), Reason::Unwanted);
+    }
+}

@@ -1,0 +1,52 @@
+//! The end of a node: what it holds only in memory goes to its own directory, which is then a data directory that a master can start
+//! from, should the master's own be lost.
+//!
+//! Always: the directory is one only if it holds all that this node has acknowledged.
+
+use super::NodeError;
+use super::capture::Capture;
+use super::mirror::{Part, Trust};
+use super::own::OwnDir;
+use crate::ids::{Position, Slot};
+use crate::storage::directory::handover;
+use crate::storage::snapshot::{Subject, verify_in};
+use crate::storage::{Files, Installed, Manifest};
+
+/// Writes every partition of `mirror` whose newest own snapshot is older than it is, and makes the directory a data directory. If the mirror
+/// has not caught up yet, or is known to be wrong, only the former. Returns how far the master was followed in the latter case.
+///
+/// # Errors
+/// If the disk fails or is full.
+pub(crate) fn hand_over<F: Files>(own: &OwnDir<F>, mirror: &mut Part) -> Result<Option<Position>, NodeError> {
+    let Some(id) = own.mirrors() else { return Ok(None) };
+    let partitions = mirror.replica.partitions();
+    let mut snapshots = Vec::new();
+    for partition in mirror.partitions() {
+        if *mirror.trust(partition) != Trust::Suspect && mirror.position(partition) > Position::START {
+            snapshots.push(save(own, Subject { id, partitions, partition }, mirror)?);
+        }
+    }
+    if snapshots.len() < usize::from(partitions.count()) {
+        return Ok(None);
+    }
+    let slots = mirror.partitions().flat_map(|partition| partitions.slots(partition));
+    let reached = slots.map(|slot| mirror.replica.slot_position(Slot(slot))).max().unwrap_or_default();
+    let manifest = Manifest::of_snapshots(id, partitions, snapshots, reached);
+    handover::hand_over(own.files(), own.path(), &manifest)?;
+    Ok(Some(reached))
+}
+
+/// Sees that a partition's own snapshot is as new as the partition in memory.
+fn save<F: Files>(own: &OwnDir<F>, subject: Subject, mirror: &Part) -> Result<Installed, NodeError> {
+    let partition = subject.partition;
+    let position = mirror.position(partition);
+    if own.snapshots(partition).first() == Some(&position)
+        && let Ok(summary) = verify_in(own.files(), &own.snapshot(partition, position), subject)
+    {
+        return Ok(summary.installed);
+    }
+    let capture = Capture::of(&mirror.replica, partition, position);
+    let installed = capture.write(own.files(), &own.temporary(partition, position)?, subject)?;
+    own.keep(partition, position)?;
+    Ok(installed)
+}

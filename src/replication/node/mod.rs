@@ -1,0 +1,239 @@
+//! The checkpoint node: mirrors the master's streams, holds the same data, writes snapshots and uploads them.
+//!
+//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; what is uploaded had the digests of its
+//! barrier.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`plan`] | what is missing, and from where it is to be had |
+//! | [`session`] | one connection after the other until something ends |
+//! | [`bootstrap`] | a state to begin from |
+//! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
+//! | [`mirror`] | the partitions, cut as an epoch cuts them |
+//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
+//! | [`own`] | the node's own directory |
+//! | [`handover`] | what the node leaves behind: a directory that a master can start from |
+//! | [`parent`] | a child ends with its master |
+//!
+//! Deliberately absent: clients, clocks of the wall, anything that the master waits for except acknowledgements.
+
+pub(crate) mod assembler;
+pub(crate) mod bootstrap;
+pub(crate) mod capture;
+pub(crate) mod follow;
+pub(crate) mod handover;
+pub(crate) mod mirror;
+pub(crate) mod outbox;
+pub(crate) mod own;
+mod parent;
+pub(crate) mod plan;
+pub(crate) mod session;
+pub(crate) mod throttle;
+pub(crate) mod upload;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use self::follow::FollowError;
+use self::mirror::Part;
+use self::outbox::Outbox;
+use self::own::OwnDir;
+pub use self::parent::Parent;
+use self::session::SessionError;
+use self::throttle::Throttle;
+use super::clock::Clock;
+use super::link::{LinkError, Links};
+use super::protocol::Reason;
+use crate::config::Password;
+use crate::ids::DirectoryId;
+use crate::storage::{Files, OsFiles, StorageError};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A session that lived so long was well: the next one is opened at once.
+const WELL: Duration = Duration::from_secs(10);
+
+/// What a node must know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `host:port` of the master's checkpoint port.
+    pub master: String,
+    /// The node's own directory.
+    pub dir: PathBuf,
+    /// The master's password, if it has one.
+    pub password: Option<Password>,
+    /// Most bytes a second that are uploaded; `None` means no bound.
+    pub upload_bytes_per_second: Option<u64>,
+    /// How long the master may take to answer, or to show that it lives, before its connection is given up.
+    pub timeout: Duration,
+    /// The master whose child this node is, if it is one.
+    pub parent: Option<Parent>,
+}
+
+/// Why a node cannot go on, however often it tried.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its own directory cannot be used.
+    #[error(transparent)]
+    Own(#[from] StorageError),
+    /// Its own directory is a mirror of another master.
+    #[error("{}: mirrors data directory {had}, but the master's is {found}: use another checkpoint.dir", path.display())]
+    Foreign {
+        /// The node's own directory.
+        path: PathBuf,
+        /// What it mirrors.
+        had: String,
+        /// What the master has.
+        found: DirectoryId,
+    },
+    /// The master will never let it in.
+    #[error("the master refused this node: {0}")]
+    Refused(String),
+}
+
+/// Ends a node that runs in this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<StopState>);
+
+#[derive(Default)]
+struct StopState {
+    stopped: AtomicBool,
+    links: Mutex<Weak<Links>>,
+}
+
+impl std::fmt::Debug for StopState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StopState").field("stopped", &self.stopped).finish_non_exhaustive()
+    }
+}
+
+impl Stop {
+    /// Ends the node's session at once, and [`run`] soon after.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        if let Some(links) = self.0.links.lock().unwrap_or_else(PoisonError::into_inner).upgrade() {
+            links.shut();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire)
+    }
+
+    /// These are the connections to end.
+    fn watch(&self, links: &Arc<Links>) {
+        *self.0.links.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
+        // Stopped in between: then nobody else would end them.
+        if self.is_stopped() {
+            links.shut();
+        }
+    }
+}
+
+/// What lives as long as the process, sessions coming and going.
+pub(crate) struct Node<F: Files = OsFiles> {
+    pub options: Options,
+    pub own: OwnDir<F>,
+    pub outbox: Outbox,
+    pub throttle: Mutex<Throttle>,
+    pub clock: Clock,
+    pub stop: Stop,
+    /// Tells this process from every other node.
+    pub number: u64,
+}
+
+/// Runs a node until `stop`, or until its parent is gone. A node that runs by itself may then hold the only copy of what was acknowledged,
+/// so it leaves a directory behind from which a master can start, however it ends. Blocks.
+///
+/// # Errors
+/// If it makes no sense to try again, or the directory could not be left so.
+pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
+    let own = OwnDir::open(OsFiles, &options.dir)?;
+    let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
+    let number = fastrand::u64(..);
+    let node = Node { options, own, outbox: Outbox::default(), throttle, clock: Clock::start(), stop, number };
+    let mut mirror: Option<Part> = None;
+    let ended = follow_masters(&node, &mut mirror);
+    if node.options.parent.is_none()
+        && let Some(mut mirror) = mirror
+    {
+        leave_behind(&node, &mut mirror)?;
+    }
+    ended
+}
+
+/// One session after the other, until the node is done.
+fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeError> {
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    while !node.is_done() {
+        let started = node.clock.now();
+        let ended = session::run(node, mirror);
+        if node.is_done() {
+            break;
+        }
+        match ended {
+            Err(SessionError::Final(e)) => return Err(e),
+            Err(SessionError::Link(LinkError::Refused { reason: Reason::Password | Reason::Protocol, text })) => {
+                return Err(NodeError::Refused(text));
+            }
+            Err(e) => {
+                if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
+                    // The master is well. A partition that began anew is not given up again before it agreed, so this has an end,
+                    // and where many differ they are not mended at a pause for each.
+                    pause = FIRST_PAUSE;
+                }
+                say(&mut said, &e);
+            }
+            Ok(()) => {}
+        }
+        if node.clock.now().saturating_sub(started) >= WELL {
+            pause = FIRST_PAUSE;
+            said.clear();
+        }
+        node.sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// Leaves a data directory behind, and says so.
+fn leave_behind(node: &Node, mirror: &mut Part) -> Result<(), NodeError> {
+    let dir = node.options.dir.display();
+    match handover::hand_over(&node.own, mirror)? {
+        Some(reached) => {
+            tracing::info!(%reached, "all that this node acknowledged is in {dir}; a master can start there with data.dir");
+        }
+        None => tracing::warn!("this node had not caught up with its master: no master can start in {dir}"),
+    }
+    Ok(())
+}
+
+/// Says why a session ended, unless that was just said.
+fn say(said: &mut String, error: &SessionError) {
+    let text = error.to_string();
+    if *said != text {
+        tracing::warn!("not connected to the master: {text}; trying again");
+        *said = text;
+    }
+}
+
+impl<F: Files> Node<F> {
+    fn is_done(&self) -> bool {
+        self.stop.is_stopped() || self.options.parent.is_some_and(|parent| !parent.is_here())
+    }
+
+    /// How long to wait before `bytes` may be uploaded.
+    fn delay(&self, bytes: usize) -> Duration {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(bytes, self.clock.now())
+    }
+
+    fn sleep(&self, time: Duration) {
+        let until = self.clock.now() + time;
+        while !self.is_done() && self.clock.now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

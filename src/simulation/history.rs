@@ -1,0 +1,424 @@
+//! What happens when: lives of the master with load and trouble, then peace, in which everything must come right.
+
+mod node_faults;
+mod rot;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::load::{Request, tells, universe};
+use super::master::{self, Master};
+use super::network::Network;
+use super::node::Node;
+use super::oracle::Oracle;
+use super::{Outcome, Settings};
+use crate::config::Durability;
+use crate::ids::{CoreId, Db, Lsn, PartitionId};
+use crate::replication::master::policy;
+use crate::storage::StorageError;
+use crate::storage::model::{Process, World};
+
+/// How long peace may take to make everything right.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Starts at which nothing else happens come after so many with trouble.
+const TROUBLED_STARTS: u32 = 3;
+
+/// A history under way.
+pub(super) struct History {
+    pub(super) world: World,
+    pub(super) settings: Settings,
+    network: Network,
+    pub(super) oracle: Rc<RefCell<Oracle>>,
+    /// The machine of the master, and its data directory there; the node's machine is the same or the other.
+    pub(super) machine: usize,
+    pub(super) dir: PathBuf,
+    pub(super) master: Option<Master>,
+    pub(super) node: Option<Node>,
+    /// Gates that replies wait for.
+    waiting: Vec<(CoreId, Lsn)>,
+    requests: u64,
+    pub(super) outcome: Outcome,
+}
+
+impl History {
+    pub(super) fn new(world: &World, settings: Settings) -> Self {
+        Self {
+            world: world.clone(),
+            settings,
+            network: Network::new(world),
+            oracle: Rc::default(),
+            machine: 0,
+            dir: PathBuf::from("/master"),
+            master: None,
+            node: None,
+            waiting: Vec::new(),
+            requests: 0,
+            outcome: Outcome::default(),
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome { acknowledged: self.oracle.borrow().acknowledged, ..self.outcome }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<(), String> {
+        for _ in 0..self.world.draw(|random| random.u8(1..5)) {
+            if !self.start(TROUBLED_STARTS).await? {
+                return Ok(());
+            }
+            self.live().await?;
+            self.end().await?;
+        }
+        if !self.start(0).await? {
+            return Ok(());
+        }
+        self.make_peace().await?;
+        let closed = self.close().await;
+        if !closed {
+            return Err("in peace the logs do not close".to_owned());
+        }
+        // Once more, with another number of cores: from snapshots and what is left of the log.
+        if self.start(0).await? { Ok(()) } else { Err("refused after peace".to_owned()) }
+    }
+
+    /// Starts a master, which may die while it starts. `false` if rot makes it refuse.
+    async fn start(&mut self, troubled: u32) -> Result<bool, String> {
+        self.settings.cores = self.world.draw(|random| random.u16(1..4));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            self.world.disk(self.machine, |disk, _| disk.capacity = None);
+            let process = self.world.process(self.machine);
+            let (steps, with_power) = self.world.draw(|random| (random.u64(0..80), random.bool()));
+            let dies = attempts <= troubled && self.world.once_in(2);
+            if dies {
+                process.die_after(steps, with_power);
+            }
+            self.world.note(|| format!("process {} starts as the master", process.id()));
+            let started = master::start(&process, &self.dir, &self.network, &self.oracle, &self.settings).await;
+            if !process.is_alive() {
+                self.outcome.crashes += 1;
+                self.after_death(&process);
+                continue;
+            }
+            process.live_on();
+            match started {
+                Ok(master) => {
+                    self.master = Some(master);
+                    self.outcome.starts += 1;
+                    self.check_recovered()?;
+                    return Ok(true);
+                }
+                Err(StorageError::Corrupt(why)) if self.outcome.rotten > 0 => {
+                    self.world.note(|| format!("refused: {why}"));
+                    self.outcome.refused += 1;
+                    return Ok(false);
+                }
+                // One fault of the disk may stop one start.
+                Err(e) if self.settings.with_disk_faults && attempts < 20 && !matches!(e, StorageError::Corrupt(_)) => {
+                    process.kill();
+                    self.after_death(&process);
+                }
+                Err(e) => return Err(format!("the master does not start: {e}")),
+            }
+        }
+    }
+
+    /// What is served is what the streams' ends say, and that is enough.
+    fn check_recovered(&mut self) -> Result<(), String> {
+        let Some(master) = &self.master else { return Ok(()) };
+        if master.bad_snapshots > 0 && self.outcome.rotten == 0 {
+            return Err("an installed snapshot proved bad".to_owned());
+        }
+        self.oracle.borrow_mut().recovered(&master.shared.dir.manifest())?;
+        let oracle = self.oracle.borrow();
+        for key in universe() {
+            let (_, reply) = master.execute(&Request::read(&key)).ok_or("a read has to wait")?;
+            if !tells(&reply, oracle.content.get(&key)) {
+                let (key, reply) = (key.escape_ascii(), reply.escape_ascii());
+                return Err(format!(
+                    "{key} should hold {:?}, but: {reply}",
+                    oracle.content.get(&key.to_string().into_bytes())
+                ));
+            }
+        }
+        let keys: usize = master.cores.iter().map(|core| core.borrow().store().len(Db(0))).sum();
+        if keys == oracle.content.len() {
+            Ok(())
+        } else {
+            Err(format!("{keys} keys instead of {}", oracle.content.len()))
+        }
+    }
+
+    /// Load and trouble, until somebody dies.
+    async fn live(&mut self) -> Result<(), String> {
+        if let Some(master) = &self.master
+            && self.world.once_in(3)
+        {
+            master.process.become_fragile();
+        }
+        let requests = self.world.draw(|random| random.u32(20..500));
+        let trouble = self.world.draw(|random| random.u32(20..400));
+        for _ in 0..requests {
+            if self.world.once_in(trouble) {
+                self.trouble();
+            }
+            self.keep_node();
+            self.request()?;
+            let pause = self.world.draw(|random| match random.u8(..) {
+                0..4 => random.u64(30_000..600_000),
+                4..100 => random.u64(1..4_000),
+                _ => 0,
+            });
+            if pause > 0 {
+                self.world.sleep(Duration::from_micros(pause)).await;
+            }
+            let waiting = self.waiting.len();
+            self.check_promises()?;
+            // Just when a client was told something.
+            if self.waiting.len() < waiting && self.is_machine_lost() {
+                return self.lose_machine().await;
+            }
+            if !self.is_alive() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_alive(&self) -> bool {
+        self.master.as_ref().is_some_and(|master| master.process.is_alive())
+    }
+
+    /// Something goes wrong, or is about to.
+    fn trouble(&mut self) {
+        let Some(master) = self.master.as_ref().map(|m| m.process.clone()) else { return };
+        let (what, steps, with_power) = self.world.draw(|random| (random.u8(0..10), random.u64(0..150), random.bool()));
+        match what {
+            0..=2 => master.die_after(steps, with_power),
+            3 => self.network.cut(false),
+            4 => self.network.cut(true),
+            5 => self.end_node(false),
+            6 => self.end_node(true),
+            7 => {
+                if let Some(node) = &self.node {
+                    // Together on a machine, its power failure is the master's as well.
+                    node.process.die_after(steps, with_power);
+                }
+            }
+            8 if self.settings.with_disk_faults => self.world.disk(self.machine, |disk, random| {
+                let fault = if random.bool() { &mut disk.write_fails_in } else { &mut disk.sync_fails_in };
+                *fault = Some(random.u64(0..40));
+            }),
+            9 if self.settings.with_disk_faults => self.world.disk(self.machine, |disk, random| {
+                disk.capacity = if disk.capacity.is_none() { Some(random.u64(500_000..1_000_000)) } else { None };
+            }),
+            8 if self.settings.with_node_faults => self.delete_node_directory(),
+            9 if self.settings.with_node_faults => self.fill_node_disk_or_make_room(),
+            _ => {}
+        }
+    }
+
+    fn end_node(&mut self, with_power: bool) {
+        let Some(node) = self.node.take() else { return };
+        self.outcome.crashes += 1;
+        if with_power && !self.settings.together {
+            self.world.power_off(node.process.machine());
+        } else {
+            node.process.kill();
+        }
+    }
+
+    /// A node that is gone comes back, sooner or later.
+    fn keep_node(&mut self) {
+        if self.node.as_ref().is_some_and(|node| !node.process.is_alive()) {
+            self.outcome.crashes += 1;
+            self.node = None;
+        }
+        if self.node.is_none() && self.world.once_in(15) {
+            self.start_node();
+        }
+    }
+
+    fn start_node(&mut self) {
+        let machine = if self.settings.together { self.machine } else { 1 - self.machine };
+        let process = self.world.process(machine);
+        self.world.note(|| format!("process {} starts as the node", process.id()));
+        self.node = Some(Node::start(process, &self.network));
+        let streams = self.master.iter().flat_map(|master| &master.shared.streams);
+        self.oracle.borrow_mut().another_node(streams.map(|marks| marks.appended()));
+    }
+
+    /// A client's request, and what it must answer.
+    fn request(&mut self) -> Result<(), String> {
+        let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
+        self.requests += 1;
+        let number = self.requests;
+        let request = self.world.draw(|random| Request::random(random, number));
+        let Some((executed, reply)) = master.execute(&request) else { return Ok(()) };
+        let core = master.core_of(request.key());
+        let oracle = &mut *self.oracle.borrow_mut();
+        let name = || {
+            request.words.iter().map(|w| w[..w.len().min(24)].escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        self.world.note(|| format!("core {core}: {} → edit {}, shown at {}", name(), executed.wrote, executed.gate));
+        if reply.starts_with(b"-MISCONF") {
+            return if self.settings.with_disk_faults {
+                Ok(())
+            } else {
+                Err(format!("refused: {}", reply.escape_ascii()))
+            };
+        }
+        let (expected, effect) = request.expected(&oracle.content);
+        if reply != expected {
+            return Err(format!("{}: {} instead of {}", name(), reply.escape_ascii(), expected.escape_ascii()));
+        }
+        if (executed.wrote > Lsn(0)) == effect.is_empty() {
+            return Err(format!("{}: edit {}, but its effect is {effect:?}", name(), executed.wrote));
+        }
+        let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
+        if !effect.is_empty() {
+            oracle.wrote(core, executed.wrote, effect);
+        }
+        if self.settings.durability != Durability::Async {
+            if executed.gate < tells_of {
+                return Err(format!("{}: shown before edit {tells_of} is safe", name()));
+            }
+            self.waiting.push((core, executed.gate));
+        }
+        Ok(())
+    }
+
+    /// Replies whose gates are open are promises from now on; marks keep their order.
+    fn check_promises(&mut self) -> Result<(), String> {
+        let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
+        let oracle = &mut *self.oracle.borrow_mut();
+        self.waiting.retain(|(core, gate)| {
+            let open = master.safe(*core) >= *gate;
+            if open {
+                oracle.durable(*core, *gate);
+            }
+            if open && self.settings.durability == Durability::Mirrored {
+                oracle.mirrored(*core, *gate);
+            }
+            !open
+        });
+        for marks in &master.shared.streams {
+            if marks.mirrored() > marks.durable() || marks.durable() > marks.written() {
+                return Err("mirrored ≤ durable ≤ written does not hold".to_owned());
+            }
+        }
+        let status = master.shared.status();
+        let may_fail = self.settings.with_disk_faults || self.settings.with_node_faults || self.settings.with_rot;
+        if !may_fail && (status.compared.1 > 0 || status.failed > 0) {
+            return Err(format!("{} digests differ, {} checkpoints failed", status.compared.1, status.failed));
+        }
+        Ok(())
+    }
+
+    /// The life ends, one way or another.
+    async fn end(&mut self) -> Result<(), String> {
+        self.check_promises()?;
+        let how = self.world.draw(|random| random.u8(0..4));
+        if self.is_alive() && how == 0 && self.close().await {
+            self.lose_end();
+            return self.rot();
+        }
+        if let Some(master) = self.master.take() {
+            self.note_installed(&master);
+            if master.process.is_alive() {
+                if how < 3 { master.process.kill() } else { self.world.power_off(self.machine) }
+            }
+            self.outcome.crashes += 1;
+            self.after_death(&master.process.clone());
+        }
+        self.rot()
+    }
+
+    /// Stops the master in good order; whether all is on disk.
+    async fn close(&mut self) -> bool {
+        let Some(master) = self.master.take() else { return false };
+        let closed = master.close().await && master.process.is_alive();
+        self.note_installed(&master);
+        self.oracle.borrow_mut().closed = closed;
+        if master.process.is_alive() {
+            master.process.kill();
+        }
+        self.after_death(&master.process);
+        closed
+    }
+
+    pub(super) fn note_installed(&mut self, master: &Master) {
+        let status = master.shared.status();
+        self.outcome.installed += status.installed;
+        self.outcome.own += status.own_installed;
+    }
+
+    pub(super) fn after_death(&mut self, process: &Process) {
+        self.world.note(|| format!("process {} is gone", process.id()));
+        *self.network.closed.borrow_mut() = true;
+        self.network.accepted.borrow_mut().clear();
+        self.waiting.clear();
+        self.network.cut(true);
+    }
+
+    /// No more trouble: the node catches up, everything is checkpointed, and both hold the same.
+    async fn make_peace(&mut self) -> Result<(), String> {
+        self.world.note(|| "peace".to_owned());
+        for machine in 0..2 {
+            self.world
+                .disk(machine, |disk, _| (disk.capacity, disk.write_fails_in, disk.sync_fails_in) = (None, None, None));
+        }
+        self.end_node(false);
+        self.start_node();
+        for _ in 0..30 {
+            self.request()?;
+            self.world.sleep(Duration::from_millis(3)).await;
+        }
+        if self.settings.with_node_faults {
+            self.bear_with_node().await?;
+        }
+        let deadline = self.world.now() + PATIENCE;
+        let mut ticket = None;
+        loop {
+            self.world.sleep(Duration::from_millis(50)).await;
+            self.check_promises()?;
+            let (Some(master), Some(node)) = (&self.master, &self.node) else {
+                return Err("nobody is left".to_owned());
+            };
+            if let Some(why) = &*node.failed.borrow() {
+                return Err(format!("the node cannot go on: {why}"));
+            }
+            let shared = &master.shared;
+            let level = shared.streams.iter().all(|s| s.appended() == s.durable() && s.mirrored() == s.durable());
+            if level && ticket.is_none() {
+                let observed = shared.observe();
+                ticket = shared.state().policy.request(observed);
+            }
+            let outcome = ticket.and_then(|ticket| shared.state().policy.outcome(ticket));
+            match outcome {
+                Some(policy::Outcome::Done) if level => return self.check_agreement(),
+                // Somebody was still busy with what went wrong before.
+                Some(policy::Outcome::Failed(_)) => ticket = None,
+                _ if self.world.now() > deadline => {
+                    let status = shared.status();
+                    return Err(format!("no peace: level {level}, {outcome:?}, {status:?}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn check_agreement(&self) -> Result<(), String> {
+        let (Some(master), Some(node)) = (&self.master, &self.node) else { return Ok(()) };
+        for partition in (0..self.settings.partitions.count()).map(PartitionId) {
+            if node.digests(partition).as_ref() != Some(&master.digests(partition)) {
+                return Err(format!("master and node hold different things in partition {partition}"));
+            }
+        }
+        Ok(())
+    }
+}

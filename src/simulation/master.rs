@@ -1,0 +1,413 @@
+//! The master as a process of the simulated world: real directory, logs, shards, policy and connections; only threads and sockets are
+//! the simulator's.
+
+use crate::commands::Context;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::Settings;
+use super::load::Request;
+use super::network::{Line, Network};
+use super::oracle::Oracle;
+use crate::encoding::resp::{Protocol, Reply};
+use crate::encoding::slot::slot_of;
+use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position, StreamId};
+use crate::net::COMMANDS;
+use crate::partition::capture::Slice;
+use crate::partition::{Executed, MemoryBound, Shard, recover, settle};
+use crate::replication::clock::Clock;
+use crate::replication::link::LinkError;
+use crate::replication::master::lend::{Lent, Loan, hear};
+use crate::replication::master::own::OwnSnapshots;
+use crate::replication::master::policy::{BarrierReport, BarrierRequest, Pace, Policy};
+use crate::replication::master::sessions::SessionId;
+use crate::replication::master::shared::{AskOwn, Rounds, Shared};
+use crate::replication::master::{Options, accept, download, upload};
+use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
+use crate::storage::model::{NOW, Process};
+use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
+use crate::time::UnixMillis;
+
+type Ledger = Rc<RefCell<Oracle>>;
+
+/// A master that serves.
+pub(super) struct Master {
+    pub(super) process: Process,
+    pub(super) shared: Arc<Shared<Process>>,
+    pub(super) cores: Vec<Rc<RefCell<Shard<Process>>>>,
+    placement: Placement,
+    /// Snapshots that proved bad when it started.
+    pub(super) bad_snapshots: usize,
+}
+
+/// Starts a master on `process`, with the data directory `dir`: recovers, begins an epoch, serves clients and nodes.
+pub(super) async fn start(
+    process: &Process,
+    dir: &Path,
+    network: &Network,
+    oracle: &Ledger,
+    settings: &Settings,
+) -> Result<Master, StorageError> {
+    let dir = Arc::new(DataDir::open_in(process.clone(), dir, settings.partitions)?.0);
+    let placement = Placement::new(settings.partitions, settings.cores).expect("fewer cores than partitions");
+    let all = (0..settings.cores).map(|core| recover(&dir, placement, CoreId(core)));
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    let ends: Vec<_> = all.iter().flat_map(|r| r.ends.iter().cloned()).collect();
+    settle(&dir, all.iter().flat_map(|r| r.bad.iter().copied()), &ends)?;
+    let epoch = dir.begin_epoch(settings.cores, settings.segment_bytes)?;
+    let streams: Vec<_> = (0..settings.cores).map(|_| Arc::new(StreamMarks::new())).collect();
+    let partitions: Arc<[_]> = (0..settings.partitions.count()).map(|_| PartitionMarks::new()).collect();
+    let last_edits = all.iter().flat_map(|r| r.places.iter().map(|p| p.last_edit)).collect();
+    let asked = Arc::new(Mutex::new(VecDeque::new()));
+    let (report, reports) = channel();
+    let options = Options {
+        dir: dir.clone(),
+        streams: streams.clone(),
+        partitions: partitions.clone(),
+        last_edits,
+        measured: Vec::new(),
+        pace: settings.pace,
+        listen: Vec::new(),
+        guard: Arc::default(),
+        protected: false,
+        timeout: SILENCE,
+        ask: {
+            let asked = asked.clone();
+            Box::new(move |request| asked.lock().expect("a test does not go on after a panic").push_back(request))
+        },
+        reports,
+        own: None,
+        max_log_bytes: settings.max_log_bytes,
+        // What is refused is not the subject here.
+        on_full: Box::new(|_| {}),
+        on_mirrored: Arc::new(|_| {}),
+        child: None,
+    };
+    let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
+    let mut cores = Vec::new();
+    let memory = Arc::new(MemoryBound::new(placement.cores(), None));
+    for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
+        let log = open_log(process, log_options(&dir, StreamId::new(epoch, core), settings), marks, oracle).await?;
+        let (partitions, memory) = (partitions.clone(), memory.clone());
+        let shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
+        cores.push(Rc::new(RefCell::new(shard)));
+    }
+    let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
+    policy.set_own(settings.max_log_bytes.is_some());
+    let asked_own = Arc::new(Mutex::new(VecDeque::new()));
+    let ask_own = {
+        let asked = asked_own.clone();
+        let ask = move |partition| asked.lock().expect("a test does not go on after a panic").push_back(partition);
+        settings.max_log_bytes.map(|_| Box::new(ask) as AskOwn)
+    };
+    let ended_log_bytes = dir.ended_log_bytes()?;
+    let shared = Arc::new(Shared::new(options, policy, Clock::Set(&NOW), ended_log_bytes, ask_own));
+    upload::clear_stale(&shared);
+    let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
+    if settings.max_log_bytes.is_some() {
+        master.spawn_own(asked_own, report.clone());
+    }
+    master.spawn_policy(asked, report);
+    master.spawn_accept(network);
+    Ok(master)
+}
+
+/// Opens a log; what it calls durable is acknowledged.
+async fn open_log(
+    process: &Process,
+    options: LogOptions,
+    marks: &Arc<StreamMarks>,
+    oracle: &Ledger,
+) -> Result<Log<Process>, StorageError> {
+    let core = options.stream.core;
+    let log = Log::open_on(process.clone(), options, marks.clone()).await?;
+    log.on_progress({
+        let (oracle, marks) = (oracle.clone(), marks.clone());
+        Rc::new(move || oracle.borrow_mut().durable(core, marks.durable()))
+    });
+    Ok(log)
+}
+
+fn log_options(dir: &DataDir<Process>, stream: StreamId, settings: &Settings) -> LogOptions {
+    LogOptions {
+        dir: dir.path().to_owned(),
+        id: dir.id(),
+        stream,
+        segment_bytes: settings.segment_bytes,
+        buffer_bytes: settings.buffer_bytes,
+        buffers: 2,
+        flush_interval: Duration::from_millis(5),
+        sync: Probed { zero_fill: settings.zero_fill, ..Probed::default() },
+        commit: Commit::Async,
+    }
+}
+
+impl Master {
+    /// The core that has a key.
+    pub(super) fn core_of(&self, key: &[u8]) -> CoreId {
+        self.placement.core_of(self.placement.partitions().of(slot_of(key)))
+    }
+
+    /// Executes a request on the core of its key; `None` if it has to wait for the disk.
+    pub(super) fn execute(&self, request: &Request) -> Option<(Executed, Vec<u8>)> {
+        let core = self.core_of(request.key());
+        let mut shard = self.cores[usize::from(core.0)].borrow_mut();
+        if shard.is_full() {
+            return None;
+        }
+        let args = request.args();
+        let spec = COMMANDS.registry.resolve(args).expect("the load knows its commands");
+        let context = Context {
+            db: Db(0),
+            slot: slot_of(request.key()),
+            now: UnixMillis::new(1_700_000_000_000),
+            random: 1,
+            touch: true,
+            max_string: 512 << 20,
+            max_reply: usize::MAX,
+            partitions: self.placement.partitions(),
+            owned: self.placement.partitions_of(core),
+        };
+        let mut out = Vec::new();
+        let executed = shard.execute(spec, &context, args, &mut Reply::new(&mut out, Protocol::Resp2));
+        Some((executed, out))
+    }
+
+    /// How far a core's edits are safe.
+    pub(super) fn safe(&self, core: CoreId) -> Lsn {
+        self.cores[usize::from(core.0)].borrow().safe()
+    }
+
+    /// Closes all logs, and records where they end; whether everything is on disk.
+    pub(super) async fn close(&self) -> bool {
+        let mut closed = Vec::new();
+        for (core, shard) in (0..).map(CoreId).zip(&self.cores) {
+            let log = shard.borrow().log().clone();
+            let mut closing = pin!(log.close());
+            // The dead close nothing.
+            let ended = poll_fn(|context| {
+                if self.process.is_alive() { closing.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+            });
+            if ended.await.is_some_and(|ended| ended.is_ok()) {
+                closed.push((core, log.durable()));
+            }
+        }
+        let recorded = self.shared.dir.close_streams(self.shared.epoch, &closed);
+        recorded.is_ok() && closed.len() == self.cores.len()
+    }
+
+    /// The digests of a partition's slots.
+    pub(super) fn digests(&self, partition: PartitionId) -> Vec<u64> {
+        let core = self.placement.core_of(partition);
+        self.cores[usize::from(core.0)].borrow().store().digests(partition)
+    }
+
+    /// The policy thread, and the cores as far as they put barriers.
+    fn spawn_policy(&self, asked: Arc<Mutex<VecDeque<BarrierRequest>>>, report: Sender<BarrierReport>) {
+        let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
+        let world = self.process.world().clone();
+        self.process.spawn(async move {
+            let mut rounds = Rounds::default();
+            loop {
+                rounds.look(&shared);
+                world.sleep(Duration::from_millis(world.draw(|random| random.u64(1..100)))).await;
+                while let Some(request) = asked.lock().expect("a test does not go on after a panic").pop_front() {
+                    let core = placement.core_of(request.partition);
+                    let placed = cores[usize::from(core.0)].borrow_mut().barrier(request.partition, request.checkpoint);
+                    let Some(barrier) = placed else { continue };
+                    world.note(|| format!("barrier of partition {} at {}", barrier.partition, barrier.lsn));
+                    let position = Position::new(shared.epoch, barrier.lsn);
+                    let (partition, checkpoint, digests) = (barrier.partition, barrier.checkpoint, barrier.digests);
+                    // Nobody listens only if the process is ending.
+                    let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
+                }
+            }
+        });
+    }
+
+    /// The thread that writes own snapshots, and the cores as far as they take them.
+    fn spawn_own(&self, asked: Arc<Mutex<VecDeque<PartitionId>>>, report: Sender<BarrierReport>) {
+        let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
+        let world = self.process.world().clone();
+        self.process.spawn(async move {
+            let mut snapshots = OwnSnapshots::default();
+            loop {
+                world.sleep(Duration::from_micros(world.draw(|random| random.u64(100..20_000)))).await;
+                while let Some(partition) = asked.lock().expect("a test does not go on after a panic").pop_front() {
+                    let core = placement.core_of(partition);
+                    let Some(barrier) = cores[usize::from(core.0)].borrow_mut().begin_capture(partition) else {
+                        snapshots.on(&shared, Slice::refusal(partition, "busy"));
+                        continue;
+                    };
+                    world.note(|| format!("partition {partition} is captured after {}", barrier.lsn));
+                    let position = Position::new(shared.epoch, barrier.lsn);
+                    let (checkpoint, digests) = (barrier.checkpoint, barrier.digests);
+                    let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
+                }
+                for core in &cores {
+                    // A slot is mostly done in one go here; what comes in between is edits between slots.
+                    let mut slots = world.draw(|random| random.u32(1..3_000));
+                    let slice = core.borrow_mut().capture(|| {
+                        slots -= 1;
+                        slots > 0
+                    });
+                    if let Some(slice) = slice {
+                        snapshots.on(&shared, slice);
+                    }
+                }
+                snapshots.look(&shared);
+            }
+        });
+    }
+
+    fn spawn_accept(&self, network: &Network) {
+        *network.closed.borrow_mut() = false;
+        let (shared, process, network) = (self.shared.clone(), self.process.clone(), network.clone());
+        self.process.spawn(async move {
+            loop {
+                process.world().sleep(Duration::from_millis(2)).await;
+                while let Some(mut line) = network.accepted.borrow_mut().pop_front() {
+                    line.owner = Some(process.clone());
+                    let (shared, world) = (shared.clone(), process.world().clone());
+                    process.spawn(async move {
+                        if let Err(e) = serve(&shared, line).await {
+                            world.note(|| format!("the master ends a connection: {e}"));
+                        }
+                    });
+                }
+            }
+        });
+    }
+}
+
+/// One connection, from hello to end.
+async fn serve(shared: &Shared<Process>, mut line: Line) -> Result<(), LinkError> {
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (role, node, session) = {
+        let Message::Hello(hello) = line.message().await? else { return Err(LinkError::OutOfTurn) };
+        if accept::check(shared, &hello, peer).is_err() {
+            return Err(LinkError::OutOfTurn);
+        }
+        (hello.role, hello.node, SessionId(hello.session))
+    };
+    if role == Role::Control {
+        return control(shared, &mut line, node, peer).await;
+    }
+    let is_over = || !shared.state().sessions.is_present(session);
+    if is_over() {
+        refuse(&mut line, Reason::Stale, "this session is over");
+        return Ok(());
+    }
+    match role {
+        Role::Stream => lend(shared, &mut line, &is_over).await,
+        Role::Upload => {
+            let mut uploads = upload::Uploads::default();
+            while !is_over() {
+                if line.wait(Duration::from_millis(50)).await? {
+                    let Received::Message(message) = line.take()? else { return Err(LinkError::OutOfTurn) };
+                    if let Some(answer) = uploads.on(shared, message)? {
+                        line.send(&answer);
+                    }
+                }
+            }
+            Ok(())
+        }
+        _ => lend_snapshots(shared, &mut line, &is_over).await,
+    }
+}
+
+fn refuse(line: &mut Line, reason: Reason, text: &str) {
+    line.send(&Message::Refusal { reason, text: text.into() });
+}
+
+async fn control(shared: &Shared<Process>, line: &mut Line, node: u64, peer: IpAddr) -> Result<(), LinkError> {
+    let Some(session) = accept::open_session(shared, node, &Arc::default(), peer) else {
+        refuse(line, Reason::Busy, "another checkpoint node is connected");
+        return Ok(());
+    };
+    line.send(&Message::Welcome(accept::welcome(shared, session)));
+    let ended = loop {
+        match line.message().await {
+            Ok(Message::Ping) => line.send(&Message::Ping),
+            Ok(_) => break Err(LinkError::OutOfTurn),
+            Err(e) => break Err(e),
+        }
+    };
+    accept::close_session(shared, session);
+    ended
+}
+
+async fn lend(shared: &Shared<Process>, line: &mut Line, is_over: &impl Fn() -> bool) -> Result<(), LinkError> {
+    let Message::Follow { epoch, core, from } = line.message().await? else { return Err(LinkError::OutOfTurn) };
+    let stream = StreamId::new(epoch, core);
+    let mut loan = match Loan::open(shared, stream, from) {
+        Ok(loan) => loan,
+        Err(e) => {
+            refuse(line, Reason::Unknown, &e.to_string());
+            return Ok(());
+        }
+    };
+    let mut sent_at = shared.clock.now();
+    let mut ended = false;
+    while !is_over() {
+        if line.wait(Duration::from_millis(10)).await? {
+            let Received::Message(message) = line.take()? else { return Err(LinkError::OutOfTurn) };
+            hear(shared, stream, message)?;
+            continue;
+        }
+        if ended {
+            continue;
+        }
+        match loan.next(Duration::ZERO) {
+            Ok(Lent::End(last)) => {
+                line.send(&Message::End(last));
+                ended = true;
+            }
+            Ok(Lent::Run(run)) if !run.is_empty() || shared.clock.now() >= sent_at + HEARTBEAT => {
+                line.send_log(run);
+                sent_at = shared.clock.now();
+            }
+            Ok(Lent::Run(_)) => {}
+            Err(e) => {
+                refuse(line, Reason::Unknown, &e.to_string());
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn lend_snapshots(
+    shared: &Shared<Process>,
+    line: &mut Line,
+    is_over: &impl Fn() -> bool,
+) -> Result<(), LinkError> {
+    let mut chunk = Vec::new();
+    while !is_over() {
+        let Message::Fetch(partition) = line.message().await? else { return Err(LinkError::OutOfTurn) };
+        match download::Lending::begin(shared, partition) {
+            Err(refusal) => line.send(&refusal),
+            Ok((mut lending, first)) => {
+                line.send(&first);
+                while let Some(message) = lending.next(&mut chunk) {
+                    line.send(&message);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How often partitions are checkpointed, at random.
+pub(super) fn pace(random: &mut fastrand::Rng) -> Pace {
+    Pace { every_edits: random.u64(20..400), every: Duration::from_millis(random.u64(200..4_000)) }
+}

@@ -1,0 +1,161 @@
+//! What edits do to hashes. A hash is packed while it is small, and a table from then on.
+
+use super::fields::FieldTable;
+use super::{digest, packed};
+use crate::encoding::edit::Fields;
+use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
+use crate::store::digest::KeyDigest;
+use crate::store::table::Record;
+use crate::store::value::form::{Kind, Structure};
+use crate::time::UnixMillis;
+
+const NOT_A_HASH: Contradiction = "it does not hold a hash";
+
+/// Checks that key and fields are short enough.
+pub(in crate::store::value) fn check(key: Key<'_>, fields: &Fields<'_>) -> Result<(), Contradiction> {
+    let all_fit = fit(key.bytes) && fields.iter().all(|(name, value)| fit(name) && fit(value));
+    if all_fit { Ok(()) } else { Err(TOO_LONG) }
+}
+
+/// Makes the record of a key that holds a hash of about `count` fields, with the digest of the hash. A name that comes
+/// again replaces.
+pub(in crate::store::value) fn make<'f>(
+    key: Key<'_>,
+    count: usize,
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    expire_at: Option<UnixMillis>,
+    tools: &mut Tools<'_>,
+) -> (Record, u64) {
+    let packed = &mut *tools.scratch;
+    packed.clear();
+    let mut fields = fields.peekable();
+    while fields.next_if(|(name, value)| packed::set(packed, name, value)).is_some() {}
+    if fields.peek().is_none() {
+        let digest = digest::of(key.digest, packed::iter(packed));
+        return (Record::new(Kind::PackedHash, key.bytes, packed, expire_at, tools.clock), digest);
+    }
+    let mut table = FieldTable::with_capacity(tools.seed, count);
+    set_in_table(key.digest, &mut table, packed::iter(packed));
+    set_in_table(key.digest, &mut table, fields);
+    let digest = table.digest();
+    (in_table(key, table, expire_at, tools.clock), digest)
+}
+
+fn in_table(key: Key<'_>, table: FieldTable, expire_at: Option<UnixMillis>, clock: u32) -> Record {
+    Record::with_structure(key.bytes, Box::new(Structure::Hash(table)), expire_at, clock)
+}
+
+/// Sets these fields of the record's hash. Returns by how much the digest grew.
+///
+/// # Errors
+/// If the record holds no hash, or a field is too long.
+pub(in crate::store::value) fn set(
+    key: Key<'_>,
+    record: &mut Record,
+    fields: &Fields<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<u64, Contradiction> {
+    check(key, fields)?;
+    if let Some(Structure::Hash(table)) = record.structure_mut() {
+        return Ok(set_in_table(key.digest, table, fields.iter()));
+    }
+    if record.kind() == Some(Kind::PackedHash) {
+        Ok(set_in_packed(key, record, fields, tools))
+    } else {
+        Err(NOT_A_HASH)
+    }
+}
+
+/// Removes these fields from the record's hash. Returns whether any are left, and by how much the digest grew.
+///
+/// # Errors
+/// If the record holds no hash.
+pub(in crate::store::value) fn remove(
+    key: Key<'_>,
+    record: &mut Record,
+    fields: &Fields<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<(bool, u64), Contradiction> {
+    if let Some(Structure::Hash(table)) = record.structure_mut() {
+        let before = table.digest();
+        fields.iter().for_each(|(name, _)| table.remove(key.digest, name));
+        return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
+    }
+    if record.kind() != Some(Kind::PackedHash) {
+        return Err(NOT_A_HASH);
+    }
+    Ok(remove_from_packed(key.digest, record, fields, tools.scratch))
+}
+
+/// Sets fields in a table. Returns by how much the digest grew.
+fn set_in_table<'f>(key: KeyDigest, table: &mut FieldTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
+    let before = table.digest();
+    fields.for_each(|(name, value)| table.set(key, name, value));
+    table.digest().wrapping_sub(before)
+}
+
+/// Sets fields of a packed hash, which becomes a table if they do not fit. Returns by how much the digest grew.
+fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: &mut Tools<'_>) -> u64 {
+    let mut delta = 0u64;
+    let mut rest = fields.iter();
+    // Values that are as long as the old ones go where those were.
+    let Some(mut next) = rest.by_ref().find(|(name, value)| match set_in_place(key.digest, record, name, value) {
+        Some(change) => {
+            delta = delta.wrapping_add(change);
+            false
+        }
+        None => true,
+    }) else {
+        return delta;
+    };
+    let packed = &mut *tools.scratch;
+    packed.clear();
+    packed.extend_from_slice(record.bytes());
+    loop {
+        let (name, value) = next;
+        let old = packed::find(packed, name).map_or(0, |place| digest::field(key.digest, name, &packed[place.value]));
+        if !packed::set(packed, name, value) {
+            break;
+        }
+        delta = delta.wrapping_add(digest::field(key.digest, name, value)).wrapping_sub(old);
+        let Some(another) = rest.next() else {
+            record.set_bytes(packed);
+            return delta;
+        };
+        next = another;
+    }
+    let mut table = FieldTable::with_capacity(tools.seed, packed::len(packed) + 1 + fields.len());
+    set_in_table(key.digest, &mut table, packed::iter(packed));
+    let more = set_in_table(key.digest, &mut table, std::iter::once(next).chain(rest));
+    record.replace(in_table(key, table, record.expire_at(), record.clock()));
+    delta.wrapping_add(more)
+}
+
+/// Sets a field of a packed hash if it has a value of that length already. Returns by how much the digest grew.
+fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) -> Option<u64> {
+    let packed = record.bytes_mut()?;
+    let place = packed::find(packed, name).filter(|place| place.value.len() == value.len())?;
+    let old = &mut packed[place.value];
+    let before = digest::field(key, name, old);
+    old.copy_from_slice(value);
+    Some(digest::field(key, name, value).wrapping_sub(before))
+}
+
+/// Removes fields from a packed hash. Returns whether any are left (if not, the record stays as it was), and by how
+/// much the digest grew.
+fn remove_from_packed(key: KeyDigest, record: &mut Record, fields: &Fields<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
+    let mut delta = 0u64;
+    packed.clear();
+    packed.extend_from_slice(record.bytes());
+    for (name, _) in fields.iter() {
+        if let Some(place) = packed::find(packed, name) {
+            delta = delta.wrapping_sub(digest::field(key, name, &packed[place.value.clone()]));
+            packed::remove(packed, place);
+        }
+    }
+    if packed.is_empty() {
+        return (false, 0);
+    }
+    record.set_bytes(packed);
+    (true, delta)
+}

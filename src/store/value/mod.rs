@@ -1,0 +1,238 @@
+//! Values: one folder a type, and the only places where types are told apart.
+//!
+//! Hash table, slots, edits, snapshots and garbage know values by what stands in this file; a type's folder knows
+//! nothing of the others.
+//!
+//! | type | forms | folder |
+//! |---|---|---|
+//! | string | bytes ([`Kind::String`]) | `string` |
+//! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//!
+//! # To add a type
+//!
+//! 1. Its folder here: what reads it (as [`HashRef`] does, whichever form it is in); `make` and whatever else edits do
+//!    to it, each of which says by how much the digest grew; the digest itself; the snapshot entry, in one go and in
+//!    slices.
+//! 2. `form.rs`: a [`Kind`] for each form that is bytes, a variant of [`Structure`] for each that is not.
+//! 3. This file: a variant of [`Value`] and one of [`Slices`], and the arms that the compiler then asks for.
+//! 4. `schema/edit.fbs`: a table for each of its edits, at the end of the union `Change`; `encoding/edit/`: a variant
+//!    of [`Change`] for each, and a file that writes and reads them.
+//! 5. `encoding/entry/`: the layout of its payload in snapshots with a number of its own, and a variant of
+//!    [`EntryValue`].
+//! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
+//! 7. Its family of commands.
+//!
+//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
+//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
+//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
+
+pub(super) mod form;
+pub(super) mod hash;
+mod string;
+
+pub use hash::HashRef;
+
+use self::form::{Kind, Stored, Structure};
+use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
+use super::digest::KeyDigest;
+use super::table::Record;
+use crate::encoding::edit::Change;
+use crate::encoding::entry::{self, EntryValue, Head};
+use crate::time::UnixMillis;
+
+/// A value, borrowed.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// A string.
+    String(&'a [u8]),
+    /// A hash.
+    Hash(HashRef<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The value that a record holds.
+    #[inline]
+    pub(super) fn of(record: &'a Record) -> Self {
+        match record.stored() {
+            Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
+            Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
+            Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+        }
+    }
+
+    /// What the value adds to the digest of its slot.
+    #[inline]
+    pub(super) fn digest(self, key: KeyDigest) -> u64 {
+        match self {
+            Self::String(value) => string::digest::of(key, value),
+            Self::Hash(hash) => hash.digest(key),
+        }
+    }
+
+    /// Appends the snapshot entry of a key that holds this value.
+    pub(super) fn write_entry(self, head: Head<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::String(value) => entry::write_string(out, head, value),
+            Self::Hash(hash) => hash.write_entry(head, out),
+        }
+    }
+}
+
+/// Bytes of memory that a record takes, its structure included.
+#[inline]
+pub(super) fn memory(record: &Record) -> usize {
+    let structure = if let Stored::Structure(structure) = record.stored() { structure.memory() } else { 0 };
+    record.memory() + structure
+}
+
+/// Applies a change to a key that is not there. Returns the record that it makes, with the digest of its value; `None`
+/// if there still is nothing.
+///
+/// # Errors
+/// If the change needs a key that is there, or something in it is too long.
+#[inline]
+pub(super) fn create(
+    key: Key<'_>,
+    change: &Change<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<Option<(Record, u64)>, Contradiction> {
+    match change {
+        Change::PutString { value, expire_at } => {
+            string::check(key, value)?;
+            Ok(Some(string::make(key, value, *expire_at, tools)))
+        }
+        Change::WriteString { offset, bytes } => string::make_from(key, *offset, bytes, tools).map(Some),
+        Change::PutHash { fields, expire_at } => {
+            hash::check(key, fields)?;
+            Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), *expire_at, tools)))
+        }
+        Change::SetFields(fields) => {
+            hash::check(key, fields)?;
+            Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
+        }
+        Change::SetExpiry(_) => Err(MISSING),
+        Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
+    }
+}
+
+/// Applies a change to the record of a key.
+///
+/// # Errors
+/// If the change contradicts what the key holds; then nothing has changed.
+#[inline]
+pub(super) fn change(
+    key: Key<'_>,
+    record: &mut Record,
+    change: &Change<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<Changed, Contradiction> {
+    match change {
+        Change::PutString { value, expire_at } => {
+            string::check(key, value)?;
+            Ok(match string::overwrite(key, record, value, *expire_at) {
+                Some(digest) => Changed::by(digest),
+                None => replace(key, record, string::make(key, value, *expire_at, tools)),
+            })
+        }
+        Change::WriteString { offset, bytes } => string::write(key, record, *offset, bytes).map(Changed::by),
+        Change::PutHash { fields, expire_at } => {
+            hash::check(key, fields)?;
+            if fields.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = hash::make(key, fields.len(), fields.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
+        Change::RemoveFields(fields) => {
+            let (any_left, digest) = hash::remove(key, record, fields, tools)?;
+            Ok(Changed { digest, is_empty: !any_left, replaced: None })
+        }
+        Change::SetExpiry(expire_at) => {
+            record.set_expire_at(*expire_at);
+            Ok(Changed::default())
+        }
+        Change::Delete(_) => Ok(Changed { is_empty: true, ..Changed::default() }),
+    }
+}
+
+/// Puts another record, of the same key, in the place of one.
+fn replace(key: Key<'_>, record: &mut Record, (new, digest): (Record, u64)) -> Changed {
+    let before = Value::of(record).digest(key.digest);
+    let replaced = record.take_structure();
+    record.replace(new);
+    Changed { digest: digest.wrapping_sub(before), replaced, is_empty: false }
+}
+
+/// Checks the value of a snapshot entry for what its form alone does not rule out.
+///
+/// # Errors
+/// If something in it is too long.
+pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
+    let fits = match value {
+        EntryValue::String(value) => fit(value),
+        EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+    };
+    if fits { Ok(()) } else { Err(TOO_LONG) }
+}
+
+/// Makes the record of a snapshot entry whose value has been checked, with the digest of the value.
+pub(super) fn load_entry(
+    key: Key<'_>,
+    value: EntryValue<'_>,
+    expire_at: Option<UnixMillis>,
+    tools: &mut Tools<'_>,
+) -> (Record, u64) {
+    match value {
+        EntryValue::String(value) => string::make(key, value, expire_at, tools),
+        EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+    }
+}
+
+/// A large value on its way into a snapshot, written in slices with edits in between.
+pub(super) enum Slices {
+    /// A string.
+    String(string::slices::Slices),
+    /// A hash.
+    Hash(hash::slices::Slices),
+}
+
+impl Slices {
+    /// Begins the entry of a value, if it is large. Number of elements and length in the entry are those of this
+    /// moment: what is written from here on is the value as it is now.
+    pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
+        match value {
+            Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
+            Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+        }
+    }
+
+    /// Whether all of the value is written, and no more. Anything else, once nothing is left, is a bug.
+    pub const fn is_whole(&self) -> bool {
+        match self {
+            Self::String(slices) => slices.is_whole(),
+            Self::Hash(slices) => slices.is_whole(),
+        }
+    }
+
+    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left. `value`
+    /// is what the key holds now.
+    pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
+        match (self, value) {
+            (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
+            (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
+            // The key holds something else by now, and what was left has been written before that.
+            (Self::String(_) | Self::Hash(_), _) => true,
+        }
+    }
+
+    /// Writes the elements that `change` is about to change, before it is applied to the key, which holds `value`.
+    /// Returns whether all that is left of the value has to be written before it.
+    pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
+        match (self, value) {
+            (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
+            (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
+            (Self::Hash(_), _) => true,
+        }
+    }
+}

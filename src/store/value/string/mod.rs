@@ -1,0 +1,89 @@
+//! Strings. One form: bytes in the record ([`Kind::String`]).
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this one | what edits do to strings; their snapshot entries |
+//! | `digest` | what a string adds to its slot's digest |
+//! | `slices` | writing a long string to a snapshot in slices |
+
+pub(super) mod digest;
+pub(super) mod slices;
+
+use super::form::{Kind, Stored};
+use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
+use crate::store::table::{MAX_LENGTH, Record};
+use crate::time::UnixMillis;
+
+const NOT_A_STRING: Contradiction = "it does not hold a string";
+
+/// Makes the record of a key that holds this string, with the digest of the string.
+#[inline]
+pub(super) fn make(key: Key<'_>, value: &[u8], expire_at: Option<UnixMillis>, tools: &Tools<'_>) -> (Record, u64) {
+    let record = Record::new(Kind::String, key.bytes, value, expire_at, tools.clock);
+    (record, digest::of(key.digest, value))
+}
+
+/// Makes the record of a key that holds `bytes` behind `offset` zeros, with the digest of that string.
+///
+/// # Errors
+/// If key or string is too long.
+pub(super) fn make_from(
+    key: Key<'_>,
+    offset: u64,
+    bytes: &[u8],
+    tools: &Tools<'_>,
+) -> Result<(Record, u64), Contradiction> {
+    let (offset, end) = span(offset, bytes)?;
+    let mut value = vec![0; end];
+    value[offset..].copy_from_slice(bytes);
+    check(key, &value)?;
+    Ok(make(key, &value, None, tools))
+}
+
+/// Puts this string in the place of the one that the record holds, if that is one and has an expiry exactly if it is to
+/// have one. Returns by how much the digest grew; `None`, with the record as it was, if the record has to be made anew.
+#[inline]
+pub(super) fn overwrite(key: Key<'_>, record: &mut Record, value: &[u8], expire_at: Option<UnixMillis>) -> Option<u64> {
+    let Stored::Bytes(Kind::String, old) = record.stored() else { return None };
+    if record.expire_at().is_some() != expire_at.is_some() {
+        return None;
+    }
+    let before = digest::of(key.digest, old);
+    record.set_bytes(value);
+    record.set_expire_at(expire_at);
+    Some(digest::of(key.digest, value).wrapping_sub(before))
+}
+
+/// Writes `bytes` into the record's string from `offset` on; a gap before them is filled with zeros. Returns by how
+/// much the digest grew.
+///
+/// # Errors
+/// If the record holds no string, or the string would be too long.
+pub(super) fn write(key: Key<'_>, record: &mut Record, offset: u64, bytes: &[u8]) -> Result<u64, Contradiction> {
+    let (offset, end) = span(offset, bytes)?;
+    let Stored::Bytes(Kind::String, old) = record.stored() else { return Err(NOT_A_STRING) };
+    let old_len = old.len();
+    // A string that grows changes from its old end on, for its last chunk gets longer.
+    let start = if end > old_len { offset.min(old_len.saturating_sub(1)) } else { offset };
+    let before = digest::part(key.digest, old, start, end);
+    if end > old_len {
+        record.resize(end);
+    }
+    if let Some(string) = record.bytes_mut() {
+        string[offset..end].copy_from_slice(bytes);
+    }
+    Ok(digest::part(key.digest, record.bytes(), start, end).wrapping_sub(before))
+}
+
+/// Checks that key and string are short enough.
+#[inline]
+pub(super) fn check(key: Key<'_>, value: &[u8]) -> Result<(), Contradiction> {
+    if fit(key.bytes) && fit(value) { Ok(()) } else { Err(TOO_LONG) }
+}
+
+/// Where a write begins and ends.
+fn span(offset: u64, bytes: &[u8]) -> Result<(usize, usize), Contradiction> {
+    let offset = usize::try_from(offset).map_err(|_| TOO_LONG)?;
+    let end = offset.checked_add(bytes.len()).filter(|end| *end <= MAX_LENGTH).ok_or(TOO_LONG)?;
+    Ok((offset, end))
+}

@@ -1,0 +1,183 @@
+//! What a store should do, as a map of maps; and edits at random. Fuzz targets hold a store against it, and so do the store's own tests,
+//! which include this file.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rollbook::encoding::edit::{Change, Edit, Fields, Removal};
+use rollbook::encoding::slot::slot_of;
+use rollbook::ids::{Db, PartitionId, Partitions};
+use rollbook::time::UnixMillis;
+
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Held {
+    /// A string.
+    String(Vec<u8>),
+    /// The fields of a hash.
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+}
+
+/// What a key holds and when it expires.
+pub type Content = (Held, Option<UnixMillis>);
+
+/// The content of a store by database and key.
+#[derive(Clone, Debug, Default)]
+pub struct Model(pub BTreeMap<(u8, Vec<u8>), Content>);
+
+/// How the slots are cut here.
+pub const fn partitions() -> Partitions {
+    const { Partitions::new(4).expect("4 is a power of two") }
+}
+
+/// The partition of a key.
+pub fn partition_of(key: &[u8]) -> PartitionId {
+    partitions().of(slot_of(key))
+}
+
+impl Model {
+    /// Applies an edit; false if it contradicts the state.
+    pub fn apply(&mut self, edit: &Edit<'_>) -> bool {
+        match edit {
+            Edit::Key { db, key, change, .. } => return self.change((db.0, key.to_vec()), change),
+            Edit::Flush { partition, db } => self.0.retain(|(d, k), _| *d != db.0 || partition_of(k) != *partition),
+            Edit::SwapDb { partition, a, b } => {
+                let swapped = |(d, k): &(u8, Vec<u8>)| match () {
+                    () if partition_of(k) != *partition => *d,
+                    () if *d == a.0 => b.0,
+                    () if *d == b.0 => a.0,
+                    () => *d,
+                };
+                let old = std::mem::take(&mut self.0);
+                self.0 = old.into_iter().map(|(k, v)| ((swapped(&k), k.1), v)).collect();
+            }
+            Edit::Barrier { .. } => {}
+        }
+        true
+    }
+
+    fn change(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        let owned = |fields: &Fields<'_>| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            fields.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+        };
+        match change {
+            Change::PutString { value, expire_at } => {
+                self.0.insert(at, (Held::String(value.to_vec()), *expire_at));
+            }
+            Change::WriteString { offset, bytes } => {
+                let held = self.0.entry(at).or_insert((Held::String(Vec::new()), None));
+                let Held::String(string) = &mut held.0 else { return false };
+                let offset = *offset as usize;
+                string.resize(string.len().max(offset + bytes.len()), 0);
+                string[offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            // A hash without fields is no key.
+            Change::PutHash { fields, .. } if fields.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::SetFields(fields) if fields.is_empty() => {
+                return !matches!(self.0.get(&at), Some((Held::String(_), _)));
+            }
+            Change::PutHash { fields, expire_at } => {
+                self.0.insert(at, (Held::Hash(owned(fields)), *expire_at));
+            }
+            Change::SetFields(fields) => {
+                let held = self.0.entry(at).or_insert((Held::Hash(BTreeMap::new()), None));
+                let Held::Hash(hash) = &mut held.0 else { return false };
+                hash.extend(owned(fields));
+            }
+            Change::RemoveFields(fields) => {
+                let Some(held) = self.0.get_mut(&at) else { return true };
+                let Held::Hash(hash) = &mut held.0 else { return false };
+                for (name, _) in fields.iter() {
+                    hash.remove(name);
+                }
+                if hash.is_empty() {
+                    self.0.remove(&at);
+                }
+            }
+            Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
+                Some(held) => held.1 = *expire_at,
+                None => return false,
+            },
+            Change::Delete(_) => {
+                self.0.remove(&at);
+            }
+        }
+        true
+    }
+}
+
+/// Edits, of few or many keys in few or many slots, as the seed has it.
+pub struct Generator {
+    /// Where chance comes from.
+    pub random: fastrand::Rng,
+    keys: u32,
+    fields: u32,
+    slots: u32,
+}
+
+impl Generator {
+    /// The generator of this seed.
+    pub fn new(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (keys, fields) = (*pick(&mut random, &[5, 300, 3000]), *pick(&mut random, &[10, 200, 2000]));
+        let slots = *pick(&mut random, &[1, 20, 16_384]);
+        Self { random, keys, fields, slots }
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        let number = self.random.u32(..self.keys);
+        format!("{{{}}}{number}", number % self.slots).into_bytes()
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let len = match self.random.u8(..20) {
+            0 => 0,
+            1 => self.random.usize(..20_000),
+            2..5 => 64,
+            _ => self.random.usize(..80),
+        };
+        vec![self.random.u8(..); len]
+    }
+
+    fn expiry(&mut self) -> Option<UnixMillis> {
+        (self.random.u8(..3) == 0).then(|| UnixMillis::new(self.random.u64(1..1000)))
+    }
+
+    fn fields(&mut self, with_values: bool) -> Fields<'static> {
+        let mut fields = Fields::default();
+        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(1..5) };
+        for _ in 0..count {
+            let name = self.random.u32(..self.fields).to_string();
+            let value = if with_values { self.bytes() } else { Vec::new() };
+            fields.push(name.as_bytes(), &value[..value.len().min(100)]);
+        }
+        fields
+    }
+
+    /// The next edit.
+    pub fn edit(&mut self) -> Edit<'static> {
+        let key = self.key();
+        let (slot, partition) = (slot_of(&key), partition_of(&key));
+        let mut db = || Db(if self.random.u8(..4) == 0 { self.random.u8(..16) } else { 0 });
+        let (db, other) = (db(), db());
+        let change = match self.random.u16(..1000) {
+            0 => return Edit::Flush { partition, db },
+            1..5 => return Edit::SwapDb { partition, a: db, b: other },
+            5..10 => return Edit::Barrier { partition, checkpoint: false, digests: Cow::default() },
+            10..300 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
+            300..400 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
+            400..430 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
+            430..650 => Change::SetFields(self.fields(true)),
+            650..800 => Change::RemoveFields(self.fields(false)),
+            800..850 => Change::SetExpiry(self.expiry()),
+            _ => Change::Delete(Removal::Deleted),
+        };
+        Edit::Key { db, slot, key: key.into(), change }
+    }
+}
+
+fn pick<'a, T>(random: &mut fastrand::Rng, from: &'a [T]) -> &'a T {
+    &from[random.usize(..from.len())]
+}
