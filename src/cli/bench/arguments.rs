@@ -30,7 +30,7 @@ pub struct Bench {
 pub enum BenchCommand {
     /// Two reports side by side: ratios, and both curves on a page.
     Compare(super::compare::Compare),
-    /// Rollbook beside the servers of its kind that are installed: the command behind the figures in the README.
+    /// Rollbook beside the servers of its kind that are installed: the command behind the figures in docs/benchmarks.md.
     Peers(super::peers::Peers),
 }
 
