@@ -146,3 +146,15 @@ impl Capture {
         self.slice.end = Some(End::Abandoned(why));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_of_which_partition_nothing_comes_and_why() {
+        let slice = Slice::refusal(PartitionId(7), "busy");
+        assert_eq!((slice.partition, slice.end), (PartitionId(7), Some(End::Abandoned("busy"))));
+        assert!(!slice.begins && slice.bytes.is_empty() && slice.sections.is_empty());
+    }
+}
