@@ -99,7 +99,7 @@ impl Rig {
         self.context.slot = spec.first_key(args).map(slot_of).unwrap_or_default();
         self.out.clear();
         let mut reply = Reply::new(&mut self.out, Protocol::Resp2);
-        let edits = plan(spec, &self.store, &self.context, args, &mut self.scratch, &mut reply);
+        let edits = plan(spec, &self.store, &self.context, args, &mut self.scratch, &mut reply).edits;
         edits.iter().for_each(|edit: &Edit<'_>| self.store.apply(edit).unwrap());
         assert_ne!(self.out.first(), Some(&b'-'), "{}", self.out.escape_ascii());
         self.out.len()

@@ -49,6 +49,21 @@ number! {
     /// A database, 0 to 15.
     Db(u8)
 }
+number! {
+    /// A request of a connection whose reply is under way: 0, 1, 2 … in the order of the requests.
+    RequestId(u64)
+}
+
+/// Who is to get a reply: a request of a client. Only the network of the client's core looks into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The connection, as the network of its core calls it; another client may have it later.
+    pub connection: u32,
+    /// The client's number, never used twice in a life of the master.
+    pub client: u64,
+    /// The request.
+    pub request: RequestId,
+}
 
 impl Lsn {
     /// Whether a stream may have come so far. None ever does, and numbers that are added to those below do not overflow.

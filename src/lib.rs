@@ -12,9 +12,10 @@
 //! | [`store`] | the data: hash tables, values, apply, queries. No await, no clock, no I/O |
 //! | [`commands`] | what clients can say of data: the registry, and one file a family with its rows, its plans and its tests. Pure |
 //! | [`storage`] | files: segments, log, snapshots, manifest. Knows frames, never keys |
-//! | [`partition`] | one owner's store with its place in a log: execute, recover |
+//! | [`partition`] | one core's data with its log: units of commands, recovery |
 //! | [`runtime`] | what a core's thread runs on: the network's ring, bells, queues between threads |
 //! | [`replication`] | the checkpoint node, and the master's side of it |
+//! | [`engine`] | one core at work on the data: commands, messages between cores, what waits for the disk or the mirror |
 //! | [`net`] | connections, sessions and their commands, replies |
 //! | [`mod@bench`] | the load generator |
 //! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod encoding;
+pub mod engine;
 pub mod ids;
 pub mod net;
 pub mod partition;

@@ -13,32 +13,24 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use self::checkpoints::Checkpoints;
 use self::core::{Launch, Recovery, Seat};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
 use super::signals::{Signals, Told};
 use super::{Exit, Failure};
-use crate::config::{Config, Level};
+use crate::auth::guard::Guard;
+use crate::config::Config;
+use crate::engine::{Cores, Message};
 use crate::ids::{CoreId, Epoch, Placement};
-use crate::net::Message;
-use crate::net::shared::{Order, Process, Shared};
+use crate::net::Service;
+use crate::partition::order::{Order, Reporter, reports};
 use crate::partition::{Tally, settle};
 use crate::replication::master::prediction::{Measured, Work};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::lifecycle::Event;
 use crate::runtime::mesh::{Endpoint, mesh};
 use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamMarks, probe};
-
-/// What the main thread waits for.
-enum Event {
-    /// The server is to end in good order; who wants it.
-    Stop(&'static str),
-    /// The log level has changed.
-    Level(Level),
-    /// A core has ended.
-    Ended(CoreId, Result<(), String>),
-}
 
 /// Serves until told to stop.
 ///
@@ -61,12 +53,28 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready, signals: &
     let recovered = master.recover(started)?;
     let epoch = master.open_epoch(&recovered)?;
     let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
-    let checkpoints = master.start_checkpoints(arguments, &recovered, &inboxes)?;
-    let process = checkpoints.process(&events, epoch);
-    let shared = master.launch(epoch, started, inboxes, process)?;
-    announce(&shared, started);
-    let outcome = master.watch(&shared, &checkpoints, &inbox_events);
-    checkpoints.end();
+    let guard = Arc::new(Guard::new(config.server.password.clone()));
+    let (reporter, reports) = reports();
+    let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
+    let checkpoints = Arc::new(checkpoints::start(checkpoints::Setting {
+        arguments,
+        config: &config,
+        dir: Arc::clone(&master.dir),
+        placement,
+        streams: master.marks.clone(),
+        partitions: Arc::clone(&master.partitions),
+        last_edits,
+        measured: recovered.iter().map(measured).collect(),
+        inboxes: inboxes.clone(),
+        reports,
+        guard: Arc::clone(&guard),
+    })?);
+    let cores = Arc::new(Cores::new(&config, placement, epoch, master.marks.clone(), inboxes));
+    let service = Arc::new(Service::new(config, cores, Arc::clone(&checkpoints), guard, events, started));
+    master.launch(&service, &reporter)?;
+    announce(&service, started);
+    let outcome = master.watch(&service, &inbox_events);
+    checkpoints::end(&checkpoints);
     tracing::info!("bye");
     outcome
 }
@@ -203,23 +211,14 @@ impl Starting {
     }
 
     /// Lets the cores serve.
-    fn launch(
-        &mut self,
-        epoch: Epoch,
-        started: Instant,
-        inboxes: Vec<Inbox<Order>>,
-        process: Process,
-    ) -> Result<Arc<Shared>, Failure> {
-        let streams = self.marks.clone();
-        let shared =
-            Arc::new(Shared::new(self.config.clone(), self.placement, epoch, streams, inboxes, process, started));
+    fn launch(&mut self, service: &Arc<Service>, reporter: &Reporter) -> Result<(), Failure> {
         let (ready, all_ready) = channel();
         let mut listeners = self.listeners()?;
         for (core, launch) in self.launches.iter().enumerate() {
             let order = Launch {
                 listeners: listeners.pop().unwrap_or_default(),
-                epoch,
-                shared: Arc::clone(&shared),
+                service: Arc::clone(service),
+                reporter: reporter.clone(),
                 probed: self.probed,
                 marks: Arc::clone(&self.marks[core]),
                 partitions: Arc::clone(&self.partitions),
@@ -234,7 +233,7 @@ impl Starting {
                 .map_err(|_| Failure::new(Exit::Software, "a core has ended before it served"))?
                 .map_err(|why| Failure::new(Exit::Unavailable, why))?;
         }
-        Ok(shared)
+        Ok(())
     }
 
     /// For each core, its listeners on all addresses.
@@ -253,34 +252,8 @@ impl Starting {
         Ok(of_cores)
     }
 
-    /// Starts the master's side of the checkpoint node, and the node itself if it is to be a child.
-    fn start_checkpoints(
-        &self,
-        arguments: &Configuration,
-        recovered: &[Recovery],
-        inboxes: &[Inbox<Order>],
-    ) -> Result<Checkpoints, Failure> {
-        let last_edits = recovered.iter().flat_map(|r| &r.places).map(|place| place.last_edit).collect();
-        let measured = recovered.iter().map(|r| Measured {
-            work: Work { snapshot_bytes: r.tally.snapshot_bytes, edits: r.tally.edits, log_bytes: r.tally.log_bytes },
-            snapshots: r.took[0],
-            log: r.took[1],
-        });
-        Checkpoints::start(checkpoints::Setting {
-            measured: measured.collect(),
-            arguments,
-            config: &self.config,
-            dir: Arc::clone(&self.dir),
-            placement: self.placement,
-            streams: self.marks.clone(),
-            partitions: Arc::clone(&self.partitions),
-            last_edits,
-            inboxes: inboxes.to_vec(),
-        })
-    }
-
     /// Waits for the end, and records where the logs end that were closed in good order.
-    fn watch(self, shared: &Shared, checkpoints: &Checkpoints, events: &Receiver<Event>) -> Result<(), Failure> {
+    fn watch(self, service: &Service, events: &Receiver<Event>) -> Result<(), Failure> {
         let mut failures = Vec::new();
         let mut running = self.threads.len();
         let mut stopping = false;
@@ -295,8 +268,8 @@ impl Starting {
                     true
                 }
                 Event::Level(level) => {
-                    shared.change_settings(|settings| settings.log_level = level);
-                    checkpoints.reload_child();
+                    service.change_settings(|settings| settings.log_level = level);
+                    service.checkpoints.reload_child();
                     false
                 }
                 Event::Ended(core, outcome) => {
@@ -313,13 +286,13 @@ impl Starting {
             };
             if stop && !stopping {
                 stopping = true;
-                shared.inboxes.iter().for_each(|inbox| inbox.send(Order::Shutdown));
+                service.cores.inboxes.iter().for_each(|inbox| inbox.send(Order::Shutdown));
             }
         }
         for thread in self.threads {
             let _ = thread.join();
         }
-        if let Err(error) = self.dir.close_streams(shared.epoch, &closed) {
+        if let Err(error) = self.dir.close_streams(service.cores.epoch, &closed) {
             tracing::error!(%error, "where the logs end could not be recorded");
             failures.push(error.to_string());
         }
@@ -339,15 +312,23 @@ fn listen_for_signals(signals: &Signals, events: &Sender<Event>) {
     });
 }
 
+/// What a core's recovery has taken.
+fn measured(recovery: &Recovery) -> Measured {
+    let Tally { snapshot_bytes, edits, log_bytes, .. } = recovery.tally;
+    let work = Work { snapshot_bytes, edits, log_bytes };
+    Measured { work, snapshots: recovery.took[0], log: recovery.took[1] }
+}
+
 /// Says where the server listens.
-fn announce(shared: &Shared, started: Instant) {
-    let port = shared.config.server.port;
-    let addresses: Vec<_> = shared.config.server.bind.iter().map(|ip| SocketAddr::new(*ip, port).to_string()).collect();
+fn announce(service: &Service, started: Instant) {
+    let port = service.config.server.port;
+    let addresses: Vec<_> =
+        service.config.server.bind.iter().map(|ip| SocketAddr::new(*ip, port).to_string()).collect();
     tracing::info!(
         addresses = addresses.join(", "),
-        cores = shared.placement.cores(),
-        epoch = %shared.epoch,
-        durability = ?shared.config.log.durability,
+        cores = service.cores.placement.cores(),
+        epoch = %service.cores.epoch,
+        durability = ?service.config.log.durability,
         milliseconds = started.elapsed().as_millis() as u64,
         "ready"
     );

@@ -58,7 +58,9 @@ impl Plan<'_, '_, '_> {
             return Err(Refused::Syntax);
         }
         for db in databases.filter(|db| self.store.len(*db) > 0) {
-            self.edits.extend(self.context.owned.clone().map(|p| Edit::Flush { partition: PartitionId(p), db }));
+            self.effects
+                .edits
+                .extend(self.context.owned.clone().map(|p| Edit::Flush { partition: PartitionId(p), db }));
         }
         self.reply.ok();
         Ok(())
@@ -73,13 +75,17 @@ impl Plan<'_, '_, '_> {
         let b = number(self.args.at(2), "ERR invalid second DB index")?;
         let (a, b) = (db_of(a)?, db_of(b)?);
         if a != b {
-            self.edits.extend(self.context.owned.clone().map(|p| Edit::SwapDb { partition: PartitionId(p), a, b }));
+            self.effects.edits.extend(self.context.owned.clone().map(|p| Edit::SwapDb {
+                partition: PartitionId(p),
+                a,
+                b,
+            }));
         }
         self.reply.ok();
         Ok(())
     }
 
-    /// RANDOMKEY: this store's part of a lottery among all (see `net::merge`). It is how many keys there are, how many that were drawn before
+    /// RANDOMKEY: this store's part of a lottery among all (see `engine::merge`). It is how many keys there are, how many that were drawn before
     /// the first live one had expired, and that one; without it if none was found.
     pub(super) fn randomkey(&mut self) -> Planned {
         let (store, db) = (self.store, self.context.db);

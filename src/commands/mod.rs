@@ -119,6 +119,15 @@ impl Scratch {
 /// Edits of one command: applied and logged as one group, whole or not at all.
 pub type Edits<'a> = SmallVec<[Edit<'a>; 1]>;
 
+/// What a plan comes to.
+#[derive(Debug, Default)]
+pub struct Effects<'a> {
+    /// What the command changes.
+    pub edits: Edits<'a>,
+    /// There is no reply yet: the command's keys hold nothing for it, and a client that may wait waits until one of them does.
+    pub waits: bool,
+}
+
 /// The answer to a write ([`registry::Flags::DENYOOM`]) when memory is used up (`memory.max_bytes`).
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -135,8 +144,8 @@ pub fn plan<'a>(
     args: Args<'a>,
     scratch: &'a mut Scratch,
     reply: &mut Reply<'_>,
-) -> Edits<'a> {
-    let mut plan = Plan { store, context, args, reply, edits: Edits::new() };
+) -> Effects<'a> {
+    let mut plan = Plan { store, context, args, reply, effects: Effects::default() };
     let refused = match spec.plan {
         Some(run) => run(&mut plan, scratch).err(),
         None => Some(Refused::Because("ERR this command touches no data")),
@@ -144,7 +153,7 @@ pub fn plan<'a>(
     if let Some(refused) = refused {
         refused.reply(plan.reply);
     }
-    plan.edits
+    plan.effects
 }
 
 /// What a family's function returns: its reply is written, or will be this refusal.
@@ -159,7 +168,7 @@ pub struct Plan<'p, 'a, 'b> {
     context: &'p Context,
     args: Args<'a>,
     reply: &'p mut Reply<'b>,
-    edits: Edits<'a>,
+    effects: Effects<'a>,
 }
 
 impl<'p, 'a> Plan<'p, 'a, '_> {
@@ -238,10 +247,16 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         entry.expire_at.is_some_and(|at| at < self.context.now)
     }
 
+    /// Leaves the command without a reply: its keys hold nothing for it, and what comes of that is for its caller to say.
+    pub fn wait(&mut self) -> Planned {
+        self.effects.waits = true;
+        Ok(())
+    }
+
     /// Plans an edit.
     #[inline]
     fn edit(&mut self, db: Db, slot: Slot, key: &'a [u8], change: Change<'a>) {
-        self.edits.push(Edit::Key { db, slot, key: Cow::Borrowed(key), change });
+        self.effects.edits.push(Edit::Key { db, slot, key: Cow::Borrowed(key), change });
     }
 
     /// Plans an edit of the command's first key, which is its first argument.

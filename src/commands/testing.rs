@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use super::{Context, FAMILIES, Registry, Scratch, plan};
-use crate::encoding::edit::{Edit, EncodedEdits, split};
+use super::registry::{Group, PlanFn, Route, row};
+use super::{Context, FAMILIES, Plan, Planned, Registry, Scratch, Spec, plan};
+use crate::encoding::edit::{Change, Edit, EncodedEdits, split};
 use crate::encoding::resp::{Args, Protocol, Reply, Span};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions};
@@ -25,6 +26,25 @@ pub(crate) fn request<R>(text: &str, test: impl FnOnce(Args<'_>) -> R) -> R {
         })
         .collect();
     test(Args::new(text.as_bytes(), &spans))
+}
+
+/// A command with a bug: its plan gives an expiry to its key, whether or not there is such a key.
+pub(crate) static FAULTY: LazyLock<Spec> = LazyLock::new(|| test_command("faulty", plan_faulty));
+/// A command whose key never holds anything for it.
+pub(crate) static WAITING: LazyLock<Spec> = LazyLock::new(|| test_command("waiting", |plan, _| plan.wait()));
+
+fn test_command(name: &'static str, plan: PlanFn) -> Spec {
+    Spec::new(Group::Generic, name, 2, "key")
+        .plan(plan)
+        .flags(row::PUT, row::KEYSPACE)
+        .keys(row::CHANGED)
+        .route(Route::Key)
+}
+
+fn plan_faulty<'a>(plan: &mut Plan<'_, 'a, '_>, _: &'a mut Scratch) -> Planned {
+    plan.reply.ok();
+    plan.edit_first(Change::SetExpiry(Some(UnixMillis::new(1))));
+    Ok(())
 }
 
 /// A store with all partitions, and the clock.
@@ -90,7 +110,7 @@ impl Rig {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply) {
+        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
             let partition = match &edit {
                 Edit::Key { slot, .. } => context.partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {

@@ -9,6 +9,7 @@
 //! but by the preflight.
 
 pub mod check;
+pub mod live;
 pub mod load;
 pub mod password;
 pub mod sections;
@@ -16,6 +17,7 @@ pub mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub use live::{LiveSettings, Settings};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use password::Password;
 pub use sections::{

@@ -1,189 +1,232 @@
-//! What clients may take of this core: bytes, time, places. What is beyond is answered with an error where one can still be said, and
-//! ends the connection.
+//! The clients of one core: their connections, and which of these the end of the turn must see to.
 //!
-//! | bound | until the password is given | after |
-//! |---|---|---|
-//! | a request | 10 arguments of 16 KiB, in the parser | `limits.args`, `limits.bulk_bytes`, in the parser |
-//! | what was received and not executed | [`STRANGER_INPUT`] | `limits.query_buffer_bytes` |
-//! | replies not taken | [`STRANGER_OUTPUT`] | `limits.output_buffer_bytes`, and a lower bound for some seconds |
-//! | time | `server.auth_timeout_s` | `server.idle_timeout_s` |
-//! | time without progress, once it will send no more | [`ALONE`] | [`ALONE`] |
-//! | all clients together | `memory.clients_max_bytes` | `memory.clients_max_bytes` |
-//!
-//! The bounds of time and of all together are looked after by the clock, ten times a second; those of bytes where bytes are added.
+//! Nothing here touches the ring or the data: `execute` takes commands to the engine, `limits` looks after what clients may take, and the
+//! core's loop (`server`) moves bytes.
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::connection::{Closing, Connection, Hold};
-use super::worker::Worker;
+use slab::Slab;
+
+use super::connection::{Closing, Connection, Hold, ReplyMode, Session};
+use super::counts::ClientCounts;
+use super::execute::Resolved;
+use super::service::Service;
+use crate::config::Settings;
+use crate::encoding::resp::{Reply, Requests};
+use crate::engine::{EngineCounts, WaitId};
+use crate::ids::{CoreId, Lsn};
 use crate::runtime::ring::Token;
 
-/// Bytes of a held connection's input beyond which no more is received from it.
-const HELD_INPUT: usize = 1 << 20;
-/// Bytes that a stranger may have sent without being answered: ten arguments of 16 KiB, and what the kernel had under way.
-const STRANGER_INPUT: usize = 512 << 10;
-/// Bytes of replies that a stranger may leave unread. Enough for any pipeline that gives the password first.
-const STRANGER_OUTPUT: usize = 16 << 10;
-/// How long a stranger's last reply may take to leave.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The clients of one core.
+pub struct Clients {
+    pub(super) core: CoreId,
+    pub(super) service: Arc<Service>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) connections: Slab<Connection>,
+    pub(super) lists: Lists,
+    pub(super) counts: ClientCounts,
+    /// The time of this turn.
+    pub(super) now: Instant,
+    /// Kept for their memory: requests that are parsed, what they name, a reply under construction.
+    pub(super) requests: Requests,
+    pub(super) resolved: Vec<Resolved>,
+    pub(super) spare: Vec<u8>,
+    /// At a shutdown: the last client is gone.
+    drained: bool,
+}
 
-/// How long a client that will send no more may wait for anything: for room in the log, for the disk, the mirror or another core, in `WAIT`.
-/// By then it is taken for gone: who closes the connection and who closes only its own half look the same.
-const ALONE: Duration = Duration::from_secs(1);
+/// Connections that the end of the turn must see to.
+#[derive(Default)]
+pub(super) struct Lists {
+    /// Something to send, or to be closed.
+    pub dirty: Vec<Token>,
+    /// Replies have come that were under way.
+    pub answered: Vec<Token>,
+    /// Replies wait for edits to become safe.
+    pub gated: Vec<Token>,
+    /// Requests wait for room in the log or in the queue to another core.
+    pub stalled: Vec<Token>,
+    /// Attempts to authenticate that wait, in the order in which they were made.
+    pub waiting: VecDeque<Token>,
+    /// Too much was received for now.
+    pub pause: Vec<Token>,
+    /// To be received from again.
+    pub resume: Vec<Token>,
+}
 
-impl Worker {
-    /// Most bytes of replies that a connection may leave unread.
-    fn most_output(&self, connection: &Connection) -> usize {
-        let usual = self.settings.limits.output_buffer_bytes;
-        if connection.session.is_stranger() { usual.min(STRANGER_OUTPUT) } else { usual }
-    }
-
-    /// Breaks with a connection that leaves too many replies unread.
-    pub(super) fn bound_output(&mut self, token: Token) {
-        let Some(connection) = self.connections.get(token as usize) else { return };
-        let bytes = connection.output_bytes();
-        if bytes > self.most_output(connection) && connection.closing != Closing::Now {
-            tracing::warn!(client = connection.client, bytes, "disconnected: it does not take its replies");
-            self.stats.output_disconnections += 1;
-            self.cut_off(token);
+impl Clients {
+    /// Nobody is there yet.
+    pub fn new(core: CoreId, service: Arc<Service>) -> Self {
+        Self {
+            core,
+            settings: service.cores.settings.get(),
+            connections: Slab::new(),
+            lists: Lists::default(),
+            counts: ClientCounts::default(),
+            now: Instant::now(),
+            requests: Requests::default(),
+            resolved: Vec::new(),
+            spare: Vec::new(),
+            drained: false,
+            service,
         }
     }
 
-    /// Stops receiving from a connection that is held and has sent a lot, and parts with one whose request is too long.
-    pub(super) fn bound_input(&mut self, token: Token) {
-        let usual = self.settings.limits.query_buffer_bytes;
-        let Some(connection) = self.connections.get_mut(token as usize) else { return };
-        let (most, enough) = match connection.session.is_stranger() {
-            true => (usual.min(STRANGER_INPUT), STRANGER_OUTPUT),
-            false => (usual, HELD_INPUT),
-        };
-        let held = connection.input.len();
-        if held > most && connection.closing < Closing::AfterReplies {
-            tracing::warn!(client = connection.client, bytes = held, "disconnected: its request is too long");
-            connection.input = Vec::new();
-            connection.partial = Default::default();
-            connection.close_with_reset();
-            self.stats.input_disconnections += 1;
-            self.part(token, &format!("ERR a request may have {most} bytes at most (limits.query_buffer_bytes)"));
-        } else if connection.hold != Hold::No && held > enough && connection.receiving && !connection.pausing {
-            connection.pausing = true;
-            self.lists.pause.push(token);
+    /// Settings have changed.
+    pub(super) fn take_settings(&mut self) {
+        self.settings = self.service.cores.settings.get();
+        if self.settings.password.is_none() {
+            self.connections.iter_mut().for_each(|(_, c)| c.session.admit());
         }
     }
 
-    /// Closes a connection whose client may be in the middle of sending.
-    fn cut_off(&mut self, token: Token) {
-        if let Some(connection) = self.connections.get(token as usize) {
-            connection.close_with_reset();
+    /// A client has connected. Returns its token, unless it is not served.
+    pub(super) fn connect(&mut self, socket: OwnedFd) -> Option<Token> {
+        let client = self.service.admission.next_client();
+        let mut connection = Connection::new(socket, client, Session::new(self.now));
+        match self.service.admission.admit(connection.peer, &self.settings) {
+            Ok(reserved) => connection.session.reserved = reserved,
+            Err(refusal) => {
+                // The socket is new and its buffer empty: a short line always fits.
+                let _ = rustix::net::send(connection.socket(), refusal.as_bytes(), rustix::net::SendFlags::DONTWAIT);
+                self.counts.rejected += 1;
+                return None;
+            }
         }
-        self.break_off(token);
+        if let Some(seconds) = self.settings.tcp_keepalive_s
+            && let Err(error) = connection.keep_alive(seconds)
+        {
+            tracing::debug!(client, %error, "the kernel does not keep a connection alive");
+        }
+        if self.settings.password.is_none() {
+            connection.session.admit();
+        }
+        self.counts.accepted += 1;
+        Some(self.connections.insert(connection) as Token)
     }
 
-    /// Says why, and closes the connection.
-    fn part(&mut self, token: Token, why: &str) {
-        self.reply(token, |r| r.error(why));
+    /// A connection is to be closed at once.
+    pub(super) fn break_off(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
-            connection.close(Closing::AfterReplies);
-        }
-    }
-
-    /// Lets an attempt to authenticate wait until then.
-    pub(super) fn await_turn(&mut self, token: Token, until: Instant) -> super::execute::Flow {
-        self.lists.waiting.push_back(token);
-        self.put_off(token, Hold::Waiting(until))
-    }
-
-    /// Makes attempts to authenticate again whose time has come.
-    fn retry_waiting(&mut self) {
-        for _ in 0..self.lists.waiting.len() {
-            let Some(token) = self.lists.waiting.pop_front() else { return };
-            let Some(connection) = self.connections.get_mut(token as usize) else { continue };
-            match connection.hold {
-                Hold::Waiting(until) if until <= self.now => {
-                    connection.hold = Hold::No;
-                    if connection.closing < Closing::AfterReplies {
-                        self.go_on(token);
-                    }
-                }
-                Hold::Waiting(_) => self.lists.waiting.push_back(token),
-                // Another connection has the token by now.
-                _ => {}
+            if connection.closing != Closing::Now && connection.replies.has_pending() {
+                self.service.cores.note_gone(self.core, connection.client);
             }
+            connection.close(Closing::Now);
+            self.touch(token);
         }
     }
 
-    /// What comes round by the clock: clients that are silent, gone, strangers, slow, or too many bytes together.
-    pub(super) fn look_after_clients(&mut self) {
-        self.retry_waiting();
-        let (now, settings) = (self.now, std::sync::Arc::clone(&self.settings));
-        let seconds = |since: Instant| now.saturating_duration_since(since);
-        let longest = |limit: Option<u64>| limit.map_or(Duration::MAX, Duration::from_secs);
-        let (idle, stranger) = (longest(settings.idle_timeout_s), longest(settings.auth_timeout_s));
-        let soft = settings.limits.output_buffer_soft_bytes.unwrap_or(u64::MAX);
-        let patience = Duration::from_secs(settings.limits.output_buffer_soft_s);
-        let (mut gone, mut late, mut slow) = (Vec::new(), Vec::new(), Vec::new());
-        for (token, c) in &mut self.connections {
-            let session = &mut c.session;
-            let token = token as Token;
-            if session.is_stranger() && seconds(session.stranger_since) > stranger {
-                if c.closing < Closing::AfterReplies {
-                    late.push(token);
-                } else if seconds(session.stranger_since) - stranger > FAREWELL {
-                    gone.push(token);
-                }
-            } else {
-                let silent = c.hold == Hold::No && seconds(session.last_request) > idle;
-                let left = c.sending.is_none() && c.alone_since.is_some_and(|since| seconds(since) > ALONE);
-                if silent || left {
-                    gone.push(token);
+    /// Drops a connection. Returns the wait that its client was in, and the client's number.
+    pub(super) fn disconnect(&mut self, token: Token) -> Option<(WaitId, u64)> {
+        let connection = self.connections.try_remove(token as usize)?;
+        self.service.admission.leave();
+        match connection.hold {
+            Hold::Blocked(_, Some(wait)) => Some((wait, connection.client)),
+            _ => None,
+        }
+    }
+
+    /// Notes that a connection has something to send, or is to be looked at at the end of the turn.
+    #[inline]
+    pub(super) fn touch(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token as usize)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.lists.dirty.push(token);
+        }
+    }
+
+    /// Moves replies that are ready to the output, this core's edits being safe up to `safe`.
+    pub(super) fn release(&mut self, token: Token, safe: Lsn) {
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        connection.replies.release(safe, &mut connection.output);
+        if connection.replies.is_gated() && !connection.gated {
+            connection.gated = true;
+            self.lists.gated.push(token);
+        }
+        self.touch(token);
+    }
+
+    /// Releases replies that waited for edits to become safe. If the log has failed, breaks with clients that wait for more.
+    pub(super) fn release_gated(&mut self, safe: Lsn, has_failed: bool) {
+        for token in std::mem::take(&mut self.lists.gated) {
+            if let Some(connection) = self.connections.get_mut(token as usize) {
+                connection.gated = false;
+                self.release(token, safe);
+                // What such a client waits for will never be safe, and what became of it nobody knows: that is what a lost
+                // connection tells it.
+                if has_failed && self.connections.get(token as usize).is_some_and(|c| c.gated) {
+                    self.break_off(token);
                 }
             }
-            if c.output_bytes() as u64 <= soft {
-                c.session.slow_since = None;
-            } else if seconds(*c.session.slow_since.get_or_insert(now)) > patience {
-                slow.push(token);
-            }
         }
-        let why = format!("ERR no password was given within {} seconds", settings.auth_timeout_s.unwrap_or(0));
-        late.into_iter().for_each(|token| self.part(token, &why));
-        gone.into_iter().for_each(|token| self.break_off(token));
-        for token in slow {
-            tracing::warn!(token, "disconnected: it takes its replies too slowly");
-            self.stats.output_disconnections += 1;
-            self.cut_off(token);
-        }
-        self.bound_memory();
     }
 
-    /// Breaks with the clients that take most, on whichever core they are, until all together take no more than they may.
-    fn bound_memory(&mut self) {
-        let Some(most) = self.settings.clients_max_bytes else { return };
-        let held = self.connections.iter().filter(|(_, c)| c.closing != Closing::Now);
-        let mut held: Vec<_> = held.map(|(token, c)| (c.memory() as u64, c.session.no_evict, token as Token)).collect();
-        let mut total = held.iter().map(|(bytes, ..)| bytes).sum::<u64>();
-        held.retain(|(_, exempt, _)| !exempt);
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let core = usize::from(self.core().0);
-        let (own_total, own_largest) = &self.shared.client_memory[core];
-        own_total.store(total, Ordering::Relaxed);
-        own_largest.store(held.first().map_or(0, |(bytes, ..)| *bytes), Ordering::Relaxed);
-        let all: u64 = self.shared.client_memory.iter().map(|(total, _)| total.load(Ordering::Relaxed)).sum();
-        let others = self.shared.client_memory.iter().enumerate().filter(|(other, _)| *other != core);
-        // A larger one elsewhere is its own core's to end.
-        let larger = others.map(|(_, (_, largest))| largest.load(Ordering::Relaxed)).max().unwrap_or(0);
-        let mut excess = all.saturating_sub(most);
-        for (bytes, _, token) in held {
-            if excess == 0 || bytes < larger {
-                break;
-            }
-            tracing::warn!(token, bytes, "disconnected: all clients together hold more than they may");
-            self.stats.evicted += 1;
-            self.cut_off(token);
-            excess = excess.saturating_sub(bytes);
-            total -= bytes;
+    /// Writes a reply of the network's own to a connection, in order.
+    pub(super) fn reply(&mut self, token: Token, write: impl FnOnce(&mut Reply<'_>)) {
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.clear();
+        write(&mut Reply::new(&mut bytes, connection.session.protocol));
+        self.put_reply(token, &bytes);
+        self.spare = bytes;
+    }
+
+    /// Puts a reply of the network's own behind the others.
+    pub(super) fn put_reply(&mut self, token: Token, bytes: &[u8]) {
+        self.counts.errors.note_reply(bytes);
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        if connection.replies.is_empty() {
+            connection.output.extend_from_slice(bytes);
+        } else {
+            connection.replies.push(bytes, Lsn(0));
         }
-        // So that the other cores do not end more clients for what is gone by now.
-        self.shared.client_memory[core].0.store(total, Ordering::Relaxed);
+        self.touch(token);
+        self.bound_output(token);
+    }
+
+    /// As [`Self::reply`], unless the client does not want it.
+    pub(super) fn reply_unless_muted(&mut self, token: Token, write: impl FnOnce(&mut Reply<'_>)) {
+        match self.connections.get_mut(token as usize) {
+            Some(connection) if connection.session.replies == ReplyMode::On => self.reply(token, write),
+            Some(connection) => connection.session.unmute_next(),
+            None => {}
+        }
+    }
+
+    /// Publishes this core's counts.
+    pub(super) fn publish(&mut self, engine: &EngineCounts) {
+        let counts = &mut self.counts;
+        counts.sample_rates(self.now);
+        counts.connections = self.connections.len() as u64;
+        counts.blocked = self.connections.iter().filter(|(_, c)| matches!(c.hold, Hold::Blocked(..))).count() as u64;
+        counts.output_bytes = self.connections.iter().map(|(_, c)| c.output_bytes() as u64).sum();
+        counts.input_bytes = self.connections.iter().map(|(_, c)| c.input.len() as u64).sum();
+        counts.client_bytes = self.connections.iter().map(|(_, c)| c.memory() as u64).sum();
+        self.service.publish(self.core, counts, engine);
+    }
+
+    /// The server ends: no more requests are taken, and clients go when they have their replies.
+    pub(super) fn let_all_go(&mut self) {
+        let tokens: Vec<_> = self.connections.iter().map(|(token, _)| token as Token).collect();
+        for token in tokens {
+            if let Some(connection) = self.connections.get_mut(token as usize) {
+                connection.close(Closing::AfterReplies);
+            }
+            self.touch(token);
+        }
+    }
+
+    /// Whether the clients of all cores are gone.
+    pub(super) fn have_drained(&mut self) -> bool {
+        if !self.drained && self.connections.is_empty() {
+            self.drained = true;
+            self.service.note_drained();
+        }
+        self.service.has_drained()
     }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use socket2::TcpKeepalive;
 
-use super::message::Call;
-use super::replies::{ReplyQueue, Ticket};
+use super::replies::ReplyQueue;
 use crate::commands::Spec;
 use crate::commands::registry::{Flags, Route};
 use crate::encoding::resp::{Limits, Partial, Protocol};
-use crate::ids::{CoreId, Db, Lsn, Slot};
+use crate::engine::{Call, WaitId};
+use crate::ids::{Caller, CoreId, Db, Lsn, RequestId, Slot};
+use crate::runtime::ring::Token;
 
 /// A connection. Its core alone touches it.
 pub struct Connection {
@@ -50,6 +51,8 @@ pub struct Connection {
     pub sending: Option<usize>,
     /// It stands in the list of connections that have something to send.
     pub dirty: bool,
+    /// It stands in the list of connections that have got replies which were under way.
+    pub answered: bool,
     /// It stands in the list of connections whose replies wait for edits to become safe.
     pub gated: bool,
 }
@@ -63,8 +66,8 @@ pub enum Hold {
     Stalled,
     /// The next one is only to be executed when all before it are answered (`WAIT`, `WAITAOF`, `INFO`).
     Settling,
-    /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`).
-    Blocked(Ticket),
+    /// The client waits for this reply (`WAIT`, `WAITAOF`, `SAVE`), which the engine's wait gives, if there is one.
+    Blocked(RequestId, Option<WaitId>),
     /// Its attempt to authenticate waits until then, because others from its address have failed.
     Waiting(Instant),
     /// The client has ended the server (`SHUTDOWN`).
@@ -193,6 +196,14 @@ impl Session {
         self.standing = if self.reserved { Standing::Administrator } else { Standing::Client };
     }
 
+    /// A reply was due. If the client did not want this one, it wants the next.
+    #[inline]
+    pub fn unmute_next(&mut self) {
+        if self.replies == ReplyMode::SkipNext {
+            self.replies = ReplyMode::On;
+        }
+    }
+
     /// Whether it has not proved who it is.
     pub fn is_stranger(&self) -> bool {
         self.standing == Standing::Stranger
@@ -226,6 +237,7 @@ impl Connection {
             pausing: false,
             sending: None,
             dirty: false,
+            answered: false,
             gated: false,
         }
     }
@@ -256,10 +268,36 @@ impl Connection {
         if self.session.is_stranger() { Limits::UNAUTHENTICATED } else { usual }
     }
 
-    /// A command of this client, as another core is to execute it.
-    pub const fn call(&self, (spec, slot): (&'static Spec, Slot)) -> Call {
+    /// A command of this client, as an engine executes it.
+    #[inline]
+    pub const fn call(&self, spec: &'static Spec, slot: Slot) -> Call {
         let Session { db, protocol, no_touch, .. } = self.session;
         Call { spec, db, slot, protocol, touch: !no_touch }
+    }
+
+    /// Who is to get the reply of the request that is executed now.
+    #[inline]
+    pub fn caller(&self, token: Token) -> Caller {
+        Caller { connection: token, client: self.client, request: self.replies.next_request() }
+    }
+
+    /// Keeps a place for the reply of the request that is executed now, which somebody else will give.
+    pub fn expect_reply(&mut self) -> RequestId {
+        let is_muted = self.session.replies != ReplyMode::On;
+        self.session.unmute_next();
+        self.replies.expect(is_muted)
+    }
+
+    /// As [`Self::expect_reply`], for a command of which one of `cores` cores, `core`, has done its part already: that has caused the edit
+    /// `wrote`, or none (0), and `kept` bytes are kept for the reply.
+    pub fn expect(&mut self, core: CoreId, wrote: Lsn, kept: usize, cores: u16) {
+        let request = self.expect_reply();
+        if wrote.0 > 0 {
+            self.note_write(core, wrote, cores);
+        }
+        if kept > 0 {
+            self.replies.keep(request, kept);
+        }
     }
 
     /// Whether its requests are executed.

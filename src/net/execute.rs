@@ -1,27 +1,21 @@
-//! From bytes to commands to the cores that execute them.
+//! From bytes to commands, to whoever executes them, and back to the client.
 
-use std::sync::atomic::Ordering::Relaxed;
-
+use super::clients::Clients;
 use super::connection::{Closing, Hold, ReplyMode, Standing};
-use super::merge::Merge;
-use super::message::{HeldAnswer, Origin, Task};
-use super::replies::Ticket;
-use super::session::{self, COMMANDS};
-use super::worker::{Gate, Worker};
-use crate::commands::registry::{Find, Gather, KeySpec, Route};
-use crate::commands::{Context, Spec, scan};
-use crate::encoding::resp::{Args, Reply, Requests};
+use super::session::{self, COMMANDS, Outcome, Visit};
+use crate::commands::Spec;
+use crate::commands::registry::Route;
+use crate::encoding::resp::{Args, Limits, Reply, Requests};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Slot};
-use crate::partition::Executed;
+use crate::engine::{Engine, Merge, Submitted};
+use crate::ids::Slot;
+use crate::partition::Committed;
 use crate::runtime::ring::Token;
 
 /// Requests of one connection that are looked at together.
 const BATCH: usize = 512;
-/// Requests to one core that may be unanswered; beyond it connections wait.
-const OUTSTANDING: usize = 32 * 1024;
-/// Bytes of requests to one core that it has not executed; beyond it connections wait, too.
-const MOST_FORWARDED: usize = 16 << 20;
+/// Spare room that an empty input keeps.
+const KEPT_INPUT: usize = 64 << 10;
 
 /// A request's command, and the slot of its key if it has just one.
 #[derive(Clone, Copy)]
@@ -47,7 +41,7 @@ fn is_http(args: Args<'_>) -> bool {
 }
 
 /// How to go on after a request.
-pub(super) enum Flow {
+enum Flow {
     /// With the next one.
     Next,
     /// Not now: the request is not executed yet.
@@ -56,10 +50,103 @@ pub(super) enum Flow {
     Stop,
 }
 
-impl Worker {
+impl Clients {
+    /// Bytes have come in on a connection.
+    pub(super) fn receive(&mut self, engine: &mut Engine, token: Token, bytes: &[u8]) {
+        self.counts.received_bytes += bytes.len() as u64;
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        if connection.closing >= Closing::AfterReplies {
+            return;
+        }
+        if connection.input.is_empty() && connection.hold == Hold::No {
+            let done = self.run(engine, token, bytes);
+            if let Some(connection) = self.connections.get_mut(token as usize)
+                && connection.closing < Closing::AfterReplies
+            {
+                connection.input.extend_from_slice(&bytes[done..]);
+            }
+        } else {
+            connection.input.extend_from_slice(bytes);
+            self.go_on(engine, token);
+        }
+        self.bound_input(token);
+    }
+
+    /// The client will send no more. Most likely it is gone, but it may have closed its half only and wait for its replies.
+    pub(super) fn end_of_input(&mut self, engine: &mut Engine, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token as usize) {
+            connection.alone_since = Some(self.now);
+            connection.close(Closing::AfterInput);
+            self.go_on(engine, token);
+            self.touch(token);
+        }
+    }
+
+    /// Executes what a connection has sent and what was not executed yet, as far as it may.
+    pub(super) fn go_on(&mut self, engine: &mut Engine, token: Token) {
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        if connection.hold == Hold::No && connection.input.len() >= connection.partial.needed().max(1) {
+            let mut input = std::mem::take(&mut connection.input);
+            let done = self.run(engine, token, &input);
+            if let Some(connection) = self.connections.get_mut(token as usize) {
+                if done > 0 {
+                    connection.note_progress(self.now);
+                }
+                input.drain(..done);
+                if input.is_empty() && input.capacity() > KEPT_INPUT {
+                    input = Vec::new();
+                }
+                connection.input = input;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(token as usize) else { return };
+        if connection.hold == Hold::No {
+            if connection.closing == Closing::AfterInput {
+                connection.close(Closing::AfterReplies);
+                self.touch(token);
+            } else if !connection.receiving {
+                self.lists.resume.push(token);
+            }
+        }
+    }
+
+    /// Lets connections go on that waited for room. Who was first is last the next time.
+    pub(super) fn retry_stalled(&mut self, engine: &mut Engine) {
+        for token in std::mem::take(&mut self.lists.stalled) {
+            if let Some(connection) = self.connections.get_mut(token as usize)
+                && connection.hold == Hold::Stalled
+            {
+                connection.hold = Hold::No;
+                if connection.closing < Closing::AfterReplies {
+                    self.go_on(engine, token);
+                }
+            }
+        }
+        if self.lists.stalled.len() > 1 {
+            self.lists.stalled.rotate_left(1);
+        }
+    }
+
+    /// Sees to connections that have got replies which were under way: lets these leave, and the clients go on that waited for them.
+    pub(super) fn take_answers(&mut self, engine: &mut Engine) {
+        for token in std::mem::take(&mut self.lists.answered) {
+            let Some(connection) = self.connections.get_mut(token as usize) else { continue };
+            connection.answered = false;
+            self.release(token, engine.safe());
+            let Some(connection) = self.connections.get_mut(token as usize) else { continue };
+            if connection.hold == Hold::Settling && !connection.replies.has_pending() {
+                connection.hold = Hold::No;
+            }
+            if connection.hold == Hold::No {
+                self.go_on(engine, token);
+            }
+        }
+    }
+
     /// Executes requests of a connection from `bytes` as far as it may; returns the bytes that are done with.
-    pub(super) fn run(&mut self, token: Token, bytes: &[u8]) -> usize {
-        let usual = self.usual_limits();
+    fn run(&mut self, engine: &mut Engine, token: Token, bytes: &[u8]) -> usize {
+        let limits = &self.settings.limits;
+        let usual = Limits { args: limits.args, bulk_bytes: limits.bulk_bytes, unauthenticated: false };
         let mut requests = std::mem::take(&mut self.requests);
         let mut done = 0;
         while let Some(connection) = self.connections.get_mut(token as usize).filter(|c| c.is_executing()) {
@@ -71,7 +158,7 @@ impl Worker {
                 Ok(0) => break,
                 Ok(parsed) => {
                     connection.session.last_request = self.now;
-                    let executed = self.run_batch(token, &requests, window, parsed);
+                    let executed = self.run_batch(engine, token, &requests, window, parsed);
                     done += executed;
                     if executed < parsed {
                         if let Some(connection) = self.connections.get_mut(token as usize) {
@@ -81,10 +168,7 @@ impl Worker {
                     }
                 }
                 Err(error) => {
-                    self.reply(token, |r| r.error(&format!("ERR {error}")));
-                    if let Some(connection) = self.connections.get_mut(token as usize) {
-                        connection.close(Closing::AfterReplies);
-                    }
+                    self.part_with(token, &format!("ERR {error}"));
                     done = bytes.len();
                 }
             }
@@ -94,18 +178,35 @@ impl Worker {
     }
 
     /// Executes a batch; returns the bytes that are done with, `parsed` if all are.
-    fn run_batch(&mut self, token: Token, requests: &Requests, bytes: &[u8], parsed: usize) -> usize {
+    fn run_batch(
+        &mut self,
+        engine: &mut Engine,
+        token: Token,
+        requests: &Requests,
+        bytes: &[u8],
+        parsed: usize,
+    ) -> usize {
         let mut resolved = std::mem::take(&mut self.resolved);
         resolved.clear();
         resolved.extend((0..requests.len()).map(|i| Resolved::of(requests.args(i, bytes))));
-        if requests.len() > 1 {
-            self.look_ahead(token, requests, bytes, &resolved);
+        if requests.len() > 1
+            && let Some(connection) = self.connections.get(token as usize)
+        {
+            let db = connection.session.db;
+            let here = resolved.iter().enumerate().filter(|(_, resolved)| engine.has(resolved.slot));
+            let keys: Vec<_> = here
+                .filter_map(|(i, Resolved { spec, slot })| {
+                    let spec = spec.filter(|spec| spec.route == Route::Key)?;
+                    Some((db, *slot, spec.first_key(requests.args(i, bytes))?))
+                })
+                .collect();
+            engine.look_ahead(keys.into_iter());
         }
         let mut done = parsed;
         for (i, resolved) in resolved.iter().enumerate() {
-            let flow = self.request(token, requests.args(i, bytes), *resolved);
+            let flow = self.request(engine, token, requests.args(i, bytes), *resolved);
             if !matches!(flow, Flow::Stall) {
-                self.stats.note_command(resolved.spec);
+                self.counts.note_command(resolved.spec);
             }
             match flow {
                 Flow::Next => {}
@@ -123,38 +224,10 @@ impl Worker {
         done
     }
 
-    /// Has all keys of a batch that are here looked up before the first is needed, so that the memory's latency is paid once.
-    fn look_ahead(&mut self, token: Token, requests: &Requests, bytes: &[u8], resolved: &[Resolved]) {
-        let Some(connection) = self.connections.get(token as usize) else { return };
-        let db = connection.session.db;
-        let store = self.shard.store();
-        self.sought.clear();
-        for (i, Resolved { spec, slot }) in resolved.iter().enumerate() {
-            if let Some(spec) = spec.filter(|s| s.route == Route::Key)
-                && self.placement.core_of_slot(*slot) == self.shard.core()
-                && let Some(key) = spec.first_key(requests.args(i, bytes))
-            {
-                self.sought.push(store.seek(db, *slot, key));
-            }
-        }
-        self.sought.iter().for_each(|sought| store.seek_bucket(sought));
-        self.sought.iter().for_each(|sought| store.seek_record(sought));
-    }
-
-    /// Executes one request, or sends it where it belongs.
-    fn request(&mut self, token: Token, args: Args<'_>, resolved: Resolved) -> Flow {
+    /// Executes one request, or sees to it that others do.
+    fn request(&mut self, engine: &mut Engine, token: Token, args: Args<'_>, resolved: Resolved) -> Flow {
         let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
-        let Some(spec) = resolved.spec else {
-            if is_http(args) {
-                tracing::warn!(client = connection.client, "disconnected: it speaks HTTP");
-                self.break_off(token);
-                return Flow::Stop;
-            }
-            if let Err(refusal) = COMMANDS.registry.resolve(args) {
-                self.reply_unless_muted(token, |r| refusal.reply(r));
-            }
-            return Flow::Next;
-        };
+        let Some(spec) = resolved.spec else { return self.refuse_unknown(token, args) };
         connection.session.last_command = spec.name;
         let standing = connection.session.standing;
         if standing != Standing::Client
@@ -163,20 +236,23 @@ impl Worker {
             return self.refuse(token, standing, why);
         }
         match spec.route {
-            Route::Session => session::execute(self, token, spec, args),
-            Route::Key => self.on_core(token, spec, self.placement.core_of_slot(resolved.slot), resolved.slot, args),
-            Route::OneCore => self.on_one_core(token, spec, args),
-            Route::Scatter(gather) => self.scatter(token, spec, gather, args),
-            Route::EveryCore(gather) => self.on_every_core(token, spec, merge_of(gather), args),
-            Route::Random => {
-                let random = self.random.u64(..);
-                self.on_every_core(token, spec, Merge::Drawn(random), args)
-            }
-            Route::Cursor => {
-                let slot = scan::cursor_slot(args.get(1).unwrap_or_default());
-                self.on_core(token, spec, self.placement.core_of_slot(slot), slot, args)
-            }
+            Route::Session => self.on_session(engine, token, spec, args),
+            _ => self.on_data(engine, token, spec, resolved.slot, args),
         }
+    }
+
+    /// Answers a request that names no command, or not as it must be used.
+    #[cold]
+    fn refuse_unknown(&mut self, token: Token, args: Args<'_>) -> Flow {
+        if is_http(args) {
+            tracing::warn!(token, "disconnected: it speaks HTTP");
+            self.break_off(token);
+            return Flow::Stop;
+        }
+        if let Err(refusal) = COMMANDS.registry.resolve(args) {
+            self.reply_unless_muted(token, |r| refusal.reply(r));
+        }
+        Flow::Next
     }
 
     /// Refuses a command to a client of this standing. A place for administrators that is used for something else is given back.
@@ -192,266 +268,193 @@ impl Worker {
         }
     }
 
-    /// Executes a command on the one core that it needs.
-    fn on_core(&mut self, token: Token, spec: &'static Spec, core: CoreId, slot: Slot, args: Args<'_>) -> Flow {
-        if !self.has_room(spec, core) {
-            return self.stall(token);
-        }
-        if core == self.core() {
-            return self.execute_here(token, spec, slot, args);
-        } else if let Some(ticket) = self.expect(token, Merge::Only, 1) {
-            self.send(token, ticket, 0, core, (spec, slot), args.from(0));
-        }
-        Flow::Next
-    }
-
-    /// Executes a command on the core of all its keys; refuses it if they are on several.
-    fn on_one_core(&mut self, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-        let first = slot_of(spec.first_key(args).unwrap_or_default());
-        let core = self.placement.core_of_slot(first);
-        if spec.keys_of(args).any(|key| self.placement.core_of_slot(slot_of(key)) != core) {
-            let name = spec.name.to_ascii_uppercase();
-            self.reply_unless_muted(token, |r| {
-                r.error(&format!("CROSSSLOT Keys of {name} live on different cores; give them a common {{tag}}"));
-            });
-            return Flow::Next;
-        }
-        self.on_core(token, spec, core, first, args)
-    }
-
-    /// Executes a command on every core that has one of its keys, with these keys only.
-    fn scatter(&mut self, token: Token, spec: &'static Spec, gather: Gather, args: Args<'_>) -> Flow {
-        let Some(KeySpec { find: Find::Range { step, .. }, .. }) = spec.keys.first() else { return Flow::Next };
-        let step = usize::from(*step);
-        if !(args.len() - 1).is_multiple_of(step) {
-            // A key without its value: any core's plan says so.
-            return self.on_core(token, spec, self.core(), Slot(0), args);
-        }
-        let core_of = |index: usize| self.placement.core_of_slot(slot_of(args.at(index)));
-        let homes: Vec<CoreId> = spec.key_indices(args).map(core_of).collect();
-        if homes.iter().all(|home| *home == homes[0]) {
-            return self.on_core(token, spec, homes[0], slot_of(args.at(1)), args);
-        }
-        let mut cores = homes.clone();
-        cores.sort_unstable();
-        cores.dedup();
-        if cores.iter().any(|core| !self.has_room(spec, *core)) {
-            return self.stall(token);
-        }
-        let part_of = |home: &CoreId| cores.binary_search(home).unwrap_or_default() as u16;
-        let how = match gather {
-            Gather::ByKey => Merge::InOrder(homes.iter().map(part_of).collect()),
-            other => merge_of(other),
-        };
-        let Some(ticket) = self.expect(token, how, cores.len()) else { return Flow::Stop };
-        for (part, core) in (0u16..).zip(&cores) {
-            let its_keys = homes.iter().enumerate().filter(|(_, home)| *home == core);
-            let words = its_keys.flat_map(|(n, _)| (0..step).map(move |i| args.at(1 + n * step + i)));
-            let words = std::iter::once(args.at(0)).chain(words);
-            let first = homes.iter().position(|home| home == core).unwrap_or_default();
-            let slot = slot_of(args.at(1 + first * step));
-            if *core == self.core() {
-                self.execute_part(token, ticket, part, (spec, slot), words);
-            } else {
-                self.send(token, ticket, part, *core, (spec, slot), words);
-            }
-        }
-        self.release(token);
-        self.bound_output(token);
-        Flow::Next
-    }
-
-    /// Executes a command on every core.
-    pub(super) fn on_every_core(&mut self, token: Token, spec: &'static Spec, how: Merge, args: Args<'_>) -> Flow {
-        let cores = self.placement.cores();
-        if cores == 1 && !matches!(spec.route, Route::Session | Route::Random) {
-            return self.on_core(token, spec, self.core(), Slot(0), args);
-        }
-        if (0..cores).any(|core| !self.has_room(spec, CoreId(core))) {
-            return self.stall(token);
-        }
-        let Some(ticket) = self.expect(token, how, usize::from(cores)) else { return Flow::Stop };
-        for core in (0..cores).map(CoreId) {
-            if core == self.core() {
-                self.execute_part(token, ticket, core.0, (spec, Slot(0)), args.from(0));
-            } else {
-                self.send(token, ticket, core.0, core, (spec, Slot(0)), args.from(0));
-            }
-        }
-        self.release(token);
-        self.bound_output(token);
-        Flow::Next
-    }
-
-    /// Executes a command on this core for a connection of this core.
-    fn execute_here(&mut self, token: Token, spec: &'static Spec, slot: Slot, args: Args<'_>) -> Flow {
-        let context = {
-            let Some(connection) = self.connections.get(token as usize) else { return Flow::Stop };
-            let session = &connection.session;
-            self.context(session.db, slot, !session.no_touch)
-        };
+    /// Has the engine execute a command on data.
+    #[inline]
+    fn on_data(&mut self, engine: &mut Engine, token: Token, spec: &'static Spec, slot: Slot, args: Args<'_>) -> Flow {
         let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
-        let muted = connection.session.replies != ReplyMode::On;
-        let direct = connection.replies.is_empty();
-        let out = if direct { &mut connection.output } else { &mut self.spare };
-        if !direct {
+        let is_muted = connection.session.replies != ReplyMode::On;
+        let is_direct = connection.replies.is_empty();
+        let (caller, call) = (connection.caller(token), connection.call(spec, slot));
+        let out = if is_direct { &mut connection.output } else { &mut self.spare };
+        if !is_direct {
             out.clear();
         }
         let start = out.len();
-        let mut reply = Reply::new(out, connection.session.protocol);
-        let Executed { gate, wrote } = self.shard.execute(spec, &context, args, &mut reply);
-        self.stats.note_reply(&out[start..]);
-        if muted {
+        let Committed { gate, wrote } = match engine.submit(caller, call, args, out) {
+            Submitted::Done(committed) => committed,
+            Submitted::UnderWay { wrote, kept } => {
+                connection.expect(engine.core(), wrote, kept, engine.cores().placement.cores());
+                return Flow::Next;
+            }
+            Submitted::NoRoom => return self.stall(token),
+        };
+        if is_muted {
             out.truncate(start);
+            connection.session.unmute_next();
         }
         if wrote.0 > 0 {
-            connection.note_write(self.shard.core(), wrote, self.placement.cores());
+            connection.note_write(engine.core(), wrote, engine.cores().placement.cores());
         }
-        if !direct {
+        if !is_direct {
             connection.replies.push(&self.spare, gate);
-        } else if gate > self.shard.safe() {
+        } else if gate.0 > 0 && gate > engine.safe() {
             connection.replies.push(&connection.output[start..], gate);
             connection.output.truncate(start);
         }
-        let flooded = connection.output_bytes() > self.settings.limits.output_buffer_bytes;
-        if muted {
-            self.unmute_next(token);
-        }
-        if direct && gate.0 == 0 {
-            self.touch(token)
+        let is_flooded = connection.output_bytes() > self.settings.limits.output_buffer_bytes;
+        if is_direct && gate.0 == 0 {
+            self.touch(token);
         } else {
-            self.release(token)
+            self.release(token, engine.safe());
         }
-        if flooded {
+        if is_flooded {
             self.bound_output(token);
             return Flow::Stop;
         }
         Flow::Next
     }
 
-    /// Executes this core's part of a command that several cores execute.
-    fn execute_part<'a>(
+    /// Executes a command of the session.
+    fn on_session(&mut self, engine: &mut Engine, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
+        let Some(connection) = self.connections.get_mut(token as usize) else { return Flow::Stop };
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.clear();
+        let mut reply = Reply::new(&mut bytes, connection.session.protocol);
+        let mut visit = Visit {
+            spec,
+            token,
+            connection,
+            engine,
+            service: &self.service,
+            settings: &mut self.settings,
+            counts: &mut self.counts,
+            now: self.now,
+        };
+        let outcome = session::execute(&mut visit, args, &mut reply);
+        let flow = self.conclude(engine, token, spec, args, outcome, &bytes);
+        self.spare = bytes;
+        flow
+    }
+
+    /// Does what a command of the session comes to; `reply` is what it has written.
+    fn conclude(
         &mut self,
+        engine: &mut Engine,
         token: Token,
-        ticket: Ticket,
-        part: u16,
-        command: (&'static Spec, Slot),
-        words: impl Iterator<Item = &'a [u8]>,
-    ) {
-        let Some(connection) = self.connections.get(token as usize) else { return };
-        let call = connection.call(command);
-        let origin = Origin { connection: token, client: connection.client, ticket, part };
-        let mut single = super::message::Batch::default();
-        single.push(origin, Task::Command(call), words);
-        let Some((_, _, args)) = single.get(0) else { return };
-        let mut bytes = Vec::new();
-        let executed = self.execute_for(origin, call, args, &mut bytes);
-        self.hold_or_answer(executed, HeldAnswer { to: self.core(), origin, wrote: executed.wrote, bytes });
-    }
-
-    /// Puts an answer where it belongs once its edits are safe.
-    pub(super) fn hold_or_answer(&mut self, executed: Executed, answer: HeldAnswer) {
-        if executed.gate > self.shard.safe() {
-            self.hold(Gate::Safe(executed.gate), answer);
-        } else {
-            self.answer(answer);
+        spec: &'static Spec,
+        args: Args<'_>,
+        outcome: Outcome,
+        reply: &[u8],
+    ) -> Flow {
+        match outcome {
+            Outcome::Answered | Outcome::Last => {
+                match self.connections.get_mut(token as usize) {
+                    Some(connection) if connection.session.replies == ReplyMode::On => self.put_reply(token, reply),
+                    Some(connection) => connection.session.unmute_next(),
+                    None => return Flow::Stop,
+                }
+                if matches!(outcome, Outcome::Answered) {
+                    return Flow::Next;
+                }
+                if let Some(connection) = self.connections.get_mut(token as usize) {
+                    connection.close(Closing::AfterReplies);
+                }
+                self.touch(token);
+                Flow::Stop
+            }
+            Outcome::Unanswered => Flow::Next,
+            Outcome::Ending => {
+                self.hold(token, Hold::Ending);
+                Flow::Stop
+            }
+            Outcome::Awaited(wait) => {
+                if let Some(connection) = self.connections.get_mut(token as usize) {
+                    let request = connection.expect_reply();
+                    connection.hold = Hold::Blocked(request, wait);
+                }
+                Flow::Stop
+            }
+            Outcome::Wait(until) => {
+                self.lists.waiting.push_back(token);
+                self.hold(token, Hold::Waiting(until));
+                Flow::Stall
+            }
+            Outcome::Settle => {
+                self.hold(token, Hold::Settling);
+                Flow::Stall
+            }
+            Outcome::Everywhere(how) => self.everywhere(engine, token, spec, args, how),
+            Outcome::AfterCounts => match self.everywhere(engine, token, spec, args, Merge::Nothing) {
+                Flow::Next => {
+                    if let Some(connection) = self.connections.get_mut(token as usize) {
+                        connection.counts_asked_for = true;
+                    }
+                    self.hold(token, Hold::Settling);
+                    Flow::Stall
+                }
+                flow => flow,
+            },
         }
     }
 
-    /// What a plan must know.
-    pub(super) fn context(&mut self, db: crate::ids::Db, slot: Slot, touch: bool) -> Context {
-        Context {
-            db,
-            slot,
-            now: self.wall,
-            random: self.random.u64(..),
-            touch,
-            max_string: self.settings.limits.bulk_bytes as u64,
-            max_reply: self.settings.limits.output_buffer_bytes,
-            partitions: self.placement.partitions(),
-            owned: self.placement.partitions_of(self.core()),
-        }
-    }
-
-    /// Keeps a place in a connection's replies for one that other cores will give.
-    pub(super) fn expect(&mut self, token: Token, how: Merge, parts: usize) -> Option<Ticket> {
-        let connection = self.connections.get_mut(token as usize)?;
-        let muted = connection.session.replies != ReplyMode::On;
-        let ticket = connection.replies.expect(how, parts, connection.session.protocol, muted);
-        if muted {
-            self.unmute_next(token);
-        }
-        Some(ticket)
-    }
-
-    /// Sends part of a command to another core.
-    fn send<'a>(
+    /// Has every core do its part of a command of the session.
+    fn everywhere(
         &mut self,
+        engine: &mut Engine,
         token: Token,
-        ticket: Ticket,
-        part: u16,
-        core: CoreId,
-        command: (&'static Spec, Slot),
-        words: impl Iterator<Item = &'a [u8]>,
-    ) {
-        let Some(connection) = self.connections.get(token as usize) else { return };
-        let task = Task::Command(connection.call(command));
-        let origin = Origin { connection: token, client: connection.client, ticket, part };
-        self.outbox[usize::from(core.0)].push(origin, task, words);
-        self.outstanding[usize::from(core.0)] += 1;
-        self.stats.forwarded += 1;
-    }
-
-    /// Whether `core` takes a command now.
-    pub(super) fn has_room(&self, spec: &Spec, core: CoreId) -> bool {
-        if core == self.core() {
-            !(spec.is_write() && self.shard.is_full())
-        } else {
-            let waiting = self.outbox[usize::from(core.0)].bytes();
-            self.outstanding[usize::from(core.0)] < OUTSTANDING
-                && waiting + self.shared.forwarded(self.core(), core).load(Relaxed) < MOST_FORWARDED
-                && !self.endpoint.is_full(core)
+        spec: &'static Spec,
+        args: Args<'_>,
+        how: Merge,
+    ) -> Flow {
+        let Some(connection) = self.connections.get(token as usize) else { return Flow::Stop };
+        let (caller, call) = (connection.caller(token), connection.call(spec, Slot(0)));
+        let mut reply = Vec::new();
+        match engine.broadcast(how, caller, call, args, &mut reply, self) {
+            Submitted::NoRoom => return self.stall(token),
+            Submitted::Done(_) => self.reply_unless_muted(token, |r| r.raw(&reply)),
+            Submitted::UnderWay { wrote, kept } => {
+                if let Some(connection) = self.connections.get_mut(token as usize) {
+                    connection.expect(engine.core(), wrote, kept, engine.cores().placement.cores());
+                }
+            }
+        }
+        // It may have been this connection that the command was to close.
+        match self.connections.get(token as usize) {
+            Some(connection) if connection.closing < Closing::AfterReplies => Flow::Next,
+            _ => Flow::Stop,
         }
     }
 
     /// Lets a connection wait until there is room.
-    pub(super) fn stall(&mut self, token: Token) -> Flow {
+    fn stall(&mut self, token: Token) -> Flow {
         self.lists.stalled.push(token);
-        self.stats.stalls += 1;
-        self.put_off(token, Hold::Stalled)
-    }
-
-    /// Lets a connection wait, its request not being executed yet.
-    pub(super) fn put_off(&mut self, token: Token, hold: Hold) -> Flow {
-        if let Some(connection) = self.connections.get_mut(token as usize) {
-            connection.hold = hold;
-        }
+        self.counts.stalls += 1;
+        self.hold(token, Hold::Stalled);
         Flow::Stall
     }
 
-    /// A reply of this core's own, unless the client does not want it.
-    pub(super) fn reply_unless_muted(&mut self, token: Token, write: impl FnOnce(&mut Reply<'_>)) {
-        let mode = self.connections.get(token as usize).map(|c| c.session.replies);
-        if mode == Some(ReplyMode::On) {
-            self.reply(token, write);
-        } else {
-            self.unmute_next(token);
+    fn hold(&mut self, token: Token, hold: Hold) {
+        if let Some(connection) = self.connections.get_mut(token as usize) {
+            connection.hold = hold;
         }
     }
 
-    fn unmute_next(&mut self, token: Token) {
-        if let Some(connection) = self.connections.get_mut(token as usize)
-            && connection.session.replies == ReplyMode::SkipNext
-        {
-            connection.session.replies = ReplyMode::On;
+    /// Makes attempts to authenticate again whose time has come.
+    pub(super) fn retry_waiting(&mut self, engine: &mut Engine) {
+        for _ in 0..self.lists.waiting.len() {
+            let Some(token) = self.lists.waiting.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(token as usize) else { continue };
+            match connection.hold {
+                Hold::Waiting(until) if until <= self.now => {
+                    connection.hold = Hold::No;
+                    if connection.closing < Closing::AfterReplies {
+                        self.go_on(engine, token);
+                    }
+                }
+                Hold::Waiting(_) => self.lists.waiting.push_back(token),
+                // Another connection has the token by now.
+                _ => {}
+            }
         }
-    }
-}
-
-fn merge_of(gather: Gather) -> Merge {
-    match gather {
-        Gather::Ok => Merge::Ok,
-        Gather::Sum => Merge::Sum,
-        Gather::Concat | Gather::ByKey => Merge::Concat,
     }
 }

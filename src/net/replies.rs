@@ -1,28 +1,24 @@
 //! The replies of one connection that are not ready to leave, in the order of its requests.
 //!
-//! Most replies never get here: they go straight into the connection's output. A reply waits when another core has yet to give it,
-//! when the edit behind it is not yet as safe as the server promises, or when one before it waits.
+//! Most replies never get here: they go straight into the connection's output. A reply waits when somebody else has yet to give it (another
+//! core, or whoever ends a client's wait), when the edit behind it is not yet as safe as the server promises, or when one before it waits.
+//! Replies are given in any order and leave in that of their requests. The output holds whole messages only, so what belongs to no request
+//! may go there between any two replies.
 
 use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::merge::{Merge, merge};
-use crate::encoding::resp::Protocol;
-use crate::ids::Lsn;
-
-/// Names a waiting reply of a connection. Tickets are never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+use crate::ids::{Lsn, RequestId};
 
 /// A connection's waiting replies.
 #[derive(Debug, Default)]
 pub struct ReplyQueue {
-    /// Ticket of the front slot.
+    /// The request of the front slot.
     first: u64,
     slots: VecDeque<Slot>,
     bytes: usize,
-    /// Slots whose parts are missing.
+    /// Slots whose replies are under way.
     pending: usize,
 }
 
@@ -33,31 +29,9 @@ type Bytes = SmallVec<[u8; 24]>;
 enum Slot {
     /// Complete; may leave once this core's edits are safe up to `gate`.
     Ready { bytes: Bytes, gate: Lsn },
-    /// The one part that it has is missing: by far the most frequent.
-    Single { muted: bool },
-    /// Parts are missing.
-    Pending(Box<Pending>),
-}
-
-#[derive(Debug)]
-struct Pending {
-    how: Merge,
-    protocol: Protocol,
-    parts: Vec<Vec<u8>>,
-    missing: usize,
-    /// The client does not want this reply.
-    muted: bool,
-}
-
-impl Pending {
-    /// The reply that the parts come to.
-    fn reply(&mut self) -> Bytes {
-        let mut reply = Vec::new();
-        if !self.muted {
-            merge(&self.how, &self.parts, self.protocol, &mut reply);
-        }
-        reply.into()
-    }
+    /// Under way: somebody else gives it. Meanwhile `kept` bytes of its parts are kept elsewhere; the client does not want it if it is
+    /// `muted`.
+    UnderWay { muted: bool, kept: usize },
 }
 
 impl ReplyQueue {
@@ -76,14 +50,14 @@ impl ReplyQueue {
         self.slots.len()
     }
 
-    /// Whether any reply lacks a part.
+    /// Whether any reply is under way.
     pub const fn has_pending(&self) -> bool {
         self.pending > 0
     }
 
-    /// Whether this reply lacks a part.
-    pub fn is_pending(&mut self, ticket: Ticket) -> bool {
-        matches!(self.slot(ticket), Some(Slot::Single { .. } | Slot::Pending(_)))
+    /// The request whose reply is the next to be put here.
+    pub fn next_request(&self) -> RequestId {
+        RequestId(self.first + self.slots.len() as u64)
     }
 
     /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
@@ -100,96 +74,40 @@ impl ReplyQueue {
         }
     }
 
-    /// Keeps a place for a reply that will be made of `parts` parts.
-    pub fn expect(&mut self, how: Merge, parts: usize, protocol: Protocol, muted: bool) -> Ticket {
-        self.slots.push_back(if how == Merge::Only {
-            Slot::Single { muted }
-        } else {
-            let pending = Pending { how, protocol, parts: vec![Vec::new(); parts], missing: parts, muted };
-            Slot::Pending(Box::new(pending))
-        });
+    /// Keeps a place for the reply of [`Self::next_request`], which somebody else will give.
+    pub fn expect(&mut self, muted: bool) -> RequestId {
+        let request = self.next_request();
+        self.slots.push_back(Slot::UnderWay { muted, kept: 0 });
         self.pending += 1;
-        Ticket(self.first + self.slots.len() as u64 - 1)
+        request
     }
 
-    /// Fills in a part. Returns whether the reply is now complete; a part that nobody waits for is ignored.
-    /// A reply whose turn it is goes to `out` at once.
-    pub fn answer(&mut self, ticket: Ticket, part: u16, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let is_first = ticket.0 == self.first;
-        let reply = match self.slot(ticket) {
-            Some(Slot::Single { muted }) if is_first => {
-                if !*muted {
-                    out.extend_from_slice(bytes);
-                }
-                self.slots.pop_front();
-                self.first += 1;
-                self.pending -= 1;
-                return true;
-            }
-            Some(Slot::Single { muted }) => {
-                if *muted {
-                    Bytes::new()
-                } else {
-                    Bytes::from_slice(bytes)
-                }
-            }
-            Some(Slot::Pending(pending)) => {
-                let place = pending.parts.get_mut(usize::from(part)).filter(|p| p.is_empty());
-                let Some(place) = place else { return false };
-                *place = bytes.to_vec();
-                pending.missing -= 1;
-                let complete = pending.missing == 0;
-                self.bytes += bytes.len();
-                if !complete {
-                    return false;
-                }
-                self.gather(ticket)
-            }
-            Some(Slot::Ready { .. }) | None => return false,
-        };
-        self.complete(ticket, reply);
-        true
-    }
-
-    /// Makes the reply out of the parts that are there. Returns whether somebody waited for it.
-    pub fn cut_short(&mut self, ticket: Ticket) -> bool {
-        if !matches!(self.slot(ticket), Some(Slot::Pending(_))) {
-            return false;
+    /// So many bytes more are kept elsewhere for a reply that is under way.
+    pub fn keep(&mut self, request: RequestId, bytes: usize) {
+        if let Some(Slot::UnderWay { kept, .. }) = self.slot(request) {
+            *kept += bytes;
+            self.bytes += bytes;
         }
-        let reply = self.gather(ticket);
-        self.complete(ticket, reply);
-        true
     }
 
-    /// Gives the whole reply, whatever parts are missing. Returns whether somebody waited for it.
-    pub fn finish(&mut self, ticket: Ticket, reply: &[u8]) -> bool {
-        let muted = match self.slot(ticket) {
-            Some(Slot::Single { muted }) => *muted,
-            Some(Slot::Pending(pending)) => pending.muted,
-            Some(Slot::Ready { .. }) | None => return false,
-        };
-        self.gather(ticket);
-        let reply = if muted { Bytes::new() } else { Bytes::from_slice(reply) };
-        self.complete(ticket, reply);
-        true
-    }
-
-    /// What the parts of a reply come to; they are gone then.
-    fn gather(&mut self, ticket: Ticket) -> Bytes {
-        let Some(Slot::Pending(pending)) = self.slot(ticket) else { return Bytes::new() };
-        let reply = pending.reply();
-        let held: usize = std::mem::take(&mut pending.parts).iter().map(Vec::len).sum();
-        self.bytes -= held;
-        reply
-    }
-
-    fn complete(&mut self, ticket: Ticket, bytes: Bytes) {
-        let added = bytes.len();
-        if let Some(slot) = self.slot(ticket) {
-            *slot = Slot::Ready { bytes, gate: Lsn(0) };
-            self.bytes += added;
-            self.pending -= 1;
+    /// Takes in a reply that was under way. Returns whether it was; one that nobody waits for is ignored. One whose turn it is goes to
+    /// `out` at once.
+    pub fn answer(&mut self, request: RequestId, reply: &[u8], out: &mut Vec<u8>) -> bool {
+        let is_first = request.0 == self.first;
+        let Some(slot) = self.slot(request) else { return false };
+        let Slot::UnderWay { muted, kept } = *slot else { return false };
+        let reply = if muted { &[][..] } else { reply };
+        if is_first {
+            self.slots.pop_front();
+            self.first += 1;
+            out.extend_from_slice(reply);
+        } else {
+            *slot = Slot::Ready { bytes: Bytes::from_slice(reply), gate: Lsn(0) };
+            self.bytes += reply.len();
         }
+        self.bytes -= kept;
+        self.pending -= 1;
+        true
     }
 
     /// Moves what may leave to `out`, edits being safe up to `safe`.
@@ -209,8 +127,8 @@ impl ReplyQueue {
         matches!(self.slots.front(), Some(Slot::Ready { .. }))
     }
 
-    fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot> {
-        let index = ticket.0.checked_sub(self.first)?;
+    fn slot(&mut self, request: RequestId) -> Option<&mut Slot> {
+        let index = request.0.checked_sub(self.first)?;
         self.slots.get_mut(usize::try_from(index).ok()?)
     }
 }
@@ -226,51 +144,41 @@ mod tests {
     }
 
     #[test]
-    fn replies_leave_in_the_order_of_requests() {
+    fn replies_come_in_any_order_and_leave_in_that_of_their_requests() {
         let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
-        let one = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
+        let one = queue.expect(false);
         queue.push(b"+B\r\n", Lsn(0));
-        let two = queue.expect(Merge::Sum, 2, Protocol::Resp2, false);
-        assert!(!queue.answer(two, 1, b":2\r\n", &mut out));
-        assert!(queue.answer(two, 0, b":1\r\n", &mut out));
-        assert_eq!(released(&mut queue, 0), "");
-        assert!(queue.answer(one, 0, b"+A\r\n", &mut out));
+        assert_eq!(queue.next_request(), RequestId(2));
+        let two = queue.expect(false);
+        queue.keep(two, 8);
+        assert_eq!((two, queue.bytes()), (RequestId(2), 12), "what is kept elsewhere counts");
+        assert!(queue.answer(two, b":3\r\n", &mut out));
+        assert_eq!((released(&mut queue, 0), queue.bytes()), (String::new(), 8));
+        assert!(queue.answer(one, b"+A\r\n", &mut out) && !queue.has_pending());
         assert_eq!(out, b"+A\r\n");
         assert_eq!(released(&mut queue, 0), "+B\r\n:3\r\n");
         assert!(queue.is_empty() && queue.bytes() == 0);
-        assert!(!queue.answer(one, 0, b"+late\r\n", &mut out));
+        assert!(!queue.answer(one, b"+late\r\n", &mut out));
     }
 
     #[test]
     fn a_reply_waits_until_its_edit_is_safe_and_so_do_those_behind_it() {
         let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
         queue.push(b"+1\r\n", Lsn(5));
-        let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, false);
-        queue.answer(ticket, 0, b"+2\r\n", &mut out);
+        let request = queue.expect(false);
+        queue.answer(request, b"+2\r\n", &mut out);
         assert_eq!(released(&mut queue, 4), "");
         assert!(queue.is_gated());
         assert_eq!(released(&mut queue, 5), "+1\r\n+2\r\n");
     }
 
     #[test]
-    fn a_reply_that_is_cut_short_says_what_is_there() {
-        let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
-        let wait = queue.expect(Merge::OnDisk { cores: 2 }, 3, Protocol::Resp2, false);
-        assert!(queue.has_pending() && queue.is_pending(wait));
-        assert!(!queue.answer(wait, 0, b":1\r\n", &mut out) && !queue.answer(wait, 1, b":1\r\n", &mut out));
-        assert_eq!(queue.bytes(), 8, "parts count");
-        assert!(queue.cut_short(wait) && !queue.cut_short(wait) && !queue.has_pending());
-        assert!(!queue.answer(wait, 2, b":1\r\n", &mut out));
-        assert_eq!(released(&mut queue, 0), "*2\r\n:1\r\n:0\r\n");
-    }
-
-    #[test]
     fn a_muted_reply_is_awaited_and_not_sent() {
         let (mut queue, mut out) = (ReplyQueue::default(), vec![]);
-        let ticket = queue.expect(Merge::Only, 1, Protocol::Resp2, true);
+        let request = queue.expect(true);
         queue.push(b"+shown\r\n", Lsn(0));
         assert_eq!(released(&mut queue, 0), "");
-        queue.answer(ticket, 0, b"+muted\r\n", &mut out);
+        queue.answer(request, b"+muted\r\n", &mut out);
         assert_eq!(released(&mut queue, 0), "+shown\r\n");
     }
 }

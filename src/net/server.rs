@@ -1,6 +1,6 @@
 //! One core's loop: it looks at what is ready, takes a turn, and rests when there is nothing to do.
 //!
-//! A turn lets the worker execute what has come in, does a part of what is due by the clock, and sends. While there is traffic the loop
+//! A turn has the engine execute what has come in, does a part of what is due by the clock, and sends. While there is traffic the loop
 //! only yields between turns. When there is none, it rests: first for a moment in its own ring, which is cheap to enter and to leave,
 //! and is all that ever happens under load; then in the executor, which costs a dozen system calls.
 //!
@@ -8,29 +8,27 @@
 //! of the executor's, a message, an order, or a time that has come; unless a single request takes longer by itself. INFO shows the
 //! longest that it has taken (`loop_max_us`). It holds because
 //!
-//! * the loop alone does the core's work. The other tasks of its executor write the log and time out clients' waits: they do little
-//!   and then await the executor. None yields only to go on, for which the executor would neglect its own rings for 100 ms;
+//! * the loop alone does the core's work. The other tasks of its executor write the log: they do little and then await the executor. None yields only to go on, for which the executor would neglect its own rings for 100 ms;
 //! * work by the clock is done in slices, one in a turn: expiry, freeing, snapshots, statistics;
 //! * the loop rests only if a look finds nothing ([`Server::is_idle`]), and what would end that state ends the rest: a completion of
 //!   the network's ring and a bell, which signal the event that it waits for; the log's progress, a commit that begins, and the time
 //!   of what is due, which end a sleep in the executor. While a commit is under way the loop does not sleep there but naps in its
 //!   ring, which the commit's completion ends.
 
-use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::alarm::{Alarm, yield_now};
+use super::clients::Clients;
 use super::connection::{Closing, Hold};
-use super::shared::Order;
-use super::worker::Worker;
+use super::service::Service;
 use crate::config::Durability;
+use crate::engine::Engine;
+use crate::partition::order::Order;
+use crate::runtime::alarm::{Alarm, yield_now};
 use crate::runtime::bell::Bell;
 use crate::runtime::ring::{Event, ReceiveEnd, Ring, Token};
-use crate::storage::{LocalBell, Log};
 
 /// The longest that something is ready and not looked at. So often, too, a core that does not sleep has its executor look after timers
 /// and file operations: it is what a flush may be late. The executor would do so by itself only every 100 ms; told to do it more often,
@@ -49,25 +47,21 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Token of the first listener; connections are far below.
 const LISTENER: Token = 1 << 30;
 
-/// One core's network.
+/// One core of the server: its loop, with its engine and its clients.
 pub struct Server {
-    worker: Rc<RefCell<Worker>>,
-    log: Log,
+    engine: Engine,
+    clients: Clients,
     ring: Ring,
     bell: Arc<Bell>,
     alarm: Alarm,
     listeners: Vec<OwnedFd>,
     events: Vec<Event>,
-    /// The log or the mirror has moved since the last turn.
-    progress: Rc<LocalBell>,
     /// When the last look was, or the rest after it ended.
     looked: Instant,
     /// When the executor must look at its rings and timers.
     breathe_at: Instant,
-    /// When the periodic work is due; in the past while it is being done.
+    /// When the clients are to be looked after.
     tick_at: Instant,
-    /// When the next slice of a snapshot is due, if one is being taken.
-    capture_at: Option<Instant>,
     draining: Option<Instant>,
     /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
     /// left) may last.
@@ -78,36 +72,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `worker`'s connections from `listeners`. Must be made on the core's own thread, in its executor.
+    /// Serves clients from `listeners` with `engine`. Must be made on the core's own thread, in its executor.
     ///
     /// # Errors
     /// If the kernel refuses the ring.
-    pub fn new(worker: Worker, bell: Arc<Bell>, listeners: Vec<OwnedFd>) -> io::Result<Self> {
+    pub fn new(engine: Engine, service: Arc<Service>, bell: Arc<Bell>, listeners: Vec<OwnedFd>) -> io::Result<Self> {
         let alarm = Alarm::new(bell.sleep_event())?;
         let mut ring = Ring::new(bell.sleep_event())?;
         ring.watch(bell.nap_event());
-        let log = worker.shard.log().clone();
-        log.signal(bell.nap_event())?;
-        let progress = Rc::new(LocalBell::default());
-        log.on_progress({
-            let progress = Rc::clone(&progress);
-            Rc::new(move || progress.ring())
-        });
-        let worker = Rc::new(RefCell::new(worker));
-        worker.borrow_mut().myself = Rc::downgrade(&worker);
+        engine.signal(bell.nap_event())?;
         Ok(Self {
-            worker,
-            log,
+            clients: Clients::new(engine.core(), service),
+            engine,
             ring,
             bell,
             alarm,
             listeners,
             events: Vec::new(),
-            progress,
             looked: Instant::now(),
             breathe_at: Instant::now(),
             tick_at: Instant::now(),
-            capture_at: None,
             draining: None,
             stopped: Vec::new(),
             exhausted: false,
@@ -118,7 +102,7 @@ impl Server {
     /// Serves until the order to shut down; then the log is closed: everything acknowledged is on disk.
     ///
     /// # Errors
-    /// If the ring fails, or the log could not be closed in good order.
+    /// If the ring fails, the log could not be closed in good order, or the data has proved wrong.
     pub async fn run(mut self) -> Result<(), ServeError> {
         for (token, listener) in (LISTENER..).zip(&self.listeners) {
             self.ring.accept(token, listener.as_fd())?;
@@ -143,17 +127,17 @@ impl Server {
             }
         }
         self.alarm.disarm().await?;
-        self.log.close().await.map_err(|why| ServeError::Log(why.to_string()))?;
-        self.worker.borrow_mut().publish();
+        self.engine.close().await.map_err(ServeError::Log)?;
+        self.clients.publish(self.engine.counts());
         Ok(())
     }
 
     /// Collects what the network's ring and the log's have completed. Returns whether a commit has ended.
     fn look(&mut self) -> io::Result<bool> {
         let before = std::mem::replace(&mut self.looked, Instant::now());
-        self.worker.borrow_mut().stats.note_look(self.looked - before);
+        self.clients.counts.note_look(self.looked - before);
         self.ring.poll(&mut self.events)?;
-        Ok(self.log.poll())
+        Ok(self.engine.poll())
     }
 
     /// Lets other tasks run, and now and then the executor look at its own rings.
@@ -169,26 +153,26 @@ impl Server {
     /// Waits until there is something to do: in the ring for a moment, or, if it has `napped` already and the log is at rest, in the
     /// executor.
     async fn rest(&mut self, napped: bool) -> io::Result<()> {
-        if napped && !self.log.is_committing() {
+        if napped && !self.engine.is_committing() {
             self.bell.about_to_sleep();
             self.ring.set_alert(true);
             if self.is_idle() {
                 let due = self.next_due();
-                self.alarm.sleep(&self.progress, &self.log, due).await?;
+                self.alarm.sleep(|context| self.engine.poll_log(context), due).await?;
                 self.looked = Instant::now();
                 self.breathe_at = self.looked + LOOK;
-                self.worker.borrow_mut().stats.note_look(self.looked.saturating_duration_since(due));
+                self.clients.counts.note_look(self.looked.saturating_duration_since(due));
             }
             self.ring.set_alert(false);
         } else {
             self.bell.about_to_nap();
-            self.log.set_alert(true);
+            self.engine.set_alert(true);
             if self.is_idle() {
                 let nap = NAP.min(self.breathe_at.saturating_duration_since(self.looked));
                 self.ring.wait(nap, &mut self.events)?;
                 self.looked = Instant::now();
             }
-            self.log.set_alert(false);
+            self.engine.set_alert(false);
         }
         self.bell.awake();
         Ok(())
@@ -196,12 +180,12 @@ impl Server {
 
     /// Whether a look would find nothing: nothing has happened, and there is no turn to take.
     fn is_idle(&mut self) -> bool {
-        self.ring.is_idle() && self.log.is_idle() && !self.has_traffic() && !self.is_due()
+        self.ring.is_idle() && !self.engine.has_completions() && !self.has_traffic() && !self.is_due()
     }
 
     /// Whether something has come that a turn must see to.
     fn has_traffic(&self) -> bool {
-        !self.events.is_empty() || self.progress.is_rung() || !self.worker.borrow().is_idle()
+        !self.events.is_empty() || !self.engine.is_idle() || !self.clients.lists.dirty.is_empty()
     }
 
     /// Whether a turn has something to do by the clock.
@@ -211,53 +195,88 @@ impl Server {
 
     /// When there is something to do by the clock.
     fn next_due(&self) -> Instant {
-        let others = [self.capture_at, self.rearm];
-        others.into_iter().flatten().fold(self.tick_at, Instant::min)
+        self.rearm.into_iter().fold(self.tick_at.min(self.engine.next_due()), Instant::min)
     }
 
     /// Takes a turn if there is one to take. Returns whether there was traffic.
-    fn turn(&mut self) -> io::Result<bool> {
+    fn turn(&mut self) -> Result<bool, ServeError> {
         let traffic = self.has_traffic();
         if !traffic && !self.is_due() {
             return Ok(false);
         }
-        let cell = Rc::clone(&self.worker);
-        let worker = &mut *cell.borrow_mut();
-        let progress = self.progress.take() | worker.take_mirror_progress();
-        let orders = worker.orders();
-        worker.begin_turn();
-        self.accept_again(worker.now)?;
+        let is_changed = self.engine.begin_turn();
+        self.clients.now = self.engine.now();
+        if is_changed {
+            self.clients.take_settings();
+        }
+        self.accept_again()?;
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
-            self.handle(worker, event)?;
+            self.handle(event)?;
         }
         self.events = events;
-        for order in orders {
-            self.obey(worker, order)?;
+        for order in self.engine.orders() {
+            match order {
+                Order::Shutdown => self.drain()?,
+                order => self.engine.obey(order, &mut self.clients),
+            }
         }
-        worker.take_in();
-        self.work_by_the_clock(worker);
-        if progress || worker.waits_in_vain() {
-            worker.release_gated();
+        self.take_in();
+        self.work_by_the_clock();
+        let has_moved = self.engine.take_progress(&mut self.clients);
+        let has_failed = self.engine.has_failed();
+        // What waited for more than is asked for since a setting changed need not wait.
+        if has_moved || is_changed || has_failed {
+            self.clients.release_gated(self.engine.safe(), has_failed);
         }
-        worker.send_messages();
-        self.settle(worker)?;
+        self.clients.take_answers(&mut self.engine);
+        self.engine.end_turn().map_err(ServeError::Contradiction)?;
+        self.settle()?;
         Ok(traffic)
     }
 
-    /// Does one slice of what is due by the clock.
-    fn work_by_the_clock(&mut self, worker: &mut Worker) {
-        if self.capture_at.is_some_and(|at| at <= worker.now) {
-            // It pauses after each slice, so that the periodic work is not kept waiting.
-            self.capture_at = worker.capture_slice().map(|pause| Instant::now() + pause);
-        } else if self.tick_at <= worker.now && worker.tick() {
-            self.tick_at = worker.now + TICK;
+    /// Takes in what waits for room, and what comes from other cores. Where the log has little room, who comes first takes it: this
+    /// core's clients and those of each other core do so by turns.
+    fn take_in(&mut self) {
+        let own_first = self.engine.rotate();
+        if own_first {
+            self.clients.retry_stalled(&mut self.engine);
+        }
+        self.engine.receive(&mut self.clients);
+        self.clients.take_answers(&mut self.engine);
+        if !own_first {
+            self.clients.retry_stalled(&mut self.engine);
         }
     }
 
+    /// Does one slice of what is due by the clock.
+    fn work_by_the_clock(&mut self) {
+        self.engine.work_by_the_clock();
+        if self.tick_at <= self.engine.now() {
+            self.tick_at = self.engine.now() + TICK;
+            self.clients.retry_waiting(&mut self.engine);
+            self.clients.look_after();
+            self.clients.publish(self.engine.counts());
+        }
+    }
+
+    /// Takes no more clients, and lets those go that are there.
+    fn drain(&mut self) -> io::Result<()> {
+        if self.draining.is_none() {
+            self.draining = Some(self.engine.now() + DRAIN);
+            for token in (LISTENER..).take(self.listeners.len()) {
+                self.ring.cancel_accept(token)?;
+            }
+            self.engine.end_waits(&mut self.clients);
+            self.clients.let_all_go();
+            self.engine.commit_now();
+        }
+        Ok(())
+    }
+
     /// Lets listeners that have stopped go on when it is time.
-    fn accept_again(&mut self, now: Instant) -> io::Result<()> {
-        if self.draining.is_none() && self.rearm.is_some_and(|at| at <= now) {
+    fn accept_again(&mut self) -> io::Result<()> {
+        if self.draining.is_none() && self.rearm.is_some_and(|at| at <= self.engine.now()) {
             self.rearm = None;
             for token in std::mem::take(&mut self.stopped) {
                 let listener = &self.listeners[(token - LISTENER) as usize];
@@ -267,15 +286,15 @@ impl Server {
         Ok(())
     }
 
-    fn handle(&mut self, worker: &mut Worker, event: Event) -> io::Result<()> {
+    fn handle(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Accepted(Ok(descriptor)) => {
                 // SAFETY: the kernel has just made the descriptor for us; nothing else owns it.
                 let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
                 if self.draining.is_none()
-                    && let Some(token) = worker.connect(socket)
+                    && let Some(token) = self.clients.connect(socket)
                 {
-                    worker.lists.resume.push(token);
+                    self.clients.lists.resume.push(token);
                 }
             }
             Event::Accepted(Err(error)) => {
@@ -286,78 +305,53 @@ impl Server {
                 // What is wrong with one connection keeps no other out; what the machine lacks will be lacking for a while.
                 let pause = if std::mem::take(&mut self.exhausted) { TICK } else { Duration::ZERO };
                 if !pause.is_zero() {
-                    worker.stats.exhausted += 1;
+                    self.clients.counts.exhausted += 1;
                 }
                 self.stopped.push(token);
-                self.rearm = Some(worker.now + pause);
+                self.rearm = Some(self.clients.now + pause);
             }
             Event::Received(token, chunk) => {
-                worker.receive(token, self.ring.bytes(&chunk));
+                self.clients.receive(&mut self.engine, token, self.ring.bytes(&chunk));
                 self.ring.give_back(chunk);
             }
             Event::ReceiveEnded(token, end) => {
-                if let Some(connection) = worker.connections.get_mut(token as usize) {
+                if let Some(connection) = self.clients.connections.get_mut(token as usize) {
                     connection.receiving = false;
                     // A connection that was to pause may have gone on before it did.
                     let wanted = !std::mem::take(&mut connection.pausing) || connection.hold == Hold::No;
                     match end {
-                        ReceiveEnd::Paused if wanted => worker.lists.resume.push(token),
+                        ReceiveEnd::Paused if wanted => self.clients.lists.resume.push(token),
                         ReceiveEnd::Paused => {}
-                        ReceiveEnd::Closed => worker.end_of_input(token),
+                        ReceiveEnd::Closed => self.clients.end_of_input(&mut self.engine, token),
                         ReceiveEnd::Broken(error) => {
                             tracing::debug!(%error, "a connection broke");
-                            worker.break_off(token);
+                            self.clients.break_off(token);
                         }
                     }
-                    worker.touch(token);
+                    self.clients.touch(token);
                 }
             }
             Event::Sent(token, outcome) => {
-                if let Some(connection) = worker.connections.get_mut(token as usize) {
-                    worker.stats.sent_bytes += connection.sending.take().unwrap_or(0) as u64;
-                    connection.note_progress(worker.now);
+                if let Some(connection) = self.clients.connections.get_mut(token as usize) {
+                    self.clients.counts.sent_bytes += connection.sending.take().unwrap_or(0) as u64;
+                    connection.note_progress(self.clients.now);
                     match outcome {
-                        Ok(()) => worker.touch(token),
-                        Err(_) => worker.break_off(token),
+                        Ok(()) => self.clients.touch(token),
+                        Err(_) => self.clients.break_off(token),
                     }
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn obey(&mut self, worker: &mut Worker, order: Order) -> io::Result<()> {
-        match order {
-            Order::Barrier { partition, checkpoint } => {
-                if let Some(barrier) = worker.shard.barrier(partition, checkpoint) {
-                    (worker.shared.process.barrier_placed)(barrier);
-                }
-            }
-            Order::Capture(partition) => {
-                worker.begin_capture(partition);
-                self.capture_at.get_or_insert(worker.now);
-            }
-            Order::LogUsedUp(used_up) => worker.shard.set_log_used_up(used_up),
-            Order::Reply(to, reply) => worker.finish(to.connection, to.client, to.ticket, &reply),
-            Order::Shutdown if self.draining.is_none() => {
-                self.draining = Some(worker.now + DRAIN);
-                for token in (LISTENER..).take(self.listeners.len()) {
-                    self.ring.cancel_accept(token)?;
-                }
-                worker.let_all_go();
-            }
-            Order::Shutdown => {}
         }
         Ok(())
     }
 
     /// Sends, receives, pauses and drops what the turn has left to be.
-    fn settle(&mut self, worker: &mut Worker) -> io::Result<()> {
-        for token in std::mem::take(&mut worker.lists.pause) {
+    fn settle(&mut self) -> io::Result<()> {
+        for token in std::mem::take(&mut self.clients.lists.pause) {
             self.ring.cancel_receive(token)?;
         }
-        for token in std::mem::take(&mut worker.lists.resume) {
-            if let Some(connection) = worker.connections.get_mut(token as usize)
+        for token in std::mem::take(&mut self.clients.lists.resume) {
+            if let Some(connection) = self.clients.connections.get_mut(token as usize)
                 && !connection.receiving
                 && connection.closing == Closing::No
             {
@@ -365,22 +359,22 @@ impl Server {
                 self.ring.receive(token, connection.socket())?;
             }
         }
-        let mut dirty = std::mem::take(&mut worker.lists.dirty);
+        let mut dirty = std::mem::take(&mut self.clients.lists.dirty);
         for token in dirty.drain(..) {
-            self.settle_connection(worker, token)?;
+            self.settle_connection(token)?;
         }
-        if worker.lists.dirty.is_empty() {
-            worker.lists.dirty = dirty;
+        if self.clients.lists.dirty.is_empty() {
+            self.clients.lists.dirty = dirty;
         }
         Ok(())
     }
 
-    fn settle_connection(&mut self, worker: &mut Worker, token: Token) -> io::Result<()> {
-        worker.bound_output(token);
-        let Some(connection) = worker.connections.get_mut(token as usize) else { return Ok(()) };
+    fn settle_connection(&mut self, token: Token) -> io::Result<()> {
+        self.clients.bound_output(token);
+        let Some(connection) = self.clients.connections.get_mut(token as usize) else { return Ok(()) };
         connection.dirty = false;
         // Other cores answer at once, unless they wait for the disk.
-        let gathers = worker.settings.durability == Durability::Async && connection.expects_more();
+        let gathers = self.clients.settings.durability == Durability::Async && connection.expects_more();
         let send = connection.closing != Closing::Now && !gathers;
         if send && connection.sending.is_none() && !connection.output.is_empty() {
             connection.sending = Some(connection.output.len());
@@ -393,15 +387,16 @@ impl Server {
             connection.close(Closing::Now);
         }
         if connection.closing == Closing::Now && connection.is_quiet() {
-            worker.disconnect(token);
+            let waited = self.clients.disconnect(token);
+            waited.into_iter().for_each(|(wait, client)| self.engine.cancel_wait(wait, client));
         }
         Ok(())
     }
 
     /// Whether the server may end: all clients are gone, or their time is up.
-    fn has_drained(&self) -> bool {
+    fn has_drained(&mut self) -> bool {
         let Some(until) = self.draining else { return false };
-        self.worker.borrow_mut().has_drained() || Instant::now() > until
+        self.clients.have_drained() || Instant::now() > until
     }
 }
 
@@ -419,4 +414,7 @@ pub enum ServeError {
     /// The log could not be closed.
     #[error("the log could not be closed: {0}")]
     Log(String),
+    /// The data is wrong, or what was to be done to it; nothing that has come of it was shown to anybody.
+    #[error("the server ends rather than go on wrong: {0}")]
+    Contradiction(String),
 }

@@ -1,4 +1,4 @@
-//! One owner's store with its place in a log: execute, and recover.
+//! One core's data with its place in the log: units of commands, recovery, mirroring, snapshots slot by slot.
 //!
 //! Always, for each stream: acked ≤ safe ≤ appended = applied, where *safe* is what the server's durability asks for: everything
 //! in `async`, the durable mark in `sync`, the mirrored one in `mirrored`. Nobody is shown a reply whose gate is above *safe*.
@@ -10,16 +10,19 @@
 
 mod ahead;
 pub mod capture;
+mod group;
 mod load;
 pub mod memory;
+pub mod order;
 pub mod recovery;
 pub mod replica;
 pub mod shard;
 #[cfg(test)]
 mod tests;
 
+pub use group::{Committed, Group, Ran};
 pub use load::LoadError;
 pub use memory::{MemoryBound, MemoryShare};
 pub use recovery::{Recovered, Tally, recover, settle};
 pub use replica::Replica;
-pub use shard::{Executed, Shard};
+pub use shard::Shard;

@@ -1,16 +1,16 @@
-//! The partitions of one core, live: a command becomes edits, the edits are applied and logged.
+//! The partitions of one core with their log: the data that units ([`Group`]) read and change.
 
-use crate::commands::registry::{Flags, Route};
-use crate::commands::{Context, OUT_OF_MEMORY, Scratch, Spec, plan};
 use std::sync::Arc;
 
 use super::capture::{Capture, Slice};
+use super::group::Group;
 use super::memory::{MemoryBound, MemoryShare};
+use super::order::Barrier;
+use crate::commands::registry::Flags;
+use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
 use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal};
-use crate::encoding::resp::{Args, Reply};
-use crate::ids::{CoreId, Lsn, PartitionId, Placement, Slot};
-use crate::planted::{Bug, is_planted};
+use crate::ids::{CoreId, Lsn, PartitionId, Placement};
 use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::time::UnixMillis;
@@ -22,47 +22,28 @@ const BUCKETS_PER_REFUSAL: usize = 64;
 /// The partitions of one core with their log.
 pub struct Shard<D: Disk = DirectDisk> {
     core: CoreId,
-    placement: Placement,
-    store: Store,
-    log: Log<D>,
+    pub(super) placement: Placement,
+    pub(super) store: Store,
+    pub(super) log: Log<D>,
     stream: Arc<StreamMarks>,
     /// Of all partitions of the server; this core writes those of its own.
-    partitions: Arc<[PartitionMarks]>,
-    durability: Durability,
+    pub(super) partitions: Arc<[PartitionMarks]>,
+    pub(super) durability: Durability,
     /// By slot: its last edit in this epoch.
-    last_edits: Vec<Lsn>,
+    pub(super) last_edits: Vec<Lsn>,
     /// The memory that the data takes, as far as the other cores know of it.
-    memory: MemoryShare,
+    pub(super) memory: MemoryShare,
     /// The log has reached `log.max_bytes`.
     log_used_up: bool,
     /// The snapshot that this core takes at present.
-    capture: Option<Capture>,
+    pub(super) capture: Option<Capture>,
     /// Keys removed because their time had come, not yet taken.
-    expired: u64,
-    encoded: EncodedEdits,
-    scratch: Scratch,
-}
-
-/// What became of a command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Executed {
-    /// The reply may be shown once this core's edits are safe up to here.
-    pub gate: Lsn,
-    /// The last edit of the command, or 0.
-    pub wrote: Lsn,
-}
-
-/// A barrier that stands in the log.
-#[derive(Clone, Debug)]
-pub struct Barrier {
-    /// Whose.
-    pub partition: PartitionId,
-    /// Where.
-    pub lsn: Lsn,
-    /// Whether a snapshot is wanted there.
-    pub checkpoint: bool,
-    /// Digests of the partition's slots there.
-    pub digests: Vec<u64>,
+    pub(super) expired: u64,
+    /// See [`Self::contradiction`].
+    pub(super) contradiction: Option<String>,
+    /// The edits of the unit under way, as the log takes them.
+    pub(super) encoded: EncodedEdits,
+    pub(super) scratch: Scratch,
 }
 
 impl<D: Disk> Shard<D> {
@@ -93,6 +74,7 @@ impl<D: Disk> Shard<D> {
             log_used_up: false,
             capture: None,
             expired: 0,
+            contradiction: None,
             encoded: EncodedEdits::new(),
             scratch: Scratch::default(),
         }
@@ -146,26 +128,15 @@ impl<D: Disk> Shard<D> {
         self.log.is_full() && self.log.space() == Space::Enough && self.log.is_poisoned().is_none()
     }
 
-    /// Executes a command whose keys are all this core's.
-    pub fn execute(&mut self, spec: &Spec, context: &Context, args: Args<'_>, reply: &mut Reply<'_>) -> Executed {
-        if spec.is_write()
-            && let Some(refusal) = self.refusal(spec)
-        {
-            reply.error(&refusal);
-            return Executed::default();
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let edits = plan(spec, &self.store, context, args, &mut scratch, reply);
-        let executed = if edits.is_empty() || self.log.is_poisoned().is_some() {
-            Executed { gate: self.read_gate(spec, context, args), wrote: Lsn(0) }
-        } else {
-            self.store.set_clock(context.coarse_now());
-            let wrote = self.commit(&edits);
-            Executed { gate: self.gate(wrote), wrote }
-        };
-        drop(edits);
-        self.scratch = scratch;
-        executed
+    /// Begins a unit: what it runs is applied at once, and logged as one group when it commits.
+    #[inline]
+    pub fn begin(&mut self) -> Group<'_, D> {
+        Group::new(self)
+    }
+
+    /// Why this core must end without acknowledging anything more: an edit did not fit the data, so that either is wrong.
+    pub fn contradiction(&self) -> Option<&str> {
+        self.contradiction.as_deref()
     }
 
     /// Logs the removal of keys whose time has come, looking at no more than `budget` of them.
@@ -181,7 +152,9 @@ impl<D: Disk> Shard<D> {
         self.memory.note(self.store.used_memory());
         for (db, slot, key) in due {
             let change = Change::Delete(Removal::Expired);
-            self.commit(&[Edit::Key { db, slot, key: key.into(), change }]);
+            let mut removal = self.begin();
+            removal.apply(&Edit::Key { db, slot, key: key.into(), change });
+            removal.commit();
         }
         complete
     }
@@ -236,7 +209,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Why a write cannot be taken now.
-    fn refusal(&mut self, spec: &Spec) -> Option<String> {
+    pub(super) fn refusal(&mut self, spec: &Spec) -> Option<String> {
         if let Some(why) = self.log.is_poisoned() {
             return Some(format!("MISCONF the log cannot be written, so writes are refused: {why}"));
         }
@@ -261,84 +234,5 @@ impl<D: Disk> Shard<D> {
         self.store.free(BUCKETS_PER_REFUSAL);
         self.memory.tell(self.store.used_memory());
         !self.memory.is_used_up()
-    }
-
-    /// Applies a group of edits and logs it; returns the last lsn.
-    fn commit(&mut self, edits: &[Edit<'_>]) -> Lsn {
-        self.encoded.clear();
-        let mut notes = smallvec::SmallVec::<[(PartitionId, usize); 4]>::new();
-        for edit in edits {
-            let before = self.encoded.as_bytes().len();
-            let partition = self.partition_of(edit);
-            if let Some(capture) = &mut self.capture {
-                capture.before(&self.store, partition, edit);
-            }
-            if let Err(error) = self.store.apply(edit) {
-                // Our own bug: a plan has made an edit that does not fit what it read. The edit is neither applied nor logged.
-                tracing::error!(%error, "an edit was dropped");
-                debug_assert!(false, "{error}");
-                continue;
-            }
-            self.encoded.push(partition, edit);
-            notes.push((partition, self.encoded.as_bytes().len() - before));
-            if is_planted(Bug::GroupSplit) && notes.len() < edits.len() {
-                self.log.append(&self.encoded);
-                self.encoded.clear();
-            }
-        }
-        self.memory.note(self.store.used_memory());
-        if notes.is_empty() {
-            return self.log.appended();
-        }
-        let last = self.log.append(&self.encoded);
-        let first = last.0 + 1 - notes.len() as u64;
-        for (lsn, (partition, bytes)) in (first..).map(Lsn).zip(&notes) {
-            self.partitions[usize::from(partition.0)].note(lsn, *bytes as u64);
-        }
-        self.note_slots(edits, last);
-        last
-    }
-
-    fn note_slots(&mut self, edits: &[Edit<'_>], last: Lsn) {
-        for edit in edits {
-            match edit {
-                Edit::Key { slot, change, .. } => {
-                    self.last_edits[usize::from(slot.0)] = last;
-                    self.expired += u64::from(matches!(change, Change::Delete(Removal::Expired)));
-                }
-                Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } => {
-                    let slots = self.placement.partitions().slots(*partition);
-                    self.last_edits[usize::from(slots.start)..usize::from(slots.end)].fill(last);
-                }
-                Edit::Barrier { .. } => {}
-            }
-        }
-    }
-
-    const fn partition_of(&self, edit: &Edit<'_>) -> PartitionId {
-        match edit {
-            Edit::Key { slot, .. } => self.placement.partitions().of(*slot),
-            Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
-                *partition
-            }
-        }
-    }
-
-    /// What must be safe before a reply may be shown that tells of the edit at `lsn`.
-    fn gate(&self, lsn: Lsn) -> Lsn {
-        if self.durability == Durability::Async { Lsn(0) } else { lsn }
-    }
-
-    /// What must be safe before the reply of a command may be shown that has changed nothing: the last edits of what it looked at.
-    fn read_gate(&self, spec: &Spec, context: &Context, args: Args<'_>) -> Lsn {
-        if self.durability == Durability::Async || is_planted(Bug::ReadNotGated) {
-            return Lsn(0);
-        }
-        let last_edit = |slot: Slot| self.last_edits[usize::from(slot.0)];
-        match spec.route {
-            Route::Key => last_edit(context.slot),
-            _ if spec.keys.is_empty() => self.log.appended(),
-            _ => spec.keys_of(args).map(|key| last_edit(crate::encoding::slot::slot_of(key))).max().unwrap_or_default(),
-        }
     }
 }

@@ -2,8 +2,8 @@
 //! dropped, resumed and begun anew. Only the cores are simplified: they put strings and barriers, and know no clients.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,15 +11,18 @@ use glommio::{LocalExecutorBuilder, Placement as Pinning};
 use tempfile::TempDir;
 
 use super::clock::Clock;
-use super::master::policy::{BarrierReport, BarrierRequest, Outcome, Pace};
+use super::master::policy::{Outcome, Pace};
 use super::master::{Master, Options, Status};
 use super::node::{self, NodeError, Stop};
 use crate::auth::guard::Guard;
 use crate::config::Password;
 use crate::encoding::edit::{Change, Edit, EncodedEdits};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, Position, StreamId};
+use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, StreamId};
+use crate::partition::order::{Barrier, Order, Reporter, reports};
 use crate::partition::{Recovered, recover};
+use crate::runtime::bell::Bell;
+use crate::runtime::inbox::Inbox;
 use crate::storage::snapshot::{self, Subject};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StreamMarks, path};
 use crate::store::Store;
@@ -29,10 +32,11 @@ const SEGMENT: u64 = 256 << 10;
 /// How long either end waits for the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-enum Order {
+/// What a test has a core do.
+enum Task {
     Put(Vec<u8>, Vec<u8>),
-    /// Whether the digests are to be wrong.
-    Barrier(BarrierRequest, bool),
+    /// Put a barrier, and whether its digests are to be wrong.
+    Compare(PartitionId, bool),
     /// Seals the log and ends the core.
     Close,
 }
@@ -42,7 +46,7 @@ struct Register {
     dir: Arc<DataDir>,
     placement: Placement,
     marks: Vec<Arc<StreamMarks>>,
-    orders: Vec<Sender<Order>>,
+    tasks: Vec<Sender<Task>>,
     cores: Vec<JoinHandle<()>>,
     master: Arc<Master>,
 }
@@ -62,26 +66,23 @@ impl Register {
         let marks: Vec<_> = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let partition_marks: Arc<[_]> = (0..PARTITIONS).map(|_| PartitionMarks::new()).collect();
         let last_edits = recovered.iter().flat_map(|r| r.places.iter().map(|p| p.last_edit)).collect();
-        let (report, reports) = channel();
-        let (mut orders, mut threads) = (Vec::new(), Vec::new());
-        for ((core, recovered), marks) in (0..).map(CoreId).zip(recovered).zip(&marks) {
-            let (order, received) = channel();
-            orders.push(order);
+        let (reporter, reports) = reports();
+        let inboxes: Vec<_> = (0..cores).map(|_| Inbox::new(Arc::new(Bell::new().unwrap()))).collect();
+        let (mut tasks, mut threads) = (Vec::new(), Vec::new());
+        for (((core, recovered), marks), inbox) in (0..).map(CoreId).zip(recovered).zip(&marks).zip(&inboxes) {
+            let (task, given) = channel();
+            tasks.push(task);
             let core = Core {
                 options: log_options(&dir, StreamId::new(epoch, core)),
                 store: recovered.store,
                 marks: marks.clone(),
                 partitions: partition_marks.clone(),
-                report: report.clone(),
-                orders: received,
+                reporter: reporter.clone(),
+                tasks: given,
+                inbox: inbox.clone(),
             };
             threads.push(core.start());
         }
-        let ask_orders = Mutex::new(orders.clone());
-        let ask = move |request: BarrierRequest| {
-            let core = usize::from(placement.core_of(request.partition).0);
-            let _ = ask_orders.lock().unwrap()[core].send(Order::Barrier(request, false));
-        };
         let options = Options {
             dir: dir.clone(),
             streams: marks.clone(),
@@ -93,22 +94,20 @@ impl Register {
             guard: Arc::new(Guard::new(password)),
             protected: true,
             timeout: TIMEOUT,
-            ask: Box::new(ask),
+            cores: inboxes,
             reports,
-            own: None,
+            cores_capture: false,
             max_log_bytes: None,
-            on_full: Box::new(|_| {}),
-            on_mirrored: Arc::new(|_| {}),
             child: None,
         };
         let master = Arc::new(Master::start(options).unwrap());
-        Self { dir, placement, marks, orders, cores: threads, master }
+        Self { dir, placement, marks, tasks, cores: threads, master }
     }
 
     fn put(&self, key: &str, value: &[u8]) {
         let partition = self.placement.partitions().of(slot_of(key.as_bytes()));
         let core = usize::from(self.placement.core_of(partition).0);
-        self.orders[core].send(Order::Put(key.as_bytes().to_vec(), value.to_vec())).unwrap();
+        self.tasks[core].send(Task::Put(key.as_bytes().to_vec(), value.to_vec())).unwrap();
     }
 
     /// Puts `count` keys of `bytes` bytes, different in each `round`, and waits until they are on disk.
@@ -132,7 +131,7 @@ impl Register {
 
     fn checkpoint(&self) {
         self.until_mirrored();
-        let ticket = self.master.request_checkpoint().expect("a node is connected");
+        let ticket = self.master.request_checkpoint(None).expect("a node is connected");
         assert_eq!(self.master.wait(ticket, Duration::from_secs(60)), Some(Outcome::Done));
     }
 
@@ -140,16 +139,15 @@ impl Register {
     fn compare(&self, wrong: Option<PartitionId>) {
         let before = self.status().compared.0;
         for partition in (0..PARTITIONS).map(PartitionId) {
-            let request = BarrierRequest { partition, checkpoint: false };
             let core = usize::from(self.placement.core_of(partition).0);
-            self.orders[core].send(Order::Barrier(request, wrong == Some(partition))).unwrap();
+            self.tasks[core].send(Task::Compare(partition, wrong == Some(partition))).unwrap();
         }
         until("compared", || self.status().compared.0 >= before + u64::from(PARTITIONS));
     }
 
     fn close(self) {
         self.master.stop();
-        self.orders.iter().for_each(|o| o.send(Order::Close).unwrap());
+        self.tasks.iter().for_each(|tasks| tasks.send(Task::Close).unwrap());
         until("closed", || self.cores.iter().all(JoinHandle::is_finished));
         self.cores.into_iter().for_each(|c| c.join().unwrap());
     }
@@ -190,8 +188,9 @@ struct Core {
     store: Store,
     marks: Arc<StreamMarks>,
     partitions: Arc<[PartitionMarks]>,
-    report: Sender<BarrierReport>,
-    orders: Receiver<Order>,
+    reporter: Reporter,
+    tasks: Receiver<Task>,
+    inbox: Inbox<Order>,
 }
 
 impl Core {
@@ -206,43 +205,46 @@ impl Core {
         let log = Log::open(self.options.clone(), self.marks.clone()).await.unwrap();
         loop {
             log.poll();
-            match self.orders.try_recv() {
-                Ok(Order::Close) => break log.close().await.unwrap(),
-                Ok(order) => {
+            for order in self.inbox.take() {
+                if let Order::Barrier { partition, checkpoint } = order {
+                    self.barrier(&log, partition, checkpoint, false);
+                }
+            }
+            match self.tasks.try_recv() {
+                Ok(Task::Close) => break log.close().await.unwrap(),
+                Ok(Task::Compare(partition, wrong)) => self.barrier(&log, partition, false, wrong),
+                Ok(Task::Put(key, value)) => {
                     while log.is_full() {
                         log.poll();
                         glommio::timer::sleep(Duration::from_millis(1)).await;
                     }
-                    self.execute(&log, order);
+                    self.put(&log, key, value);
                 }
                 Err(_) => glommio::timer::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
-    fn execute(&mut self, log: &Log, order: Order) {
-        let partitions = Partitions::new(PARTITIONS).unwrap();
+    fn put(&mut self, log: &Log, key: Vec<u8>, value: Vec<u8>) {
+        let slot = slot_of(&key);
+        let partition = Partitions::new(PARTITIONS).unwrap().of(slot);
+        let change = Change::PutString { value: value.into(), expire_at: None };
+        let edit = Edit::Key { db: Db(0), slot, key: key.into(), change };
+        self.store.apply(&edit).unwrap();
         let mut encoded = EncodedEdits::new();
-        match order {
-            Order::Put(key, value) => {
-                let slot = slot_of(&key);
-                let change = Change::PutString { value: value.into(), expire_at: None };
-                let edit = Edit::Key { db: Db(0), slot, key: key.into(), change };
-                self.store.apply(&edit).unwrap();
-                encoded.push(partitions.of(slot), &edit);
-                let lsn = log.append(&encoded);
-                self.partitions[usize::from(partitions.of(slot).0)].note(lsn, encoded.as_bytes().len() as u64);
-            }
-            Order::Barrier(BarrierRequest { partition, checkpoint }, wrong) => {
-                let mut digests = self.store.digests(partition);
-                digests[0] ^= u64::from(wrong);
-                let edit = Edit::Barrier { partition, checkpoint, digests: (&digests).into() };
-                encoded.push(partition, &edit);
-                let position = Position::new(self.options.stream.epoch, log.append(&encoded));
-                let _ = self.report.send(BarrierReport { partition, position, checkpoint, digests });
-            }
-            Order::Close => unreachable!("handled before"),
-        }
+        encoded.push(partition, &edit);
+        let lsn = log.append(&encoded);
+        self.partitions[usize::from(partition.0)].note(lsn, encoded.as_bytes().len() as u64);
+    }
+
+    /// Puts a barrier into the log, with a digest that is `wrong` or right.
+    fn barrier(&mut self, log: &Log, partition: PartitionId, checkpoint: bool, wrong: bool) {
+        let mut digests = self.store.digests(partition);
+        digests[0] ^= u64::from(wrong);
+        let mut encoded = EncodedEdits::new();
+        encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
+        let lsn = log.append(&encoded);
+        self.reporter.barrier(Barrier { partition, lsn, checkpoint, digests });
     }
 }
 
@@ -321,7 +323,7 @@ fn a_node_that_dies_in_the_middle_of_an_upload_resumes_it() {
     // One value that takes seconds to upload at this rate.
     register.fill(1, 4 << 20, 1);
     register.until_mirrored();
-    let ticket = register.master.request_checkpoint().unwrap();
+    let ticket = register.master.request_checkpoint(None).unwrap();
     let incoming = register.dir.path().join(path::INCOMING);
     let arrived = || {
         let files = std::fs::read_dir(&incoming).into_iter().flatten().flatten();
@@ -440,7 +442,7 @@ fn without_a_node_nothing_waits_and_nothing_is_promised() {
     let path = tempfile::tempdir().unwrap();
     let register = Register::open(&path, 1);
     register.fill(100, 100, 1);
-    assert_eq!(register.master.request_checkpoint(), None);
+    assert_eq!(register.master.request_checkpoint(None), None);
     assert!(!register.master.drain(Duration::from_millis(20)));
     assert_eq!(register.marks[0].mirrored(), Lsn(0));
     until("observed", || register.status().dirty == usize::from(PARTITIONS));

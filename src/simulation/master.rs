@@ -1,7 +1,6 @@
 //! The master as a process of the simulated world: real directory, logs, shards, policy and connections; only threads and sockets are
 //! the simulator's.
 
-use crate::commands::Context;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -9,8 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,26 +16,36 @@ use super::Settings;
 use super::load::Request;
 use super::network::{Line, Network};
 use super::oracle::Oracle;
+use crate::commands::Context;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, Position, StreamId};
+use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, StreamId};
 use crate::net::COMMANDS;
 use crate::partition::capture::Slice;
-use crate::partition::{Executed, MemoryBound, Shard, recover, settle};
+use crate::partition::order::{Order, Reporter, reports};
+use crate::partition::{Committed, MemoryBound, Shard, recover, settle};
 use crate::replication::clock::Clock;
 use crate::replication::link::LinkError;
 use crate::replication::master::lend::{Lent, Loan, hear};
 use crate::replication::master::own::OwnSnapshots;
-use crate::replication::master::policy::{BarrierReport, BarrierRequest, Pace, Policy};
+use crate::replication::master::policy::{Pace, Policy};
 use crate::replication::master::sessions::SessionId;
-use crate::replication::master::shared::{AskOwn, Rounds, Shared};
+use crate::replication::master::shared::{Rounds, Shared};
 use crate::replication::master::{Options, accept, download, upload};
 use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
+use crate::runtime::bell::Bell;
+use crate::runtime::inbox::Inbox;
 use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::time::UnixMillis;
 
 type Ledger = Rc<RefCell<Oracle>>;
+/// Partitions of which cores are to take snapshots.
+type Captures = Rc<RefCell<VecDeque<PartitionId>>>;
+
+fn next_of(captures: &Captures) -> Option<PartitionId> {
+    captures.borrow_mut().pop_front()
+}
 
 /// A master that serves.
 pub(super) struct Master {
@@ -67,8 +75,9 @@ pub(super) async fn start(
     let streams: Vec<_> = (0..settings.cores).map(|_| Arc::new(StreamMarks::new())).collect();
     let partitions: Arc<[_]> = (0..settings.partitions.count()).map(|_| PartitionMarks::new()).collect();
     let last_edits = all.iter().flat_map(|r| r.places.iter().map(|p| p.last_edit)).collect();
-    let asked = Arc::new(Mutex::new(VecDeque::new()));
-    let (report, reports) = channel();
+    let inboxes: Vec<Inbox<Order>> =
+        (0..settings.cores).map(|_| Inbox::new(Arc::new(Bell::new().expect("there are descriptors")))).collect();
+    let (reporter, reports) = reports();
     let options = Options {
         dir: dir.clone(),
         streams: streams.clone(),
@@ -80,16 +89,10 @@ pub(super) async fn start(
         guard: Arc::default(),
         protected: false,
         timeout: SILENCE,
-        ask: {
-            let asked = asked.clone();
-            Box::new(move |request| asked.lock().expect("a test does not go on after a panic").push_back(request))
-        },
+        cores: inboxes.clone(),
         reports,
-        own: None,
+        cores_capture: settings.max_log_bytes.is_some(),
         max_log_bytes: settings.max_log_bytes,
-        // What is refused is not the subject here.
-        on_full: Box::new(|_| {}),
-        on_mirrored: Arc::new(|_| {}),
         child: None,
     };
     let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
@@ -103,20 +106,13 @@ pub(super) async fn start(
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
     policy.set_own(settings.max_log_bytes.is_some());
-    let asked_own = Arc::new(Mutex::new(VecDeque::new()));
-    let ask_own = {
-        let asked = asked_own.clone();
-        let ask = move |partition| asked.lock().expect("a test does not go on after a panic").push_back(partition);
-        settings.max_log_bytes.map(|_| Box::new(ask) as AskOwn)
-    };
     let ended_log_bytes = dir.ended_log_bytes()?;
-    let shared = Arc::new(Shared::new(options, policy, Clock::Set(&NOW), ended_log_bytes, ask_own));
+    let (shared, _) = Shared::new(options, policy, Clock::Set(&NOW), ended_log_bytes);
+    let shared = Arc::new(shared);
     upload::clear_stale(&shared);
     let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
-    if settings.max_log_bytes.is_some() {
-        master.spawn_own(asked_own, report.clone());
-    }
-    master.spawn_policy(asked, report);
+    let captures = settings.max_log_bytes.is_some().then(|| master.spawn_own(&reporter));
+    master.spawn_policy(inboxes, reporter, captures);
     master.spawn_accept(network);
     Ok(master)
 }
@@ -158,7 +154,7 @@ impl Master {
     }
 
     /// Executes a request on the core of its key; `None` if it has to wait for the disk.
-    pub(super) fn execute(&self, request: &Request) -> Option<(Executed, Vec<u8>)> {
+    pub(super) fn execute(&self, request: &Request) -> Option<(Committed, Vec<u8>)> {
         let core = self.core_of(request.key());
         let mut shard = self.cores[usize::from(core.0)].borrow_mut();
         if shard.is_full() {
@@ -178,8 +174,11 @@ impl Master {
             owned: self.placement.partitions_of(core),
         };
         let mut out = Vec::new();
-        let executed = shard.execute(spec, &context, args, &mut Reply::new(&mut out, Protocol::Resp2));
-        Some((executed, out))
+        let mut group = shard.begin();
+        group.run(spec, &context, args, &mut Reply::new(&mut out, Protocol::Resp2));
+        let committed = group.commit();
+        assert_eq!(shard.contradiction(), None);
+        Some((committed, out))
     }
 
     /// How far a core's edits are safe.
@@ -211,47 +210,54 @@ impl Master {
         self.cores[usize::from(core.0)].borrow().store().digests(partition)
     }
 
-    /// The policy thread, and the cores as far as they put barriers.
-    fn spawn_policy(&self, asked: Arc<Mutex<VecDeque<BarrierRequest>>>, report: Sender<BarrierReport>) {
-        let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
+    /// The policy thread, and the cores as far as they take its orders; partitions that they are to capture go to `captures`.
+    fn spawn_policy(&self, inboxes: Vec<Inbox<Order>>, reporter: Reporter, captures: Option<Captures>) {
+        let (shared, cores) = (self.shared.clone(), self.cores.clone());
         let world = self.process.world().clone();
         self.process.spawn(async move {
             let mut rounds = Rounds::default();
             loop {
                 rounds.look(&shared);
                 world.sleep(Duration::from_millis(world.draw(|random| random.u64(1..100)))).await;
-                while let Some(request) = asked.lock().expect("a test does not go on after a panic").pop_front() {
-                    let core = placement.core_of(request.partition);
-                    let placed = cores[usize::from(core.0)].borrow_mut().barrier(request.partition, request.checkpoint);
-                    let Some(barrier) = placed else { continue };
-                    world.note(|| format!("barrier of partition {} at {}", barrier.partition, barrier.lsn));
-                    let position = Position::new(shared.epoch, barrier.lsn);
-                    let (partition, checkpoint, digests) = (barrier.partition, barrier.checkpoint, barrier.digests);
-                    // Nobody listens only if the process is ending.
-                    let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
+                for (inbox, core) in inboxes.iter().zip(&cores) {
+                    for order in inbox.take() {
+                        match order {
+                            Order::Barrier { partition, checkpoint } => {
+                                let placed = core.borrow_mut().barrier(partition, checkpoint);
+                                let Some(barrier) = placed else { continue };
+                                world.note(|| format!("barrier of partition {} at {}", barrier.partition, barrier.lsn));
+                                reporter.barrier(barrier);
+                            }
+                            Order::Capture(partition) => {
+                                captures.iter().for_each(|captures| captures.borrow_mut().push_back(partition));
+                            }
+                            // What is refused is not the subject here.
+                            _ => {}
+                        }
+                    }
                 }
             }
         });
     }
 
-    /// The thread that writes own snapshots, and the cores as far as they take them.
-    fn spawn_own(&self, asked: Arc<Mutex<VecDeque<PartitionId>>>, report: Sender<BarrierReport>) {
+    /// The thread that writes own snapshots, and the cores as far as they take them: those of the partitions that it returns a list of.
+    fn spawn_own(&self, reporter: &Reporter) -> Captures {
+        let captures = Captures::default();
         let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
+        let (asked, reporter) = (captures.clone(), reporter.clone());
         let world = self.process.world().clone();
         self.process.spawn(async move {
             let mut snapshots = OwnSnapshots::default();
             loop {
                 world.sleep(Duration::from_micros(world.draw(|random| random.u64(100..20_000)))).await;
-                while let Some(partition) = asked.lock().expect("a test does not go on after a panic").pop_front() {
+                while let Some(partition) = next_of(&asked) {
                     let core = placement.core_of(partition);
                     let Some(barrier) = cores[usize::from(core.0)].borrow_mut().begin_capture(partition) else {
                         snapshots.on(&shared, Slice::refusal(partition, "busy"));
                         continue;
                     };
                     world.note(|| format!("partition {partition} is captured after {}", barrier.lsn));
-                    let position = Position::new(shared.epoch, barrier.lsn);
-                    let (checkpoint, digests) = (barrier.checkpoint, barrier.digests);
-                    let _ = report.send(BarrierReport { partition, position, checkpoint, digests });
+                    reporter.barrier(barrier);
                 }
                 for core in &cores {
                     // A slot is mostly done in one go here; what comes in between is edits between slots.
@@ -267,6 +273,7 @@ impl Master {
                 snapshots.look(&shared);
             }
         });
+        captures
     }
 
     fn spawn_accept(&self, network: &Network) {

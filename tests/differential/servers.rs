@@ -173,7 +173,7 @@ impl Plans {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply) {
+        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
             let partition = match &edit {
                 Edit::Key { slot, .. } => partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {

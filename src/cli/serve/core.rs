@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
 use crate::config::Durability;
-use crate::ids::{CoreId, Epoch, PartitionId, Placement, StreamId};
-use crate::net::shared::Shared;
-use crate::net::{Message, Server, Worker};
+use crate::engine::{Engine, Message};
+use crate::ids::{CoreId, PartitionId, Placement, StreamId};
+use crate::net::{Server, Service};
+use crate::partition::order::Reporter;
 use crate::partition::replica::Place;
 use crate::partition::{Recovered, Shard, Tally, recovery};
 use crate::runtime::bell::Bell;
@@ -61,10 +62,10 @@ pub struct Recovery {
 
 /// What a core needs to serve.
 pub struct Launch {
-    /// The new epoch.
-    pub epoch: Epoch,
     /// What it has in common with the others.
-    pub shared: Arc<Shared>,
+    pub service: Arc<Service>,
+    /// Where it reports to those who make checkpoints.
+    pub reporter: Reporter,
     /// How writes are made durable.
     pub probed: Probed,
     /// The marks of its stream.
@@ -126,12 +127,13 @@ impl Seat {
 
     /// Opens the log and the listeners.
     async fn prepare(self, launch: Launch, store: Store) -> Result<Server, String> {
-        let config = &launch.shared.config;
+        let Launch { service, reporter, .. } = launch;
+        let config = &service.config;
         let durability = config.log.durability;
         let options = LogOptions {
             dir: self.dir.path().to_owned(),
             id: self.dir.id(),
-            stream: StreamId::new(launch.epoch, self.core),
+            stream: StreamId::new(service.cores.epoch, self.core),
             segment_bytes: config.log.segment_bytes,
             buffer_bytes: config.log.buffer_bytes,
             buffers: config.log.buffers,
@@ -140,9 +142,10 @@ impl Seat {
             commit: if durability == Durability::Async { Commit::Async } else { Commit::Eager },
         };
         let log = Log::open(options, launch.marks).await.map_err(|e| e.to_string())?;
-        let memory = Arc::clone(&launch.shared.memory);
+        let memory = Arc::clone(&service.cores.memory);
         let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability, memory);
-        let worker = Worker::new(launch.shared, shard, self.endpoint);
-        Server::new(worker, self.bell, launch.listeners).map_err(|e| format!("cannot set up the network ring: {e}"))
+        let engine = Engine::new(Arc::clone(&service.cores), shard, self.endpoint, reporter);
+        Server::new(engine, service, self.bell, launch.listeners)
+            .map_err(|e| format!("cannot set up the network ring: {e}"))
     }
 }

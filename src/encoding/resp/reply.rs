@@ -22,6 +22,11 @@ impl<'b> Reply<'b> {
         Self { out, protocol }
     }
 
+    /// Uses another version from here on, which the client has just chosen.
+    pub const fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// The version in use.
     pub const fn protocol(&self) -> Protocol {
         self.protocol

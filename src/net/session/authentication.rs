@@ -1,17 +1,12 @@
 //! AUTH, HELLO.
 
-use super::{Refusal, SYNTAX, answer, client, shown};
-use super::{Row, row};
+use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, client, ok, row, shown};
 use crate::auth::guard::Attempt;
 use crate::commands::parse;
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Flags, Group, Spec};
 use crate::config::Password;
 use crate::encoding::resp::{Args, Protocol, Reply};
-use crate::net::connection::Closing;
-use crate::net::execute::Flow;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
 
 const CATEGORY: Categories = Categories::CONNECTION;
 /// Allowed before authentication.
@@ -51,35 +46,35 @@ const FIRST_AUTHENTICATE: Refusal = Refusal::Borrowed(
 );
 
 /// `AUTH [username] password`
-fn auth(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+fn auth(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (user, password) = match args.len() {
-        2 if worker.settings.password.is_none() => return answer(worker, token, Err(NO_PASSWORD)),
+        2 if visit.settings.password.is_none() => return Err(NO_PASSWORD),
         2 => (USER, args.at(1)),
         3 => (args.at(1), args.at(2)),
-        _ => return answer(worker, token, Err(SYNTAX)),
+        _ => return Err(SYNTAX),
     };
-    match try_to_admit(worker, token, user, password) {
-        Attempt::Wait(until) => worker.await_turn(token, until),
-        Attempt::Right => answer(worker, token, Ok(())),
-        Attempt::Wrong => answer_wrong(worker, token),
+    match try_to_admit(visit, user, password) {
+        Attempt::Wait(until) => Ok(Outcome::Wait(until)),
+        Attempt::Right => ok(reply),
+        Attempt::Wrong => answer_wrong(visit, reply),
     }
 }
 
 /// Lets a client in that knows the password, unless it has to wait.
-fn try_to_admit(worker: &mut Worker, token: Token, user: &[u8], password: &[u8]) -> Attempt {
-    let Some(connection) = worker.connections.get_mut(token as usize) else { return Attempt::Wrong };
-    let expected = worker.settings.password.as_ref();
+fn try_to_admit(visit: &mut Visit<'_>, user: &[u8], password: &[u8]) -> Attempt {
+    let connection = &mut *visit.connection;
+    let expected = visit.settings.password.as_ref();
     let is_right = || is_known(expected, user, password);
     let attempt = match expected {
         None if is_right() => Attempt::Right,
         None => Attempt::Wrong,
-        Some(_) => worker.shared.process.guard.attempt(connection.peer.map(|peer| peer.ip()), worker.now, is_right),
+        Some(_) => visit.service.guard.attempt(connection.peer.map(|peer| peer.ip()), visit.now, is_right),
     };
     match attempt {
         Attempt::Right => connection.session.admit(),
         Attempt::Wrong => {
             connection.session.failures += 1;
-            worker.stats.auth_failures += 1;
+            visit.counts.auth_failures += 1;
         }
         Attempt::Wait(_) => {}
     }
@@ -87,17 +82,14 @@ fn try_to_admit(worker: &mut Worker, token: Token, user: &[u8], password: &[u8])
 }
 
 /// Answers a wrong password; closes the connection if it was not the first.
-fn answer_wrong(worker: &mut Worker, token: Token) -> Flow {
-    answer(worker, token, Err(WRONG));
-    let most = worker.settings.auth_attempts;
-    match worker.connections.get_mut(token as usize) {
-        Some(connection) if connection.session.failures >= most => {
-            tracing::warn!(peer = ?connection.peer, failures = most, "disconnected: wrong passwords");
-            connection.close(Closing::AfterReplies);
-            Flow::Stop
-        }
-        _ => Flow::Next,
+fn answer_wrong(visit: &Visit<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.error(&WRONG);
+    let failures = visit.connection.session.failures;
+    if failures < visit.settings.auth_attempts {
+        return Ok(Outcome::Answered);
     }
+    tracing::warn!(peer = ?visit.connection.peer, failures, "disconnected: wrong passwords");
+    Ok(Outcome::Last)
 }
 
 fn is_known(expected: Option<&Password>, user: &[u8], password: &[u8]) -> bool {
@@ -145,29 +137,16 @@ impl<'a> Hello<'a> {
 }
 
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`
-fn hello(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    let asked = match Hello::parse(args) {
-        Ok(asked) => asked,
-        Err(why) => return answer(worker, token, Err(why)),
-    };
+fn hello(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let asked = Hello::parse(args)?;
     if let Some((user, password)) = asked.credentials {
-        match try_to_admit(worker, token, user, password) {
-            Attempt::Wait(until) => return worker.await_turn(token, until),
-            Attempt::Wrong => return answer_wrong(worker, token),
+        match try_to_admit(visit, user, password) {
+            Attempt::Wait(until) => return Ok(Outcome::Wait(until)),
+            Attempt::Wrong => return answer_wrong(visit, reply),
             Attempt::Right => {}
         }
     }
-    match agree(worker, token, &asked) {
-        Ok((client, protocol)) => worker.reply_unless_muted(token, |r| describe(r, client, protocol)),
-        Err(why) => worker.reply_unless_muted(token, |r| r.error(&why)),
-    }
-    Flow::Next
-}
-
-/// Does what a `HELLO` asks for; returns the client's number and the protocol that it now speaks.
-fn agree(worker: &mut Worker, token: Token, asked: &Hello<'_>) -> Result<(u64, Protocol), Refusal> {
-    let connection = worker.connections.get_mut(token as usize).ok_or(SYNTAX)?;
-    let session = &mut connection.session;
+    let session = &mut visit.connection.session;
     if session.is_stranger() {
         return Err(FIRST_AUTHENTICATE);
     }
@@ -175,10 +154,13 @@ fn agree(worker: &mut Worker, token: Token, asked: &Hello<'_>) -> Result<(u64, P
         session.name = name.to_vec();
     }
     session.protocol = asked.protocol.unwrap_or(session.protocol);
-    Ok((connection.client, session.protocol))
+    reply.speak(session.protocol);
+    describe(reply, visit.connection.client);
+    Ok(Outcome::Answered)
 }
 
-fn describe(reply: &mut Reply<'_>, client: u64, protocol: Protocol) {
+fn describe(reply: &mut Reply<'_>, client: u64) {
+    let protocol = reply.protocol();
     reply.map(7);
     let mut entry = |name: &str, value: &dyn Fn(&mut Reply<'_>)| {
         reply.bulk(name.as_bytes());

@@ -1,14 +1,10 @@
 //! CLIENT, as far as it is about the client's own connection: ID, INFO, GETNAME, SETNAME, SETINFO, REPLY, NO-EVICT, NO-TOUCH.
 
-use super::{Refusal, SYNTAX, answer, clients, shown};
-use super::{Row, help, parent, row};
+use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, clients, help, ok, parent, row, shown};
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Flags, Group, Spec};
-use crate::encoding::resp::Args;
-use crate::net::connection::{ReplyMode, Session};
-use crate::net::execute::Flow;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::encoding::resp::{Args, Reply};
+use crate::net::connection::ReplyMode;
 
 const CATEGORY: Categories = Categories::CONNECTION;
 const SUB: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
@@ -70,7 +66,7 @@ const SUBCOMMANDS: &[Row] = &[
         "3.2.0",
         "O(1)",
         "Turns the replies on this connection off and on",
-    ), reply),
+    ), reply_mode),
     row(Spec::new(Group::Connection, "client|setinfo", 4, "<LIB-NAME libname | LIB-VER libver>")
         .flags(SUB, CATEGORY)
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
@@ -82,83 +78,72 @@ const SUBCOMMANDS: &[Row] = &[
 ];
 
 /// `CLIENT ID`
-fn id(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let client = worker.connections.get(token as usize).map_or(0, |c| c.client);
-    worker.reply_unless_muted(token, |r| r.int(client as i64));
-    Flow::Next
+fn id(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.int(visit.connection.client as i64);
+    Ok(Outcome::Answered)
 }
 
 /// `CLIENT INFO`
-fn info(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let line = worker.connections.get(token as usize).map(|c| clients::describe(c, worker.now)).unwrap_or_default();
-    worker.reply_unless_muted(token, |r| r.text(&line));
-    Flow::Next
+fn info(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.text(&clients::describe(visit.connection, visit.now));
+    Ok(Outcome::Answered)
 }
 
 /// `CLIENT GETNAME`
-fn getname(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let name = worker.connections.get(token as usize).map(|c| c.session.name.clone()).unwrap_or_default();
-    worker.reply_unless_muted(token, |r| r.bulk_or_null(Some(name.as_slice()).filter(|n| !n.is_empty())));
-    Flow::Next
+fn getname(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.bulk_or_null(Some(visit.connection.session.name.as_slice()).filter(|name| !name.is_empty()));
+    Ok(Outcome::Answered)
 }
 
 /// `CLIENT SETNAME connection-name`
-fn setname(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    change(worker, token, |session| {
-        check_name(args.at(2))?;
-        session.name = args.at(2).to_vec();
-        Ok(())
-    })
+fn setname(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    check_name(args.at(2))?;
+    visit.connection.session.name = args.at(2).to_vec();
+    ok(reply)
 }
 
 /// `CLIENT SETINFO <LIB-NAME libname | LIB-VER libver>`
-fn setinfo(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    change(worker, token, |session| {
-        let (option, value) = (args.at(2), args.at(3));
-        let place = match option {
-            o if o.eq_ignore_ascii_case(b"LIB-NAME") => &mut session.library_name,
-            o if o.eq_ignore_ascii_case(b"LIB-VER") => &mut session.library_version,
-            _ => return Err(format!("ERR Unrecognized option '{}'", shown(option)).into()),
-        };
-        if !is_plain(value) {
-            let option = shown(option);
-            return Err(format!("ERR {option} cannot contain spaces, newlines or special characters.").into());
-        }
-        *place = value.to_vec();
-        Ok(())
-    })
+fn setinfo(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let session = &mut visit.connection.session;
+    let (option, value) = (args.at(2), args.at(3));
+    let place = match option {
+        o if o.eq_ignore_ascii_case(b"LIB-NAME") => &mut session.library_name,
+        o if o.eq_ignore_ascii_case(b"LIB-VER") => &mut session.library_version,
+        _ => return Err(format!("ERR Unrecognized option '{}'", shown(option)).into()),
+    };
+    if !is_plain(value) {
+        let option = shown(option);
+        return Err(format!("ERR {option} cannot contain spaces, newlines or special characters.").into());
+    }
+    *place = value.to_vec();
+    ok(reply)
 }
 
 /// `CLIENT NO-EVICT <ON|OFF>`
-fn no_evict(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    change(worker, token, |session| {
-        session.no_evict = on_or_off(args.at(2))?;
-        Ok(())
-    })
+fn no_evict(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    visit.connection.session.no_evict = on_or_off(args.at(2))?;
+    ok(reply)
 }
 
 /// `CLIENT NO-TOUCH <ON|OFF>`
-fn no_touch(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    change(worker, token, |session| {
-        session.no_touch = on_or_off(args.at(2))?;
-        Ok(())
-    })
+fn no_touch(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    visit.connection.session.no_touch = on_or_off(args.at(2))?;
+    ok(reply)
 }
 
 /// `CLIENT REPLY <ON|OFF|SKIP>`: only ON is itself answered.
-fn reply(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+fn reply_mode(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let mode = match args.at(2) {
         m if m.eq_ignore_ascii_case(b"ON") => ReplyMode::On,
         m if m.eq_ignore_ascii_case(b"OFF") => ReplyMode::Off,
         m if m.eq_ignore_ascii_case(b"SKIP") => ReplyMode::SkipNext,
-        _ => return answer(worker, token, Err(SYNTAX)),
+        _ => return Err(SYNTAX),
     };
-    let Some(connection) = worker.connections.get_mut(token as usize) else { return Flow::Stop };
-    let replies = &mut connection.session.replies;
+    let replies = &mut visit.connection.session.replies;
     if (mode, *replies) != (ReplyMode::SkipNext, ReplyMode::Off) {
         *replies = mode;
     }
-    if mode == ReplyMode::On { answer(worker, token, Ok(())) } else { Flow::Next }
+    if mode == ReplyMode::On { ok(reply) } else { Ok(Outcome::Unanswered) }
 }
 
 /// Whether a client may call itself so.
@@ -178,9 +163,4 @@ fn on_or_off(word: &[u8]) -> Result<bool, Refusal> {
         w if w.eq_ignore_ascii_case(b"OFF") => Ok(false),
         _ => Err(SYNTAX),
     }
-}
-
-fn change(worker: &mut Worker, token: Token, how: impl FnOnce(&mut Session) -> Result<(), Refusal>) -> Flow {
-    let outcome = worker.connections.get_mut(token as usize).map_or(Ok(()), |c| how(&mut c.session));
-    answer(worker, token, outcome)
 }

@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use super::{Refusal, SYNTAX, shown};
-use crate::commands::{Spec, parse};
+use super::{Done, Outcome, Refusal, SYNTAX, Visit, shown};
+use crate::commands::parse;
 use crate::encoding::resp::{Args, Protocol, Reply};
+use crate::engine::{Engine, Merge};
+use crate::net::clients::Clients;
 use crate::net::connection::{Closing, Connection, Hold};
-use crate::net::execute::Flow;
-use crate::net::merge::Merge;
-use crate::net::worker::Worker;
 use crate::runtime::ring::Token;
 
 /// Which connections are meant.
@@ -100,53 +99,44 @@ fn is_normal(name: &[u8]) -> Result<bool, Refusal> {
 }
 
 /// `CLIENT LIST`
-pub(super) fn list(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    match Filter::of_list(args) {
-        Ok(_) => worker.on_every_core(token, spec, Merge::Text, args),
-        Err(why) => super::answer(worker, token, Err(why)),
-    }
+pub(super) fn list(_: &mut Visit<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Done {
+    Filter::of_list(args)?;
+    Ok(Outcome::Everywhere(Merge::Text))
 }
 
 /// This core's lines of `CLIENT LIST`.
-pub(super) fn list_here(worker: &mut Worker, _: u64, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn list_here(clients: &mut Clients, _: &mut Engine, _: u64, args: Args<'_>, reply: &mut Reply<'_>) {
     match Filter::of_list(args) {
         Ok(filter) => {
             let mut fitting: Vec<&Connection> =
-                worker.connections.iter().map(|(_, c)| c).filter(|c| filter.fits_connection(c, 0)).collect();
+                clients.connections.iter().map(|(_, c)| c).filter(|c| filter.fits_connection(c, 0)).collect();
             fitting.sort_unstable_by_key(|c| c.client);
-            reply.text(&fitting.iter().map(|c| describe(c, worker.now)).collect::<String>());
+            reply.text(&fitting.iter().map(|c| describe(c, clients.now)).collect::<String>());
         }
         Err(why) => reply.error(&why),
     }
 }
 
 /// `CLIENT KILL`
-pub(super) fn kill(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    if let Err(why) = Filter::of_kill(args) {
-        return super::answer(worker, token, Err(why));
-    }
+pub(super) fn kill(_: &mut Visit<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Done {
+    Filter::of_kill(args)?;
     let how = if is_old_form(args) { Merge::Found("ERR No such client") } else { Merge::Sum };
-    let flow = worker.on_every_core(token, spec, how, args);
-    // It may have been this one.
-    match worker.connections.get(token as usize) {
-        Some(connection) if connection.closing < Closing::AfterReplies => flow,
-        _ => Flow::Stop,
-    }
+    Ok(Outcome::Everywhere(how))
 }
 
 /// Closes the connections of this core that `CLIENT KILL` means, and answers their number.
-pub(super) fn kill_here(worker: &mut Worker, asking: u64, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn kill_here(clients: &mut Clients, _: &mut Engine, asking: u64, args: Args<'_>, reply: &mut Reply<'_>) {
     let filter = match Filter::of_kill(args) {
         Ok(filter) => filter,
         Err(why) => return reply.error(&why),
     };
-    let fitting = worker.connections.iter().filter(|(_, c)| filter.fits_connection(c, asking));
+    let fitting = clients.connections.iter().filter(|(_, c)| filter.fits_connection(c, asking));
     let tokens: Vec<Token> = fitting.map(|(token, _)| token as Token).collect();
     for token in &tokens {
-        match worker.connections.get_mut(*token as usize) {
+        match clients.connections.get_mut(*token as usize) {
             // The reply is still to reach it.
             Some(connection) if connection.client == asking => connection.close(Closing::AfterReplies),
-            _ => worker.break_off(*token),
+            _ => clients.break_off(*token),
         }
     }
     reply.count(tokens.len());
@@ -158,7 +148,7 @@ pub(super) fn describe(c: &Connection, now: Instant) -> String {
     let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
     let mut flags = String::new();
     let marks = [
-        (matches!(c.hold, Hold::Blocked(_)), 'b'),
+        (matches!(c.hold, Hold::Blocked(..)), 'b'),
         (c.closing == Closing::AfterReplies, 'c'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),

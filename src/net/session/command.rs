@@ -1,14 +1,10 @@
 //! COMMAND: the registry, told to clients.
 
-use super::{COMMANDS, answer_with};
-use super::{Row, help, row};
+use super::{COMMANDS, Done, Outcome, Row, Visit, help, row};
 use crate::commands::docs;
 use crate::commands::registry::row::{ANY_TIME, UNORDERED};
 use crate::commands::registry::{Categories, Group, Spec};
-use crate::encoding::resp::Args;
-use crate::net::execute::Flow;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::encoding::resp::{Args, Reply};
 
 /// What the registry says of these commands, and the function of each.
 pub(super) const ROWS: &[Row] = &[row(
@@ -84,36 +80,43 @@ const SUBCOMMANDS: &[Row] = &[
 ];
 
 /// `COMMAND`
-fn command(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::command(&COMMANDS.registry, r))
+fn command(_: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::command(&COMMANDS.registry, reply);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND COUNT`
-fn count(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::count(&COMMANDS.registry, r))
+fn count(_: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::count(&COMMANDS.registry, reply);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND INFO [command-name ...]`
-fn info(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::info(&COMMANDS.registry, args, r))
+fn info(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::info(&COMMANDS.registry, args, reply);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND DOCS [command-name ...]`
-fn docs(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::docs(&COMMANDS.registry, args, r))
+fn docs(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::docs(&COMMANDS.registry, args, reply);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]`
-fn list(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::list(&COMMANDS.registry, args, r))
+fn list(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::list(&COMMANDS.registry, args, reply);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND GETKEYS command [arg ...]`
-fn getkeys(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::keys(&COMMANDS.registry, args, r, false))
+fn getkeys(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::keys(&COMMANDS.registry, args, reply, false);
+    Ok(Outcome::Answered)
 }
 
 /// `COMMAND GETKEYSANDFLAGS command [arg ...]`
-fn getkeysandflags(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| docs::keys(&COMMANDS.registry, args, r, true))
+fn getkeysandflags(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    docs::keys(&COMMANDS.registry, args, reply, true);
+    Ok(Outcome::Answered)
 }

@@ -7,18 +7,14 @@ mod changes;
 mod names;
 
 use self::changes::Change;
-use super::{Refusal, SYNTAX, answer, shown};
-use super::{Row, help, parent, row};
+use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, help, ok, parent, row, shown};
 use crate::commands::glob;
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Flags, Group, Spec};
-use crate::config::{Config, check};
+use crate::config::{Config, Settings, check};
 use crate::encoding::resp::{Args, Reply};
-use crate::net::execute::Flow;
-use crate::net::merge::Merge;
-use crate::net::shared::Settings;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::engine::{Engine, Merge};
+use crate::net::clients::Clients;
 
 const OPERATOR: Flags = ANY_TIME.and(Flags::ADMIN).and(Flags::NOSCRIPT);
 
@@ -64,30 +60,27 @@ const SUBCOMMANDS: &[Row] = &[
 ];
 
 /// `CONFIG GET parameter ...`
-fn get(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    let config = current(&worker.shared.config, &worker.settings);
+fn get(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let config = current(&visit.service.config, visit.settings);
     let patterns: Vec<_> = args.from(2).map(<[u8]>::to_ascii_lowercase).collect();
     let mut found = names::values(&config);
     found.retain(|(name, _)| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes())));
-    worker.reply_unless_muted(token, |r| {
-        r.map(found.len());
-        for (name, value) in &found {
-            r.bulk(name.as_bytes());
-            r.bulk(value.as_bytes());
-        }
-    });
-    Flow::Next
+    reply.map(found.len());
+    for (name, value) in &found {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    Ok(Outcome::Answered)
 }
 
 /// `CONFIG SET parameter value ...`: all of them, or none.
-fn set(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    let outcome = changes_of(args, &worker.shared.config, &worker.settings);
-    let outcome = outcome.map(|changes| {
-        worker.shared.change_settings(|settings| changes.into_iter().for_each(|change| change.apply(settings)));
-        // The other cores, and clients that wait, follow with the next turn; this client's next command goes by it already.
-        worker.settings = worker.shared.settings();
+fn set(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let changes = changes_of(args, &visit.service.config, visit.settings)?;
+    // The other cores, and clients that wait, follow with the next turn; this client's next command goes by it already.
+    *visit.settings = visit.service.change_settings(|settings| {
+        changes.into_iter().for_each(|change| change.apply(settings));
     });
-    answer(worker, token, outcome)
+    ok(reply)
 }
 
 /// The configuration as it is in force.
@@ -139,14 +132,15 @@ fn changes_of(args: Args<'_>, config: &Config, settings: &Settings) -> Result<Ve
 }
 
 /// `CONFIG RESETSTAT`
-fn resetstat(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    worker.on_every_core(token, spec, Merge::Ok, args)
+fn resetstat(_: &mut Visit<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Done {
+    Ok(Outcome::Everywhere(Merge::Ok))
 }
 
 /// This core's part of `CONFIG RESETSTAT`.
-fn resetstat_here(worker: &mut Worker, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
-    worker.stats.reset();
-    worker.publish();
+fn resetstat_here(clients: &mut Clients, engine: &mut Engine, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
+    clients.counts.reset();
+    engine.reset_counts();
+    clients.publish(engine.counts());
     reply.ok();
 }
 

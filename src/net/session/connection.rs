@@ -1,15 +1,12 @@
 //! PING, ECHO, SELECT, QUIT, RESET.
 
-use super::{Row, row};
+use super::{Done, Outcome, Row, Visit, row};
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Flags, Group, Spec};
 use crate::commands::{Refused, parse};
-use crate::encoding::resp::{Args, Protocol};
+use crate::encoding::resp::{Args, Protocol, Reply};
 use crate::ids::Db;
-use crate::net::connection::{Closing, ReplyMode, Standing};
-use crate::net::execute::Flow;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::net::connection::{ReplyMode, Standing};
 
 const CATEGORY: Categories = Categories::CONNECTION;
 /// Allowed before authentication.
@@ -62,61 +59,52 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// `PING [message]`
-fn ping(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    worker.reply_unless_muted(token, |r| match (args.len(), args.get(1)) {
-        (3.., _) => Refused::Arity("ping").reply(r),
-        (_, Some(message)) => r.bulk(message),
-        (_, None) => r.simple("PONG"),
-    });
-    Flow::Next
+fn ping(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match (args.len(), args.get(1)) {
+        (3.., _) => Refused::Arity("ping").reply(reply),
+        (_, Some(message)) => reply.bulk(message),
+        (_, None) => reply.simple("PONG"),
+    }
+    Ok(Outcome::Answered)
 }
 
 /// `ECHO message`
-fn echo(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    worker.reply_unless_muted(token, |r| r.bulk(args.at(1)));
-    Flow::Next
+fn echo(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.bulk(args.at(1));
+    Ok(Outcome::Answered)
 }
 
 /// `SELECT index`
-fn select(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    let chosen = parse::database(args.at(1));
-    if let (Ok(db), Some(connection)) = (&chosen, worker.connections.get_mut(token as usize)) {
-        connection.session.db = *db;
+fn select(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    match parse::database(args.at(1)) {
+        Ok(db) => {
+            visit.connection.session.db = db;
+            reply.ok();
+        }
+        Err(refused) => refused.reply(reply),
     }
-    worker.reply_unless_muted(token, |r| match chosen {
-        Ok(_) => r.ok(),
-        Err(refused) => refused.reply(r),
-    });
-    Flow::Next
+    Ok(Outcome::Answered)
 }
 
 /// `QUIT`
-fn quit(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    worker.reply_unless_muted(token, |r| r.ok());
-    if let Some(connection) = worker.connections.get_mut(token as usize) {
-        connection.close(Closing::AfterReplies);
-    }
-    worker.touch(token);
-    Flow::Stop
+fn quit(_: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.ok();
+    Ok(Outcome::Last)
 }
 
 /// `RESET`
-fn reset(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let now = worker.now;
-    let open = worker.settings.password.is_none();
-    if let Some(connection) = worker.connections.get_mut(token as usize) {
-        let session = &mut connection.session;
-        session.db = Db(0);
-        session.protocol = Protocol::Resp2;
-        session.standing = Standing::Stranger;
-        session.stranger_since = now;
-        if open {
-            session.admit();
-        }
-        session.name.clear();
-        session.replies = ReplyMode::On;
-        (session.no_evict, session.no_touch) = (false, false);
+fn reset(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let session = &mut visit.connection.session;
+    session.db = Db(0);
+    session.protocol = Protocol::Resp2;
+    session.standing = Standing::Stranger;
+    session.stranger_since = visit.now;
+    if visit.settings.password.is_none() {
+        session.admit();
     }
-    worker.reply_unless_muted(token, |r| r.simple("RESET"));
-    Flow::Next
+    session.name.clear();
+    session.replies = ReplyMode::On;
+    (session.no_evict, session.no_touch) = (false, false);
+    reply.simple("RESET");
+    Ok(Outcome::Answered)
 }

@@ -1,24 +1,24 @@
 //! INFO: how the server is and what it has done, under Redis's names where Redis has one, so that existing exporters work.
 //!
-//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what nothing here counts or has: hits and misses of keys,
-//! eviction, scripts, publish and subscribe.
+//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what nothing here counts
+//! or has: hits and misses of keys, eviction, scripts, publish and subscribe.
 
 mod sections;
 
 use std::fmt::{Display, Write as _};
 
 use super::usage::Usage;
-use super::{Row, row};
+use super::{Done, Outcome, Row, Visit, row};
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Group, Spec};
+use crate::config::{Config, Settings};
 use crate::encoding::resp::{Args, Reply};
-use crate::net::connection::{Hold, ReplyMode};
-use crate::net::execute::Flow;
-use crate::net::merge::Merge;
-use crate::net::shared::{CheckpointReport, Settings, Shared};
-use crate::net::stats::CoreStats;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::engine::Engine;
+use crate::ids::{Epoch, Placement};
+use crate::net::clients::Clients;
+use crate::net::connection::ReplyMode;
+use crate::net::counts::CoreCounts;
+use crate::replication::master::Status;
 use crate::time;
 
 /// What the registry says of these commands, and the function of each.
@@ -32,55 +32,55 @@ pub(super) const ROWS: &[Row] = &[row(
 .part(publish_here)];
 
 /// `INFO [section ...]`
-fn info(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    if let Some(flow) = ask_for_counts(worker, token, spec, args) {
-        return flow;
+fn info(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    // So that a client finds its own doings in it, all cores publish their counts first.
+    let is_asked_for = std::mem::take(&mut visit.connection.counts_asked_for);
+    let is_wanted = visit.connection.session.replies == ReplyMode::On;
+    let service = visit.service;
+    if !is_asked_for && is_wanted && service.cores.placement.cores() > 1 {
+        return Ok(Outcome::AfterCounts);
     }
-    worker.publish();
+    service.publish(visit.engine.core(), visit.counts, visit.engine.counts());
+    let checkpoints = service.checkpoints.status();
     let report = Report {
-        shared: &worker.shared,
-        settings: &worker.settings,
-        cores: &worker.shared.stats(),
-        checkpoints: &(worker.shared.process.checkpoints)(()),
+        run_id: &service.run_id,
+        config: &service.config,
+        epoch: service.cores.epoch,
+        placement: service.cores.placement,
+        clients: service.admission.clients(),
+        settings: visit.settings,
+        cores: &service.counts(),
+        last_save: checkpoints.saved.unwrap_or(service.started_at).get() / 1000,
+        checkpoints: &checkpoints,
         usage: Usage::now(),
         machine_bytes: machine_bytes(),
         now_us: time::unix_micros(),
-        uptime_s: worker.shared.started.elapsed().as_secs(),
+        uptime_s: service.started.elapsed().as_secs(),
     };
     let wanted: Vec<&[u8]> = args.from(1).collect();
-    let text = report.text(&wanted);
-    worker.reply_unless_muted(token, |r| r.text(&text));
-    Flow::Next
-}
-
-/// Has all cores publish their counts. Until they have, the request is put off; `None` once it may go on.
-fn ask_for_counts(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Option<Flow> {
-    let connection = worker.connections.get_mut(token as usize)?;
-    let asked_for = std::mem::take(&mut connection.counts_asked_for);
-    let wanted = connection.session.replies == ReplyMode::On;
-    if asked_for || !wanted || worker.placement.cores() == 1 {
-        return None;
-    }
-    let flow = worker.on_every_core(token, spec, Merge::Nothing, args);
-    if !matches!(flow, Flow::Next) {
-        return Some(flow);
-    }
-    worker.connections.get_mut(token as usize)?.counts_asked_for = true;
-    Some(worker.put_off(token, Hold::Settling))
+    reply.text(&report.text(&wanted));
+    Ok(Outcome::Answered)
 }
 
 /// This core's part of `INFO`: publishes its counts.
-fn publish_here(worker: &mut Worker, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
-    worker.publish();
+fn publish_here(clients: &mut Clients, engine: &mut Engine, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
+    clients.publish(engine.counts());
     reply.ok();
 }
 
 /// Everything that `INFO` tells of.
 struct Report<'a> {
-    shared: &'a Shared,
+    run_id: &'a str,
+    config: &'a Config,
+    epoch: Epoch,
+    placement: Placement,
+    /// Clients connected now.
+    clients: u32,
     settings: &'a Settings,
-    cores: &'a [CoreStats],
-    checkpoints: &'a CheckpointReport,
+    cores: &'a [CoreCounts],
+    checkpoints: &'a Status,
+    /// When everything that had changed last came to be in checkpoints, in Unix seconds; when the server started if it never did.
+    last_save: u64,
     usage: Usage,
     /// Memory of the machine.
     machine_bytes: u64,
@@ -106,7 +106,7 @@ impl Report<'_> {
     }
 
     /// A count, summed up over the cores.
-    fn sum(&self, count: impl Fn(&CoreStats) -> u64) -> u64 {
+    fn sum(&self, count: impl Fn(&CoreCounts) -> u64) -> u64 {
         self.cores.iter().map(count).sum()
     }
 }
@@ -156,45 +156,43 @@ fn machine_bytes() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use super::*;
-    use crate::config::Config;
-    use crate::ids::{Epoch, Lsn, Partitions, Placement};
-    use crate::net::shared::Process;
+    use crate::ids::{Lsn, Partitions};
+    use crate::replication::master::{CheckpointStatus, NodeStatus};
+    use crate::time::UnixMillis;
 
     fn text(wanted: &[&str]) -> String {
-        let process = Process {
-            guard: Default::default(),
-            shutdown: Box::new(|()| {}),
-            barrier_placed: Box::new(|_| {}),
-            captured: Box::new(|_| {}),
-            has_room: Box::new(|()| true),
-            checkpoint: Box::new(|_| Ok(())),
-            checkpoints: Box::new(|()| CheckpointReport::default()),
-        };
-        let placement = Placement::new(Partitions::new(256).unwrap(), 2).unwrap();
-        let shared =
-            Shared::new(Config::default(), placement, Epoch(7), Vec::new(), Vec::new(), process, Instant::now());
-        let mut core = CoreStats { appended: Lsn(12), durable: Lsn(11), mirrored: Lsn(9), ..CoreStats::default() };
-        core.data_bytes = 1536;
-        (core.keys[3], core.expiring[3]) = (5, 2);
-        core.note_command(crate::net::COMMANDS.registry.lookup(b"get"));
-        core.note_reply(b"-WRONGTYPE no\r\n");
+        let mut core = CoreCounts::default();
+        (core.engine.appended, core.engine.durable, core.engine.mirrored) = (Lsn(12), Lsn(11), Lsn(9));
+        core.engine.data_bytes = 1536;
+        (core.engine.keys[3], core.engine.expiring[3]) = (5, 2);
+        core.clients.note_command(crate::net::COMMANDS.registry.lookup(b"get"));
+        core.engine.errors.note_reply(b"-WRONGTYPE no\r\n");
+        let took = Duration::from_secs(3);
         let report = Report {
-            shared: &shared,
-            settings: &shared.settings(),
+            run_id: "0123",
+            config: &Config::default(),
+            epoch: Epoch(7),
+            placement: Placement::new(Partitions::new(256).unwrap(), 2).unwrap(),
+            clients: 1,
+            settings: &Settings::of(&Config::default()),
             cores: &[core.clone(), core],
-            checkpoints: &CheckpointReport {
-                node_connected: true,
-                last_save: 1_700_000_000,
+            checkpoints: &Status {
+                node: Some(NodeStatus {
+                    address: Ipv4Addr::LOCALHOST.into(),
+                    since: UnixMillis::new(1_600_000_000_000),
+                }),
                 unsaved_edits: 7,
                 failing: 1,
-                last_took: Some(std::time::Duration::from_secs(3)),
+                last: Some(CheckpointStatus { at: UnixMillis::new(1_699_999_991_000), took, bytes: 5 }),
                 log_bytes: 8192,
-                lines: vec![("checkpoint_installed".into(), "4".into())],
-                ..CheckpointReport::default()
+                installed: 4,
+                ..Status::default()
             },
+            last_save: 1_700_000_000,
             usage: Usage::default(),
             machine_bytes: 1 << 34,
             now_us: 1_700_000_001_000_002,
@@ -258,7 +256,9 @@ mod tests {
             "errorstat_WRONGTYPE:count=2",
             "cluster_enabled:0",
             "db3:keys=10,expires=4,avg_ttl=0",
-            "checkpoint_installed:4",
+            "checkpoints_installed:4",
+            "checkpoint_last_age_seconds:10",
+            "node_address:127.0.0.1",
         ] {
             assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
         }

@@ -26,19 +26,77 @@ mod usage;
 mod wait;
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
-use super::execute::Flow;
-use super::worker::Worker;
+use super::clients::Clients;
+use super::connection::Connection;
+use super::counts::ClientCounts;
+use super::service::Service;
 use crate::commands::registry::Registry;
 use crate::commands::{FAMILIES, Spec, docs};
+use crate::config::Settings;
 use crate::encoding::resp::{Args, Reply};
+use crate::engine::{Engine, Merge, WaitId};
+use crate::ids::Caller;
 use crate::runtime::ring::Token;
 
+/// What a command of the session may look at and change.
+pub(super) struct Visit<'v> {
+    /// The command.
+    pub spec: &'static Spec,
+    /// The client's connection.
+    pub connection: &'v mut Connection,
+    /// The connection, as its core calls it.
+    pub token: Token,
+    /// This core's engine.
+    pub engine: &'v mut Engine,
+    /// What this core has in common with the others.
+    pub service: &'v Service,
+    /// The settings in force.
+    pub settings: &'v mut Arc<Settings>,
+    /// What this core's clients have done.
+    pub counts: &'v mut ClientCounts,
+    /// The time of this turn.
+    pub now: Instant,
+}
+
+impl Visit<'_> {
+    /// Who is to get a reply that somebody else gives.
+    fn caller(&self) -> Caller {
+        self.connection.caller(self.token)
+    }
+}
+
+/// What a command of the session comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Its reply is written.
+    Answered,
+    /// Its reply is written, and is the last one of the connection.
+    Last,
+    /// There is no reply to it, whichever replies the client wants.
+    Unanswered,
+    /// There is no reply, and no more requests are executed: the server ends.
+    Ending,
+    /// Somebody else gives the reply, and the client waits for it; the engine, if it is a wait.
+    Awaited(Option<WaitId>),
+    /// Not now: it is to be executed again then.
+    Wait(Instant),
+    /// Not now: it is to be executed again when all replies before it are there.
+    Settle,
+    /// Every core does its part, and the parts come to the reply.
+    Everywhere(Merge),
+    /// Not now: it is to be executed again when all cores have published their counts.
+    AfterCounts,
+}
+
+/// What a command comes to, or why it does nothing: the text of an error reply.
+type Done = Result<Outcome, Refusal>;
 /// Executes a command on the core of its connection.
-type SessionFn = fn(&mut Worker, Token, &'static Spec, Args<'_>) -> Flow;
+type SessionFn = fn(&mut Visit<'_>, Args<'_>, &mut Reply<'_>) -> Done;
 /// One core's part of a command that concerns all cores, for the client with this number.
-type PartFn = fn(&mut Worker, u64, Args<'_>, &mut Reply<'_>);
+type PartFn = fn(&mut Clients, &mut Engine, u64, Args<'_>, &mut Reply<'_>);
 
 /// A row of the registry with the functions that are this layer's.
 struct Row {
@@ -119,42 +177,42 @@ fn with_subcommands(row: &Row) -> Spec {
 }
 
 /// Executes a command on the core of its connection.
-pub(super) fn execute(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    (COMMANDS.functions[usize::from(spec.id.0)].0)(worker, token, spec, args)
+pub(super) fn execute(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    (COMMANDS.functions[usize::from(visit.spec.id.0)].0)(visit, args, reply).unwrap_or_else(|why| {
+        reply.error(&why);
+        Outcome::Answered
+    })
 }
 
-/// Executes this core's part of a command that concerns all cores. Returns whether it is one.
-pub(super) fn execute_part(
-    worker: &mut Worker,
+/// Executes this core's part of a command that concerns all cores.
+pub(super) fn perform(
+    clients: &mut Clients,
+    engine: &mut Engine,
     asking_client: u64,
     spec: &'static Spec,
     args: Args<'_>,
     reply: &mut Reply<'_>,
-) -> bool {
-    let Some(part) = COMMANDS.functions[usize::from(spec.id.0)].1 else { return false };
-    part(worker, asking_client, args, reply);
-    true
-}
-
-fn answer_from_registry(worker: &mut Worker, token: Token, spec: &'static Spec, args: Args<'_>) -> Flow {
-    if spec.short_name() == "help" {
-        tell_help(worker, token, spec, args)
-    } else {
-        lacks_subcommand(worker, token, spec, args)
+) {
+    match COMMANDS.functions[usize::from(spec.id.0)].1 {
+        Some(part) => part(clients, engine, asking_client, args, reply),
+        None => reply.error("ERR this command has no parts"),
     }
 }
 
-/// `COMMAND HELP`, whatever the command.
-fn tell_help(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| {
-        if let Some(parent) = COMMANDS.registry.lookup(args.at(0)) {
-            docs::help(parent, r);
-        }
-    })
+fn answer_from_registry(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if visit.spec.short_name() == "help" { tell_help(visit, args, reply) } else { lacks_subcommand(visit, args, reply) }
 }
 
-fn lacks_subcommand(worker: &mut Worker, token: Token, spec: &'static Spec, _: Args<'_>) -> Flow {
-    answer_with(worker, token, |r| r.error(&format!("ERR wrong number of arguments for '{}' command", spec.name)))
+/// `COMMAND HELP`, whatever the command.
+fn tell_help(_: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if let Some(parent) = COMMANDS.registry.lookup(args.at(0)) {
+        docs::help(parent, reply);
+    }
+    Ok(Outcome::Answered)
+}
+
+fn lacks_subcommand(visit: &mut Visit<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Done {
+    Err(format!("ERR wrong number of arguments for '{}' command", visit.spec.name).into())
 }
 
 /// Why a command does nothing: the text of an error reply.
@@ -163,18 +221,10 @@ type Refusal = Cow<'static, str>;
 const SYNTAX: Refusal = Cow::Borrowed("ERR syntax error");
 const NOT_INTEGER: Refusal = Cow::Borrowed("ERR value is not an integer or out of range");
 
-/// Answers at once.
-fn answer_with(worker: &mut Worker, token: Token, write: impl FnOnce(&mut Reply<'_>)) -> Flow {
-    worker.reply_unless_muted(token, write);
-    Flow::Next
-}
-
-/// Answers OK, or why not.
-fn answer(worker: &mut Worker, token: Token, outcome: Result<(), Refusal>) -> Flow {
-    answer_with(worker, token, |r| match outcome {
-        Ok(()) => r.ok(),
-        Err(why) => r.error(&why),
-    })
+/// Answers OK.
+fn ok(reply: &mut Reply<'_>) -> Done {
+    reply.ok();
+    Ok(Outcome::Answered)
 }
 
 /// A client's words, to be repeated in an error.

@@ -1,19 +1,13 @@
 //! TIME, LASTSAVE, SAVE, BGSAVE, SHUTDOWN.
 
-use super::{Refusal, SYNTAX, answer};
-use super::{Row, row};
+use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, row};
 use crate::commands::registry::row::ANY_TIME;
 use crate::commands::registry::{Categories, Flags, Group, Spec};
-use crate::encoding::resp::Args;
-use crate::net::connection::Hold;
-use crate::net::execute::Flow;
-use crate::net::merge::Merge;
-use crate::net::shared::Awaited;
-use crate::net::worker::Worker;
-use crate::runtime::ring::Token;
+use crate::encoding::resp::{Args, Reply};
 use crate::time;
 
 const OPERATOR: Flags = ANY_TIME.and(Flags::ADMIN).and(Flags::NOSCRIPT);
+const NOBODY_SAVES: Refusal = Refusal::Borrowed("ERR nobody can write a checkpoint, so nothing can be saved");
 const SAVES: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
 
 /// What the registry says of these commands, and the function of each.
@@ -61,64 +55,44 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// `TIME`
-fn time(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
+fn time(_: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let now = time::unix_micros();
-    worker.reply_unless_muted(token, |r| {
-        r.array(2);
-        r.bulk((now / 1_000_000).to_string().as_bytes());
-        r.bulk((now % 1_000_000).to_string().as_bytes());
-    });
-    Flow::Next
+    reply.array(2);
+    reply.bulk((now / 1_000_000).to_string().as_bytes());
+    reply.bulk((now % 1_000_000).to_string().as_bytes());
+    Ok(Outcome::Answered)
 }
 
 /// `LASTSAVE`
-fn lastsave(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let at = (worker.shared.process.checkpoints)(()).last_save;
-    worker.reply_unless_muted(token, |r| r.int(at as i64));
-    Flow::Next
+fn lastsave(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let saved = visit.service.checkpoints.status().saved.unwrap_or(visit.service.started_at);
+    reply.int((saved.get() / 1000) as i64);
+    Ok(Outcome::Answered)
 }
 
 /// `SAVE`: answered when everything that has changed is checkpointed.
-fn save(worker: &mut Worker, token: Token, _: &'static Spec, _: Args<'_>) -> Flow {
-    let Some(ticket) = worker.expect(token, Merge::Only, 1) else { return Flow::Stop };
-    let Some(connection) = worker.connections.get_mut(token as usize) else { return Flow::Stop };
-    let client = connection.client;
-    connection.hold = Hold::Blocked(ticket);
-    let awaited = Awaited { core: worker.core(), connection: token, client, ticket };
-    let Err(why) = (worker.shared.process.checkpoint)(Some(awaited)) else { return Flow::Stop };
-    if let Some(connection) = worker.connections.get_mut(token as usize) {
-        connection.hold = Hold::No;
-    }
-    worker.finish(token, client, ticket, &error(&why));
-    Flow::Next
+fn save(visit: &mut Visit<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Done {
+    let saver = Some((visit.engine.core(), visit.caller()));
+    visit.service.checkpoints.request_checkpoint(saver).ok_or(NOBODY_SAVES)?;
+    Ok(Outcome::Awaited(None))
 }
 
 /// `BGSAVE [SCHEDULE]`
-fn bgsave(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
+fn bgsave(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let schedule = args.get(1).is_none_or(|word| word.eq_ignore_ascii_case(b"SCHEDULE"));
     if args.len() > 2 || !schedule {
-        return answer(worker, token, Err(SYNTAX));
+        return Err(SYNTAX);
     }
-    let outcome = (worker.shared.process.checkpoint)(None);
-    worker.reply_unless_muted(token, |r| match &outcome {
-        Ok(()) => r.simple("Background saving started"),
-        Err(why) => r.error(why),
-    });
-    Flow::Next
+    visit.service.checkpoints.request_checkpoint(None).ok_or(NOBODY_SAVES)?;
+    reply.simple("Background saving started");
+    Ok(Outcome::Answered)
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`: not answered; the connection closes when the server ends.
-fn shutdown(worker: &mut Worker, token: Token, _: &'static Spec, args: Args<'_>) -> Flow {
-    match may_shut_down(args) {
-        Ok(()) => {
-            if let Some(connection) = worker.connections.get_mut(token as usize) {
-                connection.hold = Hold::Ending;
-            }
-            (worker.shared.process.shutdown)(());
-            Flow::Stop
-        }
-        Err(why) => answer(worker, token, Err(why)),
-    }
+fn shutdown(visit: &mut Visit<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Done {
+    may_shut_down(args)?;
+    visit.service.shut_down();
+    Ok(Outcome::Ending)
 }
 
 /// Whether the server is to end. It always brings its log to disk first and needs no snapshot for that, so that the options that
@@ -140,12 +114,6 @@ fn may_shut_down(args: Args<'_>) -> Result<(), Refusal> {
         false if save && no_save => Err(SYNTAX),
         false => Ok(()),
     }
-}
-
-fn error(why: &str) -> Vec<u8> {
-    let mut reply = Vec::new();
-    crate::encoding::resp::Reply::new(&mut reply, Default::default()).error(why);
-    reply
 }
 
 #[cfg(test)]

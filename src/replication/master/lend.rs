@@ -97,7 +97,8 @@ pub(crate) fn hear<F: Files>(shared: &Shared<F>, stream: StreamId, message: Mess
                 // It has what nobody sent: it must not be believed.
                 return Err(LinkError::OutOfTurn);
             }
-            marks.set_mirrored(if is_planted(Bug::MirroredWhenDurable) { marks.durable() } else { lsn });
+            let lsn = if is_planted(Bug::MirroredWhenDurable) { marks.durable() } else { lsn };
+            shared.mirrored(stream.core, lsn);
             Ok(())
         }
         Message::Compared { partition, position, differing } => {

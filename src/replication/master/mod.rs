@@ -31,26 +31,27 @@ mod strangers;
 pub(crate) mod upload;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
 
 use self::child::{Child, ChildCommand};
-use self::policy::{BarrierReport, BarrierRequest, Outcome, Pace, Policy, Ticket};
+use self::policy::{Outcome, Pace, Policy, Ticket};
 use self::prediction::Measured;
 use self::shared::Shared;
 pub use self::status::{CheckpointStatus, NodeStatus, Status};
 use crate::auth::guard::Guard;
-use crate::ids::{CoreId, PartitionId, Position};
+use crate::ids::{Caller, CoreId, Position};
+use crate::partition::order::{Order, Reports};
 use crate::replication::clock::Clock;
+use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StorageError, StreamMarks};
 
-/// Called once, on a thread of the checkpoint side, when a request for a checkpoint is decided.
-pub type OnOutcome = Box<dyn FnOnce(Outcome) + Send>;
+/// A client that waits for a checkpoint, and its core.
+pub type Saver = (CoreId, Caller);
 
-/// What the master's side must know and whom it may call.
+/// What the master's side must know.
 pub struct Options<F: Files = OsFiles> {
     /// The data directory; its newest epoch is the present one.
     pub dir: Arc<DataDir<F>>,
@@ -72,28 +73,16 @@ pub struct Options<F: Files = OsFiles> {
     pub protected: bool,
     /// How long the node may take to answer, or to show that it lives, before its connection is given up.
     pub timeout: Duration,
-    /// Asks the partition's core for a barrier. Must not wait for it.
-    pub ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
-    /// Where cores report barriers: at once when they have appended one.
-    pub reports: Receiver<BarrierReport>,
-    /// The way to snapshots without a node, if the cores can take some.
-    pub own: Option<Own>,
+    /// By core: where it takes orders.
+    pub cores: Vec<Inbox<Order>>,
+    /// What the cores report.
+    pub reports: Reports,
+    /// Whether cores take snapshots themselves while no node delivers any.
+    pub cores_capture: bool,
     /// How many bytes of log there may be.
     pub max_log_bytes: Option<u64>,
-    /// Called when the log becomes as long as it may be (`true`), and when it is shorter again. Must not wait.
-    pub on_full: Box<dyn Fn(bool) + Send + Sync>,
-    /// Called when a stream's mirrored lsn has moved.
-    pub on_mirrored: Arc<dyn Fn(CoreId) + Send + Sync>,
     /// The node to run as a child, if there is to be one.
     pub child: Option<ChildCommand>,
-}
-
-/// Snapshots that cores take themselves.
-pub struct Own {
-    /// Asks the partition's core for one. Must not wait for it.
-    pub ask: Box<dyn Fn(PartitionId) + Send + Sync>,
-    /// Where its slices arrive.
-    pub taken: own::Taken,
 }
 
 /// Why the master's side could not start.
@@ -128,7 +117,7 @@ impl Master {
     ///
     /// # Errors
     /// If the port is taken or threads cannot be started.
-    pub fn start(mut options: Options) -> Result<Self, StartError> {
+    pub fn start(options: Options) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &options.listen {
@@ -138,16 +127,12 @@ impl Master {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        for (core, marks) in (0..).map(CoreId).zip(&options.streams) {
-            let call = options.on_mirrored.clone();
-            marks.on_mirrored(move || call(core));
-        }
         let child = options.child.clone();
         let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
-        policy.set_own(options.own.is_some());
-        let (ask_own, taken) = options.own.take().map(|own| (own.ask, own.taken)).unzip();
+        policy.set_own(options.cores_capture);
         let ended_log_bytes = options.dir.ended_log_bytes()?;
-        let shared = Arc::new(Shared::new(options, policy, Clock::start(), ended_log_bytes, ask_own));
+        let (shared, slices) = Shared::new(options, policy, Clock::start(), ended_log_bytes);
+        let shared = Arc::new(shared);
         upload::clear_stale(&shared);
         let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
             let shared = shared.clone();
@@ -160,9 +145,9 @@ impl Master {
         if !listeners.is_empty() {
             threads.push(spawn("ckpt-accept", accept::run, listeners)?);
         }
-        if let Some(taken) = taken {
+        if shared.cores_capture {
             let shared = shared.clone();
-            let own = thread::Builder::new().name("ckpt-own".to_owned()).spawn(move || own::run(&shared, &taken));
+            let own = thread::Builder::new().name("ckpt-own".to_owned()).spawn(move || own::run(&shared, &slices));
             threads.push(own.map_err(StartError::Thread)?);
         }
         let child = child.map(Child::start).transpose().map_err(StartError::Thread)?;
@@ -174,21 +159,17 @@ impl Master {
         &self.addresses
     }
 
-    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it.
-    pub fn request_checkpoint(&self) -> Option<Ticket> {
+    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it, whose client,
+    /// if there is one, it is told when that is decided ([`Order::Saved`]).
+    pub fn request_checkpoint(&self, saver: Option<Saver>) -> Option<Ticket> {
         let observed = self.shared.observe();
         let mut state = self.shared.state();
-        let ticket = state.policy.request(observed);
+        let ticket = state.policy.request(observed)?;
         state.note_saves();
+        state.savers.extend(saver.map(|saver| (ticket, saver)));
         drop(state);
         self.shared.wake();
-        ticket
-    }
-
-    /// Calls `call` with the outcome of a request, at once if it is decided. Does not wait; a core may call it.
-    pub fn on_outcome(&self, ticket: Ticket, call: OnOutcome) {
-        self.shared.state().callbacks.push((ticket, call));
-        self.shared.wake();
+        Some(ticket)
     }
 
     /// Waits for the outcome of a request, at most `timeout`. Blocks: not for a core.

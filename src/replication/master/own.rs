@@ -5,69 +5,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::shared::Shared;
 use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
 use crate::partition::capture::{End, SectionStart, Slice};
+use crate::partition::order::Slices;
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject, Summary};
 use crate::storage::{Files, OsFiles, StorageError, failpoint, path};
 use crate::store::Store;
 
-/// Bytes of slices that may wait for the disk, over all cores; beyond it cores pause.
-const MOST_WAITING: usize = 8 << 20;
 /// How often it is looked whether what is complete is durable.
 const LOOK: Duration = Duration::from_millis(5);
 /// How often a thread with nothing to do looks whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Where cores leave slices.
-#[derive(Clone)]
-pub struct Slices {
-    sender: Sender<Slice>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// Where slices arrive.
-pub struct Taken {
-    receiver: Receiver<Slice>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// A way for slices from the cores to the thread that writes them.
-pub fn slices() -> (Slices, Taken) {
-    let ((sender, receiver), waiting) = (channel(), Arc::new(AtomicUsize::new(0)));
-    (Slices { sender, waiting: waiting.clone() }, Taken { receiver, waiting })
-}
-
-impl Slices {
-    /// Whether another slice may be taken now.
-    pub fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) < MOST_WAITING
-    }
-
-    /// Leaves a slice. Does not wait; a core may call it.
-    pub fn send(&self, slice: Slice) {
-        self.waiting.fetch_add(slice.bytes.len(), Ordering::Relaxed);
-        // Nobody takes it only if the process is ending.
-        let _ = self.sender.send(slice);
-    }
-}
-
 /// The thread.
-pub(super) fn run(shared: &Shared, taken: &Taken) {
+pub(super) fn run(shared: &Shared, slices: &Slices) {
     super::accept::yield_to_others();
     let mut snapshots = OwnSnapshots::<OsFiles>::default();
     while !shared.is_stopping() {
         let patience = if snapshots.complete.is_empty() { IDLE } else { LOOK };
-        if let Ok(slice) = taken.receiver.recv_timeout(patience) {
-            let bytes = slice.bytes.len();
-            snapshots.on(shared, slice);
-            taken.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        slices.next(patience, |slice| snapshots.on(shared, slice));
         snapshots.look(shared);
     }
 }
@@ -258,6 +217,8 @@ fn path<F: Files>(shared: &Shared<F>, partition: PartitionId) -> PathBuf {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
     use super::super::Options;
     use super::super::policy::{Pace, Policy};
     use super::*;
@@ -265,7 +226,10 @@ pub(super) mod tests {
     use crate::encoding::edit::{Change, Edit};
     use crate::encoding::slot::slot_of;
     use crate::ids::Db;
+    use crate::partition::order::reports;
     use crate::replication::clock::Clock;
+    use crate::runtime::bell::Bell;
+    use crate::runtime::inbox::Inbox;
     use crate::storage::{DataDir, PartitionMarks, StreamMarks};
 
     const PARTITION: PartitionId = PartitionId(0);
@@ -288,15 +252,13 @@ pub(super) mod tests {
             guard: Arc::new(Guard::new(None)),
             protected: true,
             timeout: Duration::from_secs(60),
-            ask: Box::new(|_| {}),
-            reports: channel().1,
-            own: None,
+            cores: vec![Inbox::new(Arc::new(Bell::new().unwrap()))],
+            reports: reports().1,
+            cores_capture: false,
             max_log_bytes: None,
-            on_full: Box::new(|_| {}),
-            on_mirrored: Arc::new(|_| {}),
             child: None,
         };
-        Shared::new(options, policy, Clock::start(), 0, None)
+        Shared::new(options, policy, Clock::start(), 0).0
     }
 
     /// A partition with one key, captured in two slices after `barrier`, its slot at `lsn`.

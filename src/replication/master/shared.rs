@@ -12,12 +12,14 @@ use super::prediction::{self, Speed};
 use super::sessions::Sessions;
 use super::status::Counters;
 use super::upload::Claims;
-use super::{OnOutcome, Options};
+use super::{Options, Saver};
 use crate::auth::guard::Guard;
 use crate::config::Password;
-use crate::ids::{Epoch, PartitionId, Partitions, Placement, Position, Slot};
+use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot};
+use crate::partition::order::{Barrier, Order, Slices};
 use crate::replication::clock::Clock;
 use crate::replication::link::Links;
+use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
 /// How often the policy looks at the marks.
@@ -32,9 +34,6 @@ const AT_ONCE: u64 = 3;
 /// What the manifest and the names of new files may take.
 const MANIFEST_ROOM: u64 = 256 << 10;
 
-/// Asks a partition's core for a snapshot.
-pub(crate) type AskOwn = Box<dyn Fn(PartitionId) + Send + Sync>;
-
 pub(crate) struct Shared<F: Files = OsFiles> {
     pub dir: Arc<DataDir<F>>,
     pub streams: Vec<Arc<StreamMarks>>,
@@ -48,9 +47,9 @@ pub(crate) struct Shared<F: Files = OsFiles> {
     pub timeout: Duration,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
-    ask: Box<dyn Fn(BarrierRequest) + Send + Sync>,
-    ask_own: Option<AskOwn>,
-    on_full: Box<dyn Fn(bool) + Send + Sync>,
+    cores: Vec<Inbox<Order>>,
+    /// Whether cores take snapshots themselves while no node delivers any.
+    pub cores_capture: bool,
     /// How fast this machine recovers, and how long it has taken in this life.
     pub speed: Speed,
     pub recovered_in: Duration,
@@ -74,12 +73,15 @@ pub(crate) struct State {
     pub counters: Counters,
     /// Slots that differed, of partitions that do.
     differing: BTreeMap<PartitionId, Vec<Slot>>,
-    pub callbacks: Vec<(Ticket, OnOutcome)>,
+    /// Clients that wait for a checkpoint.
+    pub savers: Vec<(Ticket, Saver)>,
     /// A snapshot was installed since the log was last looked over.
     pub look_over: bool,
     /// Something happened since the policy thread last looked.
     rung: bool,
-    reports: Receiver<BarrierReport>,
+    barriers: Receiver<Barrier>,
+    /// This life of the master.
+    epoch: Epoch,
 }
 
 impl State {
@@ -112,20 +114,15 @@ impl State {
 
     /// Takes in the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
-        while let Ok(report) = self.reports.try_recv() {
-            self.policy.executed(report, now);
+        while let Ok(Barrier { partition, lsn, checkpoint, digests }) = self.barriers.try_recv() {
+            let position = Position::new(self.epoch, lsn);
+            self.policy.executed(BarrierReport { partition, position, checkpoint, digests }, now);
         }
     }
 }
 
 impl<F: Files> Shared<F> {
-    pub fn new(
-        options: Options<F>,
-        policy: Policy,
-        clock: Clock,
-        ended_log_bytes: u64,
-        ask_own: Option<AskOwn>,
-    ) -> Self {
+    pub fn new(options: Options<F>, policy: Policy, clock: Clock, ended_log_bytes: u64) -> (Self, Slices) {
         let manifest = options.dir.manifest();
         let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
         let placement = manifest.placement(epoch).expect("a master begins an epoch before it starts this");
@@ -136,12 +133,13 @@ impl<F: Files> Shared<F> {
             links: Arc::default(),
             counters: Counters::default(),
             differing: BTreeMap::new(),
-            callbacks: Vec::new(),
+            savers: Vec::new(),
             look_over: true,
             rung: true,
-            reports: options.reports,
+            barriers: options.reports.barriers,
+            epoch,
         };
-        Self {
+        let shared = Self {
             dir: options.dir,
             streams: options.streams,
             epoch,
@@ -152,9 +150,8 @@ impl<F: Files> Shared<F> {
             timeout: options.timeout,
             clock,
             partitions: options.partitions,
-            ask: options.ask,
-            ask_own,
-            on_full: options.on_full,
+            cores: options.cores,
+            cores_capture: options.cores_capture,
             speed: Speed::of(&options.measured),
             recovered_in: prediction::slowest(&options.measured),
             ended_log_bytes,
@@ -162,6 +159,20 @@ impl<F: Files> Shared<F> {
             stopping: AtomicBool::new(false),
             state: Mutex::new(state),
             bell: Condvar::new(),
+        };
+        (shared, options.reports.slices)
+    }
+
+    /// Asks something of the core of a partition.
+    fn order(&self, partition: PartitionId, order: Order) {
+        self.cores[usize::from(self.placement.core_of(partition).0)].send(order);
+    }
+
+    /// The node holds every edit of `core` up to `lsn`.
+    pub fn mirrored(&self, core: CoreId, lsn: Lsn) {
+        let Some(marks) = self.streams.get(usize::from(core.0)) else { return };
+        if marks.set_mirrored(lsn) {
+            self.cores[usize::from(core.0)].nudge();
         }
     }
 
@@ -236,9 +247,8 @@ pub(crate) fn run_policy(shared: &Shared) {
         rounds.look(shared);
         drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
     }
-    for (_, call) in std::mem::take(&mut shared.state().callbacks) {
-        call(Outcome::Failed("the master is stopping".to_owned()));
-    }
+    let savers = std::mem::take(&mut shared.state().savers);
+    savers.into_iter().for_each(|(_, saver)| tell(shared, saver, Outcome::Failed("the master is stopping".to_owned())));
 }
 
 /// What the policy thread does each time that it looks.
@@ -269,7 +279,7 @@ impl Rounds {
             let pressed = state.bounds.stage() >= Stage::Pressing || shared.streams.iter().any(|s| s.is_out_of_space());
             state.policy.set_pressed(pressed);
             let requests = state.policy.tick(now, observed);
-            let captures = if shared.ask_own.is_some() { state.policy.captures(now) } else { Vec::new() };
+            let captures = if shared.cores_capture { state.policy.captures(now) } else { Vec::new() };
             let look_over = std::mem::take(&mut state.look_over) || now >= self.next_look;
             (requests, captures, take_decided(&mut state), look_over, notice)
         };
@@ -281,11 +291,11 @@ impl Rounds {
             self.next_reminder = now + REMIND;
             remind(shared);
         }
-        requests.into_iter().for_each(|request| (shared.ask)(request));
-        if let Some(ask) = &shared.ask_own {
-            captures.into_iter().for_each(ask);
+        for BarrierRequest { partition, checkpoint } in requests {
+            shared.order(partition, Order::Barrier { partition, checkpoint });
         }
-        decided.into_iter().for_each(|(call, outcome)| call(outcome));
+        captures.into_iter().for_each(|partition| shared.order(partition, Order::Capture(partition)));
+        decided.into_iter().for_each(|(saver, outcome)| tell(shared, saver, outcome));
         if look_over {
             self.next_look = now + LOOK_OVER;
             drop_log(shared);
@@ -331,7 +341,7 @@ fn bound_noticed<F: Files>(shared: &Shared<F>, Notice { before, stage }: Notice)
         Stage::Full => tracing::error!(bytes, most, "the log has reached log.max_bytes: writes are refused"),
     }
     if (before == Stage::Full) != (stage == Stage::Full) {
-        (shared.on_full)(stage == Stage::Full);
+        shared.cores.iter().for_each(|core| core.send(Order::LogUsedUp(stage == Stage::Full)));
     }
 }
 
@@ -343,17 +353,26 @@ fn set_headroom<F: Files>(shared: &Shared<F>) {
     shared.streams.iter().for_each(|s| s.set_headroom(headroom));
 }
 
-/// Takes those callbacks out whose tickets are decided.
-fn take_decided(state: &mut State) -> Vec<(OnOutcome, Outcome)> {
+/// Takes those clients out who have waited for what is decided.
+fn take_decided(state: &mut State) -> Vec<(Saver, Outcome)> {
     let (mut decided, mut open) = (Vec::new(), Vec::new());
-    for (ticket, call) in std::mem::take(&mut state.callbacks) {
+    for (ticket, saver) in std::mem::take(&mut state.savers) {
         match state.policy.outcome(ticket) {
-            Some(outcome) => decided.push((call, outcome)),
-            None => open.push((ticket, call)),
+            Some(outcome) => decided.push((saver, outcome)),
+            None => open.push((ticket, saver)),
         }
     }
-    state.callbacks = open;
+    state.savers = open;
     decided
+}
+
+/// Tells a client what became of its checkpoint.
+fn tell<F: Files>(shared: &Shared<F>, (core, caller): Saver, outcome: Outcome) {
+    let outcome = match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Failed(why) => Err(why),
+    };
+    shared.cores[usize::from(core.0)].send(Order::Saved(caller, outcome));
 }
 
 /// A log that nobody shortens is worth a word now and then.

@@ -3,10 +3,10 @@
 //! Always: mirrored ≤ durable ≤ written ≤ appended.
 //!
 //! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a system call only
-//! if somebody does. The other way, the checkpoint side raises `mirrored` and calls what the core has left to be called.
+//! if somebody does. The other way, the checkpoint side raises `mirrored` and wakes the
+//! core.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, fence};
 use std::time::Duration;
@@ -57,7 +57,6 @@ struct MirrorSide {
     /// Changes whenever the durable end moves while somebody waits.
     bell: AtomicU32,
     waiting: AtomicU32,
-    on_mirrored: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl StreamMarks {
@@ -127,19 +126,10 @@ impl StreamMarks {
         Lsn(self.mirror.mirrored.load(Acquire))
     }
 
-    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Calls what [`Self::on_mirrored`] was given.
-    pub fn set_mirrored(&self, lsn: Lsn) {
-        let before = self.mirror.mirrored.fetch_max(lsn.0, Release);
-        if before < lsn.0
-            && let Some(call) = self.mirror.on_mirrored.get()
-        {
-            call();
-        }
-    }
-
-    /// `call` is called, on whatever thread, each time `mirrored` has moved. Only the first such call counts.
-    pub fn on_mirrored(&self, call: impl Fn() + Send + Sync + 'static) {
-        let _ = self.mirror.on_mirrored.set(Box::new(call));
+    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Returns whether the mark has moved, of which the core is to be
+    /// told.
+    pub fn set_mirrored(&self, lsn: Lsn) -> bool {
+        self.mirror.mirrored.fetch_max(lsn.0, Release) < lsn.0
     }
 
     /// The core has put edits up to `lsn` into its buffers.
@@ -323,18 +313,9 @@ mod tests {
     }
 
     #[test]
-    fn mirrored_never_moves_back_and_tells_of_each_step() {
+    fn mirrored_never_moves_back_and_says_when_it_moves() {
         let marks = StreamMarks::new();
-        let calls = Arc::new(AtomicU32::new(0));
-        marks.on_mirrored({
-            let calls = calls.clone();
-            move || {
-                calls.fetch_add(1, Relaxed);
-            }
-        });
-        for lsn in [3, 2, 3, 5] {
-            marks.set_mirrored(Lsn(lsn));
-        }
-        assert_eq!((marks.mirrored(), calls.load(Relaxed)), (Lsn(5), 2));
+        let moved: Vec<bool> = [3, 2, 3, 5].map(|lsn| marks.set_mirrored(Lsn(lsn))).into();
+        assert_eq!((marks.mirrored(), moved), (Lsn(5), vec![true, false, false, true]));
     }
 }

@@ -101,7 +101,7 @@ impl Rig {
         let context = self.context(spec.first_key(args).map(slot_of).unwrap_or_default());
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
-        let edits = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
+        let edits = plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits;
         let changes = edits.iter().any(|edit| !is_expiry(edit));
         assert!(!changes || spec.is_write(), "{} changes something", spec.name);
         assert!(!changes || out.first() != Some(&b'-'), "{} changes something and refuses", spec.name);

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::password::NoHash;
-use crate::config::{Config, Durability, Limits, Password, Sources, check};
-use crate::net::shared::Settings;
+use crate::config::{Config, Durability, Limits, Password, Settings, Sources, check};
 
 /// Descriptors that the process needs for other things than clients, at least.
 const OTHER_FILES: u64 = 64;

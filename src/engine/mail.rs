@@ -1,10 +1,8 @@
 //! What one core asks of another, and the answers: batches, one for each pair of cores and turn.
 
-use super::replies::Ticket;
 use crate::commands::Spec;
 use crate::encoding::resp::{Args, Protocol, Span};
-use crate::ids::{CoreId, Db, Lsn, Slot};
-use crate::runtime::ring::Token;
+use crate::ids::{Caller, Db, Lsn, Slot};
 
 /// Bytes of room that an empty batch keeps at most.
 const KEPT: usize = 4 << 20;
@@ -17,34 +15,28 @@ pub enum Message {
     Answers(Answers),
 }
 
-/// Which reply an answer belongs to.
+/// Where an answer belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// The connection on its core.
-    pub connection: Token,
-    /// The client that had the connection; another one may have it by now.
-    pub client: u64,
-    /// The reply.
-    pub ticket: Ticket,
-    /// The part of the reply.
-    pub part: u16,
+    /// Who is to get the reply.
+    pub caller: Caller,
+    /// Which part of the reply the answer is; `None` if it is all of it.
+    pub part: Option<Part>,
 }
 
-/// What is asked for.
+/// One part of a reply that several cores give.
 #[derive(Clone, Copy, Debug)]
-pub enum Task {
-    /// A command, with the batch's arguments.
-    Command(Call),
-    /// To be told when the core's edits are on disk up to this one; the commit is to start at once.
-    Durable(Lsn),
-    /// To be told when the checkpoint node has the core's edits up to this one; the commit is to start at once.
-    Mirrored(Lsn),
+pub struct Part {
+    /// Where the caller's core puts the parts together.
+    pub gathering: u32,
+    /// Which of the parts, from 0 on.
+    pub index: u16,
 }
 
-/// A command that one core executes for another's client.
+/// A command as a core executes it, whoever asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Which one.
+    /// Its row in the registry.
     pub spec: &'static Spec,
     /// The client's database.
     pub db: Db,
@@ -67,7 +59,7 @@ pub struct Batch {
 #[derive(Clone, Copy)]
 struct Item {
     origin: Origin,
-    task: Task,
+    call: Call,
     first: usize,
     count: usize,
 }
@@ -78,25 +70,30 @@ impl Batch {
         self.items.len()
     }
 
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Bytes of all arguments.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
     /// Adds a request with arguments.
-    pub fn push<'a>(&mut self, origin: Origin, task: Task, args: impl Iterator<Item = &'a [u8]>) {
+    pub fn push<'a>(&mut self, origin: Origin, call: Call, args: impl Iterator<Item = &'a [u8]>) {
         let first = self.spans.len();
         for arg in args {
             self.spans.push(Span { start: self.bytes.len() as u32, len: arg.len() as u32 });
             self.bytes.extend_from_slice(arg);
         }
-        self.items.push(Item { origin, task, first, count: self.spans.len() - first });
+        self.items.push(Item { origin, call, first, count: self.spans.len() - first });
     }
 
     /// The request at `index`.
-    pub fn get(&self, index: usize) -> Option<(Origin, Task, Args<'_>)> {
+    pub fn get(&self, index: usize) -> Option<(Origin, Call, Args<'_>)> {
         let item = self.items.get(index)?;
-        Some((item.origin, item.task, Args::new(&self.bytes, &self.spans[item.first..][..item.count])))
+        Some((item.origin, item.call, Args::new(&self.bytes, &self.spans[item.first..][..item.count])))
     }
 
     /// Forgets all requests, for the batch to be filled again.
@@ -126,6 +123,11 @@ impl Answers {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Number of answers.
+    pub const fn len(&self) -> usize {
+        self.items.len()
     }
 
     /// Bytes of all of them.
@@ -163,16 +165,4 @@ impl Answers {
             (answer.origin, answer.wrote, &self.bytes[answer.start..end])
         })
     }
-}
-
-/// An answer that waits on its core until the edit behind it is safe.
-pub struct HeldAnswer {
-    /// The core that asked.
-    pub to: CoreId,
-    /// Where it belongs.
-    pub origin: Origin,
-    /// The last edit that it stands for, or 0.
-    pub wrote: Lsn,
-    /// The answer.
-    pub bytes: Vec<u8>,
 }

@@ -11,8 +11,6 @@ use std::time::Instant;
 use glommio::io::BufferedFile;
 use glommio::timer::sleep;
 
-use crate::storage::{LocalBell, Log};
-
 /// An eventfd, such as a bell's, as a task of the executor can wait for it.
 pub struct Alarm {
     file: Rc<BufferedFile>,
@@ -34,18 +32,21 @@ impl Alarm {
         Ok(Self { file, waiting: None })
     }
 
-    /// Sleeps in the executor until the event is signalled, `bell` is rung, `log` has a commit under way, or it is `due`. Whatever of
-    /// these is so already ends the sleep at once, so that none is missed between a look and the sleep after it.
+    /// Sleeps in the executor until the event is signalled, `others` are ready, or it is `due`. Whatever of these is so already ends the
+    /// sleep at once, so that none is missed between a look and the sleep after it.
     ///
     /// # Errors
     /// If the event cannot be waited for.
-    pub async fn sleep(&mut self, bell: &LocalBell, log: &Log, due: Instant) -> io::Result<()> {
+    pub async fn sleep(
+        &mut self,
+        mut others: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        due: Instant,
+    ) -> io::Result<()> {
         let mut timer = pin!(sleep(due.saturating_duration_since(Instant::now())));
         poll_fn(|context| {
-            if bell.is_rung() || log.poll_committing(context).is_ready() || timer.as_mut().poll(context).is_ready() {
+            if others(context).is_ready() || timer.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            bell.listen(context);
             self.poll(context)
         })
         .await
@@ -107,7 +108,7 @@ mod tests {
     use crate::ids::{CoreId, PartitionId, Partitions, StreamId};
     use crate::runtime::bell::Bell;
     use crate::storage::probe::Probed;
-    use crate::storage::{Commit, DataDir, LogOptions};
+    use crate::storage::{Commit, DataDir, LocalBell, Log, LogOptions};
 
     /// Longer than any test runs.
     const NEVER: Duration = Duration::from_secs(3600);
@@ -138,6 +139,15 @@ mod tests {
         log.append(&edits);
     }
 
+    /// What a core's loop polls of its engine.
+    fn poll_log(bell: &LocalBell, log: &Log, context: &mut Context<'_>) -> Poll<()> {
+        if bell.is_rung() || log.poll_committing(context).is_ready() {
+            return Poll::Ready(());
+        }
+        bell.listen(context);
+        Poll::Pending
+    }
+
     /// Whatever a loop must look at ends its sleep, whether it comes before the sleep or in it; nothing else is there to end it.
     #[test]
     fn all_that_a_loop_must_look_at_ends_its_sleep() {
@@ -157,7 +167,7 @@ mod tests {
                         outside.ring();
                     }
                 });
-                alarm.sleep(&inside, &log, far).await.unwrap();
+                alarm.sleep(|context| poll_log(&inside, &log, context), far).await.unwrap();
                 ringer.join().unwrap();
 
                 let progress = Rc::clone(&inside);
@@ -169,12 +179,12 @@ mod tests {
                 if early {
                     sleep(Duration::from_millis(20)).await;
                 }
-                alarm.sleep(&inside, &log, far).await.unwrap();
+                alarm.sleep(|context| poll_log(&inside, &log, context), far).await.unwrap();
                 ringing.await;
                 assert!(inside.take());
 
                 let due = Instant::now() + Duration::from_millis(if early { 0 } else { 20 });
-                alarm.sleep(&inside, &log, due).await.unwrap();
+                alarm.sleep(|context| poll_log(&inside, &log, context), due).await.unwrap();
                 assert!(due <= Instant::now());
             }
             for early in [true, false] {
@@ -183,7 +193,7 @@ mod tests {
                 if early {
                     sleep(Duration::from_millis(100)).await;
                 }
-                alarm.sleep(&inside, &log, far).await.unwrap();
+                alarm.sleep(|context| poll_log(&inside, &log, context), far).await.unwrap();
                 assert!(log.is_committing());
                 while log.is_committing() {
                     log.poll();

@@ -1,34 +1,36 @@
-//! What one core has done and holds, for `INFO`.
+//! What one core's clients have done and hold, for `INFO`.
 
 use std::time::{Duration, Instant};
 
 use crate::commands::Spec;
 use crate::commands::registry::CommandId;
-use crate::ids::{DATABASES, Lsn};
-use crate::storage::LogStats;
+use crate::engine::{EngineCounts, ErrorCounts};
 
-/// Kinds of errors that are counted each by itself; clients choose the words of some, so their number is bounded.
-const ERROR_KINDS: usize = 128;
 /// Samples that a rate is the mean of: those of about two seconds.
 const SAMPLES: usize = 16;
 /// The least time between two samples.
 const SAMPLE_TIME: Duration = Duration::from_millis(50);
 
-/// Counts of one core. Plain numbers on the core, copied out several times a second.
+/// Counts of one core: its clients', and its engine's.
 #[derive(Clone, Debug, Default)]
-pub struct CoreStats {
+pub struct CoreCounts {
+    /// What its clients have done and hold.
+    pub clients: ClientCounts,
+    /// What its engine has done and holds.
+    pub engine: EngineCounts,
+}
+
+/// Counts of one core's clients: plain numbers, copied out several times a second.
+#[derive(Clone, Debug, Default)]
+pub struct ClientCounts {
     /// Commands executed for this core's connections.
     pub commands: u64,
     /// Of them, how many of each kind.
     pub calls: Calls,
-    /// Error replies.
-    pub errors: u64,
-    /// Error replies by their codes.
-    pub error_kinds: Vec<(Box<str>, u64)>,
+    /// Errors that clients were answered with by the session, not by the data.
+    pub errors: ErrorCounts,
     /// Commands, bytes received and bytes sent in a second.
     pub rates: Rates,
-    /// Parts of commands sent to other cores.
-    pub forwarded: u64,
     /// Times that a connection had to wait for room.
     pub stalls: u64,
     /// Connections accepted.
@@ -59,65 +61,17 @@ pub struct CoreStats {
     pub input_bytes: u64,
     /// Bytes of memory that clients take.
     pub client_bytes: u64,
-    /// Keys removed because their time had come.
-    pub expired: u64,
     /// The longest that this core did not look at what may have been ready.
     pub loop_max: Duration,
-    /// Slices of snapshots that this core has taken itself.
-    pub capture_slices: u64,
-    /// The longest of them, in microseconds.
-    pub capture_max_us: u64,
-    /// Keys, per database.
-    pub keys: [u64; DATABASES as usize],
-    /// Keys that will expire, per database.
-    pub expiring: [u64; DATABASES as usize],
-    /// Bytes that the data takes.
-    pub data_bytes: u64,
-    /// The most that the data has taken.
-    pub peak_data_bytes: u64,
-    /// Tables of deleted hashes and databases that are not freed yet.
-    pub unfreed: u64,
-    /// Edits appended in this epoch.
-    pub appended: Lsn,
-    /// Of them, those on disk.
-    pub durable: Lsn,
-    /// Of them, those that the checkpoint node has.
-    pub mirrored: Lsn,
-    /// Bytes in the log's buffers that are not on disk.
-    pub unflushed_bytes: u64,
-    /// Why nothing becomes durable any more.
-    pub poisoned: Option<String>,
-    /// The log's writing.
-    pub log: LogStats,
 }
 
-impl CoreStats {
+impl ClientCounts {
     /// A command of this core's connections was executed, or was none.
     #[inline]
     pub fn note_command(&mut self, spec: Option<&Spec>) {
         self.commands += 1;
         if let Some(spec) = spec {
             self.calls.count(spec.id);
-        }
-    }
-
-    /// Counts a reply if it is an error.
-    #[inline]
-    pub fn note_reply(&mut self, reply: &[u8]) {
-        if reply.first() == Some(&b'-') {
-            self.note_error(reply);
-        }
-    }
-
-    #[cold]
-    fn note_error(&mut self, reply: &[u8]) {
-        self.errors += 1;
-        let end = reply.iter().position(u8::is_ascii_whitespace).unwrap_or(reply.len());
-        let code = String::from_utf8_lossy(&reply[1..end]);
-        if let Some((_, count)) = self.error_kinds.iter_mut().find(|(kind, _)| **kind == *code) {
-            *count += 1;
-        } else if self.error_kinds.len() < ERROR_KINDS {
-            self.error_kinds.push((code.into(), 1));
         }
     }
 
@@ -140,17 +94,6 @@ impl CoreStats {
             output_bytes: self.output_bytes,
             input_bytes: self.input_bytes,
             client_bytes: self.client_bytes,
-            keys: self.keys,
-            expiring: self.expiring,
-            data_bytes: self.data_bytes,
-            peak_data_bytes: self.data_bytes,
-            unfreed: self.unfreed,
-            appended: self.appended,
-            durable: self.durable,
-            mirrored: self.mirrored,
-            unflushed_bytes: self.unflushed_bytes,
-            poisoned: self.poisoned.take(),
-            log: self.log,
             ..Self::default()
         };
     }
@@ -207,16 +150,6 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_are_counted_by_their_codes() {
-        let mut stats = CoreStats::default();
-        for reply in ["-ERR a\r\n", "+OK\r\n", "-WRONGTYPE b\r\n", "-ERR\r\n", ""] {
-            stats.note_reply(reply.as_bytes());
-        }
-        assert_eq!(stats.errors, 3);
-        assert_eq!(stats.error_kinds, [("ERR".into(), 2), ("WRONGTYPE".into(), 1)]);
-    }
 
     #[test]
     fn a_rate_is_the_mean_of_its_samples() {

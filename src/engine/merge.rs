@@ -1,12 +1,21 @@
 //! One reply out of the parts that several cores have given.
 
+use crate::commands::registry::Gather;
 use crate::encoding::resp::{Protocol, Reply};
+
+impl From<Gather> for Merge {
+    fn from(gather: Gather) -> Self {
+        match gather {
+            Gather::Ok => Self::Ok,
+            Gather::Sum => Self::Sum,
+            Gather::Concat | Gather::ByKey => Self::Concat,
+        }
+    }
+}
 
 /// How parts become one reply. An error among the parts is the reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// There is one part.
-    Only,
     /// All parts say OK.
     Ok,
     /// Integers are added.
@@ -24,16 +33,6 @@ pub enum Merge {
     Nothing,
     /// Integers are added; the reply is OK, or this error if they come to nothing.
     Found(&'static str),
-    /// For `WAITAOF`: the first `cores` parts tell each of a core that its edits are on disk. Parts may be missing.
-    OnDisk {
-        /// How many cores.
-        cores: u16,
-    },
-    /// For `WAIT`: the first `cores` parts tell each that the checkpoint node has a core's edits. Parts may be missing.
-    Mirrored {
-        /// How many cores.
-        cores: u16,
-    },
 }
 
 /// Writes the reply that `parts` come to. Each part is one whole reply of ours.
@@ -44,7 +43,7 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
     }
     let mut reply = Reply::new(out, protocol);
     match how {
-        Merge::Only | Merge::Ok => parts.iter().take(1).for_each(|p| reply.raw(p)),
+        Merge::Ok => parts.iter().take(1).for_each(|p| reply.raw(p)),
         Merge::Sum => reply.int(parts.iter().map(|p| head(p).0).sum()),
         Merge::Concat => {
             reply.array(parts.iter().map(|p| head(p).0.max(0) as usize).sum());
@@ -75,13 +74,6 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
                 reply.error(otherwise);
             }
         }
-        Merge::OnDisk { cores } => {
-            reply.array(2);
-            reply.int(all_there(parts, *cores));
-            // The checkpoint node keeps edits in memory until it writes a snapshot, so no replica has synced them.
-            reply.int(0);
-        }
-        Merge::Mirrored { cores } => reply.int(all_there(parts, *cores)),
     }
 }
 
@@ -110,11 +102,6 @@ fn draw(parts: &[Vec<u8>], seed: u64) -> Option<&[u8]> {
             (_, _, key) => return Some(key),
         }
     }
-}
-
-/// 1 if none of the first `count` parts is missing.
-fn all_there(parts: &[Vec<u8>], count: u16) -> i64 {
-    parts.iter().take(usize::from(count)).all(|p| !p.is_empty()).into()
 }
 
 /// The number in a reply's first line, and what follows that line.
@@ -163,9 +150,6 @@ mod tests {
         assert_eq!(merged(&Merge::InOrder(vec![0, 1, 0]), &mget), "*3\r\n$2\r\n\r\n\r\n$1\r\nx\r\n$-1\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":2\r\n"]), "+OK\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":0\r\n"]), "-ERR none\r\n");
-        assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", ":1\r\n", ""]), ":1\r\n");
-        assert_eq!(merged(&Merge::Mirrored { cores: 2 }, &[":1\r\n", "", ""]), ":0\r\n");
-        assert_eq!(merged(&Merge::OnDisk { cores: 1 }, &["", ""]), "*2\r\n:0\r\n:0\r\n");
         assert_eq!(merged(&Merge::Text, &["$2\r\na\n\r\n", "=6\r\ntxt:b\n\r\n"]), "$4\r\na\nb\n\r\n");
     }
 

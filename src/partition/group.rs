@@ -1,0 +1,333 @@
+//! A unit of work on one core's data: commands are run one after the other, each sees what those before it did, and the edits of all are
+//! logged as one group, whole or not at all.
+
+use smallvec::SmallVec;
+
+use super::shard::Shard;
+use crate::commands::registry::Route;
+use crate::commands::{Context, Spec, plan};
+use crate::config::Durability;
+use crate::encoding::edit::{Change, Edit, Removal};
+use crate::encoding::resp::{Args, Reply};
+use crate::encoding::slot::slot_of;
+use crate::ids::{Lsn, PartitionId, Slot};
+use crate::planted::{Bug, is_planted};
+use crate::storage::{DirectDisk, Disk};
+
+/// A unit under way: [`Shard::begin`] begins it, [`Self::run`] runs a command in it, [`Self::commit`] ends it.
+#[must_use = "what it has applied is logged by its commit only"]
+pub struct Group<'s, D: Disk = DirectDisk> {
+    shard: &'s mut Shard<D>,
+    /// What was applied and is not logged yet, edit by edit.
+    applied: SmallVec<[Applied; 4]>,
+    /// The last edit logged for this unit.
+    wrote: Lsn,
+    /// The last edit of what its commands looked at.
+    looked_at: Lsn,
+}
+
+/// An edit that the store has and the log has not.
+struct Applied {
+    partition: PartitionId,
+    /// `None`: it concerns the whole partition.
+    slot: Option<Slot>,
+    /// Its length as the log takes it.
+    bytes: u64,
+}
+
+/// What became of a command in a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// Its reply is written, be it a refusal.
+    Replied,
+    /// Its keys hold nothing for it: a client that may wait is to be called when one of them does. Nothing is written.
+    Wait,
+    /// Some of its keys are not this core's: their values are to be fetched. Nothing is written.
+    Fetch,
+}
+
+/// What became of a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its replies may be shown once this core's edits are safe up to here.
+    pub gate: Lsn,
+    /// Its last edit, or 0.
+    pub wrote: Lsn,
+}
+
+impl<'s, D: Disk> Group<'s, D> {
+    #[inline]
+    pub(super) fn new(shard: &'s mut Shard<D>) -> Self {
+        shard.encoded.clear();
+        Self { shard, applied: SmallVec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
+    }
+
+    /// Runs a command: plans it, and applies its edits, so that the next command of the unit sees them.
+    #[inline]
+    pub fn run(&mut self, spec: &Spec, context: &Context, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+        if spec.is_write()
+            && let Some(refusal) = self.shard.refusal(spec)
+        {
+            reply.error(&refusal);
+            return Ran::Replied;
+        }
+        if spec.route == Route::OneCore && !self.has_all_keys(spec, context, args) {
+            return Ran::Fetch;
+        }
+        let mut scratch = std::mem::take(&mut self.shard.scratch);
+        let planned = plan(spec, &self.shard.store, context, args, &mut scratch, reply);
+        if planned.edits.is_empty() || self.shard.log.is_poisoned().is_some() {
+            self.looked_at = self.looked_at.max(self.last_edit(spec, context, args));
+        } else {
+            self.shard.store.set_clock(context.coarse_now());
+            for (at, edit) in planned.edits.iter().enumerate() {
+                self.apply(edit);
+                if is_planted(Bug::GroupSplit) && at + 1 < planned.edits.len() {
+                    self.append();
+                }
+            }
+        }
+        let ran = if planned.waits { Ran::Wait } else { Ran::Replied };
+        drop(planned);
+        self.shard.scratch = scratch;
+        ran
+    }
+
+    /// Applies an edit, to be logged by the commit.
+    #[inline]
+    pub(super) fn apply(&mut self, edit: &Edit<'_>) {
+        let shard = &mut *self.shard;
+        if shard.contradiction.is_some() {
+            return;
+        }
+        let (partition, slot) = match edit {
+            Edit::Key { slot, .. } => (shard.placement.partitions().of(*slot), Some(*slot)),
+            Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
+                (*partition, None)
+            }
+        };
+        if let Some(capture) = &mut shard.capture {
+            capture.before(&shard.store, partition, edit);
+        }
+        if let Err(error) = shard.store.apply(edit) {
+            // Our own bug: a plan has made an edit that does not fit what it read.
+            tracing::error!(%partition, %error, "an edit contradicts the data: the server ends");
+            shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));
+            return;
+        }
+        if let Edit::Key { change: Change::Delete(Removal::Expired), .. } = edit {
+            shard.expired += 1;
+        }
+        let before = shard.encoded.as_bytes().len();
+        shard.encoded.push(partition, edit);
+        let bytes = (shard.encoded.as_bytes().len() - before) as u64;
+        self.applied.push(Applied { partition, slot, bytes });
+    }
+
+    /// Logs what was applied.
+    #[inline]
+    pub fn commit(mut self) -> Committed {
+        self.append();
+        let gate = match self.shard.durability {
+            Durability::Async => Lsn(0),
+            Durability::Sync | Durability::Mirrored => self.wrote.max(self.looked_at),
+        };
+        Committed { gate, wrote: self.wrote }
+    }
+
+    fn append(&mut self) {
+        let shard = &mut *self.shard;
+        shard.memory.note(shard.store.used_memory());
+        // Of a unit that contradicts the data nothing may come back after a start.
+        if self.applied.is_empty() || shard.contradiction.is_some() {
+            return;
+        }
+        self.wrote = shard.log.append(&shard.encoded);
+        shard.encoded.clear();
+        let first = self.wrote.0 + 1 - self.applied.len() as u64;
+        for (lsn, Applied { partition, slot, bytes }) in (first..).map(Lsn).zip(self.applied.drain(..)) {
+            shard.partitions[usize::from(partition.0)].note(lsn, bytes);
+            match slot {
+                Some(slot) => shard.last_edits[usize::from(slot.0)] = self.wrote,
+                None => {
+                    let slots = shard.placement.partitions().slots(partition);
+                    shard.last_edits[usize::from(slots.start)..usize::from(slots.end)].fill(self.wrote);
+                }
+            }
+        }
+    }
+
+    fn has_all_keys(&self, spec: &Spec, context: &Context, args: Args<'_>) -> bool {
+        let partitions = self.shard.placement.partitions();
+        spec.keys_of(args).all(|key| context.owned.contains(&partitions.of(slot_of(key)).0))
+    }
+
+    /// The last edit of what a command has looked at.
+    fn last_edit(&self, spec: &Spec, context: &Context, args: Args<'_>) -> Lsn {
+        if self.shard.durability == Durability::Async || is_planted(Bug::ReadNotGated) {
+            return Lsn(0);
+        }
+        let of_slot = |slot: Slot| self.shard.last_edits[usize::from(slot.0)];
+        match spec.route {
+            Route::Key => of_slot(context.slot),
+            _ if spec.keys.is_empty() => self.shard.log.appended(),
+            _ => spec.keys_of(args).map(|key| of_slot(slot_of(key))).max().unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use glommio::{LocalExecutorBuilder, Placement as Pinning};
+
+    use super::*;
+    use crate::commands::Registry;
+    use crate::commands::testing::{FAULTY, WAITING, request};
+    use crate::config::Durability;
+    use crate::encoding::resp::Protocol;
+    use crate::ids::{CoreId, Db, Partitions, Placement, StreamId};
+    use crate::partition::MemoryBound;
+    use crate::storage::probe::Probed;
+    use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks};
+    use crate::store::Store;
+    use crate::time::UnixMillis;
+
+    const PARTITIONS: Partitions = Partitions::new(2).unwrap();
+
+    /// The first of two cores with an empty directory, and the commands that it knows.
+    struct Rig {
+        shard: Shard,
+        registry: Registry,
+    }
+
+    impl Rig {
+        async fn new(dir: &tempfile::TempDir, durability: Durability) -> Self {
+            let (data, _) = DataDir::open(dir.path(), PARTITIONS).unwrap();
+            let epoch = data.begin_epoch(2, 64 << 10).unwrap();
+            let options = LogOptions {
+                dir: dir.path().to_owned(),
+                id: data.id(),
+                stream: StreamId::new(epoch, CoreId(0)),
+                segment_bytes: 64 << 10,
+                buffer_bytes: 16 << 10,
+                buffers: 2,
+                flush_interval: Duration::from_secs(3600),
+                sync: Probed::default(),
+                commit: Commit::Async,
+            };
+            let log = Log::open(options, Arc::default()).await.unwrap();
+            let marks = (0..2).map(|_| PartitionMarks::new()).collect();
+            let memory = Arc::new(MemoryBound::new(2, None));
+            let placement = Placement::new(PARTITIONS, 2).unwrap();
+            let store = Store::new(PARTITIONS, 0..1);
+            let shard = Shard::new(CoreId(0), placement, store, log, marks, durability, memory);
+            let families = crate::commands::FAMILIES.iter().copied();
+            Self { shard, registry: Registry::new(families) }
+        }
+
+        /// Runs commands as one unit; what became of each, the replies, and what became of the unit.
+        fn unit(&mut self, commands: &[(&Spec, &str)]) -> (Vec<Ran>, String, Committed) {
+            let (mut ran, mut out) = (Vec::new(), Vec::new());
+            let mut group = self.shard.begin();
+            for (spec, text) in commands {
+                request(text, |args| {
+                    let context = Context {
+                        db: Db(0),
+                        slot: spec.first_key(args).map(slot_of).unwrap_or_default(),
+                        now: UnixMillis::new(1_700_000_000_000),
+                        random: 1,
+                        touch: true,
+                        max_string: 1 << 20,
+                        max_reply: 1 << 20,
+                        partitions: PARTITIONS,
+                        owned: 0..1,
+                    };
+                    ran.push(group.run(spec, &context, args, &mut Reply::new(&mut out, Protocol::Resp2)));
+                });
+            }
+            let committed = group.commit();
+            (ran, String::from_utf8(out).unwrap().replace("\r\n", " "), committed)
+        }
+
+        fn spec(&self, name: &str) -> Spec {
+            self.registry.lookup(name.as_bytes()).unwrap().clone()
+        }
+
+        fn appended(&self) -> Lsn {
+            self.shard.log().appended()
+        }
+    }
+
+    /// Runs a test on a core of its own.
+    fn on_a_core(durability: Durability, test: fn(Rig)) {
+        let live = move || async move {
+            let dir = tempfile::tempdir().unwrap();
+            test(Rig::new(&dir, durability).await);
+        };
+        LocalExecutorBuilder::new(Pinning::Unbound).spawn(live).unwrap().join().unwrap();
+    }
+
+    /// Two keys of the first core, and one of the second.
+    fn keys() -> [String; 3] {
+        let of = |partition| {
+            (0..).map(|n| format!("k{n}")).filter(move |key| PARTITIONS.of(slot_of(key.as_bytes())) == partition)
+        };
+        let mut here = of(PartitionId(0));
+        [here.next().unwrap(), here.next().unwrap(), of(PartitionId(1)).next().unwrap()]
+    }
+
+    #[test]
+    fn each_command_of_a_unit_sees_those_before_it_and_all_are_one_group() {
+        on_a_core(Durability::Sync, |mut rig| {
+            let ([a, b, _], set, incr, get) = (keys(), rig.spec("set"), rig.spec("incr"), rig.spec("get"));
+            let (ran, replies, committed) = rig.unit(&[
+                (&set, &format!("SET {a} 41")),
+                (&incr, &format!("INCR {a}")),
+                (&get, &format!("GET {a}")),
+                (&set, &format!("SET {b} x")),
+            ]);
+            assert_eq!((ran, replies.as_str()), (vec![Ran::Replied; 4], "+OK :42 $2 42 +OK "));
+            assert_eq!(committed, Committed { gate: Lsn(3), wrote: Lsn(3) });
+            let (_, replies, committed) = rig.unit(&[(&get, &format!("GET {a}"))]);
+            assert_eq!(replies, "$2 42 ");
+            assert_eq!(committed, Committed { gate: Lsn(3), wrote: Lsn(0) }, "what it tells of must be safe");
+        });
+    }
+
+    #[test]
+    fn a_contradiction_stops_the_core_and_nothing_of_its_unit_is_logged() {
+        on_a_core(Durability::Async, |mut rig| {
+            let ([a, b, _], set) = (keys(), rig.spec("set"));
+            rig.unit(&[(&set, &format!("SET {b} 1"))]);
+            assert_eq!((rig.shard.contradiction(), rig.appended()), (None, Lsn(1)));
+            rig.unit(&[
+                (&set, &format!("SET {b} 2")),
+                (&FAULTY, &format!("FAULTY {a}")),
+                (&set, &format!("SET {b} 3")),
+            ]);
+            let why = rig.shard.contradiction().unwrap();
+            assert!(why.contains(&a) && why.contains("contradicts"), "{why}");
+            rig.unit(&[(&set, &format!("SET {b} 4"))]);
+            assert_eq!(rig.appended(), Lsn(1), "nothing of it, and nothing after it");
+        });
+    }
+
+    #[test]
+    fn a_command_that_waits_or_lacks_operands_does_nothing() {
+        on_a_core(Durability::Async, |mut rig| {
+            let ([a, b, elsewhere], rename) = (keys(), rig.spec("rename"));
+            let set = rig.spec("set");
+            rig.unit(&[(&set, &format!("SET {a} 1"))]);
+            let (ran, replies, committed) = rig.unit(&[
+                (&WAITING, &format!("WAITING {a}")),
+                (&rename, &format!("RENAME {a} {elsewhere}")),
+                (&rename, &format!("RENAME {a} {b}")),
+            ]);
+            assert_eq!((ran, replies.as_str()), (vec![Ran::Wait, Ran::Fetch, Ran::Replied], "+OK "));
+            assert!(committed.wrote > Lsn(1));
+        });
+    }
+}
