@@ -2,7 +2,7 @@
 //!
 //! # Layers
 //!
-//! Each may use only those above it; `tests/tidy.rs` sees to it.
+//! Each may use only those above it; `tests/rules/tidy.rs` sees to it.
 //!
 //! | module | what it is |
 //! |---|---|

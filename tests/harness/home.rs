@@ -6,10 +6,12 @@ use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 
 use tempfile::TempDir;
 
+use super::machine::{Share, beside_others};
 use super::ports::Port;
 use super::server::{Refused, Server};
 
@@ -39,6 +41,7 @@ pub struct Home {
     peer: Peer,
     /// The password, where the setting is only its hash.
     known: Option<String>,
+    _share: Rc<Share>,
 }
 
 impl Home {
@@ -54,6 +57,7 @@ impl Home {
 
     /// A home for the program given.
     pub fn with_peer(peer: Peer) -> Self {
+        let share = beside_others();
         let directory = TempDir::with_prefix_in("home-", env!("CARGO_TARGET_TMPDIR")).expect("create a home");
         let home = Self {
             port: Port::take(),
@@ -62,6 +66,7 @@ impl Home {
             lives: Cell::new(0),
             peer,
             known: None,
+            _share: share,
             directory: Some(directory),
         };
         fs::create_dir(home.data()).expect("create a data directory");

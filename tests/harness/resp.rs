@@ -207,11 +207,6 @@ impl Conn {
         commands.iter().map(|_| self.read().expect("read a reply of the pipeline")).collect()
     }
 
-    /// True if a reply has already been received, at least in part.
-    pub fn has_received(&self) -> bool {
-        !self.reader.buffer().is_empty()
-    }
-
     /// Whether the server closes the connection within the time, whatever it still says.
     pub fn is_closed_within(&mut self, time: Duration) -> bool {
         self.stream().set_read_timeout(Some(time)).expect("set a time limit");

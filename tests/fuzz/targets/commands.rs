@@ -6,7 +6,7 @@
 
 use rollbook::bench::reply::Replies;
 use rollbook::commands::registry::Route;
-use rollbook::commands::{Context, Scratch, Spec, docs, parse, plan};
+use rollbook::commands::{Context, Scratch, parse, plan};
 use rollbook::encoding::edit::{Change, Edit, EncodedEdits, Removal, split};
 use rollbook::encoding::resp::{Args, Limits, Partial, Protocol, Reply, Requests, Span};
 use rollbook::encoding::slot::slot_of;
@@ -17,6 +17,7 @@ use rollbook::time::UnixMillis;
 
 use super::model::{Held, Model};
 use super::small::{assert_same, partition, partitions, store, tagged};
+use super::tell::tell;
 
 const LIMITS: Limits = Limits { args: 1024, bulk_bytes: 16 << 10, unauthenticated: false };
 /// The longest string, so that no input asks for much memory.
@@ -179,23 +180,4 @@ fn one_reply(bytes: Vec<u8>) -> Vec<u8> {
     });
     assert!(fed.is_ok() && count == 1 && replies.is_between(), "{} is not one reply", bytes.escape_ascii());
     bytes
-}
-
-/// What is answered out of the registry, as far as these tests ask for it. Returns whether it is such a command.
-fn tell(spec: &Spec, args: Args<'_>, reply: &mut Reply<'_>) -> bool {
-    let registry = &COMMANDS.registry;
-    match spec.name {
-        "command" => docs::command(registry, reply),
-        "command|count" => docs::count(registry, reply),
-        "command|info" => docs::info(registry, args, reply),
-        "command|docs" => docs::docs(registry, args, reply),
-        "command|list" => docs::list(registry, args, reply),
-        "command|getkeys" => docs::keys(registry, args, reply, false),
-        "command|getkeysandflags" => docs::keys(registry, args, reply, true),
-        name if name.ends_with("|help") => {
-            docs::help(registry.lookup(args.at(0)).expect("its subcommand was found"), reply)
-        }
-        _ => return false,
-    }
-    true
 }

@@ -1,6 +1,6 @@
 //! What is fuzzed: each target is a function of bytes that panics if a promise is broken.
 //!
-//! Two programs share these files: cargo-fuzz's (`tests/fuzz/fuzz_targets/`), which search for bytes, and `tests/fuzz_corpus.rs`, which
+//! Two programs share these files: cargo-fuzz's (`tests/fuzz/fuzz_targets/`), which search for bytes, and `tests/fuzz/corpus.rs`, which
 //! runs the seeds and mutations of them with every commit.
 //!
 //! Where a checksum stands before what is of interest, a target takes the bytes for what they say and makes the checksums right itself:
@@ -17,6 +17,7 @@ pub mod resp;
 pub mod segment;
 mod small;
 pub mod snapshot;
+pub mod tell;
 
 /// A target.
 #[derive(Clone, Copy, Debug)]

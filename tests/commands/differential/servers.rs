@@ -1,0 +1,218 @@
+//! Whom the requests go to: Redis, our plans in this process, our server.
+
+use std::io::{BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rollbook::commands::registry::Route;
+use rollbook::commands::{Context, Scratch, plan};
+use rollbook::encoding::edit::{Edit, EncodedEdits, split};
+use rollbook::encoding::resp::{Args, Protocol, Reply, Span};
+use rollbook::encoding::slot::slot_of;
+use rollbook::ids::{Db, Partitions};
+use rollbook::net::COMMANDS;
+use rollbook::store::Store;
+use rollbook::time::UnixMillis;
+
+use super::replies::{Value, read};
+use crate::fuzz::targets::tell::tell;
+
+/// What answers requests.
+pub trait Target {
+    /// Answers one.
+    fn ask(&mut self, words: &[Vec<u8>]) -> Value;
+}
+
+/// A connection to a process that ends with it.
+pub struct Connection {
+    process: Child,
+    stream: BufReader<TcpStream>,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Connection {
+    /// Starts a process that listens on the port, which `command` is told, and connects.
+    fn start(command: impl FnOnce(u16, &std::path::Path) -> Command) -> std::io::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut process = command(port, dir.path()).stdout(Stdio::null()).spawn()?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let stream = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline || process.try_wait()?.is_some() => {
+                    let _ = process.kill();
+                    return Err(error);
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(Self { process, stream: BufReader::new(stream), _dir: dir })
+    }
+}
+
+impl Target for Connection {
+    fn ask(&mut self, words: &[Vec<u8>]) -> Value {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.stream.get_mut().write_all(&request).unwrap();
+        read(&mut self.stream).unwrap_or_else(|error| panic!("no reply to {words:?}: {error}"))
+    }
+}
+
+/// Redis.
+pub struct RedisServer;
+
+impl RedisServer {
+    /// Starts it, if it is installed.
+    pub fn start() -> Option<Connection> {
+        let start = Connection::start(|port, dir| {
+            let mut command = Command::new("redis-server");
+            let port = port.to_string();
+            command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            command.arg("--dir").arg(dir);
+            command
+        });
+        match start {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            started => Some(started.expect("redis-server starts")),
+        }
+    }
+}
+
+/// Our server.
+pub struct Process;
+
+impl Process {
+    /// Starts it on so many cores, or all.
+    pub fn start(cores: Option<u16>) -> Connection {
+        Connection::start(|port, dir| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_rollbook"));
+            command.current_dir(dir).arg("serve");
+            let mut set = |setting: String| {
+                command.args(["--set", &setting]);
+            };
+            set(format!("server.port={port}"));
+            set(format!("data.dir={}", dir.join("data").display()));
+            set("checkpoint.node=none".into());
+            if let Some(cores) = cores {
+                set(format!("server.cores={cores}"));
+            }
+            command
+        })
+        .expect("rollbook starts")
+    }
+}
+
+/// Our plans, in this process.
+pub struct Plans {
+    store: Store,
+    protocol: Protocol,
+    db: Db,
+}
+
+const PARTITIONS: u16 = 16;
+
+impl Plans {
+    /// On an empty store.
+    pub fn new() -> Self {
+        let partitions = Partitions::new(PARTITIONS).unwrap();
+        Self { store: Store::new(partitions, 0..PARTITIONS), protocol: Protocol::Resp2, db: Db(0) }
+    }
+
+    fn answer(&mut self, args: Args<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, self.protocol);
+        let spec = match COMMANDS.registry.resolve(args) {
+            Ok(spec) => spec,
+            Err(refusal) => {
+                refusal.reply(&mut reply);
+                return out;
+            }
+        };
+        match spec.name {
+            // What the network layer answers, as far as this test needs it.
+            "select" => {
+                self.db = Db::new(String::from_utf8_lossy(args.at(1)).parse().unwrap()).unwrap();
+                reply.ok();
+                return out;
+            }
+            "hello" => {
+                self.protocol = if args.get(1) == Some(b"3") { Protocol::Resp3 } else { Protocol::Resp2 };
+                reply.ok();
+                return out;
+            }
+            _ if tell(spec, args, &mut reply) => return out,
+            _ => {}
+        }
+        let partitions = Partitions::new(PARTITIONS).unwrap();
+        let context = Context {
+            db: self.db,
+            slot: spec.first_key(args).map(slot_of).unwrap_or_default(),
+            now: UnixMillis::new(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64),
+            random: fastrand::u64(..),
+            touch: true,
+            max_string: 512 << 20,
+            max_reply: 1 << 30,
+            partitions,
+            owned: 0..PARTITIONS,
+        };
+        self.store.set_clock(context.coarse_now());
+        let mut scratch = Scratch::default();
+        let mut encoded = EncodedEdits::new();
+        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
+            let partition = match &edit {
+                Edit::Key { slot, .. } => partitions.of(*slot),
+                Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
+                    *partition
+                }
+            };
+            encoded.push(partition, &edit);
+        }
+        for edit in split(encoded.as_bytes()) {
+            self.store.apply(&Edit::decode(edit.unwrap()).unwrap()).unwrap();
+        }
+        if spec.route != Route::Random {
+            return out;
+        }
+        // Each core answers with what is to be drawn from; of one core, that is its key, if it has one.
+        let drawn = out.splitn(4, |byte| *byte == b'\n').nth(3).unwrap_or_default().to_vec();
+        if drawn.is_empty() {
+            out.clear();
+            Reply::new(&mut out, self.protocol).null();
+            return out;
+        }
+        drawn
+    }
+}
+
+impl Target for Plans {
+    fn ask(&mut self, words: &[Vec<u8>]) -> Value {
+        let bytes = words.concat();
+        let mut start = 0;
+        let mut spans = Vec::new();
+        for word in words {
+            spans.push(Span { start, len: word.len() as u32 });
+            start += word.len() as u32;
+        }
+        let reply = self.answer(Args::new(&bytes, &spans));
+        let mut rest = &reply[..];
+        let value = read(&mut rest).unwrap_or_else(|error| panic!("no reply to {words:?}: {error}"));
+        assert!(rest.is_empty(), "more than one reply to {words:?}: {}", reply.escape_ascii());
+        value
+    }
+}

@@ -1,0 +1,4 @@
+//! What commands do and answer.
+
+mod differential;
+mod expiry;

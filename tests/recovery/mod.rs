@@ -1,0 +1,7 @@
+//! Starts: what they hold, how long they take, and when they refuse.
+
+mod clock_jumps;
+mod cores;
+mod metadata;
+mod prediction;
+mod start_fails;

@@ -1,0 +1,4 @@
+//! The rules of the house, kept by tests.
+
+mod catalogue;
+mod tidy;
