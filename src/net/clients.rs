@@ -12,12 +12,12 @@ use slab::Slab;
 
 use super::connection::{Closing, Connection, Hold, ReplyMode, Session};
 use super::counts::ClientCounts;
-use super::execute::Resolved;
 use super::service::Service;
+use crate::commands::Spec;
 use crate::config::Settings;
 use crate::encoding::resp::{Reply, Requests};
 use crate::engine::{EngineCounts, WaitId};
-use crate::ids::{CoreId, Lsn};
+use crate::ids::{CoreId, Lsn, Slot};
 use crate::runtime::ring::Token;
 
 /// The clients of one core.
@@ -36,6 +36,14 @@ pub struct Clients {
     pub(super) spare: Vec<u8>,
     /// At a shutdown: the last client is gone.
     drained: bool,
+}
+
+/// A request's command, and the slot of its key if it has just one.
+#[derive(Clone, Copy)]
+pub(super) struct Resolved {
+    /// `None`: it names no command, or not with as many arguments as it takes.
+    pub spec: Option<&'static Spec>,
+    pub slot: Slot,
 }
 
 /// Connections that the end of the turn must see to.

@@ -1,6 +1,6 @@
 //! From bytes to commands, to whoever executes them, and back to the client.
 
-use super::clients::Clients;
+use super::clients::{Clients, Resolved};
 use super::connection::{Closing, Hold, ReplyMode, Standing};
 use super::session::{self, COMMANDS, Outcome, Visit};
 use crate::commands::Spec;
@@ -17,21 +17,12 @@ const BATCH: usize = 512;
 /// Spare room that an empty input keeps.
 const KEPT_INPUT: usize = 64 << 10;
 
-/// A request's command, and the slot of its key if it has just one.
-#[derive(Clone, Copy)]
-pub(super) struct Resolved {
-    /// `None`: it names no command, or not with as many arguments as it takes.
-    spec: Option<&'static Spec>,
-    slot: Slot,
-}
-
-impl Resolved {
-    #[inline]
-    fn of(args: Args<'_>) -> Self {
-        let spec = COMMANDS.registry.resolve(args).ok();
-        let key = spec.filter(|s| s.route == Route::Key).and_then(|s| s.first_key(args));
-        Self { spec, slot: key.map_or(Slot(0), slot_of) }
-    }
+/// Finds a request's command.
+#[inline]
+fn resolve(args: Args<'_>) -> Resolved {
+    let spec = COMMANDS.registry.resolve(args).ok();
+    let key = spec.filter(|s| s.route == Route::Key).and_then(|s| s.first_key(args));
+    Resolved { spec, slot: key.map_or(Slot(0), slot_of) }
 }
 
 /// Whether a request is a line of HTTP. A web page can have its reader's browser post commands to a server that serves only the reader's
@@ -188,7 +179,7 @@ impl Clients {
     ) -> usize {
         let mut resolved = std::mem::take(&mut self.resolved);
         resolved.clear();
-        resolved.extend((0..requests.len()).map(|i| Resolved::of(requests.args(i, bytes))));
+        resolved.extend((0..requests.len()).map(|i| resolve(requests.args(i, bytes))));
         if requests.len() > 1
             && let Some(connection) = self.connections.get(token as usize)
         {

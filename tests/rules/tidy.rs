@@ -110,22 +110,23 @@ const CONFINED: [(&str, &[&str]); 13] = [
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 5] = ["utils", "util", "common", "helpers", "misc"];
 
+const LONGEST_LINE: usize = 120;
 const LONGEST_FILE: usize = 500;
 const LONGEST_FUNCTION: usize = 70;
 const EXCUSE: &str = "// tidy: long, because ";
 
 /// A source file.
-struct Source {
+pub(super) struct Source {
     /// From the repository's root, with slashes.
-    path: String,
-    text: String,
+    pub(super) path: String,
+    pub(super) text: String,
     /// The text without comments and the content of literals; lines stay where they are.
-    code: String,
+    pub(super) code: String,
 }
 
 impl Source {
     /// The code up to the unit tests, which stand last or in a file of that name.
-    fn outside_tests(&self) -> &str {
+    pub(super) fn outside_tests(&self) -> &str {
         if self.path.starts_with("src/") && self.path.ends_with("/tests.rs") {
             return "";
         }
@@ -138,7 +139,7 @@ impl Source {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     let root = std::env::var_os("CARGO_MANIFEST_DIR").map_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     let mut paths = vec![root.join("build.rs")];
     ["src", "tests", "benches"].iter().for_each(|dir| collect(&root.join(dir), &mut paths));
@@ -258,6 +259,21 @@ fn layers_use_only_those_before_them() {
 fn every_module_begins_with_what_it_is() {
     let silent = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
     assert_none(silent.map(|source| source.path), "the first line of a file is `//! …`");
+}
+
+#[test]
+fn lines_are_not_long() {
+    let sources = sources();
+    let long = sources.iter().flat_map(|source| {
+        let lines = source.text.lines().zip(source.code.lines()).zip(1..).filter_map(|((line, code), number)| {
+            // Rows of tables and literals are as long as what they say.
+            let is_comment = line.trim_start().starts_with("//") && !line.contains("/ | ") && !line.contains("! | ");
+            let columns = if is_comment { line } else { code.trim_end() }.chars().count();
+            (columns > LONGEST_LINE).then(|| format!("{}:{number}: {columns} columns", source.path))
+        });
+        lines.collect::<Vec<_>>()
+    });
+    assert_none(long, "a line has at most 120 columns");
 }
 
 #[test]

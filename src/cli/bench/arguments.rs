@@ -1,10 +1,10 @@
 //! The arguments of `rollbook bench`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::files::Files;
 use crate::bench::distribution::Distribution;
 use crate::bench::plan::{Plan, Rate, Secret};
 use crate::bench::values::Sizes;
@@ -100,23 +100,6 @@ pub struct LoadArguments {
     /// second for the sync under way; 2s for other servers].
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub excuse: Option<Duration>,
-}
-
-/// Where to write what was measured.
-#[derive(Clone, Debug, Args)]
-pub struct Files {
-    /// All figures; `none` writes none.
-    #[arg(long, default_value = "bench.json", value_name = "FILE")]
-    pub json: PathBuf,
-    /// A page with charts; `none` writes none.
-    #[arg(long, default_value = "bench.html", value_name = "FILE")]
-    pub html: PathBuf,
-    /// Percentiles as a text for HdrHistogram's plotter.
-    #[arg(long, value_name = "FILE")]
-    pub hgrm: Option<PathBuf>,
-    /// Histograms second by second as HdrHistogram's log.
-    #[arg(long, value_name = "FILE")]
-    pub hlog: Option<PathBuf>,
 }
 
 impl LoadArguments {

@@ -1,15 +1,33 @@
 //! The files that are read and written: what goes wrong is said in one sentence, with the name.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::arguments::Files;
+use clap::Args;
+
 use crate::bench::report::{hdr, html, json};
 use crate::bench::result::Report;
 use crate::cli::{Exit, Failure};
 
 /// Instead of a file's name: it is not wanted.
 const NONE: &str = "none";
+
+/// Where to write what was measured.
+#[derive(Clone, Debug, Args)]
+pub struct Files {
+    /// All figures; `none` writes none.
+    #[arg(long, default_value = "bench.json", value_name = "FILE")]
+    pub json: PathBuf,
+    /// A page with charts; `none` writes none.
+    #[arg(long, default_value = "bench.html", value_name = "FILE")]
+    pub html: PathBuf,
+    /// Percentiles as a text for HdrHistogram's plotter.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Histograms second by second as HdrHistogram's log.
+    #[arg(long, value_name = "FILE")]
+    pub hlog: Option<PathBuf>,
+}
 
 /// The text in a file.
 ///

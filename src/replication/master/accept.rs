@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::sessions::SessionId;
 use super::shared::Shared;
-use super::status::NodeInfo;
+use super::counters::NodeInfo;
 use super::strangers::{Stranger, Strangers};
 use super::{download, feed, upload};
 use crate::auth::guard::Attempt;

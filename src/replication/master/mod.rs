@@ -17,6 +17,8 @@
 pub(crate) mod accept;
 pub mod bounds;
 pub mod child;
+mod claims;
+mod counters;
 pub(crate) mod download;
 pub(crate) mod feed;
 pub(crate) mod intake;
@@ -37,10 +39,11 @@ use std::time::Duration;
 use std::{io, thread};
 
 use self::child::{Child, ChildCommand};
+pub use self::counters::CheckpointStatus;
 use self::policy::{Outcome, Pace, Policy, Ticket};
 use self::prediction::Measured;
 use self::shared::Shared;
-pub use self::status::{CheckpointStatus, NodeStatus, Status};
+pub use self::status::{NodeStatus, Status};
 use crate::auth::guard::Guard;
 use crate::ids::{Caller, CoreId, Position};
 use crate::partition::order::{Order, Reports};

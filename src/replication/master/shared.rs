@@ -7,11 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::bounds::{Bounds, Notice, REMIND, Stage};
+use super::claims::Claims;
+use super::counters::Counters;
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
-use super::status::Counters;
-use super::upload::Claims;
+
 use super::{Options, Saver};
 use crate::auth::guard::Guard;
 use crate::config::Password;

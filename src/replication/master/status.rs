@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bounds::Stage;
 use super::child::ChildStatus;
+use super::counters::CheckpointStatus;
 use super::prediction::Work;
 use super::shared::Shared;
 use crate::ids::{CoreId, Lsn, PartitionId, Slot};
@@ -14,55 +15,6 @@ use crate::time::UnixMillis;
 /// Bytes of an edit of a former life, of which only the number is known.
 const SHORT_EDIT: u64 = 200;
 
-/// Who is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NodeInfo {
-    pub address: IpAddr,
-    pub since: UnixMillis,
-}
-
-/// What has happened so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub compared: u64,
-    pub differed: u64,
-    pub failed: u64,
-    pub resumed: u64,
-    pub dropped_bytes: u64,
-    pub own_installed: u64,
-    node: Option<NodeInfo>,
-    sessions: u64,
-    installed: u64,
-    bytes: u64,
-    last: Option<CheckpointStatus>,
-    saves: u64,
-    saved: Option<UnixMillis>,
-}
-
-impl Counters {
-    pub fn node_up(&mut self, node: NodeInfo) {
-        self.node = Some(node);
-        self.sessions += 1;
-    }
-
-    pub fn node_down(&mut self) {
-        self.node = None;
-    }
-
-    pub fn installed(&mut self, bytes: u64, took: Duration, at: UnixMillis) {
-        self.installed += 1;
-        self.bytes += bytes;
-        self.last = Some(CheckpointStatus { at, took, bytes });
-    }
-
-    /// Everything that had changed has come to be in snapshots `saves` times so far, the last time not later than `at`.
-    pub fn saved(&mut self, saves: u64, at: UnixMillis) {
-        if saves > self.saves {
-            (self.saves, self.saved) = (saves, Some(at));
-        }
-    }
-}
-
 /// The connected node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -70,17 +22,6 @@ pub struct NodeStatus {
     pub address: IpAddr,
     /// Since when it is connected.
     pub since: UnixMillis,
-}
-
-/// One checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointStatus {
-    /// When it was installed.
-    pub at: UnixMillis,
-    /// How long its upload, verification and installation took.
-    pub took: Duration,
-    /// Length of the snapshot file.
-    pub bytes: u64,
 }
 
 /// How things stand.

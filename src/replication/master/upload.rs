@@ -1,10 +1,9 @@
 //! Takes snapshots from the node: aside first, then verified whole and against their barrier, then installed.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::claims::Claim;
 use super::intake::{Intake, Step};
 use super::policy::Verdict;
 use super::shared::Shared;
@@ -37,34 +36,6 @@ pub(crate) struct Uploads<F: Files> {
 impl<F: Files> Default for Uploads<F> {
     fn default() -> Self {
         Self { taking: None }
-    }
-}
-
-/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while the node's next
-/// one offers the same snapshot again: two must not write and install one file.
-#[derive(Clone, Default)]
-pub(super) struct Claims(Arc<Mutex<BTreeSet<PartitionId>>>);
-
-impl Claims {
-    /// The claim to a partition, unless somebody else has it.
-    fn claim(&self, partition: PartitionId) -> Option<Claim> {
-        self.lock().insert(partition).then(|| Claim { claims: self.clone(), partition })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to write and install a partition's snapshot, until it is dropped.
-struct Claim {
-    claims: Claims,
-    partition: PartitionId,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.claims.lock().remove(&self.partition);
     }
 }
 

@@ -6,10 +6,11 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::error::SessionError;
 use super::mirror::{Part, Trust};
 use super::outbox::Ready;
 use super::own::{OwnDir, io_error};
-use super::session::{Session, SessionError, in_parts, joined};
+use super::session::{Session, in_parts, joined};
 use crate::ids::{PartitionId, Position};
 use crate::partition::LoadError;
 use crate::replication::link::{LinkError, Receiver, Sender};

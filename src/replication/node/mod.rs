@@ -6,7 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`plan`] | what is missing, and from where it is to be had |
-//! | [`session`] | one connection after the other until something ends |
+//! | [`session`], [`course`], `error` | a session with the master: what its threads share, its course, why it ends |
 //! | [`bootstrap`] | a state to begin from |
 //! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
 //! | [`mirror`] | the partitions, cut as an epoch cuts them |
@@ -20,6 +20,8 @@
 pub(crate) mod assembler;
 pub(crate) mod bootstrap;
 pub(crate) mod capture;
+pub(crate) mod course;
+pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod handover;
 pub(crate) mod mirror;
@@ -36,12 +38,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use self::error::SessionError;
 use self::follow::FollowError;
 use self::mirror::Part;
 use self::outbox::Outbox;
 use self::own::OwnDir;
 pub use self::parent::Parent;
-use self::session::SessionError;
 use self::throttle::Throttle;
 use super::clock::Clock;
 use super::link::{LinkError, Links};
@@ -170,7 +172,7 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
     let mut said = String::new();
     while !node.is_done() {
         let started = node.clock.now();
-        let ended = session::run(node, mirror);
+        let ended = course::run(node, mirror);
         if node.is_done() {
             break;
         }
