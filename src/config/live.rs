@@ -8,7 +8,7 @@ use super::{Config, Durability, Level, Limits, Password};
 /// The settings that can change, as they are at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What clients must know.
+    /// Password that clients must give; `None` lets everyone in.
     pub password: Option<Password>,
     /// When writes are acknowledged.
     pub durability: Durability,
@@ -18,7 +18,7 @@ pub struct Settings {
     pub auth_timeout_s: Option<u64>,
     /// Wrong passwords after which a client is disconnected.
     pub auth_attempts: u32,
-    /// Most clients at a time.
+    /// Largest number of clients at a time.
     pub max_clients: u32,
     /// Clients of this machine that are let in beyond them.
     pub admin_clients: u32,

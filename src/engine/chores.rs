@@ -17,12 +17,12 @@ const EXPIRY_SLICE: usize = 500;
 const CAPTURE_SLICE: Duration = Duration::from_micros(400);
 /// How many times as long the pause after such a slice is.
 const PAUSES: u32 = 4;
-/// The shortest pause.
+/// Shortest pause after a slice of a snapshot.
 const LEAST_PAUSE: Duration = Duration::from_millis(1);
 /// The pause when the disk is behind.
 const DISK_PAUSE: Duration = Duration::from_millis(10);
 
-/// When what is due.
+/// Times at which periodic work of the core is due.
 pub(super) struct Chores {
     reporter: Reporter,
     /// When the next slice of expiry is due; in the past while a round over the data is under way.

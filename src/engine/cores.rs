@@ -16,15 +16,15 @@ const GONE: usize = 64;
 
 /// What the engines of one server have in common.
 pub struct Cores {
-    /// Which core holds what.
+    /// Which core owns which partitions.
     pub placement: Placement,
-    /// This life of the master.
+    /// Epoch of this life of the master.
     pub epoch: Epoch,
     /// By core: how far its stream has come.
     pub streams: Vec<Arc<StreamMarks>>,
     /// By core: what it is asked from outside of the cores.
     pub inboxes: Vec<Inbox<Order>>,
-    /// The settings in force.
+    /// Settings that can change while the server runs.
     pub settings: LiveSettings,
     /// The bound of what the data of all cores may take.
     pub memory: Arc<MemoryBound>,
@@ -49,7 +49,7 @@ struct Signals {
 }
 
 impl Cores {
-    /// For a server that has just recovered; its cores have these streams and inboxes.
+    /// Creates what the engines of a server share that has just recovered; `streams` and `inboxes` are by core.
     pub fn new(
         config: &Config,
         placement: Placement,

@@ -7,12 +7,12 @@ use crate::storage::{Disk, LogStats};
 /// Kinds of errors that are counted each by itself; clients choose the words of some, so their number is bounded.
 const ERROR_KINDS: usize = 128;
 
-/// Error replies.
+/// Counts of error replies.
 #[derive(Clone, Debug, Default)]
 pub struct ErrorCounts {
-    /// All of them.
+    /// Number of error replies.
     pub all: u64,
-    /// By their codes.
+    /// Number of error replies by their code, such as `WRONGTYPE`.
     pub kinds: Vec<(Box<str>, u64)>,
 }
 
@@ -49,29 +49,29 @@ pub struct EngineCounts {
     pub expired: u64,
     /// Slices of snapshots that this core has taken itself.
     pub capture_slices: u64,
-    /// The longest of them, in microseconds.
+    /// Longest time that such a slice has taken, in microseconds.
     pub capture_max_us: u64,
-    /// Keys, per database.
+    /// Number of keys, by database.
     pub keys: [u64; DATABASES as usize],
-    /// Keys that will expire, per database.
+    /// Number of keys with an expiry, by database.
     pub expiring: [u64; DATABASES as usize],
-    /// Bytes that the data takes.
+    /// Bytes of memory that the data takes.
     pub data_bytes: u64,
-    /// The most that the data has taken.
+    /// Largest number of bytes that the data has taken.
     pub peak_data_bytes: u64,
     /// Tables of deleted hashes and databases that are not freed yet.
     pub unfreed: u64,
-    /// Edits appended in this epoch.
+    /// Last edit of this epoch that was appended to the log.
     pub appended: Lsn,
-    /// Of them, those on disk.
+    /// Last edit of this epoch that is durable.
     pub durable: Lsn,
-    /// Of them, those that the checkpoint node has.
+    /// Last edit of this epoch that the checkpoint node holds.
     pub mirrored: Lsn,
     /// Bytes in the log's buffers that are not on disk.
     pub unflushed_bytes: u64,
     /// Why nothing becomes durable any more.
     pub poisoned: Option<String>,
-    /// The log's writing.
+    /// Commits, bytes and times of the log.
     pub log: LogStats,
 }
 
@@ -96,7 +96,7 @@ impl EngineCounts {
 }
 
 impl<D: Disk> Engine<D> {
-    /// The counts as they are now.
+    /// Brings the counts up to date and returns them.
     pub fn counts(&mut self) -> &EngineCounts {
         let counts = &mut self.counts;
         counts.expired += self.shard.take_expired();
@@ -118,7 +118,7 @@ impl<D: Disk> Engine<D> {
         counts
     }
 
-    /// Starts the counters again from zero.
+    /// Starts the counters again from zero (`CONFIG RESETSTAT`).
     pub fn reset_counts(&mut self) {
         self.counts.reset();
     }

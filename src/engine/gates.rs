@@ -6,16 +6,16 @@ use std::collections::BinaryHeap;
 use super::mail::Origin;
 use crate::ids::{CoreId, Lsn};
 
-/// An answer that is ready.
+/// An answer to a command that has been executed.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The core that asked; this one for a command of its own client.
     pub to: CoreId,
-    /// Where it belongs there.
+    /// Where the answer belongs on that core.
     pub origin: Origin,
     /// The last edit that it stands for, or 0.
     pub wrote: Lsn,
-    /// The reply, or its part.
+    /// The encoded reply, or a part of it.
     pub bytes: Vec<u8>,
 }
 
@@ -62,12 +62,12 @@ impl Held {
         beyond
     }
 
-    /// Bytes of all of them.
+    /// Bytes of all answers that are held.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether there are none.
+    /// Whether no answer is held.
     pub(super) fn is_empty(&self) -> bool {
         self.answers.is_empty()
     }

@@ -7,11 +7,11 @@ use super::merge::{Merge, merge};
 use crate::encoding::resp::Protocol;
 use crate::ids::Caller;
 
-/// Replies under way.
+/// Replies of this core's clients that are gathered from several cores.
 #[derive(Debug, Default)]
 pub(super) struct Gatherings(Slab<Gathering>);
 
-/// One reply under way.
+/// One reply, with the parts that have come.
 #[derive(Debug)]
 struct Gathering {
     caller: Caller,

@@ -9,7 +9,7 @@ const KEPT: usize = 4 << 20;
 
 /// A message between cores.
 pub enum Message {
-    /// Work for the receiver.
+    /// Requests that the receiver is to execute.
     Requests(Batch),
     /// Answers to the receiver's requests.
     Answers(Answers),
@@ -18,7 +18,7 @@ pub enum Message {
 /// Where an answer belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// Who is to get the reply.
+    /// Request of a client that the reply belongs to.
     pub caller: Caller,
     /// Which part of the reply the answer is; `None` if it is all of it.
     pub part: Option<Part>,
@@ -36,9 +36,9 @@ pub struct Part {
 /// A command as a core executes it, whoever asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Its row in the registry.
+    /// Row of the command in the registry.
     pub spec: &'static Spec,
-    /// The client's database.
+    /// Database that the client has selected.
     pub db: Db,
     /// The slot of its first key; any if it has none.
     pub slot: Slot,
@@ -65,17 +65,17 @@ struct Item {
 }
 
 impl Batch {
-    /// Number of requests.
+    /// Number of requests in the batch.
     pub const fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch holds no request.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Bytes of all arguments.
+    /// Bytes of all arguments in the batch.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -90,7 +90,7 @@ impl Batch {
         self.items.push(Item { origin, call, first, count: self.spans.len() - first });
     }
 
-    /// The request at `index`.
+    /// Origin, command and arguments of the request at `index`.
     pub fn get(&self, index: usize) -> Option<(Origin, Call, Args<'_>)> {
         let item = self.items.get(index)?;
         Some((item.origin, item.call, Args::new(&self.bytes, &self.spans[item.first..][..item.count])))
@@ -120,17 +120,17 @@ struct Answer {
 }
 
 impl Answers {
-    /// Whether there are none.
+    /// Whether the batch holds no answer.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Number of answers.
+    /// Number of answers in the batch.
     pub const fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Bytes of all of them.
+    /// Bytes of all answers in the batch.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -16,9 +16,9 @@ impl From<Gather> for Merge {
 /// How parts become one reply. An error among the parts is the reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// All parts say OK.
+    /// Every part is `+OK`, and so is the reply.
     Ok,
-    /// Integers are added.
+    /// Parts are integers; the reply is their sum.
     Sum,
     /// Arrays are joined, one part's elements after another's.
     Concat,
@@ -29,7 +29,7 @@ pub enum Merge {
     Drawn(u64),
     /// Texts (bulk strings) are joined.
     Text,
-    /// There is no reply.
+    /// The reply is empty: nothing is sent.
     Nothing,
     /// Integers are added; the reply is OK, or this error if they come to nothing.
     Found(&'static str),

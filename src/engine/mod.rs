@@ -97,7 +97,7 @@ pub struct Engine<D: Disk = DirectDisk> {
     mirrored: Lsn,
     settings: Arc<Settings>,
     settings_version: u64,
-    /// The time of this turn.
+    /// Monotonic time at which this turn began.
     now: Instant,
     wall: UnixMillis,
     random: fastrand::Rng,
@@ -138,17 +138,17 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// The core.
+    /// The core that this engine runs on.
     pub const fn core(&self) -> CoreId {
         self.core
     }
 
-    /// What it has in common with the other engines.
+    /// What the engines of all cores share.
     pub const fn cores(&self) -> &Arc<Cores> {
         &self.cores
     }
 
-    /// The time of this turn.
+    /// Monotonic time at which this turn began.
     pub const fn now(&self) -> Instant {
         self.now
     }
@@ -260,7 +260,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A client that waits is gone.
+    /// Forgets a client that waits: its connection is gone.
     pub fn cancel_wait(&mut self, id: WaitId, client: u64) {
         self.waits.cancel(&self.cores, self.core, id, client);
     }

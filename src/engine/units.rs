@@ -78,20 +78,15 @@ impl<D: Disk> Engine<D> {
         committed
     }
 
-    /// Has keys looked up before the first is needed, so that the memory's latency is paid once for all.
+    /// Has those of the keys that are here looked up before the first is needed, so that the memory's latency is paid once for all.
     #[inline]
     pub fn look_ahead<'a>(&mut self, keys: impl Iterator<Item = (Db, Slot, &'a [u8])>) {
-        let store = self.shard.store();
+        let (store, placement, core) = (self.shard.store(), self.placement, self.core);
+        let here = keys.filter(|(_, slot, _)| placement.core_of_slot(*slot) == core);
         self.sought.clear();
-        self.sought.extend(keys.map(|(db, slot, key)| store.seek(db, slot, key)));
+        self.sought.extend(here.map(|(db, slot, key)| store.seek(db, slot, key)));
         self.sought.iter().for_each(|sought| store.seek_bucket(sought));
         self.sought.iter().for_each(|sought| store.seek_record(sought));
-    }
-
-    /// Whether the keys of a slot are this core's.
-    #[inline]
-    pub fn has(&self, slot: Slot) -> bool {
-        self.home(slot) == self.core
     }
 
     /// Has every core perform its part of a command of the session. A reply that is there at once goes to the end of `out`.
@@ -244,7 +239,7 @@ impl<D: Disk> Engine<D> {
         self.counts.forwarded += 1;
     }
 
-    /// What a plan must know.
+    /// Builds what a plan must know of the outside: time, chance, limits, and which partitions are here.
     #[inline]
     fn context(&mut self, call: Call) -> Context {
         let placement = self.placement;

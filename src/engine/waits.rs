@@ -15,13 +15,13 @@ use crate::ids::{Caller, CoreId, Lsn};
 /// How safe edits are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// On disk.
+    /// The edits are durable on the master's disk.
     OnDisk,
-    /// At the checkpoint node.
+    /// The checkpoint node holds the edits.
     Mirrored,
 }
 
-/// What a client waits for.
+/// What a client in `WAIT` or `WAITAOF` waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// How safe the edits are to be.
@@ -101,7 +101,7 @@ impl Waits {
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether no client waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waits.is_empty()
     }

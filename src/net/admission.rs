@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::config::Settings;
 use crate::ids::CoreId;
 
-/// The clients of all cores.
+/// Counts of the clients of all cores, shared by these.
 #[derive(Debug)]
 pub struct Admission {
     /// Without a password, only clients of this machine are let in.
@@ -18,7 +18,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Nobody is there yet.
+    /// Creates the counts of a server with `cores` cores that has no clients yet.
     pub fn new(cores: u16, is_protected: bool) -> Self {
         Self {
             is_protected,
@@ -28,12 +28,12 @@ impl Admission {
         }
     }
 
-    /// A number for a new client.
+    /// Draws the number of a new client; no number is drawn twice.
     pub fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Clients connected now.
+    /// Number of clients that are connected now.
     pub fn clients(&self) -> u32 {
         self.clients.load(Ordering::Relaxed)
     }

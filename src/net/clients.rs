@@ -20,7 +20,7 @@ use crate::engine::{EngineCounts, WaitId};
 use crate::ids::{CoreId, Lsn, Slot};
 use crate::runtime::ring::Token;
 
-/// The clients of one core.
+/// The clients that are connected to one core.
 pub struct Clients {
     pub(super) core: CoreId,
     pub(super) service: Arc<Service>,
@@ -28,7 +28,7 @@ pub struct Clients {
     pub(super) connections: Slab<Connection>,
     pub(super) lists: Lists,
     pub(super) counts: ClientCounts,
-    /// The time of this turn.
+    /// The monotonic time at which this turn began.
     pub(super) now: Instant,
     /// Kept for their memory: requests that are parsed, what they name, a reply under construction.
     pub(super) requests: Requests,
@@ -49,24 +49,24 @@ pub(super) struct Resolved {
 /// Connections that the end of the turn must see to.
 #[derive(Default)]
 pub(super) struct Lists {
-    /// Something to send, or to be closed.
+    /// Connections with something to send, or that are to be closed.
     pub dirty: Vec<Token>,
-    /// Replies have come that were under way.
+    /// Connections that have got replies which were under way.
     pub answered: Vec<Token>,
-    /// Replies wait for edits to become safe.
+    /// Connections whose replies wait for edits to become safe.
     pub gated: Vec<Token>,
-    /// Requests wait for room in the log or in the queue to another core.
+    /// Connections whose requests wait for room in the log or in the queue to another core.
     pub stalled: Vec<Token>,
-    /// Attempts to authenticate that wait, in the order in which they were made.
+    /// Connections whose attempts to authenticate wait, in the order of the attempts.
     pub waiting: VecDeque<Token>,
-    /// Too much was received for now.
+    /// Connections whose receive is to be cancelled, since they have sent more than can be executed now.
     pub pause: Vec<Token>,
-    /// To be received from again.
+    /// Connections whose receive is to be armed again.
     pub resume: Vec<Token>,
 }
 
 impl Clients {
-    /// Nobody is there yet.
+    /// Creates the client table of `core`, without connections.
     pub fn new(core: CoreId, service: Arc<Service>) -> Self {
         Self {
             core,
@@ -83,7 +83,7 @@ impl Clients {
         }
     }
 
-    /// Settings have changed.
+    /// Takes over settings that have changed; without a password, every client is authenticated from now on.
     pub(super) fn take_settings(&mut self) {
         self.settings = self.service.cores.settings.get();
         if self.settings.password.is_none() {

@@ -19,11 +19,11 @@ pub struct Connection {
     socket: OwnedFd,
     /// The client's number; never used twice in a life of the master.
     pub client: u64,
-    /// Where the client is.
+    /// Remote address, if the kernel tells it.
     pub peer: Option<SocketAddr>,
-    /// Where it has connected to.
+    /// Local address that the client has connected to.
     pub local: Option<SocketAddr>,
-    /// What the client has chosen.
+    /// Database, protocol and other choices of the client.
     pub session: Session,
     /// Bytes received and not yet executed.
     pub input: Vec<u8>,
@@ -39,11 +39,11 @@ pub struct Connection {
     pub hold: Hold,
     /// All cores have published their counts for its request, which is `INFO`.
     pub counts_asked_for: bool,
-    /// Whether it is to be closed.
+    /// Whether and when the connection is to be closed.
     pub closing: Closing,
     /// The client will send no more: since when it has got nothing either, neither a reply nor a request executed.
     pub alone_since: Option<Instant>,
-    /// A receive is armed.
+    /// A multishot receive is armed in the ring.
     pub receiving: bool,
     /// The armed receive has been asked to end.
     pub pausing: bool,
@@ -60,7 +60,7 @@ pub struct Connection {
 /// Why a connection's requests are not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// They are.
+    /// Its requests are executed as they come.
     No,
     /// The log, or the queue to another core, has no room. It stands in the list of stalled connections.
     Stalled,
@@ -77,13 +77,13 @@ pub enum Hold {
 /// Whether a connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Closing {
-    /// No.
+    /// It stays open.
     No,
     /// The client will send no more; what it has sent is executed and answered first.
     AfterInput,
-    /// When all replies have left.
+    /// It is closed when all its replies have left.
     AfterReplies,
-    /// Now.
+    /// It is closed at once; replies that have not left are dropped.
     Now,
 }
 
@@ -97,7 +97,7 @@ pub struct Session {
     pub db: Db,
     /// The version of RESP that it speaks.
     pub protocol: Protocol,
-    /// What it may do.
+    /// Which commands the client may use.
     pub standing: Standing,
     /// It has a place beyond the usual ones, for administrators.
     pub reserved: bool,
@@ -107,34 +107,34 @@ pub struct Session {
     pub stranger_since: Instant,
     /// Since when it leaves more replies unread than it may for long.
     pub slow_since: Option<Instant>,
-    /// Name by `CLIENT SETNAME`.
+    /// Name of the connection, given by `CLIENT SETNAME`.
     pub name: Vec<u8>,
-    /// Name of its library by `CLIENT SETINFO`.
+    /// Name of the client's library, given by `CLIENT SETINFO`.
     pub library_name: Vec<u8>,
-    /// Version of its library.
+    /// Version of the client's library, given by `CLIENT SETINFO`.
     pub library_version: Vec<u8>,
-    /// Which replies it wants.
+    /// Which replies the client wants (`CLIENT REPLY`).
     pub replies: ReplyMode,
     /// `CLIENT NO-EVICT`: it is not disconnected for what all clients hold together.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`: its reads do not count as use of a key.
     pub no_touch: bool,
-    /// When it connected.
+    /// Time at which the client connected.
     pub connected: Instant,
-    /// When it last sent a request.
+    /// Time at which the client last sent a request.
     pub last_request: Instant,
-    /// Name of its last command.
+    /// Name of the client's last command.
     pub last_command: &'static str,
 }
 
-/// What a client may do.
+/// Which commands a client may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing but give the password.
+    /// Only commands that authenticate: the client has not given the password.
     Stranger,
-    /// Look and mend: commands that touch no data.
+    /// Commands that touch no data: the client has a place that is kept for administrators.
     Administrator,
-    /// Everything.
+    /// Every command: the client has authenticated, or need not.
     Client,
 }
 
@@ -158,16 +158,16 @@ impl Standing {
 /// Which replies a client wants (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyMode {
-    /// All.
+    /// Every reply is sent.
     On,
-    /// None.
+    /// No reply is sent.
     Off,
-    /// Not the next one.
+    /// The next reply is not sent; those after it are.
     SkipNext,
 }
 
 impl Session {
-    /// That of a new connection.
+    /// Creates the session of a client that has just connected.
     pub fn new(now: Instant) -> Self {
         Self {
             db: Db(0),
@@ -211,7 +211,7 @@ impl Session {
 }
 
 impl Connection {
-    /// A new connection.
+    /// Creates a connection over an accepted socket.
     pub fn new(socket: OwnedFd, client: u64, session: Session) -> Self {
         let (peer, local) = {
             let socket = socket2::SockRef::from(&socket);
@@ -258,7 +258,7 @@ impl Connection {
         socket.set_tcp_user_timeout(Some(silence + PROBES * between))
     }
 
-    /// The socket.
+    /// The connection's socket, for operations of the ring.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

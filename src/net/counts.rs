@@ -25,7 +25,7 @@ pub struct CoreCounts {
 pub struct ClientCounts {
     /// Commands executed for this core's connections.
     pub commands: u64,
-    /// Of them, how many of each kind.
+    /// Executed commands by their row in the registry.
     pub calls: Calls,
     /// Errors that clients were answered with by the session, not by the data.
     pub errors: ErrorCounts,
@@ -33,13 +33,13 @@ pub struct ClientCounts {
     pub rates: Rates,
     /// Times that a connection had to wait for room.
     pub stalls: u64,
-    /// Connections accepted.
+    /// Connections that were accepted since the start.
     pub accepted: u64,
-    /// Connections refused.
+    /// Connections that were refused: too many clients, or protected mode.
     pub rejected: u64,
-    /// Connections now.
+    /// Connections that are open now.
     pub connections: u64,
-    /// Of them, those that wait for a reply (`WAIT`, `SAVE`).
+    /// Open connections whose client waits in `WAIT`, `WAITAOF` or `SAVE`.
     pub blocked: u64,
     /// Times that no connection could be accepted for want of descriptors or memory.
     pub exhausted: u64,
@@ -49,11 +49,11 @@ pub struct ClientCounts {
     pub input_disconnections: u64,
     /// Connections ended because they did not take their replies.
     pub output_disconnections: u64,
-    /// Wrong passwords.
+    /// Attempts to authenticate with a wrong password.
     pub auth_failures: u64,
-    /// Bytes received.
+    /// Bytes received from clients.
     pub received_bytes: u64,
-    /// Bytes sent.
+    /// Bytes sent to clients.
     pub sent_bytes: u64,
     /// Bytes of replies that clients have not taken yet.
     pub output_bytes: u64,
@@ -141,7 +141,7 @@ impl Rates {
         self.last = Some((now, counters));
     }
 
-    /// The mean of the samples.
+    /// Mean growth per second over the samples: commands, bytes received, bytes sent.
     pub fn mean(&self) -> [u64; 3] {
         std::array::from_fn(|i| self.samples.iter().map(|sample| sample[i]).sum::<u64>() / SAMPLES as u64)
     }

@@ -33,7 +33,7 @@ fn is_http(args: Args<'_>) -> bool {
 
 /// How to go on after a request.
 enum Flow {
-    /// With the next one.
+    /// Go on with the next request.
     Next,
     /// Not now: the request is not executed yet.
     Stall,
@@ -184,14 +184,10 @@ impl Clients {
             && let Some(connection) = self.connections.get(token as usize)
         {
             let db = connection.session.db;
-            let here = resolved.iter().enumerate().filter(|(_, resolved)| engine.has(resolved.slot));
-            let keys: Vec<_> = here
-                .filter_map(|(i, Resolved { spec, slot })| {
-                    let spec = spec.filter(|spec| spec.route == Route::Key)?;
-                    Some((db, *slot, spec.first_key(requests.args(i, bytes))?))
-                })
-                .collect();
-            engine.look_ahead(keys.into_iter());
+            engine.look_ahead(resolved.iter().enumerate().filter_map(|(i, Resolved { spec, slot })| {
+                let spec = spec.filter(|spec| spec.route == Route::Key)?;
+                Some((db, *slot, spec.first_key(requests.args(i, bytes))?))
+            }));
         }
         let mut done = parsed;
         for (i, resolved) in resolved.iter().enumerate() {

@@ -40,12 +40,12 @@ impl ReplyQueue {
         self.slots.is_empty()
     }
 
-    /// Bytes of replies held.
+    /// Bytes of replies that wait here or are kept elsewhere for this connection.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Requests whose replies wait.
+    /// Number of replies that wait.
     pub fn len(&self) -> usize {
         self.slots.len()
     }

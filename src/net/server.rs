@@ -411,7 +411,7 @@ pub enum ServeError {
     /// The network's ring has failed.
     #[error("the network ring has failed: {0}")]
     Ring(#[from] io::Error),
-    /// The log could not be closed.
+    /// The log could not be closed in good order.
     #[error("the log could not be closed: {0}")]
     Log(String),
     /// The data is wrong, or what was to be done to it; nothing that has come of it was shown to anybody.

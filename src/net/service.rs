@@ -21,19 +21,19 @@ pub struct Service {
     pub config: Config,
     /// Names this run (`run_id` in `INFO`).
     pub run_id: String,
-    /// When it started.
+    /// Monotonic time at which the process started.
     pub started: Instant,
-    /// When it started, by the wall clock.
+    /// Wall-clock time at which the process started.
     pub started_at: UnixMillis,
     /// What the engines have in common.
     pub cores: Arc<Cores>,
-    /// Who makes checkpoints.
+    /// The master's side of the checkpoint node.
     pub checkpoints: Arc<Master>,
-    /// Who may come in, by this port and the checkpoint node's.
+    /// Password and waiting times after wrong ones, for this port and the checkpoint node's.
     pub guard: Arc<Guard>,
     /// How many clients there are, and how many there may be.
     pub(super) admission: Admission,
-    /// The main thread.
+    /// Tells the main thread that the server is to end.
     main: Sender<Event>,
     counts: Vec<Mutex<CoreCounts>>,
     /// Cores without clients at a shutdown.
@@ -41,7 +41,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// For a server that has just recovered.
+    /// Creates what the cores of a server share that has just recovered.
     pub fn new(
         config: Config,
         cores: Arc<Cores>,

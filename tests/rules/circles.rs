@@ -9,7 +9,10 @@ use super::tidy::{Source, sources};
 
 /// Circles that may stay, each with the reason.
 const ALLOWED: [(&[&str], &str); 4] = [
-    (&["store/value/form.rs", "store/value/hash/fields.rs"], "data that contains itself: a large hash is a table of forms"),
+    (
+        &["store/value/form.rs", "store/value/hash/fields.rs"],
+        "data that contains itself: a large hash is a table of forms",
+    ),
     (&["partition/group.rs", "partition/shard.rs"], "a shard begins its units, and a unit works on its shard"),
     (&["storage/log/driver.rs", "storage/log/prepare.rs"], "a log holds the space that is prepared for it"),
     (&["storage/log/commit_ring.rs", "storage/log/direct.rs"], "a commit on the ring is one of direct I/O's own"),
@@ -65,7 +68,9 @@ fn paths(code: &str) -> Vec<Vec<String>> {
         }
     }
     for root in ["crate::", "self::", "super::"] {
-        found.extend(code.match_indices(root).map(|(at, _)| names(&code[at..]).into_iter().map(str::to_owned).collect()));
+        found.extend(
+            code.match_indices(root).map(|(at, _)| names(&code[at..]).into_iter().map(str::to_owned).collect()),
+        );
     }
     found
 }

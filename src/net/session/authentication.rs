@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// The only user.
+/// Name of the only user.
 const USER: &[u8] = b"default";
 /// The version of Redis whose commands and words clients may expect.
 pub(super) const REDIS_VERSION: &str = "7.2.0";

@@ -14,7 +14,7 @@ use crate::net::clients::Clients;
 use crate::net::connection::{Closing, Connection, Hold};
 use crate::runtime::ring::Token;
 
-/// Which connections are meant.
+/// Which connections `CLIENT LIST` or `CLIENT KILL` means.
 #[derive(Debug, PartialEq, Eq)]
 struct Filter<'a> {
     /// All, or those with these numbers.
@@ -23,7 +23,7 @@ struct Filter<'a> {
     normal: bool,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
-    /// Not the one that asks.
+    /// The connection that asks is exempt.
     others: bool,
 }
 

@@ -68,13 +68,13 @@ fn publish_here(clients: &mut Clients, engine: &mut Engine, _: u64, _: Args<'_>,
     reply.ok();
 }
 
-/// Everything that `INFO` tells of.
+/// State of the server at one moment, from which `INFO` is written.
 struct Report<'a> {
     run_id: &'a str,
     config: &'a Config,
     epoch: Epoch,
     placement: Placement,
-    /// Clients connected now.
+    /// Number of clients that are connected now.
     clients: u32,
     settings: &'a Settings,
     cores: &'a [CoreCounts],
@@ -82,9 +82,9 @@ struct Report<'a> {
     /// When everything that had changed last came to be in checkpoints, in Unix seconds; when the server started if it never did.
     last_save: u64,
     usage: Usage,
-    /// Memory of the machine.
+    /// Bytes of memory that the machine has.
     machine_bytes: u64,
-    /// Unix time in microseconds.
+    /// Wall-clock time in microseconds since 1970.
     now_us: u64,
     uptime_s: u64,
 }
@@ -111,7 +111,7 @@ impl Report<'_> {
     }
 }
 
-/// The text under way.
+/// Lines of the reply, as far as they are written.
 #[derive(Default)]
 struct Lines(String);
 

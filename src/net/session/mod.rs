@@ -43,21 +43,21 @@ use crate::runtime::ring::Token;
 
 /// What a command of the session may look at and change.
 pub(super) struct Visit<'v> {
-    /// The command.
+    /// Row of the command in the registry.
     pub spec: &'static Spec,
-    /// The client's connection.
+    /// Connection of the client that sent the command.
     pub connection: &'v mut Connection,
-    /// The connection, as its core calls it.
+    /// Number of the connection on its core.
     pub token: Token,
-    /// This core's engine.
+    /// Engine of the connection's core.
     pub engine: &'v mut Engine,
-    /// What this core has in common with the others.
+    /// What the networks of all cores share.
     pub service: &'v Service,
-    /// The settings in force.
+    /// Settings that can change while the server runs, as they are now.
     pub settings: &'v mut Arc<Settings>,
-    /// What this core's clients have done.
+    /// Counts of this core's clients.
     pub counts: &'v mut ClientCounts,
-    /// The time of this turn.
+    /// Monotonic time at which this turn began.
     pub now: Instant,
 }
 
@@ -71,7 +71,7 @@ impl Visit<'_> {
 /// What a command of the session comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Its reply is written.
+    /// The reply is written.
     Answered,
     /// Its reply is written, and is the last one of the connection.
     Last,
@@ -118,7 +118,7 @@ impl Row {
     }
 }
 
-/// A command and its function.
+/// Row of a command that is executed by `run`.
 const fn row(spec: Spec, run: SessionFn) -> Row {
     Row { spec, run, part: None, subcommands: &[] }
 }
@@ -128,7 +128,7 @@ const fn parent(spec: Spec, subcommands: &'static [Row]) -> Row {
     row(spec, lacks_subcommand).subcommands(subcommands)
 }
 
-/// HELP of a command.
+/// Row of a HELP subcommand, which is answered out of the registry.
 const fn help(spec: Spec) -> Row {
     row(spec, tell_help)
 }
@@ -138,7 +138,7 @@ pub static COMMANDS: LazyLock<Commands> = LazyLock::new(Commands::new);
 
 /// All commands of the server.
 pub struct Commands {
-    /// Their rows.
+    /// Rows of all commands, those of the data included.
     pub registry: Registry,
     /// By id: the function of a command of the session, and its part on each core.
     functions: Vec<(SessionFn, Option<PartFn>)>,
@@ -221,7 +221,7 @@ type Refusal = Cow<'static, str>;
 const SYNTAX: Refusal = Cow::Borrowed("ERR syntax error");
 const NOT_INTEGER: Refusal = Cow::Borrowed("ERR value is not an integer or out of range");
 
-/// Answers OK.
+/// Writes `+OK` as the reply.
 fn ok(reply: &mut Reply<'_>) -> Done {
     reply.ok();
     Ok(Outcome::Answered)

@@ -19,7 +19,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// As it is now.
+    /// Reads what the process has taken until now.
     pub(super) fn now() -> Self {
         let (user, system) = times(libc::RUSAGE_SELF);
         let (user_children, system_children) = times(libc::RUSAGE_CHILDREN);

@@ -38,15 +38,15 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// What a client asks for.
+/// Arguments of `WAIT` or `WAITAOF`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Asked {
     goal: Goal,
-    /// It only asks how far things are.
+    /// The client does not wait: it asks how far its edits are.
     at_once: bool,
-    /// It wants more than there ever is, so that only its time-out ends the wait.
+    /// The client asks for more replicas than there can be, so that only its time-out ends the wait.
     in_vain: bool,
-    /// `None`: for ever.
+    /// Time-out of the wait; `None` waits for ever.
     timeout: Option<Duration>,
 }
 

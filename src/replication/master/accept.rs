@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::counters::NodeInfo;
 use super::sessions::SessionId;
 use super::shared::Shared;
-use super::counters::NodeInfo;
 use super::strangers::{Stranger, Strangers};
 use super::{download, feed, upload};
 use crate::auth::guard::Attempt;

@@ -11,7 +11,7 @@ use crate::config::{Config, Durability, Limits, Password, Settings, Sources, che
 /// Descriptors that the process needs for other things than clients, at least.
 const OTHER_FILES: u64 = 64;
 
-/// One change.
+/// One change of a setting, by `CONFIG SET`.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Password(Option<Password>),
@@ -38,7 +38,7 @@ pub(super) struct Output {
     soft_s: Option<u64>,
 }
 
-/// Why a value cannot be.
+/// Why a value is refused for a setting.
 type Why = Cow<'static, str>;
 
 impl Change {
@@ -86,7 +86,7 @@ impl Change {
         }
     }
 
-    /// Makes the change.
+    /// Makes the change in `settings`.
     pub(super) fn apply(self, settings: &mut Settings) {
         match self {
             Self::Password(password) => settings.password = password,

@@ -9,13 +9,13 @@ use crate::net::session::COMMANDS;
 use crate::net::session::authentication::REDIS_VERSION;
 use crate::time::UnixMillis;
 
-/// One section.
+/// One section of `INFO`.
 pub(super) struct Section {
     /// Its name in small letters, but for those that are written in capitals.
     pub name: &'static str,
     /// It is shown unless others are asked for.
     pub default: bool,
-    /// Writes its lines.
+    /// Writes the lines of the section.
     pub write: fn(&Report<'_>, &mut Lines),
 }
 
