@@ -20,7 +20,7 @@ use super::signals::{Signals, Told};
 use super::{Exit, Failure};
 use crate::auth::guard::Guard;
 use crate::config::Config;
-use crate::engine::{Cores, Message};
+use crate::engine::{Cores, Mail};
 use crate::ids::{CoreId, Epoch, Placement};
 use crate::net::Service;
 use crate::partition::order::{Order, Reporter, reports};
@@ -138,7 +138,7 @@ impl Starting {
         let cores = placement.cores();
         let bells: Vec<Arc<Bell>> = (0..cores).map(|_| Bell::new().map(Arc::new)).collect::<Result<_, _>>()?;
         let bells: Arc<[Arc<Bell>]> = bells.into();
-        let endpoints: Vec<Endpoint<Message>> = mesh(&bells);
+        let endpoints: Vec<Endpoint<Mail>> = mesh(&bells);
         let (recovered, recoveries) = channel();
         let mut launches = Vec::new();
         let mut threads = Vec::new();

@@ -8,7 +8,7 @@ use crate::ids::{Caller, Db, Lsn, Slot};
 const KEPT: usize = 4 << 20;
 
 /// A message between cores.
-pub enum Message {
+pub enum Mail {
     /// Requests that the receiver is to execute.
     Requests(Batch),
     /// Answers to the receiver's requests.

@@ -44,7 +44,7 @@ pub use self::cores::Cores;
 pub use self::counts::{EngineCounts, ErrorCounts};
 use self::gates::Held;
 use self::gather::Gatherings;
-pub use self::mail::{Call, Message};
+pub use self::mail::{Call, Mail};
 pub use self::merge::Merge;
 use self::post::Post;
 pub use self::units::Submitted;
@@ -107,7 +107,7 @@ pub struct Engine<D: Disk = DirectDisk> {
 
 impl<D: Disk> Engine<D> {
     /// An engine for `shard`, which reports to whoever makes checkpoints. Must be made on the core's own thread.
-    pub fn new(cores: Arc<Cores>, shard: Shard<D>, endpoint: Endpoint<Message>, reporter: Reporter) -> Self {
+    pub fn new(cores: Arc<Cores>, shard: Shard<D>, endpoint: Endpoint<Mail>, reporter: Reporter) -> Self {
         let progress = Rc::new(LocalBell::default());
         shard.log().on_progress({
             let progress = Rc::clone(&progress);

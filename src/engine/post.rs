@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::gates::Answer;
-use super::mail::{Answers, Batch, Call, Message, Origin};
+use super::mail::{Answers, Batch, Call, Mail, Origin};
 use super::{Engine, Front};
 use crate::commands::Spec;
 use crate::commands::registry::Route;
@@ -26,7 +26,7 @@ const MOST_HELD: usize = 16 << 20;
 
 /// What is on its way to and from the other cores.
 pub(super) struct Post {
-    endpoint: Endpoint<Message>,
+    endpoint: Endpoint<Mail>,
     /// By core: what goes there at the end of the turn.
     requests: Vec<Batch>,
     answers: Vec<Answers>,
@@ -44,7 +44,7 @@ pub(super) struct Post {
 }
 
 impl Post {
-    pub(super) fn new(endpoint: Endpoint<Message>, cores: usize) -> Self {
+    pub(super) fn new(endpoint: Endpoint<Mail>, cores: usize) -> Self {
         Self {
             endpoint,
             requests: (0..cores).map(|_| Batch::default()).collect(),
@@ -112,8 +112,8 @@ impl<D: Disk> Engine<D> {
                 && let Some(message) = self.post.endpoint.receive(core)
             {
                 match message {
-                    Message::Requests(batch) => self.execute_batch(core, batch, 0, front),
-                    Message::Answers(mut answers) => {
+                    Mail::Requests(batch) => self.execute_batch(core, batch, 0, front),
+                    Mail::Answers(mut answers) => {
                         self.post.outstanding[index] -= answers.len();
                         for (origin, wrote, bytes) in answers.iter() {
                             self.take_answer(core, origin, wrote, bytes, front);
@@ -139,7 +139,7 @@ impl<D: Disk> Engine<D> {
                 let batch = std::mem::replace(&mut post.requests[index], empty);
                 let forwarded = self.cores.forwarded(self.core, core);
                 forwarded.fetch_add(batch.bytes(), Relaxed);
-                if let Err(Message::Requests(batch)) = post.endpoint.send(core, Message::Requests(batch)) {
+                if let Err(Mail::Requests(batch)) = post.endpoint.send(core, Mail::Requests(batch)) {
                     forwarded.fetch_sub(batch.bytes(), Relaxed);
                     post.requests[index] = batch;
                 }
@@ -147,7 +147,7 @@ impl<D: Disk> Engine<D> {
             if !post.answers[index].is_empty() {
                 let empty = post.spare_answers.pop().unwrap_or_default();
                 let answers = std::mem::replace(&mut post.answers[index], empty);
-                if let Err(Message::Answers(answers)) = post.endpoint.send(core, Message::Answers(answers)) {
+                if let Err(Mail::Answers(answers)) = post.endpoint.send(core, Mail::Answers(answers)) {
                     post.answers[index] = answers;
                 }
             }

@@ -103,8 +103,8 @@ pub struct Session {
     pub reserved: bool,
     /// Wrong passwords that it has given.
     pub failures: u32,
-    /// Since when it is a stranger, if it is one.
-    pub stranger_since: Instant,
+    /// Time since when the client is unauthenticated, if it is.
+    pub unauthenticated_since: Instant,
     /// Since when it leaves more replies unread than it may for long.
     pub slow_since: Option<Instant>,
     /// Name of the connection, given by `CLIENT SETNAME`.
@@ -131,7 +131,7 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Only commands that authenticate: the client has not given the password.
-    Stranger,
+    Unauthenticated,
     /// Commands that touch no data: the client has a place that is kept for administrators.
     Administrator,
     /// Every command: the client has authenticated, or need not.
@@ -143,8 +143,8 @@ impl Standing {
     #[cold]
     pub fn refusal(self, spec: &Spec) -> Option<&'static str> {
         match self {
-            Self::Stranger if spec.flags.contains(Flags::NO_AUTH) => None,
-            Self::Stranger => Some("NOAUTH Authentication required."),
+            Self::Unauthenticated if spec.flags.contains(Flags::NO_AUTH) => None,
+            Self::Unauthenticated => Some("NOAUTH Authentication required."),
             Self::Administrator if spec.route == Route::Session => None,
             Self::Administrator => Some(
                 "ERR max number of clients reached: this connection has a place kept for administrators, \
@@ -172,10 +172,10 @@ impl Session {
         Self {
             db: Db(0),
             protocol: Protocol::Resp2,
-            standing: Standing::Stranger,
+            standing: Standing::Unauthenticated,
             reserved: false,
             failures: 0,
-            stranger_since: now,
+            unauthenticated_since: now,
             slow_since: None,
             name: Vec::new(),
             library_name: Vec::new(),
@@ -205,8 +205,8 @@ impl Session {
     }
 
     /// Whether it has not proved who it is.
-    pub fn is_stranger(&self) -> bool {
-        self.standing == Standing::Stranger
+    pub fn is_unauthenticated(&self) -> bool {
+        self.standing == Standing::Unauthenticated
     }
 }
 
@@ -265,7 +265,7 @@ impl Connection {
 
     /// Limits on its requests, `usual` being those after authentication.
     pub fn limits(&self, usual: Limits) -> Limits {
-        if self.session.is_stranger() { Limits::UNAUTHENTICATED } else { usual }
+        if self.session.is_unauthenticated() { Limits::UNAUTHENTICATED } else { usual }
     }
 
     /// A command of this client, as an engine executes it.

@@ -4,8 +4,8 @@
 //! | bound | until the password is given | after |
 //! |---|---|---|
 //! | a request | 10 arguments of 16 KiB, in the parser | `limits.args`, `limits.bulk_bytes`, in the parser |
-//! | what was received and not executed | [`STRANGER_INPUT`] | `limits.query_buffer_bytes` |
-//! | replies not taken | [`STRANGER_OUTPUT`] | `limits.output_buffer_bytes`, and a lower bound for some seconds |
+//! | what was received and not executed | [`UNAUTHENTICATED_INPUT`] | `limits.query_buffer_bytes` |
+//! | replies not taken | [`UNAUTHENTICATED_OUTPUT`] | `limits.output_buffer_bytes`, and a lower bound for some seconds |
 //! | time | `server.auth_timeout_s` | `server.idle_timeout_s` |
 //! | time without progress, once it will send no more | [`ALONE`] | [`ALONE`] |
 //! | all clients together | `memory.clients_max_bytes` | `memory.clients_max_bytes` |
@@ -20,11 +20,11 @@ use crate::runtime::ring::Token;
 
 /// Bytes of a held connection's input beyond which no more is received from it.
 const HELD_INPUT: usize = 1 << 20;
-/// Bytes that a stranger may have sent without being answered: ten arguments of 16 KiB, and what the kernel had under way.
-const STRANGER_INPUT: usize = 512 << 10;
-/// Bytes of replies that a stranger may leave unread. Enough for any pipeline that gives the password first.
-const STRANGER_OUTPUT: usize = 16 << 10;
-/// How long a stranger's last reply may take to leave.
+/// Bytes that an unauthenticated client may have sent without being answered: ten arguments of 16 KiB, and what the kernel had under way.
+const UNAUTHENTICATED_INPUT: usize = 512 << 10;
+/// Bytes of replies that an unauthenticated client may leave unread. Enough for any pipeline that gives the password first.
+const UNAUTHENTICATED_OUTPUT: usize = 16 << 10;
+/// How long an unauthenticated client's last reply may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long a client that will send no more may wait for anything: for room in the log, for the disk, the mirror or another core, in `WAIT`.
@@ -35,7 +35,7 @@ impl Clients {
     /// Most bytes of replies that a connection may leave unread.
     fn most_output(&self, connection: &Connection) -> usize {
         let usual = self.settings.limits.output_buffer_bytes;
-        if connection.session.is_stranger() { usual.min(STRANGER_OUTPUT) } else { usual }
+        if connection.session.is_unauthenticated() { usual.min(UNAUTHENTICATED_OUTPUT) } else { usual }
     }
 
     /// Breaks with a connection that leaves too many replies unread.
@@ -53,8 +53,8 @@ impl Clients {
     pub(super) fn bound_input(&mut self, token: Token) {
         let usual = self.settings.limits.query_buffer_bytes;
         let Some(connection) = self.connections.get_mut(token as usize) else { return };
-        let (most, enough) = match connection.session.is_stranger() {
-            true => (usual.min(STRANGER_INPUT), STRANGER_OUTPUT),
+        let (most, enough) = match connection.session.is_unauthenticated() {
+            true => (usual.min(UNAUTHENTICATED_INPUT), UNAUTHENTICATED_OUTPUT),
             false => (usual, HELD_INPUT),
         };
         let held = connection.input.len();
@@ -87,22 +87,22 @@ impl Clients {
         }
     }
 
-    /// What comes round by the clock: clients that are silent, gone, strangers, slow, or too many bytes together.
+    /// What comes round by the clock: clients that are silent, gone, unauthenticated for too long, slow, or too many bytes together.
     pub(super) fn look_after(&mut self) {
         let (now, settings) = (self.now, std::sync::Arc::clone(&self.settings));
         let seconds = |since: Instant| now.saturating_duration_since(since);
         let longest = |limit: Option<u64>| limit.map_or(Duration::MAX, Duration::from_secs);
-        let (idle, stranger) = (longest(settings.idle_timeout_s), longest(settings.auth_timeout_s));
+        let (idle, patience_to_authenticate) = (longest(settings.idle_timeout_s), longest(settings.auth_timeout_s));
         let soft = settings.limits.output_buffer_soft_bytes.unwrap_or(u64::MAX);
         let patience = Duration::from_secs(settings.limits.output_buffer_soft_s);
         let (mut gone, mut late, mut slow) = (Vec::new(), Vec::new(), Vec::new());
         for (token, c) in &mut self.connections {
             let session = &mut c.session;
             let token = token as Token;
-            if session.is_stranger() && seconds(session.stranger_since) > stranger {
+            if session.is_unauthenticated() && seconds(session.unauthenticated_since) > patience_to_authenticate {
                 if c.closing < Closing::AfterReplies {
                     late.push(token);
-                } else if seconds(session.stranger_since) - stranger > FAREWELL {
+                } else if seconds(session.unauthenticated_since) - patience_to_authenticate > FAREWELL {
                     gone.push(token);
                 }
             } else {

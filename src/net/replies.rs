@@ -14,11 +14,11 @@ use crate::ids::{Lsn, RequestId};
 /// A connection's waiting replies.
 #[derive(Debug, Default)]
 pub struct ReplyQueue {
-    /// The request of the front slot.
+    /// The request of the front of the queue.
     first: u64,
-    slots: VecDeque<Slot>,
+    queue: VecDeque<Queued>,
     bytes: usize,
-    /// Slots whose replies are under way.
+    /// Replies in the queue that are under way.
     pending: usize,
 }
 
@@ -26,7 +26,7 @@ pub struct ReplyQueue {
 type Bytes = SmallVec<[u8; 24]>;
 
 #[derive(Debug)]
-enum Slot {
+enum Queued {
     /// Complete; may leave once this core's edits are safe up to `gate`.
     Ready { bytes: Bytes, gate: Lsn },
     /// Under way: somebody else gives it. Meanwhile `kept` bytes of its parts are kept elsewhere; the client does not want it if it is
@@ -37,7 +37,7 @@ enum Slot {
 impl ReplyQueue {
     /// Whether a reply that is ready may leave at once.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.queue.is_empty()
     }
 
     /// Bytes of replies that wait here or are kept elsewhere for this connection.
@@ -47,7 +47,7 @@ impl ReplyQueue {
 
     /// Number of replies that wait.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.queue.len()
     }
 
     /// Whether any reply is under way.
@@ -57,34 +57,34 @@ impl ReplyQueue {
 
     /// The request whose reply is the next to be put here.
     pub fn next_request(&self) -> RequestId {
-        RequestId(self.first + self.slots.len() as u64)
+        RequestId(self.first + self.queue.len() as u64)
     }
 
     /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
     pub fn push(&mut self, reply: &[u8], gate: Lsn) {
         self.bytes += reply.len();
         // Replies with nothing between them leave together; whoever waits for the later edit has waited for the earlier one.
-        if let Some(Slot::Ready { bytes, gate: last }) = self.slots.back_mut()
+        if let Some(Queued::Ready { bytes, gate: last }) = self.queue.back_mut()
             && bytes.len() < 64 * 1024
         {
             bytes.extend_from_slice(reply);
             *last = gate.max(*last);
         } else {
-            self.slots.push_back(Slot::Ready { bytes: Bytes::from_slice(reply), gate });
+            self.queue.push_back(Queued::Ready { bytes: Bytes::from_slice(reply), gate });
         }
     }
 
     /// Keeps a place for the reply of [`Self::next_request`], which somebody else will give.
     pub fn expect(&mut self, muted: bool) -> RequestId {
         let request = self.next_request();
-        self.slots.push_back(Slot::UnderWay { muted, kept: 0 });
+        self.queue.push_back(Queued::UnderWay { muted, kept: 0 });
         self.pending += 1;
         request
     }
 
     /// So many bytes more are kept elsewhere for a reply that is under way.
     pub fn keep(&mut self, request: RequestId, bytes: usize) {
-        if let Some(Slot::UnderWay { kept, .. }) = self.slot(request) {
+        if let Some(Queued::UnderWay { kept, .. }) = self.queued(request) {
             *kept += bytes;
             self.bytes += bytes;
         }
@@ -94,15 +94,15 @@ impl ReplyQueue {
     /// `out` at once.
     pub fn answer(&mut self, request: RequestId, reply: &[u8], out: &mut Vec<u8>) -> bool {
         let is_first = request.0 == self.first;
-        let Some(slot) = self.slot(request) else { return false };
-        let Slot::UnderWay { muted, kept } = *slot else { return false };
+        let Some(queued) = self.queued(request) else { return false };
+        let Queued::UnderWay { muted, kept } = *queued else { return false };
         let reply = if muted { &[][..] } else { reply };
         if is_first {
-            self.slots.pop_front();
+            self.queue.pop_front();
             self.first += 1;
             out.extend_from_slice(reply);
         } else {
-            *slot = Slot::Ready { bytes: Bytes::from_slice(reply), gate: Lsn(0) };
+            *queued = Queued::Ready { bytes: Bytes::from_slice(reply), gate: Lsn(0) };
             self.bytes += reply.len();
         }
         self.bytes -= kept;
@@ -112,24 +112,24 @@ impl ReplyQueue {
 
     /// Moves what may leave to `out`, edits being safe up to `safe`.
     pub fn release(&mut self, safe: Lsn, out: &mut Vec<u8>) {
-        while let Some(Slot::Ready { bytes, gate }) = self.slots.front()
+        while let Some(Queued::Ready { bytes, gate }) = self.queue.front()
             && *gate <= safe
         {
             out.extend_from_slice(bytes);
             self.bytes -= bytes.len();
-            self.slots.pop_front();
+            self.queue.pop_front();
             self.first += 1;
         }
     }
 
     /// Whether the front reply waits for edits to become safe.
     pub fn is_gated(&self) -> bool {
-        matches!(self.slots.front(), Some(Slot::Ready { .. }))
+        matches!(self.queue.front(), Some(Queued::Ready { .. }))
     }
 
-    fn slot(&mut self, request: RequestId) -> Option<&mut Slot> {
+    fn queued(&mut self, request: RequestId) -> Option<&mut Queued> {
         let index = request.0.checked_sub(self.first)?;
-        self.slots.get_mut(usize::try_from(index).ok()?)
+        self.queue.get_mut(usize::try_from(index).ok()?)
     }
 }
 

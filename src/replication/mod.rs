@@ -13,14 +13,14 @@
 //! ```
 //!
 //! Always: snapshot position ≤ mirrored ≤ durable. The master waits for the node nowhere; without one, it keeps its log and serves, and
-//! when the log gets too long its cores take snapshots themselves, slot by slot (`partition::capture`, [`master::own`]): of those the
+//! when the log gets too long its cores take snapshots themselves, slot by slot (`partition::capture`, [`master::self_checkpoints`]): of those the
 //! newest section ≤ durable.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`protocol`] | what both say to each other. Pure |
 //! | `link` | connections that carry it |
-//! | [`master`] | threads of the master: lend the log, take snapshots, decide, keep the child |
+//! | [`master`] | threads of the master: ship the log, take snapshots, decide, keep the child |
 //! | [`node`] | the checkpoint node |
 //! | `clock` | the time, for threads; state machines are told it |
 

@@ -26,11 +26,11 @@ use crate::partition::order::{Order, Reporter, reports};
 use crate::partition::{Committed, MemoryBound, Shard, recover, settle};
 use crate::replication::clock::Clock;
 use crate::replication::link::LinkError;
-use crate::replication::master::lend::{Lent, Loan, hear};
-use crate::replication::master::own::OwnSnapshots;
 use crate::replication::master::policy::{Pace, Policy};
+use crate::replication::master::self_checkpoints::SelfCheckpoints;
 use crate::replication::master::sessions::SessionId;
-use crate::replication::master::shared::{Rounds, Shared};
+use crate::replication::master::ship::{Shipment, Shipped, acknowledge};
+use crate::replication::master::side::{MasterSide, Rounds};
 use crate::replication::master::{Options, accept, download, upload};
 use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::runtime::bell::Bell;
@@ -50,7 +50,7 @@ fn next_of(captures: &Captures) -> Option<PartitionId> {
 /// A master that serves.
 pub(super) struct Master {
     pub(super) process: Process,
-    pub(super) shared: Arc<Shared<Process>>,
+    pub(super) shared: Arc<MasterSide<Process>>,
     pub(super) cores: Vec<Rc<RefCell<Shard<Process>>>>,
     placement: Placement,
     /// Snapshots that proved bad when it started.
@@ -107,7 +107,7 @@ pub(super) async fn start(
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
     policy.set_own(settings.max_log_bytes.is_some());
     let ended_log_bytes = dir.ended_log_bytes()?;
-    let (shared, _) = Shared::new(options, policy, Clock::Set(&NOW), ended_log_bytes);
+    let (shared, _) = MasterSide::new(options, policy, Clock::Set(&NOW), ended_log_bytes);
     let shared = Arc::new(shared);
     upload::clear_stale(&shared);
     let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
@@ -247,7 +247,7 @@ impl Master {
         let (asked, reporter) = (captures.clone(), reporter.clone());
         let world = self.process.world().clone();
         self.process.spawn(async move {
-            let mut snapshots = OwnSnapshots::default();
+            let mut snapshots = SelfCheckpoints::default();
             loop {
                 world.sleep(Duration::from_micros(world.draw(|random| random.u64(100..20_000)))).await;
                 while let Some(partition) = next_of(&asked) {
@@ -297,7 +297,7 @@ impl Master {
 }
 
 /// One connection, from hello to end.
-async fn serve(shared: &Shared<Process>, mut line: Line) -> Result<(), LinkError> {
+async fn serve(shared: &MasterSide<Process>, mut line: Line) -> Result<(), LinkError> {
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let (role, node, session) = {
         let Message::Hello(hello) = line.message().await? else { return Err(LinkError::OutOfTurn) };
@@ -315,7 +315,7 @@ async fn serve(shared: &Shared<Process>, mut line: Line) -> Result<(), LinkError
         return Ok(());
     }
     match role {
-        Role::Stream => lend(shared, &mut line, &is_over).await,
+        Role::Stream => ship(shared, &mut line, &is_over).await,
         Role::Upload => {
             let mut uploads = upload::Uploads::default();
             while !is_over() {
@@ -328,7 +328,7 @@ async fn serve(shared: &Shared<Process>, mut line: Line) -> Result<(), LinkError
             }
             Ok(())
         }
-        _ => lend_snapshots(shared, &mut line, &is_over).await,
+        _ => send_snapshots(shared, &mut line, &is_over).await,
     }
 }
 
@@ -336,7 +336,7 @@ fn refuse(line: &mut Line, reason: Reason, text: &str) {
     line.send(&Message::Refusal { reason, text: text.into() });
 }
 
-async fn control(shared: &Shared<Process>, line: &mut Line, node: u64, peer: IpAddr) -> Result<(), LinkError> {
+async fn control(shared: &MasterSide<Process>, line: &mut Line, node: u64, peer: IpAddr) -> Result<(), LinkError> {
     let Some(session) = accept::open_session(shared, node, &Arc::default(), peer) else {
         refuse(line, Reason::Busy, "another checkpoint node is connected");
         return Ok(());
@@ -353,11 +353,11 @@ async fn control(shared: &Shared<Process>, line: &mut Line, node: u64, peer: IpA
     ended
 }
 
-async fn lend(shared: &Shared<Process>, line: &mut Line, is_over: &impl Fn() -> bool) -> Result<(), LinkError> {
+async fn ship(shared: &MasterSide<Process>, line: &mut Line, is_over: &impl Fn() -> bool) -> Result<(), LinkError> {
     let Message::Follow { epoch, core, from } = line.message().await? else { return Err(LinkError::OutOfTurn) };
     let stream = StreamId::new(epoch, core);
-    let mut loan = match Loan::open(shared, stream, from) {
-        Ok(loan) => loan,
+    let mut shipment = match Shipment::open(shared, stream, from) {
+        Ok(shipment) => shipment,
         Err(e) => {
             refuse(line, Reason::Unknown, &e.to_string());
             return Ok(());
@@ -368,22 +368,22 @@ async fn lend(shared: &Shared<Process>, line: &mut Line, is_over: &impl Fn() -> 
     while !is_over() {
         if line.wait(Duration::from_millis(10)).await? {
             let Received::Message(message) = line.take()? else { return Err(LinkError::OutOfTurn) };
-            hear(shared, stream, message)?;
+            acknowledge(shared, stream, message)?;
             continue;
         }
         if ended {
             continue;
         }
-        match loan.next(Duration::ZERO) {
-            Ok(Lent::End(last)) => {
+        match shipment.next(Duration::ZERO) {
+            Ok(Shipped::End(last)) => {
                 line.send(&Message::End(last));
                 ended = true;
             }
-            Ok(Lent::Run(run)) if !run.is_empty() || shared.clock.now() >= sent_at + HEARTBEAT => {
+            Ok(Shipped::Run(run)) if !run.is_empty() || shared.clock.now() >= sent_at + HEARTBEAT => {
                 line.send_log(run);
                 sent_at = shared.clock.now();
             }
-            Ok(Lent::Run(_)) => {}
+            Ok(Shipped::Run(_)) => {}
             Err(e) => {
                 refuse(line, Reason::Unknown, &e.to_string());
                 return Ok(());
@@ -393,15 +393,15 @@ async fn lend(shared: &Shared<Process>, line: &mut Line, is_over: &impl Fn() -> 
     Ok(())
 }
 
-async fn lend_snapshots(
-    shared: &Shared<Process>,
+async fn send_snapshots(
+    shared: &MasterSide<Process>,
     line: &mut Line,
     is_over: &impl Fn() -> bool,
 ) -> Result<(), LinkError> {
     let mut chunk = Vec::new();
     while !is_over() {
         let Message::Fetch(partition) = line.message().await? else { return Err(LinkError::OutOfTurn) };
-        match download::Lending::begin(shared, partition) {
+        match download::Download::begin(shared, partition) {
             Err(refusal) => line.send(&refusal),
             Ok((mut lending, first)) => {
                 line.send(&first);

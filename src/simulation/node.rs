@@ -14,11 +14,11 @@ use crate::ids::{PartitionId, Position};
 use crate::replication::clock::Clock;
 use crate::replication::link::LinkError;
 use crate::replication::node::bootstrap::{Download, begin_anew, load_own};
+use crate::replication::node::directory::NodeDir;
 use crate::replication::node::error::SessionError;
 use crate::replication::node::follow::{FollowError, Follower, Step};
 use crate::replication::node::mirror::Part;
 use crate::replication::node::outbox::{Item, Outbox, Ready};
-use crate::replication::node::own::OwnDir;
 use crate::replication::node::plan::{Leg, Terms};
 use crate::replication::node::session::Session;
 use crate::replication::node::throttle::Throttle;
@@ -96,7 +96,7 @@ async fn run(
     ending: &Cell<bool>,
 ) -> Result<Option<Position>, NodeError> {
     let world = process.world();
-    let own = OwnDir::open(process.clone(), Path::new("/node"))?;
+    let own = NodeDir::open(process.clone(), Path::new("/node"))?;
     let node = Core {
         options: Options {
             master: String::new(),

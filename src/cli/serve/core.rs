@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
 use crate::config::Durability;
-use crate::engine::{Engine, Message};
+use crate::engine::{Engine, Mail};
 use crate::ids::{CoreId, PartitionId, Placement, StreamId};
 use crate::net::{Server, Service};
 use crate::partition::order::Reporter;
@@ -37,7 +37,7 @@ pub struct Seat {
     /// Which core holds what.
     pub placement: Placement,
     /// Its queues to the other cores.
-    pub endpoint: Endpoint<Message>,
+    pub endpoint: Endpoint<Mail>,
     /// What wakes it.
     pub bell: Arc<Bell>,
     /// Where it reports what it has recovered.

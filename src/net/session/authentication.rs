@@ -147,7 +147,7 @@ fn hello(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
         }
     }
     let session = &mut visit.connection.session;
-    if session.is_stranger() {
+    if session.is_unauthenticated() {
         return Err(FIRST_AUTHENTICATE);
     }
     if let Some(name) = asked.name {

@@ -97,8 +97,8 @@ fn reset(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let session = &mut visit.connection.session;
     session.db = Db(0);
     session.protocol = Protocol::Resp2;
-    session.standing = Standing::Stranger;
-    session.stranger_since = visit.now;
+    session.standing = Standing::Unauthenticated;
+    session.unauthenticated_since = visit.now;
     if visit.settings.password.is_none() {
         session.admit();
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::counters::NodeInfo;
 use super::sessions::SessionId;
-use super::shared::Shared;
-use super::strangers::{Stranger, Strangers};
+use super::side::MasterSide;
+use super::unauthenticated::{Unauthenticated, UnauthenticatedList};
 use super::{download, feed, upload};
 use crate::auth::guard::Attempt;
 use crate::ids::{CoreId, PartitionId};
@@ -28,11 +28,11 @@ const SPARE: usize = 16;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The accept thread.
-pub(crate) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
+pub(crate) fn run(shared: &Arc<MasterSide>, listeners: Vec<TcpListener>) {
     // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
     let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
-    let (mut strangers, mut turned_away) = (Strangers::default(), Rarely::default());
+    let (mut newcomers, mut turned_away) = (UnauthenticatedList::default(), Rarely::default());
     while !shared.is_stopping() {
         let mut fds: Vec<_> = listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)).collect();
         let timeout = Timespec::try_from(LOOK).ok();
@@ -46,8 +46,8 @@ pub(crate) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
                     let shared = shared.clone();
                     let opened = socket.set_nonblocking(false).and_then(|()| link::open(socket, HELLO_TIMEOUT));
                     let Ok((sender, receiver)) = opened else { continue };
-                    let stranger = strangers.add(&receiver);
-                    let serve = move || serve(&shared, sender, receiver, peer.ip(), &stranger);
+                    let newcomer = newcomers.add(&receiver);
+                    let serve = move || serve(&shared, sender, receiver, peer.ip(), &newcomer);
                     match thread::Builder::new().name("ckpt-node".to_owned()).spawn(serve) {
                         Ok(thread) => connections.push(thread),
                         Err(e) => tracing::warn!("cannot serve a checkpoint node: {e}"),
@@ -69,22 +69,22 @@ pub(crate) fn run(shared: &Arc<Shared>, listeners: Vec<TcpListener>) {
 }
 
 /// One connection, from hello to end.
-fn serve(shared: &Arc<Shared>, sender: Sender, receiver: Receiver, peer: IpAddr, stranger: &Stranger) {
-    match admit(shared, sender, receiver, peer, stranger) {
+fn serve(shared: &Arc<MasterSide>, sender: Sender, receiver: Receiver, peer: IpAddr, newcomer: &Unauthenticated) {
+    match admit(shared, sender, receiver, peer, newcomer) {
         Ok(()) | Err(LinkError::Closed) => {}
-        // What strangers send is no news, and could fill a disk.
-        Err(e) if shared.is_stopping() || !stranger.is_known() => tracing::debug!(%peer, "{e}"),
+        // What newcomers send is no news, and could fill a disk.
+        Err(e) if shared.is_stopping() || !newcomer.is_known() => tracing::debug!(%peer, "{e}"),
         Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
     }
 }
 
 /// Hears the hello, sees that it is of somebody who may say it, and serves the role.
 fn admit(
-    shared: &Arc<Shared>,
+    shared: &Arc<MasterSide>,
     mut sender: Sender,
     mut receiver: Receiver,
     peer: IpAddr,
-    stranger: &Stranger,
+    newcomer: &Unauthenticated,
 ) -> Result<(), LinkError> {
     let Message::Hello(hello) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
     let checked = match check(shared, &hello, peer) {
@@ -97,7 +97,7 @@ fn admit(
         return Ok(());
     }
     let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
-    stranger.is_known_now();
+    newcomer.is_known_now();
     receiver.trust();
     sender.set_patience(shared.timeout);
     receiver.set_patience(shared.timeout);
@@ -139,7 +139,7 @@ pub(super) fn yield_to_others() {
 type Refusal = (Reason, &'static str);
 
 /// Whether a hello may be said at all.
-pub(crate) fn check<F: Files>(shared: &Shared<F>, hello: &Hello, peer: IpAddr) -> Result<(), Refusal> {
+pub(crate) fn check<F: Files>(shared: &MasterSide<F>, hello: &Hello, peer: IpAddr) -> Result<(), Refusal> {
     if hello.protocol != VERSION {
         return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
     }
@@ -151,7 +151,7 @@ pub(crate) fn check<F: Files>(shared: &Shared<F>, hello: &Hello, peer: IpAddr) -
 
 /// Has the node prove that it knows the password, or what only the child knows.
 fn challenge(
-    shared: &Shared,
+    shared: &MasterSide,
     hello: &Hello,
     sender: &mut Sender,
     receiver: &mut Receiver,
@@ -202,7 +202,7 @@ impl Rarely {
 
 /// Opens a session and keeps it while the node shows that it lives.
 fn control(
-    shared: &Arc<Shared>,
+    shared: &Arc<MasterSide>,
     mut sender: Sender,
     mut receiver: Receiver,
     node: u64,
@@ -225,7 +225,7 @@ fn control(
 
 /// Opens a session for `node`, in place of a former one of its own; `None` while another node has one.
 pub(crate) fn open_session<F: Files>(
-    shared: &Shared<F>,
+    shared: &MasterSide<F>,
     node: u64,
     links: &Arc<Links>,
     peer: IpAddr,
@@ -242,7 +242,7 @@ pub(crate) fn open_session<F: Files>(
 }
 
 /// Ends a session; whether it was the present one.
-pub(crate) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) -> bool {
+pub(crate) fn close_session<F: Files>(shared: &MasterSide<F>, session: SessionId) -> bool {
     let mut state = shared.state();
     let was_present = state.sessions.close(session);
     if was_present {
@@ -252,7 +252,12 @@ pub(crate) fn close_session<F: Files>(shared: &Shared<F>, session: SessionId) ->
     was_present
 }
 
-fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
+fn keep(
+    shared: &MasterSide,
+    session: SessionId,
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+) -> Result<(), LinkError> {
     sender.send(&Message::Welcome(welcome(shared, session)))?;
     receiver.set_patience(SILENCE.min(shared.timeout));
     while !shared.is_stopping() {
@@ -265,7 +270,7 @@ fn keep(shared: &Shared, session: SessionId, sender: &mut Sender, receiver: &mut
 }
 
 /// What a node has to know to catch up.
-pub(crate) fn welcome<F: Files>(shared: &Shared<F>, session: SessionId) -> Welcome {
+pub(crate) fn welcome<F: Files>(shared: &MasterSide<F>, session: SessionId) -> Welcome {
     // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
     let manifest = shared.dir.manifest();
     let state = shared.state();

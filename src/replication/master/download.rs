@@ -1,6 +1,6 @@
 //! Lends installed snapshots to a node that the log does not reach.
 
-use super::shared::Shared;
+use super::side::MasterSide;
 use crate::ids::PartitionId;
 use crate::replication::link::{LinkError, Receiver, Sender};
 use crate::replication::protocol::{CHUNK, Message, Reason};
@@ -8,11 +8,11 @@ use crate::storage::files::{Access, PlainFile};
 use crate::storage::{Files, path};
 
 /// Serves a download connection.
-pub(crate) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     let mut chunk = Vec::new();
     loop {
         let Message::Fetch(partition) = receiver.message()? else { return Err(LinkError::OutOfTurn) };
-        let (mut lending, first) = match Lending::begin(shared, partition) {
+        let (mut lending, first) = match Download::begin(shared, partition) {
             Ok(begun) => begun,
             Err(refusal) => {
                 sender.send(&refusal)?;
@@ -26,21 +26,21 @@ pub(crate) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver)
     }
 }
 
-/// A snapshot that is being lent.
-pub(crate) struct Lending<F: Files> {
+/// Download of a snapshot by the node.
+pub(crate) struct Download<F: Files> {
     // An open file stays readable even if a newer generation pushes it out meanwhile.
     file: F::File,
     bytes: u64,
     offset: u64,
 }
 
-impl<F: Files> Lending<F> {
+impl<F: Files> Download<F> {
     /// Lends the newest snapshot of `partition`; also says what to send first.
     ///
     /// # Errors
     /// The refusal to send instead.
     pub(crate) fn begin(
-        shared: &Shared<F>,
+        shared: &MasterSide<F>,
         partition: PartitionId,
     ) -> Result<(Self, Message<'static>), Message<'static>> {
         let refusal = |reason, text: String| Message::Refusal { reason, text: text.into() };

@@ -1,10 +1,10 @@
-//! The connection of a stream: one thread lends the log to the node, byte for byte, another hears how far the node has come.
+//! The connection of a stream: one thread ships the log to the node, byte for byte, another takes in how far the node has come.
 
 use std::sync::Arc;
 use std::thread;
 
-use super::lend::{Lent, Loan, LoanError, hear};
-use super::shared::Shared;
+use super::ship::{LoanError, Shipment, Shipped, acknowledge};
+use super::side::MasterSide;
 use crate::ids::{Lsn, StreamId};
 use crate::replication::link::{LinkError, Links, Receiver, Sender};
 use crate::replication::protocol::{HEARTBEAT, Message, Reason};
@@ -12,7 +12,7 @@ use crate::storage::log::tail::TailError;
 
 /// Serves a stream connection.
 pub(super) fn serve(
-    shared: &Arc<Shared>,
+    shared: &Arc<MasterSide>,
     mut sender: Sender,
     mut receiver: Receiver,
     links: &Arc<Links>,
@@ -45,16 +45,16 @@ pub(super) fn serve(
 }
 
 /// Sends the stream as it comes, or to its end. The node closes the connection of an ended one when it has applied it.
-fn feed(shared: &Shared, stream: StreamId, from: Lsn, sender: &mut Sender, links: &Links) -> Result<(), LinkError> {
-    let mut loan = match Loan::open(shared, stream, from) {
-        Ok(loan) => loan,
+fn feed(shared: &MasterSide, stream: StreamId, from: Lsn, sender: &mut Sender, links: &Links) -> Result<(), LinkError> {
+    let mut shipment = match Shipment::open(shared, stream, from) {
+        Ok(shipment) => shipment,
         Err(e) => return refuse(stream, &e, sender),
     };
     let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
     while !shared.is_stopping() && !links.are_shut() {
-        match loan.next(HEARTBEAT) {
-            Ok(Lent::End(last)) => return sender.send(&Message::End(last)),
-            Ok(Lent::Run(run)) => {
+        match shipment.next(HEARTBEAT) {
+            Ok(Shipped::End(last)) => return sender.send(&Message::End(last)),
+            Ok(Shipped::Run(run)) => {
                 sender.send_log(run)?;
                 // A closed log rings no more: what is left is to show that this end lives.
                 if run.is_empty() && marks.is_some_and(|marks| marks.has_ended()) {
@@ -71,7 +71,7 @@ fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), 
     let reason = match why {
         LoanError::Unknown | LoanError::Tail(TailError::Dropped(_)) => Reason::Unknown,
         LoanError::Tail(_) | LoanError::Storage(_) => {
-            tracing::error!(%stream, "cannot lend the log to the checkpoint node: {why}");
+            tracing::error!(%stream, "cannot ship the log to the checkpoint node: {why}");
             Reason::Disk
         }
     };
@@ -80,8 +80,8 @@ fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), 
 }
 
 /// Hears acknowledgements and comparisons until the connection ends.
-fn hear_all(shared: &Shared, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
+fn hear_all(shared: &MasterSide, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
     loop {
-        hear(shared, stream, receiver.message()?)?;
+        acknowledge(shared, stream, receiver.message()?)?;
     }
 }

@@ -1,4 +1,4 @@
-//! The master's side of the checkpoint node: lends it the log, takes its snapshots, drops what is no longer needed.
+//! The master's side of the checkpoint node: ships it the log, takes its snapshots, drops what is no longer needed.
 //!
 //! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The manifest names a snapshot only when it is whole, verified against
 //! its barrier and on disk; log is dropped only when the manifest no longer needs it.
@@ -22,14 +22,14 @@ mod counters;
 pub(crate) mod download;
 pub(crate) mod feed;
 pub(crate) mod intake;
-pub(crate) mod lend;
-pub mod own;
 pub mod policy;
 pub mod prediction;
+pub mod self_checkpoints;
 pub(crate) mod sessions;
-pub(crate) mod shared;
+pub(crate) mod ship;
+pub(crate) mod side;
 pub(crate) mod status;
-mod strangers;
+mod unauthenticated;
 pub(crate) mod upload;
 
 use std::net::{SocketAddr, TcpListener};
@@ -42,7 +42,7 @@ use self::child::{Child, ChildCommand};
 pub use self::counters::CheckpointStatus;
 use self::policy::{Outcome, Pace, Policy, Ticket};
 use self::prediction::Measured;
-use self::shared::Shared;
+use self::side::MasterSide;
 pub use self::status::{NodeStatus, Status};
 use crate::auth::guard::Guard;
 use crate::ids::{Caller, CoreId, Position};
@@ -109,7 +109,7 @@ pub enum StartError {
 
 /// The running master's side. Cores and the main thread share it.
 pub struct Master {
-    shared: Arc<Shared>,
+    shared: Arc<MasterSide>,
     addresses: Vec<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     child: Option<Child>,
@@ -134,23 +134,25 @@ impl Master {
         let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
         policy.set_own(options.cores_capture);
         let ended_log_bytes = options.dir.ended_log_bytes()?;
-        let (shared, slices) = Shared::new(options, policy, Clock::start(), ended_log_bytes);
+        let (shared, slices) = MasterSide::new(options, policy, Clock::start(), ended_log_bytes);
         let shared = Arc::new(shared);
         upload::clear_stale(&shared);
-        let spawn = |name: &str, run: fn(&Arc<Shared>, Vec<TcpListener>), listeners| {
+        let spawn = |name: &str, run: fn(&Arc<MasterSide>, Vec<TcpListener>), listeners| {
             let shared = shared.clone();
             thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(move || run(&shared, listeners))
                 .map_err(StartError::Thread)
         };
-        let mut threads = vec![spawn("ckpt-policy", |shared, _| shared::run_policy(shared), Vec::new())?];
+        let mut threads = vec![spawn("ckpt-policy", |shared, _| side::run_policy(shared), Vec::new())?];
         if !listeners.is_empty() {
             threads.push(spawn("ckpt-accept", accept::run, listeners)?);
         }
         if shared.cores_capture {
             let shared = shared.clone();
-            let own = thread::Builder::new().name("ckpt-own".to_owned()).spawn(move || own::run(&shared, &slices));
+            let own = thread::Builder::new()
+                .name("ckpt-own".to_owned())
+                .spawn(move || self_checkpoints::run(&shared, &slices));
             threads.push(own.map_err(StartError::Thread)?);
         }
         let child = child.map(Child::start).transpose().map_err(StartError::Thread)?;

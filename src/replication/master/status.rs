@@ -7,7 +7,7 @@ use super::bounds::Stage;
 use super::child::ChildStatus;
 use super::counters::CheckpointStatus;
 use super::prediction::Work;
-use super::shared::Shared;
+use super::side::MasterSide;
 use crate::ids::{CoreId, Lsn, PartitionId, Slot};
 use crate::storage::Files;
 use crate::time::UnixMillis;
@@ -81,7 +81,7 @@ pub struct Status {
     pub stage: Stage,
 }
 
-impl<F: Files> Shared<F> {
+impl<F: Files> MasterSide<F> {
     pub(crate) fn status(&self) -> Status {
         let mirrored =
             (0..).map(CoreId).zip(&self.streams).map(|(core, s)| (core, s.mirrored(), s.durable())).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::claims::Claim;
 use super::intake::{Intake, Step};
 use super::policy::Verdict;
-use super::shared::Shared;
+use super::side::MasterSide;
 use crate::ids::{PartitionId, Position};
 use crate::replication::link::{LinkError, Receiver, Sender};
 use crate::replication::protocol::{Message, Offer, Reason};
@@ -18,7 +18,7 @@ use crate::storage::{Files, StorageError, path};
 const SYNC_STEP: u64 = 8 << 20;
 
 /// Serves an upload connection.
-pub(crate) fn serve(shared: &Shared, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
+pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     let mut uploads = Uploads::default();
     loop {
         if let Some(answer) = uploads.on(shared, receiver.message()?)? {
@@ -65,7 +65,7 @@ impl<F: Files> Uploads<F> {
     /// If it has no place here.
     pub(crate) fn on(
         &mut self,
-        shared: &Shared<F>,
+        shared: &MasterSide<F>,
         message: Message<'_>,
     ) -> Result<Option<Message<'static>>, LinkError> {
         match (message, self.taking.take()) {
@@ -84,7 +84,7 @@ impl<F: Files> Uploads<F> {
         }
     }
 
-    fn offered(&mut self, shared: &Shared<F>, offer: Offer) -> Message<'static> {
+    fn offered(&mut self, shared: &MasterSide<F>, offer: Offer) -> Message<'static> {
         let Some(claim) = shared.uploads.claim(offer.partition) else {
             return refusal(Reason::Busy, "another connection has not finished with it");
         };
@@ -105,7 +105,7 @@ impl<F: Files> Uploads<F> {
         }
     }
 
-    fn chunk(&mut self, shared: &Shared<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
+    fn chunk(&mut self, shared: &MasterSide<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
         match taking.write(shared, offset, bytes) {
             Ok(()) => self.go_on(shared, taking),
             Err(rejected) => reject(shared, taking.offer, &rejected),
@@ -113,7 +113,7 @@ impl<F: Files> Uploads<F> {
     }
 
     /// Asks for what is missing, or installs what is complete.
-    fn go_on(&mut self, shared: &Shared<F>, taking: Taking<F>) -> Message<'static> {
+    fn go_on(&mut self, shared: &MasterSide<F>, taking: Taking<F>) -> Message<'static> {
         if !taking.intake.is_complete() {
             let have = taking.intake.have();
             self.taking = Some(taking);
@@ -133,7 +133,7 @@ impl<F: Files> Uploads<F> {
 
 impl<F: Files> Taking<F> {
     fn begin(
-        shared: &Shared<F>,
+        shared: &MasterSide<F>,
         offer: Offer,
         claim: Claim,
         digests: Vec<u64>,
@@ -155,7 +155,7 @@ impl<F: Files> Taking<F> {
         Ok(Self { offer, claim, digests, path, file, intake, unsynced: 0, started: now })
     }
 
-    fn write(&mut self, shared: &Shared<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
+    fn write(&mut self, shared: &MasterSide<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
         let at = self.intake.have();
         let Step::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
         self.unsynced += (bytes.len() - skip) as u64;
@@ -176,13 +176,13 @@ fn refusal(reason: Reason, text: &str) -> Message<'static> {
     Message::Refusal { reason, text: text.to_owned().into() }
 }
 
-fn reject<F: Files>(shared: &Shared<F>, offer: Offer, Rejected { reason, text }: &Rejected) -> Message<'static> {
+fn reject<F: Files>(shared: &MasterSide<F>, offer: Offer, Rejected { reason, text }: &Rejected) -> Message<'static> {
     tracing::error!(partition = %offer.partition, position = %offer.position, "upload refused: {text}");
     fail(shared, offer.partition, offer.position, text);
     refusal(*reason, text)
 }
 
-fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position, why: &str) {
+fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, position: Position, why: &str) {
     let now = shared.clock.now();
     let mut state = shared.state();
     // The node may have failed sooner than the policy was told of the barrier.
@@ -193,7 +193,7 @@ fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position
     shared.wake();
 }
 
-fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration) {
+fn note_installed<F: Files>(shared: &MasterSide<F>, offer: Offer, started: Duration) {
     let now = shared.clock.now();
     let mut state = shared.state();
     state.installed(offer.partition, offer.position, offer.bytes, now.saturating_sub(started), now);
@@ -204,7 +204,7 @@ fn note_installed<F: Files>(shared: &Shared<F>, offer: Offer, started: Duration)
 }
 
 /// Verifies the whole file and hands it to the data directory.
-fn install<F: Files>(shared: &Shared<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
+fn install<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
     let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
     let damaged = |text: String| {
         // To be sent anew from its first byte.
@@ -241,18 +241,18 @@ fn incoming(data: &Path, offer: &Offer) -> PathBuf {
 }
 
 /// Removes what is left of former uploads of the partition.
-fn remove_others<F: Files>(shared: &Shared<F>, file: &Path, partition: PartitionId) {
+fn remove_others<F: Files>(shared: &MasterSide<F>, file: &Path, partition: PartitionId) {
     let prefix = format!("{:05}-", partition.0);
     remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file);
 }
 
 /// Removes uploads of former lives of the master: they are of no use in this one.
-pub(crate) fn clear_stale<F: Files>(shared: &Shared<F>) {
+pub(crate) fn clear_stale<F: Files>(shared: &MasterSide<F>) {
     let present = format!("{:010}", shared.epoch.0);
     remove_parts(shared, |name, _| name.split('-').nth(1) != Some(&present));
 }
 
-fn remove_parts<F: Files>(shared: &Shared<F>, which: impl Fn(&str, &Path) -> bool) {
+fn remove_parts<F: Files>(shared: &MasterSide<F>, which: impl Fn(&str, &Path) -> bool) {
     let (files, dir) = (shared.dir.files(), shared.dir.path().join(path::INCOMING));
     for name in files.list(&dir).unwrap_or_default() {
         let path = dir.join(&name);
@@ -264,7 +264,7 @@ fn remove_parts<F: Files>(shared: &Shared<F>, which: impl Fn(&str, &Path) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::super::own::tests::shared;
+    use super::super::self_checkpoints::tests::shared;
     use super::*;
     use crate::ids::Lsn;
 

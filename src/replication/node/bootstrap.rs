@@ -6,10 +6,10 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::directory::{NodeDir, io_error};
 use super::error::SessionError;
 use super::mirror::{Part, Trust};
 use super::outbox::Ready;
-use super::own::{OwnDir, io_error};
 use super::session::{Session, in_parts, joined};
 use crate::ids::{PartitionId, Position};
 use crate::partition::LoadError;
@@ -104,7 +104,7 @@ pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, part
 
 /// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the state is neither.
 fn load<F: Files>(
-    own: &OwnDir<F>,
+    own: &NodeDir<F>,
     position: Position,
     subject: Subject,
     part: &mut Part,
@@ -144,7 +144,7 @@ pub(crate) struct Download<F: Files> {
 
 impl<F: Files> Download<F> {
     /// Begins with what the master says first.
-    pub(crate) fn begin(own: &OwnDir<F>, partition: PartitionId, first: Message<'_>) -> Result<Self, SessionError> {
+    pub(crate) fn begin(own: &NodeDir<F>, partition: PartitionId, first: Message<'_>) -> Result<Self, SessionError> {
         let Message::Lend { position, bytes, crc32 } = first else { return Err(LinkError::OutOfTurn.into()) };
         let path = own.temporary(partition, position)?;
         let file = own.files().open(&path, Access::Truncate).map_err(|e| cannot_write(&path, e))?;
@@ -169,7 +169,7 @@ impl<F: Files> Download<F> {
     }
 
     /// Keeps what is complete as an own snapshot, and loads it.
-    pub(crate) fn keep(self, own: &OwnDir<F>, subject: Subject, mirror: &mut Part) -> Result<(), SessionError> {
+    pub(crate) fn keep(self, own: &NodeDir<F>, subject: Subject, mirror: &mut Part) -> Result<(), SessionError> {
         let Self { partition, position, path, file, .. } = self;
         if self.crc.finalize() != self.crc32 {
             let _ = own.files().remove(&path);
@@ -224,7 +224,7 @@ mod tests {
             parent: None,
         };
         let node = Node {
-            own: OwnDir::open(OsFiles, dir.path()).unwrap(),
+            own: NodeDir::open(OsFiles, dir.path()).unwrap(),
             options,
             outbox: Outbox::default(),
             throttle: Mutex::new(Throttle::new(None)),

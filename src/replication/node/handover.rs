@@ -5,8 +5,8 @@
 
 use super::NodeError;
 use super::capture::Capture;
+use super::directory::NodeDir;
 use super::mirror::{Part, Trust};
-use super::own::OwnDir;
 use crate::ids::{Position, Slot};
 use crate::storage::directory::handover;
 use crate::storage::snapshot::{Subject, verify_in};
@@ -17,7 +17,7 @@ use crate::storage::{Files, Installed, Manifest};
 ///
 /// # Errors
 /// If the disk fails or is full.
-pub(crate) fn hand_over<F: Files>(own: &OwnDir<F>, mirror: &mut Part) -> Result<Option<Position>, NodeError> {
+pub(crate) fn hand_over<F: Files>(own: &NodeDir<F>, mirror: &mut Part) -> Result<Option<Position>, NodeError> {
     let Some(id) = own.mirrors() else { return Ok(None) };
     let partitions = mirror.replica.partitions();
     let mut snapshots = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn hand_over<F: Files>(own: &OwnDir<F>, mirror: &mut Part) -> Result<
 }
 
 /// Sees that a partition's own snapshot is as new as the partition in memory.
-fn save<F: Files>(own: &OwnDir<F>, subject: Subject, mirror: &Part) -> Result<Installed, NodeError> {
+fn save<F: Files>(own: &NodeDir<F>, subject: Subject, mirror: &Part) -> Result<Installed, NodeError> {
     let partition = subject.partition;
     let position = mirror.position(partition);
     if own.snapshots(partition).first() == Some(&position)

@@ -11,7 +11,7 @@
 //! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
 //! | [`mirror`] | the partitions, cut as an epoch cuts them |
 //! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
-//! | [`own`] | the node's own directory |
+//! | [`directory`] | the node's own directory |
 //! | [`handover`] | what the node leaves behind: a directory that a master can start from |
 //! | [`parent`] | a child ends with its master |
 //!
@@ -21,12 +21,12 @@ pub(crate) mod assembler;
 pub(crate) mod bootstrap;
 pub(crate) mod capture;
 pub(crate) mod course;
+pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod handover;
 pub(crate) mod mirror;
 pub(crate) mod outbox;
-pub(crate) mod own;
 mod parent;
 pub(crate) mod plan;
 pub(crate) mod session;
@@ -38,11 +38,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use self::directory::NodeDir;
 use self::error::SessionError;
 use self::follow::FollowError;
 use self::mirror::Part;
 use self::outbox::Outbox;
-use self::own::OwnDir;
 pub use self::parent::Parent;
 use self::throttle::Throttle;
 use super::clock::Clock;
@@ -137,7 +137,7 @@ impl Stop {
 /// What lives as long as the process, sessions coming and going.
 pub(crate) struct Node<F: Files = OsFiles> {
     pub options: Options,
-    pub own: OwnDir<F>,
+    pub own: NodeDir<F>,
     pub outbox: Outbox,
     pub throttle: Mutex<Throttle>,
     pub clock: Clock,
@@ -152,7 +152,7 @@ pub(crate) struct Node<F: Files = OsFiles> {
 /// # Errors
 /// If it makes no sense to try again, or the directory could not be left so.
 pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
-    let own = OwnDir::open(OsFiles, &options.dir)?;
+    let own = NodeDir::open(OsFiles, &options.dir)?;
     let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
     let number = fastrand::u64(..);
     let node = Node { options, own, outbox: Outbox::default(), throttle, clock: Clock::start(), stop, number };

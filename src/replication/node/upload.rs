@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::capture::Capture;
+use super::directory::{NodeDir, io_error};
 use super::outbox::{Item, Ready};
-use super::own::{OwnDir, io_error};
 use super::session::Session;
 use crate::replication::link::{LinkError, Receiver, Sender};
 use crate::replication::protocol::{CHUNK, HEARTBEAT, Message, Offer, Reason, Role};
@@ -58,7 +58,11 @@ pub(crate) fn run(session: &Session<'_>) -> Result<(), LinkError> {
 ///
 /// # Errors
 /// If that cannot be done: what the master is to be told.
-pub(crate) fn write<F: Files>(own: &OwnDir<F>, subject: Subject, capture: &Capture) -> Result<Ready, Message<'static>> {
+pub(crate) fn write<F: Files>(
+    own: &NodeDir<F>,
+    subject: Subject,
+    capture: &Capture,
+) -> Result<Ready, Message<'static>> {
     let Capture { partition, position, .. } = *capture;
     let write = || -> Result<Installed, StorageError> {
         let file = capture.write(own.files(), &own.temporary(partition, position)?, subject)?;
@@ -112,7 +116,7 @@ impl<F: Files> Upload<F> {
     ///
     /// # Errors
     /// If the snapshot cannot be read, or is gone: what the master is to be told, so that it does not wait for it.
-    pub(crate) fn begin(own: &OwnDir<F>, ready: Ready) -> Result<Option<(Self, Message<'static>)>, Message<'static>> {
+    pub(crate) fn begin(own: &NodeDir<F>, ready: Ready) -> Result<Option<(Self, Message<'static>)>, Message<'static>> {
         let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
         let path = own.snapshot(partition, position);
         match own.files().open(&path, Access::Read) {
@@ -148,7 +152,7 @@ impl<F: Files> Upload<F> {
 }
 
 /// The master did not take a snapshot.
-pub(crate) fn refused<F: Files>(own: &OwnDir<F>, ready: Ready, reason: Reason, text: &str) {
+pub(crate) fn refused<F: Files>(own: &NodeDir<F>, ready: Ready, reason: Reason, text: &str) {
     let Ready { partition, file: Installed { position, .. } } = ready;
     if reason == Reason::Damaged {
         // What the master cannot read is no state to begin from either.

@@ -25,9 +25,9 @@ mod cover;
 mod delivery;
 mod due;
 mod events;
-mod own;
 mod partition;
 mod round;
+mod self_checkpoints;
 mod tickets;
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const TEMPORARY: &str = ".tmp";
 
 /// The open directory, locked until it is dropped.
 #[derive(Debug)]
-pub struct OwnDir<F: Files = OsFiles> {
+pub struct NodeDir<F: Files = OsFiles> {
     files: F,
     path: PathBuf,
     held: Mutex<Held<F>>,
@@ -43,7 +43,7 @@ struct Held<F: Files> {
     id: Option<DirectoryId>,
 }
 
-impl<F: Files> OwnDir<F> {
+impl<F: Files> NodeDir<F> {
     /// Makes, locks and opens the directory at `path`.
     ///
     /// # Errors
@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn one_node_at_a_time_has_the_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(OsFiles, dir.path()).unwrap();
-        assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::InUse { .. })));
+        let own = NodeDir::open(OsFiles, dir.path()).unwrap();
+        assert!(matches!(NodeDir::open(OsFiles, dir.path()), Err(StorageError::InUse { .. })));
         drop(own);
-        assert!(OwnDir::open(OsFiles, dir.path()).is_ok());
+        assert!(NodeDir::open(OsFiles, dir.path()).is_ok());
     }
 
     #[test]
@@ -218,18 +218,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let manifests = path::MANIFESTS.map(|name| dir.path().join(name));
         manifests.iter().for_each(|file| fs::write(file, "left by the node before").unwrap());
-        drop(OwnDir::open(OsFiles, dir.path()).unwrap());
+        drop(NodeDir::open(OsFiles, dir.path()).unwrap());
         assert!(manifests.iter().all(|file| !file.exists()));
         fs::create_dir_all(dir.path().join(path::LOG).join("0000000004")).unwrap();
         manifests.iter().for_each(|file| fs::write(file, "a master's").unwrap());
-        assert!(matches!(OwnDir::open(OsFiles, dir.path()), Err(StorageError::Unusable { .. })));
+        assert!(matches!(NodeDir::open(OsFiles, dir.path()), Err(StorageError::Unusable { .. })));
         assert!(manifests.iter().all(|file| file.exists()));
     }
 
     #[test]
     fn it_mirrors_one_data_directory_for_good() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(OsFiles, dir.path()).unwrap();
+        let own = NodeDir::open(OsFiles, dir.path()).unwrap();
         let (ours, other) = (DirectoryId([1; 16]), DirectoryId([2; 16]));
         own.belong_to(ours).unwrap();
         own.belong_to(ours).unwrap();
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_newest_snapshot_stays_and_strangers_too() {
         let dir = tempfile::tempdir().unwrap();
-        let own = OwnDir::open(OsFiles, &dir.path().join("node")).unwrap();
+        let own = NodeDir::open(OsFiles, &dir.path().join("node")).unwrap();
         let partition = PartitionId(3);
         let at = |lsn| Position::new(Epoch(1), Lsn(lsn));
         let [interrupted, under_way] = [7, 11].map(|lsn| own.temporary(partition, at(lsn)).unwrap());
@@ -260,7 +260,7 @@ mod tests {
     fn a_directory_that_is_deleted_while_it_is_open_is_made_anew() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("node");
-        let own = OwnDir::open(OsFiles, &at).unwrap();
+        let own = NodeDir::open(OsFiles, &at).unwrap();
         let (ours, other) = (DirectoryId([1; 16]), DirectoryId([2; 16]));
         own.belong_to(ours).unwrap();
         let (partition, position) = (PartitionId(3), Position::new(Epoch(1), Lsn(5)));
@@ -272,7 +272,7 @@ mod tests {
             assert_eq!(own.snapshots(partition), [], "what is gone is not believed to be there");
         }
         own.temporary(partition, position).unwrap();
-        assert!(matches!(OwnDir::open(OsFiles, &at), Err(StorageError::InUse { .. })), "it is locked as before");
+        assert!(matches!(NodeDir::open(OsFiles, &at), Err(StorageError::InUse { .. })), "it is locked as before");
         assert!(matches!(own.belong_to(other), Err(NodeError::Foreign { .. })), "and mirrors the same");
         fs::remove_dir_all(&at).unwrap();
         own.belong_to(ours).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::shared::Shared;
+use super::side::MasterSide;
 use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
 use crate::partition::capture::{End, SectionStart, Slice};
 use crate::partition::order::Slices;
@@ -21,9 +21,9 @@ const LOOK: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(100);
 
 /// The thread.
-pub(super) fn run(shared: &Shared, slices: &Slices) {
+pub(super) fn run(shared: &MasterSide, slices: &Slices) {
     super::accept::yield_to_others();
-    let mut snapshots = OwnSnapshots::<OsFiles>::default();
+    let mut snapshots = SelfCheckpoints::<OsFiles>::default();
     while !shared.is_stopping() {
         let patience = if snapshots.complete.is_empty() { IDLE } else { LOOK };
         slices.next(patience, |slice| snapshots.on(shared, slice));
@@ -32,12 +32,12 @@ pub(super) fn run(shared: &Shared, slices: &Slices) {
 }
 
 /// The snapshots on their way.
-pub(crate) struct OwnSnapshots<F: Files> {
+pub(crate) struct SelfCheckpoints<F: Files> {
     taking: BTreeMap<PartitionId, Taking<F>>,
     complete: Vec<Complete>,
 }
 
-impl<F: Files> Default for OwnSnapshots<F> {
+impl<F: Files> Default for SelfCheckpoints<F> {
     fn default() -> Self {
         Self { taking: BTreeMap::new(), complete: Vec::new() }
     }
@@ -67,9 +67,9 @@ struct Complete {
     summary: Summary,
 }
 
-impl<F: Files> OwnSnapshots<F> {
+impl<F: Files> SelfCheckpoints<F> {
     /// Takes in a slice.
-    pub(crate) fn on(&mut self, shared: &Shared<F>, slice: Slice) {
+    pub(crate) fn on(&mut self, shared: &MasterSide<F>, slice: Slice) {
         let partition = slice.partition;
         // Of one that has failed already nothing is taken; slices of it may still come.
         let before = self.taking.remove(&partition).filter(|taking| taking.barrier == slice.barrier);
@@ -101,7 +101,7 @@ impl<F: Files> OwnSnapshots<F> {
     }
 
     /// Installs what is complete and durable.
-    pub(crate) fn look(&mut self, shared: &Shared<F>) {
+    pub(crate) fn look(&mut self, shared: &MasterSide<F>) {
         let (durable, waiting) = std::mem::take(&mut self.complete).into_iter().partition(|complete| {
             let core = shared.placement.core_of(complete.partition);
             let marks = &shared.streams[usize::from(core.0)];
@@ -114,7 +114,7 @@ impl<F: Files> OwnSnapshots<F> {
 }
 
 impl<F: Files> Taking<F> {
-    fn begin(shared: &Shared<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
+    fn begin(shared: &MasterSide<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
         let path = path(shared, partition);
         let position = Position::new(shared.epoch, barrier);
         let writer = SnapshotWriter::create_in(shared.dir.files(), &path, subject(shared, partition), position)?;
@@ -123,7 +123,7 @@ impl<F: Files> Taking<F> {
     }
 
     /// Writes a slice; after the last one the file is finished.
-    fn take(mut self, shared: &Shared<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
+    fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
         self.write(shared, slice)?;
         if slice.end.is_none() {
             return Ok(Step::More(self));
@@ -135,7 +135,7 @@ impl<F: Files> Taking<F> {
         Ok(Step::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
     }
 
-    fn write(&mut self, shared: &Shared<F>, slice: &Slice) -> Result<(), StorageError> {
+    fn write(&mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<(), StorageError> {
         let mut at = 0;
         for SectionStart { at: start, slot, lsn, entries, digest } in slice.sections.iter().copied() {
             self.writer.entries(&slice.bytes[at..start])?;
@@ -149,7 +149,7 @@ impl<F: Files> Taking<F> {
 }
 
 impl Complete {
-    fn install<F: Files>(self, shared: &Shared<F>) {
+    fn install<F: Files>(self, shared: &MasterSide<F>) {
         let Self { partition, path, newest, started, summary } = self;
         let core = shared.placement.core_of(partition);
         if shared.streams[usize::from(core.0)].durable() < newest {
@@ -174,7 +174,7 @@ impl Complete {
 
 /// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it with anything.
 fn verify<F: Files>(
-    shared: &Shared<F>,
+    shared: &MasterSide<F>,
     partition: PartitionId,
     path: &std::path::Path,
     written: &Summary,
@@ -195,7 +195,7 @@ fn verify<F: Files>(
     if same { Ok(()) } else { Err("the file is not what was written".to_owned()) }
 }
 
-fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, path: &std::path::Path, why: &str) {
+fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, path: &std::path::Path, why: &str) {
     // What is left of it is of no use; if it cannot be removed, the next attempt or the next start does.
     let _ = shared.dir.files().remove(path);
     tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
@@ -206,12 +206,12 @@ fn fail<F: Files>(shared: &Shared<F>, partition: PartitionId, path: &std::path::
     shared.wake();
 }
 
-fn subject<F: Files>(shared: &Shared<F>, partition: PartitionId) -> Subject {
+fn subject<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> Subject {
     Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition }
 }
 
 /// Where the snapshot of a partition is written: a name that no upload has, and that the next start clears away.
-fn path<F: Files>(shared: &Shared<F>, partition: PartitionId) -> PathBuf {
+fn path<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> PathBuf {
     shared.dir.path().join(path::INCOMING).join(format!("own-{:05}.part", partition.0))
 }
 
@@ -235,7 +235,7 @@ pub(super) mod tests {
     const PARTITION: PartitionId = PartitionId(0);
 
     /// The master's side of a register of one core whose log is empty.
-    pub fn shared(dir: &std::path::Path) -> Shared {
+    pub fn shared(dir: &std::path::Path) -> MasterSide {
         let partitions = Partitions::new(1).unwrap();
         let dir = Arc::new(DataDir::open(dir, partitions).unwrap().0);
         dir.begin_epoch(1, 64 << 10).unwrap();
@@ -258,7 +258,7 @@ pub(super) mod tests {
             max_log_bytes: None,
             child: None,
         };
-        Shared::new(options, policy, Clock::start(), 0).0
+        MasterSide::new(options, policy, Clock::start(), 0).0
     }
 
     /// A partition with one key, captured in two slices after `barrier`, its slot at `lsn`.
@@ -277,8 +277,8 @@ pub(super) mod tests {
         [first, Slice { partition: PARTITION, barrier, ..last }]
     }
 
-    fn take(shared: &Shared, slices: impl IntoIterator<Item = Slice>) -> bool {
-        let mut snapshots = OwnSnapshots::default();
+    fn take(shared: &MasterSide, slices: impl IntoIterator<Item = Slice>) -> bool {
+        let mut snapshots = SelfCheckpoints::default();
         slices.into_iter().for_each(|slice| snapshots.on(shared, slice));
         snapshots.look(shared);
         shared.dir.manifest().generations(PARTITION).newest.is_some()

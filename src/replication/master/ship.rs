@@ -1,10 +1,10 @@
-//! What of a stream is lent to the node next, and what the node's answers mean. Waits for edits only as long as it is told to.
+//! What of a stream is shipped to the node next, and what the node's answers mean. Waits for edits only as long as it is told to.
 
 use crate::replication::link::LinkError;
 use crate::replication::protocol::Message;
 use std::time::Duration;
 
-use super::shared::Shared;
+use super::side::MasterSide;
 use crate::ids::{Lsn, PartitionId, Position, Slot, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::log::tail::TailError;
@@ -13,7 +13,7 @@ use crate::storage::{Files, StorageError, StreamReader, TailReader};
 /// Frames are collected up to this many bytes before they are sent, if more are there already.
 const BATCH: usize = 256 << 10;
 
-/// Why a stream is not lent any further.
+/// Why a stream is not shipped any further.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoanError {
     #[error("no such stream is kept")]
@@ -26,15 +26,15 @@ pub(crate) enum LoanError {
 
 /// What comes next.
 #[derive(Debug)]
-pub(crate) enum Lent<'a> {
+pub(crate) enum Shipped<'a> {
     /// Log bytes; none if there was nothing within the time.
     Run(&'a [u8]),
     /// That was the last edit of an ended epoch.
     End(Lsn),
 }
 
-/// A stream that is being lent.
-pub(crate) struct Loan<F: Files> {
+/// A stream that is being shipped.
+pub(crate) struct Shipment<F: Files> {
     source: Source<F>,
     batch: Vec<u8>,
 }
@@ -46,9 +46,9 @@ enum Source<F: Files> {
     Ended(StreamReader, Lsn),
 }
 
-impl<F: Files> Loan<F> {
+impl<F: Files> Shipment<F> {
     /// Lends `stream` from the frame that holds `from` on.
-    pub(crate) fn open(shared: &Shared<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
+    pub(crate) fn open(shared: &MasterSide<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
         let dir = &shared.dir;
         let source = if stream.epoch == shared.epoch {
             let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(LoanError::Unknown)?.clone();
@@ -66,7 +66,7 @@ impl<F: Files> Loan<F> {
     }
 
     /// What comes next; waits for it at most `patience`.
-    pub(crate) fn next(&mut self, patience: Duration) -> Result<Lent<'_>, LoanError> {
+    pub(crate) fn next(&mut self, patience: Duration) -> Result<Shipped<'_>, LoanError> {
         self.batch.clear();
         // One long frame must not keep its memory for the life of the stream.
         self.batch.shrink_to(4 * BATCH);
@@ -81,14 +81,18 @@ impl<F: Files> Loan<F> {
             }
         }
         match &self.source {
-            Source::Ended(_, last) if self.batch.is_empty() => Ok(Lent::End(*last)),
-            _ => Ok(Lent::Run(&self.batch)),
+            Source::Ended(_, last) if self.batch.is_empty() => Ok(Shipped::End(*last)),
+            _ => Ok(Shipped::Run(&self.batch)),
         }
     }
 }
 
 /// Takes in what the node says of `stream`.
-pub(crate) fn hear<F: Files>(shared: &Shared<F>, stream: StreamId, message: Message<'_>) -> Result<(), LinkError> {
+pub(crate) fn acknowledge<F: Files>(
+    shared: &MasterSide<F>,
+    stream: StreamId,
+    message: Message<'_>,
+) -> Result<(), LinkError> {
     match message {
         Message::Applied(lsn) => {
             let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
@@ -109,7 +113,7 @@ pub(crate) fn hear<F: Files>(shared: &Shared<F>, stream: StreamId, message: Mess
     }
 }
 
-fn compared<F: Files>(shared: &Shared<F>, partition: PartitionId, position: Position, differing: &[Slot]) {
+fn compared<F: Files>(shared: &MasterSide<F>, partition: PartitionId, position: Position, differing: &[Slot]) {
     let differs = !differing.is_empty();
     let now = shared.clock.now();
     let mut state = shared.state();

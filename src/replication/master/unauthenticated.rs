@@ -7,16 +7,16 @@ use std::sync::{Arc, Weak};
 
 use crate::replication::link::{Handle, Receiver};
 
-/// Strangers at a time. A node that is let in is one for a few milliseconds.
+/// Largest number of connections that have not authenticated. A node is one of these for a few milliseconds.
 const MOST: usize = 12;
 
 /// A connection that was accepted. Whoever serves it holds this.
-pub(super) struct Stranger {
+pub(super) struct Unauthenticated {
     connection: Handle,
     known: AtomicBool,
 }
 
-impl Stranger {
+impl Unauthenticated {
     /// It has shown that it may speak.
     pub fn is_known_now(&self) {
         self.known.store(true, Ordering::Release);
@@ -28,23 +28,23 @@ impl Stranger {
     }
 }
 
-/// The strangers, oldest first.
+/// The newcomers, oldest first.
 #[derive(Default)]
-pub(super) struct Strangers(VecDeque<Weak<Stranger>>);
+pub(super) struct UnauthenticatedList(VecDeque<Weak<Unauthenticated>>);
 
-impl Strangers {
+impl UnauthenticatedList {
     /// Another one has connected. Ends the oldest if there are too many.
-    pub fn add(&mut self, receiver: &Receiver) -> Arc<Stranger> {
-        self.0.retain(|stranger| stranger.upgrade().is_some_and(|stranger| !stranger.is_known()));
+    pub fn add(&mut self, receiver: &Receiver) -> Arc<Unauthenticated> {
+        self.0.retain(|newcomer| newcomer.upgrade().is_some_and(|newcomer| !newcomer.is_known()));
         while self.0.len() >= MOST
             && let Some(oldest) = self.0.pop_front()
         {
             // Its thread notices, and ends.
             let _ = oldest.upgrade().map(|oldest| oldest.connection.shut());
         }
-        let stranger = Arc::new(Stranger { connection: receiver.handle(), known: AtomicBool::new(false) });
-        self.0.push_back(Arc::downgrade(&stranger));
-        stranger
+        let newcomer = Arc::new(Unauthenticated { connection: receiver.handle(), known: AtomicBool::new(false) });
+        self.0.push_back(Arc::downgrade(&newcomer));
+        newcomer
     }
 }
 
@@ -60,19 +60,19 @@ mod tests {
     #[test]
     fn the_oldest_go_and_those_who_are_known_stay() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut strangers = Strangers::default();
+        let mut newcomers = UnauthenticatedList::default();
         let mut connect = || {
             let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             ours.set_nonblocking(true).unwrap();
             let theirs = link::open(listener.accept().unwrap().0, Duration::from_secs(60)).unwrap();
-            let stranger = strangers.add(&theirs.1);
-            (ours, theirs, stranger)
+            let newcomer = newcomers.add(&theirs.1);
+            (ours, theirs, newcomer)
         };
         let friend = connect();
         friend.2.is_known_now();
         let mut all: Vec<_> = (0..2 * MOST).map(|_| connect()).collect();
         let is_open = |stream: &mut TcpStream| stream.read(&mut [0]).is_err();
-        assert!(is_open(&mut { friend.0 }), "who is known is no stranger");
+        assert!(is_open(&mut { friend.0 }), "who is known is no newcomer");
         let open: Vec<_> = all.iter_mut().map(|(ours, ..)| is_open(ours)).collect();
         assert_eq!(open, [[false; MOST], [true; MOST]].concat());
     }

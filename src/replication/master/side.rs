@@ -35,7 +35,7 @@ const AT_ONCE: u64 = 3;
 /// What the manifest and the names of new files may take.
 const MANIFEST_ROOM: u64 = 256 << 10;
 
-pub(crate) struct Shared<F: Files = OsFiles> {
+pub(crate) struct MasterSide<F: Files = OsFiles> {
     pub dir: Arc<DataDir<F>>,
     pub streams: Vec<Arc<StreamMarks>>,
     pub epoch: Epoch,
@@ -122,7 +122,7 @@ impl State {
     }
 }
 
-impl<F: Files> Shared<F> {
+impl<F: Files> MasterSide<F> {
     pub fn new(options: Options<F>, policy: Policy, clock: Clock, ended_log_bytes: u64) -> (Self, Slices) {
         let manifest = options.dir.manifest();
         let epoch = manifest.newest_epoch().map(|e| e.epoch).unwrap_or_default();
@@ -242,7 +242,7 @@ impl<F: Files> Shared<F> {
 }
 
 /// The policy thread.
-pub(crate) fn run_policy(shared: &Shared) {
+pub(crate) fn run_policy(shared: &MasterSide) {
     let mut rounds = Rounds::default();
     while !shared.is_stopping() {
         rounds.look(shared);
@@ -268,7 +268,7 @@ impl Default for Rounds {
 
 impl Rounds {
     /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
-    pub(crate) fn look<F: Files>(&mut self, shared: &Shared<F>) {
+    pub(crate) fn look<F: Files>(&mut self, shared: &MasterSide<F>) {
         let now = shared.clock.now();
         let (requests, captures, decided, look_over, notice) = {
             let observed = shared.observe();
@@ -307,7 +307,7 @@ impl Rounds {
 
 impl Rounds {
     /// Says when the node ceases to deliver, and when it does again.
-    fn look_at_node<F: Files>(&mut self, shared: &Shared<F>) {
+    fn look_at_node<F: Files>(&mut self, shared: &MasterSide<F>) {
         let failure = shared.state().policy.node_failure().map(str::to_owned);
         if std::mem::replace(&mut self.node_fails, failure.is_some()) == failure.is_some() {
             return;
@@ -322,7 +322,7 @@ impl Rounds {
 }
 
 /// The log has come to another stage, or it is time to speak of the present one again.
-fn bound_noticed<F: Files>(shared: &Shared<F>, Notice { before, stage }: Notice) {
+fn bound_noticed<F: Files>(shared: &MasterSide<F>, Notice { before, stage }: Notice) {
     let (bytes, most) = {
         let state = shared.state();
         (state.bounds.bytes(), state.bounds.max_bytes().unwrap_or_default())
@@ -347,7 +347,7 @@ fn bound_noticed<F: Files>(shared: &Shared<F>, Notice { before, stage }: Notice)
 }
 
 /// Has segments leave room for as many snapshots as may be on their way at a time, and for the manifest.
-fn set_headroom<F: Files>(shared: &Shared<F>) {
+fn set_headroom<F: Files>(shared: &MasterSide<F>) {
     let manifest = shared.dir.manifest();
     let largest = manifest.snapshots.iter().filter_map(|g| g.newest).map(|newest| newest.bytes).max().unwrap_or(0);
     let headroom = largest.saturating_mul(AT_ONCE).saturating_add(MANIFEST_ROOM);
@@ -368,7 +368,7 @@ fn take_decided(state: &mut State) -> Vec<(Saver, Outcome)> {
 }
 
 /// Tells a client what became of its checkpoint.
-fn tell<F: Files>(shared: &Shared<F>, (core, caller): Saver, outcome: Outcome) {
+fn tell<F: Files>(shared: &MasterSide<F>, (core, caller): Saver, outcome: Outcome) {
     let outcome = match outcome {
         Outcome::Done => Ok(()),
         Outcome::Failed(why) => Err(why),
@@ -377,7 +377,7 @@ fn tell<F: Files>(shared: &Shared<F>, (core, caller): Saver, outcome: Outcome) {
 }
 
 /// A log that nobody shortens is worth a word now and then.
-fn remind<F: Files>(shared: &Shared<F>) {
+fn remind<F: Files>(shared: &MasterSide<F>) {
     let state = shared.state();
     let behind: u64 = state.policy.replay_edits(state.policy.observed()).iter().sum();
     let (is_connected, failure) = (state.policy.is_connected(), state.policy.node_failure().map(str::to_owned));
@@ -398,7 +398,7 @@ fn remind<F: Files>(shared: &Shared<F>) {
     }
 }
 
-fn drop_log<F: Files>(shared: &Shared<F>) {
+fn drop_log<F: Files>(shared: &MasterSide<F>) {
     let manifest = shared.dir.manifest();
     let firsts = shared.state().policy.droppable(&manifest);
     if firsts.is_empty() {
