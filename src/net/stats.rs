@@ -80,6 +80,8 @@ pub struct CoreStats {
     /// Edits appended in this epoch.
     pub appended: Lsn,
     /// Of them, those on disk.
+    pub synced: Lsn,
+    /// Of them, those that no crash can take away.
     pub durable: Lsn,
     /// Of them, those that the checkpoint node has.
     pub mirrored: Lsn,
@@ -146,6 +148,7 @@ impl CoreStats {
             peak_data_bytes: self.data_bytes,
             unfreed: self.unfreed,
             appended: self.appended,
+            synced: self.synced,
             durable: self.durable,
             mirrored: self.mirrored,
             unflushed_bytes: self.unflushed_bytes,

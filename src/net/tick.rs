@@ -33,6 +33,7 @@ impl Worker {
         self.stats.data_bytes = store.used_memory() as u64;
         self.stats.unfreed = store.unfreed() as u64;
         self.stats.appended = log.appended();
+        self.stats.synced = log.synced();
         self.stats.durable = log.durable();
         self.stats.mirrored = log.marks().mirrored();
         self.stats.unflushed_bytes = log.unflushed_bytes();

@@ -176,7 +176,8 @@ mod tests {
         let placement = Placement::new(Partitions::new(256).unwrap(), 2).unwrap();
         let shared =
             Shared::new(Config::default(), placement, Epoch(7), Vec::new(), Vec::new(), process, Instant::now());
-        let mut core = CoreStats { appended: Lsn(12), durable: Lsn(11), mirrored: Lsn(9), ..CoreStats::default() };
+        let mut core = CoreStats { appended: Lsn(12), durable: Lsn(10), mirrored: Lsn(9), ..CoreStats::default() };
+        core.synced = Lsn(11);
         core.data_bytes = 1536;
         (core.keys[3], core.expiring[3]) = (5, 2);
         core.note_command(crate::net::COMMANDS.registry.lookup(b"get"));
@@ -262,7 +263,10 @@ mod tests {
         ] {
             assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
         }
-        assert!(text.contains("core1:requests=1,forwarded=0,stalls=0,edits=12,durable=7.11,mirrored=7.9,"), "{text}");
+        assert!(
+            text.contains("core1:requests=1,forwarded=0,stalls=0,edits=12,synced=7.11,durable=7.10,mirrored=7.9,"),
+            "{text}"
+        );
     }
 
     #[test]
