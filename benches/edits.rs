@@ -70,6 +70,7 @@ fn frames(criterion: &mut Criterion) {
             seal: false,
             segment: Lsn(1),
             first: Lsn(1),
+            synced: Lsn(0),
             durable: Lsn(0),
         };
         let mut frame = vec![0; header.padded_len()];

@@ -15,7 +15,7 @@ use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{
     CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId,
 };
-use rollbook::partition::recovery::recover;
+use rollbook::partition::{keep_all, recover_all};
 use rollbook::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject};
 use rollbook::storage::{Commit, DataDir, Log, LogOptions, StreamMarks, probe};
 use rollbook::store::Store;
@@ -165,7 +165,7 @@ fn replay(criterion: &mut Criterion) {
     let placement = Placement::new(partitions(256), 1).unwrap();
     group.bench_function("replay of 100,000 edits", |bencher| {
         bencher.iter_with_large_drop(|| {
-            let recovered = recover(&data, placement, CoreId(0)).unwrap();
+            let recovered = recover_all(&data, placement, &keep_all).unwrap();
             assert_eq!(recovered.tally.edits, KEYS as u64);
             recovered
         });

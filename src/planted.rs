@@ -16,6 +16,14 @@ pub(crate) enum Bug {
     FirstSegmentUnsynced,
     /// It is not recorded where a stream ended that was closed in good order.
     EndNotRecorded,
+    /// A reply leaves when its edit is synced, not when no crash can cut it off any more.
+    AcknowledgedWhenSynced,
+    /// The checkpoint node is sent what is synced, not what no crash can cut off any more.
+    ShippedWhenSynced,
+    /// The ends of the streams are recorded in place of the cut.
+    CutNotRecorded,
+    /// One core applies edits that were cut off.
+    CutIgnored,
     /// Recovery does not sync what it has read.
     TailTrusted,
     /// Recovery does not write again what may be in a cache only.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use self::core::{Launch, Recovery, Seat};
+use self::core::{Launch, Progress, Recovery, Seat};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
 use super::signals::{Signals, Told};
@@ -21,10 +21,10 @@ use super::{Exit, Failure};
 use crate::auth::guard::Guard;
 use crate::config::Config;
 use crate::engine::{Cores, Mail};
-use crate::ids::{CoreId, Epoch, Placement};
+use crate::ids::{CoreId, Placement};
 use crate::net::Service;
 use crate::partition::order::{Order, Reporter, reports};
-use crate::partition::{Tally, settle};
+use crate::partition::{Cut, Findings, Tally, keep_all};
 use crate::replication::master::prediction::{Measured, Work};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
@@ -51,7 +51,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready, signals: &
     config.server.max_clients = ready.max_clients;
     let mut master = Starting::new(&config, Arc::new(dir), placement, &ready.cpus, probed, events.clone())?;
     let recovered = master.recover(started)?;
-    let epoch = master.open_epoch(&recovered)?;
+    let epoch = master.dir.begin_epoch(cores, config.log.segment_bytes)?;
     let inboxes: Vec<Inbox<Order>> = master.bells.iter().map(|bell| Inbox::new(Arc::clone(bell))).collect();
     let guard = Arc::new(Guard::new(config.server.password.clone()));
     let (reporter, reports) = reports();
@@ -118,7 +118,8 @@ struct Starting {
     placement: Placement,
     probed: Probed,
     bells: Arc<[Arc<Bell>]>,
-    recoveries: Receiver<(CoreId, Result<Recovery, StorageError>)>,
+    recoveries: Receiver<(CoreId, Result<Progress, StorageError>)>,
+    cuts: Vec<Sender<Arc<Cut>>>,
     launches: Vec<Sender<Launch>>,
     threads: Vec<JoinHandle<()>>,
     marks: Vec<Arc<StreamMarks>>,
@@ -140,10 +141,11 @@ impl Starting {
         let bells: Arc<[Arc<Bell>]> = bells.into();
         let endpoints: Vec<Endpoint<Mail>> = mesh(&bells);
         let (recovered, recoveries) = channel();
-        let mut launches = Vec::new();
+        let (mut cuts, mut launches) = (Vec::new(), Vec::new());
         let mut threads = Vec::new();
         for ((core, endpoint), bell) in (0..cores).map(CoreId).zip(endpoints).zip(bells.iter()) {
-            let (launch, launched) = channel();
+            let ((send_cut, cut), (launch, launched)) = (channel(), channel());
+            cuts.push(send_cut);
             launches.push(launch);
             let seat = Seat {
                 core,
@@ -153,6 +155,7 @@ impl Starting {
                 endpoint,
                 bell: Arc::clone(bell),
                 recovered: recovered.clone(),
+                cut,
                 launched,
             };
             let events = events.clone();
@@ -166,20 +169,20 @@ impl Starting {
         let partitions = (0..placement.partitions().count()).map(|_| PartitionMarks::new()).collect();
         let marks = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let config = config.clone();
-        Ok(Self { config, dir, placement, probed, bells, recoveries, launches, threads, marks, partitions })
+        Ok(Self { config, dir, placement, probed, bells, recoveries, cuts, launches, threads, marks, partitions })
     }
 
-    /// Waits until all cores have recovered.
+    /// Waits until all cores have read their files, decides and records how far the streams count, and waits until they
+    /// have recovered.
     fn recover(&self, started: Instant) -> Result<Vec<Recovery>, Failure> {
-        let mut recovered: Vec<Option<Recovery>> = (0..self.placement.cores()).map(|_| None).collect();
-        for _ in 0..recovered.len() {
-            let (core, outcome) = self
-                .recoveries
-                .recv()
-                .map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
-            recovered[usize::from(core.0)] = Some(outcome?);
-        }
-        let recovered: Vec<Recovery> = recovered.into_iter().flatten().collect();
+        let findings =
+            self.wait_for_all(|progress| if let Progress::Replayed(found) = progress { Some(found) } else { None })?;
+        let cut = Arc::new(Cut::decide(&self.dir, &findings, &keep_all)?);
+        // A core that has ended is missed below.
+        self.cuts.iter().for_each(|core| drop(core.send(Arc::clone(&cut))));
+        let recovered =
+            self.wait_for_all(|progress| if let Progress::Recovered(core) = progress { Some(core) } else { None })?;
+        cut.record(&self.dir)?;
         let tally = recovered.iter().fold(Tally::default(), |sum, r| sum.plus(r.tally));
         let elapsed = started.elapsed();
         tracing::info!(
@@ -192,22 +195,21 @@ impl Starting {
             milliseconds = elapsed.as_millis() as u64,
             "recovered"
         );
-        for (stream, end) in recovered.iter().flat_map(|r| &r.ends) {
-            if let Some(cut) = &end.cut {
-                tracing::warn!(
-                    %stream, last = %end.last, file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
-                    "cut off the remains of an interrupted write; none of it was acknowledged as durable"
-                );
-            }
-        }
+        report_ends(&findings, &cut);
         Ok(recovered)
     }
 
-    /// Records what was found, and begins a new epoch.
-    fn open_epoch(&self, recovered: &[Recovery]) -> Result<Epoch, Failure> {
-        let ends: Vec<_> = recovered.iter().flat_map(|r| r.ends.iter().cloned()).collect();
-        settle(&self.dir, recovered.iter().flat_map(|r| r.bad.iter().copied()), &ends)?;
-        Ok(self.dir.begin_epoch(self.placement.cores(), self.config.log.segment_bytes)?)
+    /// Waits until all cores have reported what `wanted` wants of them.
+    fn wait_for_all<T>(&self, wanted: impl Fn(Progress) -> Option<T>) -> Result<Vec<T>, Failure> {
+        let mut all: Vec<Option<T>> = (0..self.placement.cores()).map(|_| None).collect();
+        while all.iter().any(Option::is_none) {
+            let (core, outcome) = self
+                .recoveries
+                .recv()
+                .map_err(|_| Failure::new(Exit::Software, "a core has ended while it recovered"))?;
+            all[usize::from(core.0)] = wanted(outcome?);
+        }
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Lets the cores serve.
@@ -275,7 +277,7 @@ impl Starting {
                 Event::Ended(core, outcome) => {
                     running -= 1;
                     match outcome {
-                        Ok(()) => closed.push((core, self.marks[usize::from(core.0)].durable())),
+                        Ok(()) => closed.extend(self.marks[usize::from(core.0)].settled_end().map(|last| (core, last))),
                         Err(why) => {
                             tracing::error!(%core, why, "a core has failed");
                             failures.push(format!("core {core}: {why}"));
@@ -297,6 +299,21 @@ impl Starting {
             failures.push(error.to_string());
         }
         if failures.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Io, reasons: failures }) }
+    }
+}
+
+/// Says what of the streams does not count.
+fn report_ends(findings: &[Findings], cut: &Cut) {
+    for (stream, end) in findings.iter().flat_map(|found| &found.ends) {
+        if let Some(torn) = &end.torn {
+            tracing::warn!(
+                %stream, last = %end.last, file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+                "the remains of an interrupted write are ignored; none of it was acknowledged as durable"
+            );
+        }
+    }
+    for (stream, last, end) in cut.cut_off() {
+        tracing::warn!(%stream, %last, %end, "cut off what belongs to unfinished transactions; none of it was durable");
     }
 }
 

@@ -11,14 +11,17 @@
 //!     22      2  flags: bit 0 = seal, the stream ends here in good order; the others are 0
 //!     24      8  lsn of the first edit of the segment that the frame stands in
 //!     32      8  lsn of the frame's first edit; of the edit to come, if the frame has none
-//!     40      8  durable: every edit up to this lsn was on disk before the frame was written
-//!     48      4  CRC32 over the data directory's id, then over bytes 8 to 47: only with this is the length believed
-//!     52      …  body: the edits, as `encoding::edit` lays them out
+//!     40      8  synced: every edit up to this lsn was on disk before the frame was written
+//!     48      8  durable: every edit up to this lsn was, besides, safe from being cut off when the frame was written
+//!     56      4  CRC32 over the data directory's id, then over bytes 8 to 55: only with this is the length believed
+//!     60      …  body: the edits, as `encoding::edit` lays them out
 //!             …  ones up to the next multiple of 4096 (not part of the frame)
 //! ```
 //!
-//! A frame begins at a multiple of [`BLOCK`] in its file. One without edits is a *mark*: it only bears `durable`.
-//! The CRC covers where the frame belongs, so that a whole frame in the wrong place is no frame.
+//! Always: durable ≤ synced < first.
+//!
+//! A frame begins at a multiple of [`BLOCK`] in its file. One without edits is a *mark*: it only bears `synced` and
+//! `durable`. The CRC covers where the frame belongs, so that a whole frame in the wrong place is no frame.
 
 use crate::encoding::edit;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
@@ -40,12 +43,14 @@ const CORE: usize = EPOCH + 4;
 const FLAGS: usize = CORE + 2;
 const SEGMENT: usize = FLAGS + 2;
 const FIRST: usize = SEGMENT + 8;
-const DURABLE: usize = FIRST + 8;
+const SYNCED: usize = FIRST + 8;
+const DURABLE: usize = SYNCED + 8;
 const HEADER_CRC: usize = DURABLE + 8;
-const _: () = assert!(FRAME_HEADER == 52);
+const _: () = assert!(FRAME_HEADER == 60);
 
 const SEAL: u16 = 1;
 const PADDING: u8 = 0xff;
+const MISCOUNTED: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,9 @@ pub struct FrameHeader {
     /// Lsn of the first edit; of the edit to come, in a mark.
     pub first: Lsn,
     /// Every edit up to this one was on disk when the frame was written.
+    pub synced: Lsn,
+    /// Every edit up to this one was durable when the frame was written: recovery never cuts the stream off before its
+    /// end.
     pub durable: Lsn,
 }
 
@@ -107,12 +115,19 @@ impl FrameHeader {
         padded(self.len())
     }
 
-    /// Writes the header before the body that already stands in `frame` from [`FRAME_HEADER`] on, and zeros after it.
+    /// Writes the header before the body that already stands in `frame` from [`FRAME_HEADER`] on, and padding after it.
     ///
     /// # Panics
     /// If `frame` is not exactly [`Self::padded_len`] long.
     pub fn write(&self, id: DirectoryId, frame: &mut [u8]) {
         assert_eq!(frame.len(), self.padded_len(), "a frame is written into exactly its blocks");
+        self.put(id, &mut frame[..self.len()]);
+        // Not zeros: a sector that ends with zeros may have been torn.
+        frame[self.len()..].fill(PADDING);
+    }
+
+    /// Writes the header before the body in `frame`, which ends with it.
+    fn put(&self, id: DirectoryId, frame: &mut [u8]) {
         frame[..CRC].copy_from_slice(&MAGIC);
         frame[BODY_LEN..COUNT].copy_from_slice(&self.body_len.to_le_bytes());
         frame[COUNT..EPOCH].copy_from_slice(&self.count.to_le_bytes());
@@ -120,14 +135,32 @@ impl FrameHeader {
         frame[CORE..FLAGS].copy_from_slice(&self.stream.core.0.to_le_bytes());
         frame[FLAGS..SEGMENT].copy_from_slice(&(if self.seal { SEAL } else { 0 }).to_le_bytes());
         frame[SEGMENT..FIRST].copy_from_slice(&self.segment.0.to_le_bytes());
-        frame[FIRST..DURABLE].copy_from_slice(&self.first.0.to_le_bytes());
+        frame[FIRST..SYNCED].copy_from_slice(&self.first.0.to_le_bytes());
+        frame[SYNCED..DURABLE].copy_from_slice(&self.synced.0.to_le_bytes());
         frame[DURABLE..HEADER_CRC].copy_from_slice(&self.durable.0.to_le_bytes());
         let crc = checksum(id, &frame[BODY_LEN..HEADER_CRC]);
         frame[HEADER_CRC..FRAME_HEADER].copy_from_slice(&crc.to_le_bytes());
-        let crc = checksum(id, &frame[BODY_LEN..self.len()]);
+        let crc = checksum(id, &frame[BODY_LEN..]);
         frame[CRC..BODY_LEN].copy_from_slice(&crc.to_le_bytes());
-        // Not zeros: a sector that ends with zeros may have been torn.
-        frame[self.len()..].fill(PADDING);
+    }
+
+    /// Takes the edits after `last` out of the good frame at the start of `bytes`, and writes its header anew. Returns
+    /// that header. What stands there then is a good frame that never had more edits. `last` must be one of its edits.
+    ///
+    /// # Errors
+    /// If the body holds fewer edits than the header says.
+    pub fn shorten(&self, id: DirectoryId, bytes: &mut [u8], last: Lsn) -> Result<Self, edit::EditError> {
+        let count = u32::try_from(last.0 + 1 - self.first.0).expect("`last` is one of at most 2^32 edits");
+        let mut body_len = 0;
+        {
+            let mut edits = edit::split(&bytes[FRAME_HEADER..self.len()]);
+            for _ in 0..count {
+                body_len += edit::LENGTH + edits.next().ok_or(MISCOUNTED)??.len();
+            }
+        }
+        let shorter = Self { body_len: body_len as u32, count, ..*self };
+        shorter.put(id, &mut bytes[..shorter.len()]);
+        Ok(shorter)
     }
 
     /// How long the frame is that begins with `header`, header and body, if the header is what was written.
@@ -161,11 +194,15 @@ impl FrameHeader {
             seal: flags & SEAL != 0,
             segment: Lsn(u64_at(header, SEGMENT)),
             first: Lsn(u64_at(header, FIRST)),
+            synced: Lsn(u64_at(header, SYNCED)),
             durable: Lsn(u64_at(header, DURABLE)),
         };
         // An edit takes at least its length's 4 bytes, so these bounds also keep `last` from overflow.
         let counts_match = u64::from(parsed.count) * 4 <= u64::from(body_len) && (parsed.count == 0) == (body_len == 0);
-        let in_order = parsed.segment.0 >= 1 && parsed.segment <= parsed.first && parsed.durable < parsed.first;
+        let in_order = parsed.segment.0 >= 1
+            && parsed.segment <= parsed.first
+            && parsed.durable <= parsed.synced
+            && parsed.synced < parsed.first;
         let seal_is_mark = !parsed.seal || parsed.count == 0;
         let possible = counts_match && in_order && seal_is_mark && flags & !SEAL == 0 && parsed.first.is_possible();
         if possible { Ok(parsed) } else { Err(FrameError::Meaningless) }
@@ -177,7 +214,7 @@ impl FrameHeader {
 pub struct Frame<'a> {
     /// What it says of itself.
     pub header: FrameHeader,
-    /// Header and body, as in the file, without the zeros after them.
+    /// Header and body, as in the file, without the padding after them.
     pub bytes: &'a [u8],
 }
 
@@ -200,7 +237,6 @@ impl<'a> Frame<'a> {
     /// there are more or fewer of them than the header says, for then what follows would be taken for other edits than
     /// it is.
     pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
-        const COUNT: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
         let mut edits = edit::split(self.body());
         let mut lsns = (self.header.first.0..).take(self.header.count as usize).map(Lsn);
         let mut ended = false;
@@ -212,7 +248,7 @@ impl<'a> Frame<'a> {
                 (Some(Ok(bytes)), Some(lsn)) => return Some(Ok((lsn, bytes))),
                 (None, None) => None,
                 (Some(Err(why)), _) => Some(Err(why)),
-                (Some(_), None) | (None, Some(_)) => Some(Err(COUNT)),
+                (Some(_), None) | (None, Some(_)) => Some(Err(MISCOUNTED)),
             };
             ended = true;
             next
@@ -258,7 +294,8 @@ mod tests {
             seal: body.is_empty(),
             segment: Lsn(10),
             first: Lsn(20),
-            durable: Lsn(19),
+            synced: Lsn(19),
+            durable: Lsn(17),
         };
         let mut frame = vec![0xee; header.padded_len()];
         frame[FRAME_HEADER..header.len()].copy_from_slice(body);
@@ -309,6 +346,40 @@ mod tests {
             bytes: &[[0; FRAME_HEADER].as_slice(), &body].concat(),
         };
         assert_eq!(frame.edits().map(|edit| edit.is_ok()).collect::<Vec<_>>(), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_shortened_frame_is_good_and_holds_the_edits_before_the_cut() {
+        // Edits of 0, 1, 2 … bytes.
+        let body: Vec<u8> =
+            (0..5u32).flat_map(|n| [n.to_le_bytes().to_vec(), vec![n as u8; n as usize]].concat()).collect();
+        let (header, bytes) = sample(&body);
+        let header = FrameHeader { count: 5, ..header };
+        for kept in 1..=5 {
+            let mut shortened = bytes.clone();
+            header.write(ID, &mut shortened);
+            let shorter = header.shorten(ID, &mut shortened, Lsn(header.first.0 + kept - 1)).unwrap();
+            let frame = Frame::parse(ID, &shortened).unwrap();
+            assert_eq!(frame.header, shorter);
+            assert_eq!(shorter, FrameHeader { count: kept as u32, body_len: shorter.body_len, ..header });
+            let edits: Vec<_> = frame.edits().map(Result::unwrap).collect();
+            let expected: Vec<_> = (0..kept as usize).map(|n| (Lsn(20 + n as u64), vec![n as u8; n])).collect();
+            assert!(edits.iter().map(|(lsn, edit)| (*lsn, edit.to_vec())).eq(expected), "{kept}");
+        }
+        let more = FrameHeader { count: 6, ..header };
+        let mut bytes = bytes;
+        more.write(ID, &mut bytes);
+        assert!(more.shorten(ID, &mut bytes, more.last()).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_calls_more_durable_than_synced_is_none() {
+        for (synced, durable, is_possible) in [(19, 19, true), (20, 19, false), (18, 19, false)] {
+            let (header, mut bytes) = sample(b"four");
+            let header = FrameHeader { synced: Lsn(synced), durable: Lsn(durable), ..header };
+            header.write(ID, &mut bytes);
+            assert_eq!(FrameHeader::parse(ID, &bytes).is_ok(), is_possible, "{synced}, {durable}");
+        }
     }
 
     #[test]

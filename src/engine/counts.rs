@@ -63,7 +63,9 @@ pub struct EngineCounts {
     pub unfreed: u64,
     /// Last edit of this epoch that was appended to the log.
     pub appended: Lsn,
-    /// Last edit of this epoch that is durable.
+    /// Last edit of this epoch that is on disk.
+    pub synced: Lsn,
+    /// Last edit of this epoch that no crash can take away.
     pub durable: Lsn,
     /// Last edit of this epoch that the checkpoint node holds.
     pub mirrored: Lsn,
@@ -85,6 +87,7 @@ impl EngineCounts {
             peak_data_bytes: self.data_bytes,
             unfreed: self.unfreed,
             appended: self.appended,
+            synced: self.synced,
             durable: self.durable,
             mirrored: self.mirrored,
             unflushed_bytes: self.unflushed_bytes,
@@ -110,6 +113,7 @@ impl<D: Disk> Engine<D> {
         counts.peak_data_bytes = counts.peak_data_bytes.max(counts.data_bytes);
         counts.unfreed = store.unfreed() as u64;
         counts.appended = log.appended();
+        counts.synced = log.synced();
         counts.durable = log.durable();
         counts.mirrored = log.marks().mirrored();
         counts.unflushed_bytes = log.unflushed_bytes();

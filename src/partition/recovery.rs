@@ -1,27 +1,31 @@
 //! From files to the partitions of one core: per partition the newest good snapshot, then the streams of each epoch in order.
 //!
-//! | newest snapshot | older snapshot | log from | outcome |
-//! |---|---|---|---|
-//! | good | – | its position | start |
-//! | bad | good | the older one's position | start; the bad one is set aside |
-//! | bad | bad, or none but expected | – | refuse |
-//! | bad | none yet | the first edit | start, if the log still has it; otherwise refuse |
-//! | written slot by slot | – | its position, which is its oldest slot's | start; in each slot, edits that it has already are skipped |
-//! | none | none | the first edit that is kept | start: log is dropped only where it has no edits of a partition without snapshots |
+//! | step | type | what is in memory |
+//! |---|---|---|
+//! | [`plan`] | [`Planned`] | empty partitions |
+//! | [`Planned::load_snapshots`] | [`Loaded`] | what [`super::origin`] says of each partition |
+//! | [`Loaded::replay`] | [`Replayed`] | besides, every edit that is durable; edits after that are held back |
+//! | [`Cut::decide`], from what all cores have found | [`Cut`] | |
+//! | [`Replayed::finish`] | [`Recovered`] | besides, the edits that were held back, as far as the cut |
+//!
+//! Each step takes what the step before it returns, so none can be left out. Nothing is changed on disk until
+//! [`Cut::record`].
 //!
 //! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::cut::{Cut, Findings, Rule};
 use super::load::LoadError;
+use super::origin::{Log, Origin, Snapshot, origin};
 use super::replica::{Place, Replica};
+use crate::encoding::frame::{Frame, FrameHeader};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{
-    Corruption, DataDir, Files, Installed, Manifest, OsFiles, StorageError, StreamEnd, StreamReader, path,
-};
+use crate::storage::{Corruption, DataDir, Files, Generations, Installed, Manifest, StorageError, StreamReader, path};
 use crate::store::Store;
 
 /// The partitions of one core, and how they were found.
@@ -30,10 +34,6 @@ pub struct Recovered {
     pub store: Store,
     /// Where each stands, from the core's first partition on.
     pub places: Vec<Place>,
-    /// The streams that were read, and where they end.
-    pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that proved bad and were done without. They are still in the manifest: nothing is changed unless all cores recover.
-    pub bad: Vec<(PartitionId, Installed)>,
     /// What was read.
     pub tally: Tally,
 }
@@ -73,114 +73,162 @@ impl Tally {
     }
 }
 
-/// Recovers the partitions that `core` holds under `placement`. Blocks.
+/// Recovers the partitions of all cores, one core after the other, with the streams cut off by `rule`. Records nothing.
+/// Blocks.
 ///
 /// # Errors
 /// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
-pub fn recover<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Result<Recovered, StorageError> {
-    let mut recovery = Recovery::begin(dir, placement, core);
-    recovery.load_snapshots()?;
-    recovery.replay()?;
-    Ok(recovery.finish())
-}
-
-/// Records what all cores have found together, so that a new epoch may begin: snapshots that proved `bad`, and where the streams of
-/// the epoch that was open end, as far as nobody has closed them.
-///
-/// # Errors
-/// If the disk fails, or a stream of that epoch is not among `ends`.
-pub fn settle<F: Files>(
+pub fn recover_all<F: Files>(
     dir: &DataDir<F>,
-    bad: impl IntoIterator<Item = (PartitionId, Installed)>,
-    ends: &[(StreamId, StreamEnd)],
-) -> Result<(), StorageError> {
-    for (partition, installed) in bad {
-        dir.discard_snapshot(partition, installed)?;
-    }
-    let manifest = dir.manifest();
-    let Some(open) = manifest.open_epoch() else { return Ok(()) };
-    let is_open = |core: &CoreId| open.streams[usize::from(core.0)].last.is_none();
-    let found = |core| {
-        let read = ends.iter().find(|(stream, _)| *stream == StreamId::new(open.epoch, core))?;
-        Some((core, read.1.clone()))
-    };
-    // Each stream holds some core's partitions, so each that is open was read by somebody.
-    let cores = (0..open.streams.len() as u16).map(CoreId);
-    let all: Option<Vec<_>> = cores.filter(is_open).map(found).collect();
-    let all = all.ok_or_else(|| {
-        let path = path::epoch(dir.path(), open.epoch);
-        StorageError::Unusable { path, why: "a stream was not read".to_owned() }
-    })?;
-    dir.end_epoch(open.epoch, &all)
+    placement: Placement,
+    rule: Rule<'_>,
+) -> Result<(Vec<Recovered>, Vec<Findings>, Cut), StorageError> {
+    let cores = (0..placement.cores()).map(CoreId);
+    let replayed = cores.map(|core| plan(dir, placement, core).load_snapshots()?.replay());
+    let replayed = replayed.collect::<Result<Vec<_>, _>>()?;
+    let findings: Vec<_> = replayed.iter().map(|core| core.findings().clone()).collect();
+    let cut = Cut::decide(dir, &findings, rule)?;
+    let recovered = replayed.into_iter().map(|core| core.finish(&cut)).collect::<Result<_, _>>()?;
+    Ok((recovered, findings, cut))
 }
 
-/// A recovery step by step, for those who measure it. The steps are to be taken in order.
-pub struct Recovery<'a, F: Files = OsFiles> {
-    dir: &'a DataDir<F>,
-    manifest: Arc<Manifest>,
-    replica: Replica,
-    tally: Tally,
-    ends: Vec<(StreamId, StreamEnd)>,
-    bad: Vec<(PartitionId, Installed)>,
+/// Plans to recover the partitions that `core` owns under `placement`.
+pub fn plan<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Planned<'_, F> {
+    let replica = Replica::new(placement.partitions(), placement.partitions_of(core));
+    let (manifest, tally, findings) = (dir.manifest(), Tally::default(), Findings::default());
+    Planned(Recovery { dir, core, manifest, replica, tally, findings })
 }
 
-impl<'a, F: Files> Recovery<'a, F> {
-    /// That of the partitions that `core` holds under `placement`.
-    pub fn begin(dir: &'a DataDir<F>, placement: Placement, core: CoreId) -> Self {
-        let replica = Replica::new(placement.partitions(), placement.partitions_of(core));
-        let (manifest, tally) = (dir.manifest(), Tally::default());
-        Self { dir, replica, tally, manifest, ends: Vec::new(), bad: Vec::new() }
-    }
+/// A recovery that has not begun.
+pub struct Planned<'a, F: Files>(Recovery<'a, F>);
 
+impl<'a, F: Files> Planned<'a, F> {
     /// Loads the newest good snapshot of every partition. Blocks.
     ///
     /// # Errors
     /// If one has no good snapshot and its log does not reach back to its first edit, or the disk fails.
-    pub fn load_snapshots(&mut self) -> Result<(), StorageError> {
-        self.replica.owned().map(PartitionId).try_for_each(|partition| self.load_newest_good(partition))
+    pub fn load_snapshots(mut self) -> Result<Loaded<'a, F>, StorageError> {
+        let mut partitions = self.0.replica.owned().map(PartitionId);
+        partitions.try_for_each(|partition| self.0.load_partition(partition))?;
+        Ok(Loaded(self.0))
     }
+}
 
-    /// Replays the log. Blocks.
+/// A recovery that has loaded the snapshots.
+pub struct Loaded<'a, F: Files>(Recovery<'a, F>);
+
+impl<'a, F: Files> Loaded<'a, F> {
+    /// Replays the log as far as it is durable, and reads the rest. Blocks.
     ///
     /// # Errors
     /// If it is damaged, or the disk fails.
-    pub fn replay(&mut self) -> Result<(), StorageError> {
-        self.replay_all()?;
-        self.check_ahead()
+    pub fn replay(mut self) -> Result<Replayed<'a, F>, StorageError> {
+        let held = self.0.replay_all()?;
+        self.0.look_ahead()?;
+        Ok(Replayed { recovery: self.0, held })
+    }
+}
+
+/// A recovery that has replayed everything that is durable.
+pub struct Replayed<'a, F: Files> {
+    recovery: Recovery<'a, F>,
+    held: Vec<Held>,
+}
+
+/// A frame with edits that a cut may take away. There are the few that the last commits of a stream have written.
+struct Held {
+    header: FrameHeader,
+    bytes: Vec<u8>,
+    file: PathBuf,
+    offset: u64,
+}
+
+impl<F: Files> Replayed<'_, F> {
+    /// What was found that all cores have to know.
+    pub const fn findings(&self) -> &Findings {
+        &self.recovery.findings
     }
 
-    /// What was recovered.
-    pub fn finish(self) -> Recovered {
-        let Self { replica, tally, ends, bad, .. } = self;
+    /// Replays what was held back, as far as the cut; the rest is dropped.
+    ///
+    /// # Errors
+    /// If an edit does not fit.
+    pub fn finish(self, cut: &Cut) -> Result<Recovered, StorageError> {
+        let Self { mut recovery, held } = self;
+        for Held { mut header, mut bytes, file, offset } in held {
+            let is_ignored = is_planted(Bug::CutIgnored) && recovery.core == CoreId(0);
+            let last = cut.last(header.stream).filter(|_| !is_ignored).unwrap_or(header.last());
+            if last < header.first {
+                continue;
+            }
+            let damaged = |why: String| Corruption::new(&file, offset, why);
+            if last < header.last() {
+                let shorter = header.shorten(recovery.manifest.id, &mut bytes, last);
+                header = shorter.map_err(|why| damaged(why.to_string()))?;
+            }
+            let frame = Frame { header, bytes: &bytes[..header.len()] };
+            recovery.apply(&frame).map_err(damaged)?;
+        }
+        let Recovery { replica, tally, .. } = recovery;
         let places = replica.owned().filter_map(|p| replica.place(PartitionId(p))).collect();
-        Recovered { store: replica.into_store(), places, ends, bad, tally }
+        Ok(Recovered { store: replica.into_store(), places, tally })
     }
+}
 
-    fn load_newest_good(&mut self, partition: PartitionId) -> Result<(), StorageError> {
-        let generations = self.manifest.generations(partition);
+/// What all steps work on.
+struct Recovery<'a, F: Files> {
+    dir: &'a DataDir<F>,
+    core: CoreId,
+    manifest: Arc<Manifest>,
+    replica: Replica,
+    tally: Tally,
+    findings: Findings,
+}
+
+impl<F: Files> Recovery<'_, F> {
+    /// Fills a partition from what the table in [`super::origin`] says.
+    fn load_partition(&mut self, partition: PartitionId) -> Result<(), StorageError> {
+        let Generations { newest, older } = self.manifest.generations(partition);
+        let log = if self.manifest.keeps_whole_log(partition) { Log::Whole } else { Log::Partial };
         let mut worst = None;
-        for installed in [generations.newest, generations.older].into_iter().flatten() {
-            match self.load(partition, &installed) {
-                Ok(()) => {
-                    if is_planted(Bug::SnapshotAhead) {
-                        let Position { epoch, lsn } = installed.position;
-                        self.replica.set_position(partition, Position::new(epoch, lsn.next()));
-                    }
-                    return Ok(());
-                }
-                Err(error @ StorageError::Corrupt(_)) => {
-                    tracing::error!(%partition, %error, "a snapshot is bad; an older one and a longer log are used");
-                    self.replica.reset(partition);
-                    self.tally.bad_snapshots += 1;
-                    self.bad.push((partition, installed));
-                    worst = Some(error);
-                }
-                Err(error) => return Err(error),
+        let newest = self.try_to_load(partition, newest, &mut worst)?;
+        match origin(newest, log, || self.try_to_load(partition, older, &mut worst))? {
+            Origin::Newest | Origin::Older => {}
+            Origin::Log => self.replica.reset(partition),
+            Origin::Refused => {
+                let file = path::partition(self.dir.path(), partition);
+                let unexplained = || Corruption::new(&file, 0, "these are not the snapshots that a manifest names");
+                return Err(worst.unwrap_or_else(|| unexplained().into()));
             }
         }
-        match worst {
-            Some(error) if !self.manifest.keeps_whole_log(partition) => Err(error),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Fills a partition from a snapshot, if there is one. What is wrong with it, if it is bad, is left in `worst`.
+    fn try_to_load(
+        &mut self,
+        partition: PartitionId,
+        installed: Option<Installed>,
+        worst: &mut Option<StorageError>,
+    ) -> Result<Snapshot, StorageError> {
+        let Some(installed) = installed else { return Ok(Snapshot::Missing) };
+        match self.load(partition, &installed) {
+            Ok(()) => {
+                if is_planted(Bug::SnapshotAhead) {
+                    let Position { epoch, lsn } = installed.position;
+                    self.replica.set_position(partition, Position::new(epoch, lsn.next()));
+                }
+                Ok(Snapshot::Good)
+            }
+            Err(error @ StorageError::Corrupt(_)) => {
+                tracing::error!(%partition, %error, "a snapshot is bad; an older one and a longer log are used");
+                self.replica.reset(partition);
+                self.tally.bad_snapshots += 1;
+                self.findings.bad.push((partition, installed));
+                *worst = Some(error);
+                Ok(Snapshot::Bad)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -203,8 +251,10 @@ impl<'a, F: Files> Recovery<'a, F> {
         Ok(())
     }
 
-    /// Replays every stream that has edits of these partitions, oldest epoch first.
-    fn replay_all(&mut self) -> Result<(), StorageError> {
+    /// Replays every stream that has edits of these partitions, oldest epoch first. Returns what is held back: of the
+    /// newest epoch only, so nothing that comes later has been replayed.
+    fn replay_all(&mut self) -> Result<Vec<Held>, StorageError> {
+        let mut held = Vec::new();
         let owned = self.replica.owned();
         let streams: Vec<_> = self.manifest.kept_streams().collect();
         for (stream, record) in streams {
@@ -217,21 +267,29 @@ impl<'a, F: Files> Recovery<'a, F> {
             let from = self.first_needed(stream, common).max(record.first);
             // An ended stream of which nothing is needed is not even opened; where an open one ends must be found out.
             if record.last.is_none_or(|last| from <= last) {
-                self.replay_stream(stream, from)?;
+                self.replay_stream(stream, from, &mut held)?;
             }
         }
-        Ok(())
+        Ok(held)
     }
 
-    /// Slots of a snapshot that was written slot by slot may be ahead of it, but not of the log, which was on disk before the snapshot
-    /// was installed: a log that ends before them has lost edits, though nothing in it says so.
-    fn check_ahead(&self) -> Result<(), StorageError> {
+    /// Slots of a snapshot that was written slot by slot may be ahead of it, but not of what was durable when the
+    /// snapshot was installed: the log is durable so far, and one that ends before has lost edits, though nothing in it
+    /// says so.
+    fn look_ahead(&mut self) -> Result<(), StorageError> {
         for (partition, newest) in self.replica.ahead() {
             let core = self.manifest.placement(newest.epoch).map(|placement| placement.core_of(partition));
             // Log that is dropped was not needed.
             let Some(stream) = core.map(|core| StreamId::new(newest.epoch, core)) else { continue };
-            let found = self.ends.iter().find(|(s, _)| *s == stream).map(|(_, end)| end.last);
-            let end = found.or_else(|| self.manifest.stream(stream)?.last);
+            let mut ends = self.findings.ends.iter_mut();
+            let found = ends.find(|(s, _)| *s == stream).map(|(_, end)| end);
+            let end = match found {
+                Some(end) => {
+                    end.durable = end.durable.max(newest.lsn);
+                    Some(end.last)
+                }
+                None => self.manifest.stream(stream).and_then(|record| record.last),
+            };
             if let Some(end) = end.filter(|end| *end < newest.lsn) {
                 let file = path::stream(self.dir.path(), stream);
                 let why = format!(
@@ -254,34 +312,43 @@ impl<'a, F: Files> Recovery<'a, F> {
         partitions.map(|p| next(position(p))).min().unwrap_or(Lsn(1))
     }
 
-    fn replay_stream(&mut self, stream: StreamId, from: Lsn) -> Result<(), StorageError> {
+    fn replay_stream(&mut self, stream: StreamId, from: Lsn, held: &mut Vec<Held>) -> Result<(), StorageError> {
         let Some(spec) = self.dir.stream(stream) else { return Ok(()) };
         let mut reader = StreamReader::open_in(self.dir.files(), &spec, from)?;
-        while let Some(frame) = reader.next()? {
+        while let Some(frame) = reader.next_durable()? {
             self.tally.log_bytes += frame.bytes.len() as u64;
-            let mut differing = Vec::new();
-            let mut barriers = 0;
-            let applied = self.replica.apply(&frame, |_, reached| {
-                barriers += 1;
-                differing.extend(reached.differing);
-            });
-            self.tally.barriers += barriers;
-            let why = match applied {
-                Ok(edits) if differing.is_empty() => {
-                    self.tally.edits += edits;
-                    continue;
-                }
-                Ok(_) => {
-                    format!("at a barrier, slots {differing:?} have other digests than they had when it was written")
-                }
-                Err(error) => error.to_string(),
-            };
+            if let Err(why) = self.apply(&frame) {
+                let (file, offset) = reader.place().unwrap_or((self.dir.path(), 0));
+                return Err(Corruption::new(file, offset, why).into());
+            }
+        }
+        while let Some(Frame { header, bytes }) = reader.next()? {
+            self.tally.log_bytes += bytes.len() as u64;
+            let bytes = bytes.to_vec();
             let (file, offset) = reader.place().unwrap_or((self.dir.path(), 0));
-            return Err(Corruption::new(file, offset, why).into());
+            held.push(Held { header, bytes, file: file.to_owned(), offset });
         }
         if let Some(end) = reader.end() {
-            self.ends.push((stream, end.clone()));
+            self.findings.ends.push((stream, end.clone()));
         }
         Ok(())
     }
+
+    /// Applies a frame; what is wrong with it, if it does not fit.
+    fn apply(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        let mut differing = Vec::new();
+        let barriers = &mut self.tally.barriers;
+        let applied = self.replica.apply(frame, |_, reached| {
+            *barriers += 1;
+            differing.extend(reached.differing);
+        });
+        self.tally.edits += applied.map_err(|error| error.to_string())?;
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(format!("at a barrier, slots {differing:?} have other digests than they had when it was written"))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,8 +129,17 @@ impl World {
         for (lsn, encoded) in (1..).map(Lsn).zip(&self.edits).filter(|(lsn, _)| *lsn >= from) {
             let stream = StreamId::new(EPOCH, CoreId(0));
             let body_len = encoded.as_bytes().len() as u32;
-            let (segment, durable) = (Lsn(1), Lsn(0));
-            let header = FrameHeader { body_len, count: 1, stream, seal: false, segment, first: lsn, durable };
+            let (segment, none) = (Lsn(1), Lsn(0));
+            let header = FrameHeader {
+                body_len,
+                count: 1,
+                stream,
+                seal: false,
+                segment,
+                first: lsn,
+                synced: none,
+                durable: none,
+            };
             let mut bytes = vec![0; header.padded_len()];
             bytes[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
             header.write(ID, &mut bytes);
@@ -200,7 +209,7 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
 }
 
 /// A data directory whose log is empty, with a snapshot at its start of which one slot is at `lsn`.
-fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<super::Recovered, StorageError> {
+fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<(), StorageError> {
     let partitions = Partitions::new(1).unwrap();
     let data = DataDir::open(dir, partitions).unwrap().0;
     let epoch = data.begin_epoch(1, 64 << 10).unwrap();
@@ -213,7 +222,7 @@ fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<super::Recovered, S
     }
     let installed = writer.finish().unwrap().installed;
     data.install_snapshot(PartitionId(0), &file, installed).unwrap();
-    super::recover(&data, Placement::new(partitions, 1).unwrap(), CoreId(0))
+    super::recover_all(&data, Placement::new(partitions, 1).unwrap(), &super::keep_all).map(|_| ())
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::encoding::edit::{Change, Edit, EncodedEdits};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, StreamId};
 use crate::partition::order::{Barrier, Order, Reporter, reports};
-use crate::partition::{Recovered, recover};
+use crate::partition::{keep_all, recover_all};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
 use crate::storage::snapshot::{self, Subject};
@@ -60,8 +60,8 @@ impl Register {
         let partitions = Partitions::new(PARTITIONS).unwrap();
         let placement = Placement::new(partitions, cores).unwrap();
         let dir = Arc::new(DataDir::open(&path.path().join("data"), partitions).unwrap().0);
-        let recovered: Vec<_> = (0..cores).map(|c| recover(&dir, placement, CoreId(c)).unwrap()).collect();
-        end_open_epoch(&dir, &recovered);
+        let (recovered, _, cut) = recover_all(&dir, placement, &keep_all).unwrap();
+        cut.record(&dir).unwrap();
         let epoch = dir.begin_epoch(cores, SEGMENT).unwrap();
         let marks: Vec<_> = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let partition_marks: Arc<[_]> = (0..PARTITIONS).map(|_| PartitionMarks::new()).collect();
@@ -156,17 +156,6 @@ impl Register {
 fn node_options(register: &Register, dir: PathBuf) -> node::Options {
     let master = register.master.addresses()[0].to_string();
     node::Options { master, dir, password: None, upload_bytes_per_second: None, timeout: TIMEOUT, parent: None }
-}
-
-fn end_open_epoch(dir: &DataDir, recovered: &[Recovered]) {
-    let manifest = dir.manifest();
-    let Some(open) = manifest.open_epoch() else { return };
-    let ends = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| {
-        let stream = StreamId::new(open.epoch, core);
-        let found = recovered.iter().flat_map(|r| &r.ends).find(|(id, _)| *id == stream);
-        (core, found.expect("every stream was read by somebody").1.clone())
-    });
-    dir.end_epoch(open.epoch, &ends.collect::<Vec<_>>()).unwrap();
 }
 
 fn log_options(dir: &DataDir, stream: StreamId) -> LogOptions {

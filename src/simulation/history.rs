@@ -15,10 +15,10 @@ use super::node::Node;
 use super::oracle::Oracle;
 use super::{Outcome, Settings};
 use crate::config::Durability;
-use crate::ids::{CoreId, Db, Lsn, PartitionId};
+use crate::ids::{CoreId, Db, Lsn, PartitionId, StreamId};
 use crate::replication::master::policy;
-use crate::storage::StorageError;
 use crate::storage::model::{Process, World};
+use crate::storage::{Manifest, StorageError};
 
 /// How long peace may take to make everything right.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -76,7 +76,7 @@ impl History {
             return Ok(());
         }
         self.make_peace().await?;
-        let closed = self.close().await;
+        let closed = self.close(false).await;
         if !closed {
             return Err("in peace the logs do not close".to_owned());
         }
@@ -133,7 +133,9 @@ impl History {
         if master.bad_snapshots > 0 && self.outcome.rotten == 0 {
             return Err("an installed snapshot proved bad".to_owned());
         }
-        self.oracle.borrow_mut().recovered(&master.shared.dir.manifest())?;
+        let manifest = master.shared.dir.manifest();
+        self.check_node(&manifest)?;
+        self.oracle.borrow_mut().recovered(&manifest)?;
         let oracle = self.oracle.borrow();
         for key in universe() {
             let (_, reply) = master.execute(&Request::read(&key)).ok_or("a read has to wait")?;
@@ -151,6 +153,21 @@ impl History {
         } else {
             Err(format!("{keys} keys instead of {}", oracle.content.len()))
         }
+    }
+
+    /// What the node holds was durable before it was sent, so that no cut has taken it away.
+    fn check_node(&self, manifest: &Manifest) -> Result<(), String> {
+        let Some(node) = self.node.as_ref().filter(|_| !self.settings.with_rot) else { return Ok(()) };
+        for (partition, position) in node.positions() {
+            let core = manifest.placement(position.epoch).map(|placement| placement.core_of(partition));
+            let record = core.and_then(|core| manifest.stream(StreamId::new(position.epoch, core)));
+            if let Some(last) = record.and_then(|record| record.last).filter(|last| *last < position.lsn) {
+                return Err(format!(
+                    "the node has partition {partition} at {position}, but that stream ends with {last}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Load and trouble, until somebody dies.
@@ -307,8 +324,10 @@ impl History {
             !open
         });
         for marks in &master.shared.streams {
-            if marks.mirrored() > marks.durable() || marks.durable() > marks.written() {
-                return Err("mirrored ≤ durable ≤ written does not hold".to_owned());
+            let (mirrored, durable, synced, written) =
+                (marks.mirrored(), marks.durable(), marks.synced(), marks.written());
+            if mirrored > durable || durable > synced || synced > written {
+                return Err("mirrored ≤ durable ≤ synced ≤ written does not hold".to_owned());
             }
         }
         let status = master.shared.status();
@@ -323,7 +342,8 @@ impl History {
     async fn end(&mut self) -> Result<(), String> {
         self.check_promises()?;
         let how = self.world.draw(|random| random.u8(0..4));
-        if self.is_alive() && how == 0 && self.close().await {
+        let hasty = self.world.once_in(4);
+        if self.is_alive() && how == 0 && self.close(hasty).await {
             self.lose_end();
             return self.rot();
         }
@@ -338,10 +358,10 @@ impl History {
         self.rot()
     }
 
-    /// Stops the master in good order; whether all is on disk.
-    async fn close(&mut self) -> bool {
+    /// Stops the master in good order; whether all is durable.
+    async fn close(&mut self, hasty: bool) -> bool {
         let Some(master) = self.master.take() else { return false };
-        let closed = master.close().await && master.process.is_alive();
+        let closed = master.close(hasty).await && master.process.is_alive();
         self.note_installed(&master);
         self.oracle.borrow_mut().closed = closed;
         if master.process.is_alive() {

@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::Settings;
 use super::load::Request;
 use super::network::{Line, Network};
 use super::oracle::Oracle;
+use super::{Settings, cut};
 use crate::commands::Context;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, StreamId};
 use crate::net::COMMANDS;
 use crate::partition::capture::Slice;
+use crate::partition::cut::Tail;
 use crate::partition::order::{Order, Reporter, reports};
-use crate::partition::{Committed, MemoryBound, Shard, recover, settle};
+use crate::partition::{Committed, MemoryBound, Shard, keep_all, recover_all};
 use crate::replication::clock::Clock;
 use crate::replication::link::LinkError;
 use crate::replication::master::policy::{Pace, Policy};
@@ -39,7 +40,7 @@ use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::time::UnixMillis;
 
-type Ledger = Rc<RefCell<Oracle>>;
+pub(super) type Ledger = Rc<RefCell<Oracle>>;
 /// Partitions of which cores are to take snapshots.
 type Captures = Rc<RefCell<VecDeque<PartitionId>>>;
 
@@ -67,10 +68,9 @@ pub(super) async fn start(
 ) -> Result<Master, StorageError> {
     let dir = Arc::new(DataDir::open_in(process.clone(), dir, settings.partitions)?.0);
     let placement = Placement::new(settings.partitions, settings.cores).expect("fewer cores than partitions");
-    let all = (0..settings.cores).map(|core| recover(&dir, placement, CoreId(core)));
-    let all = all.collect::<Result<Vec<_>, _>>()?;
-    let ends: Vec<_> = all.iter().flat_map(|r| r.ends.iter().cloned()).collect();
-    settle(&dir, all.iter().flat_map(|r| r.bad.iter().copied()), &ends)?;
+    let anywhere = |tails: &[Tail]| cut::anywhere(tails, process, oracle);
+    let (all, findings, cut) = recover_all(&dir, placement, if settings.settles_late { &anywhere } else { &keep_all })?;
+    cut.record(&dir)?;
     let epoch = dir.begin_epoch(settings.cores, settings.segment_bytes)?;
     let streams: Vec<_> = (0..settings.cores).map(|_| Arc::new(StreamMarks::new())).collect();
     let partitions: Arc<[_]> = (0..settings.partitions.count()).map(|_| PartitionMarks::new()).collect();
@@ -95,11 +95,12 @@ pub(super) async fn start(
         max_log_bytes: settings.max_log_bytes,
         child: None,
     };
-    let bad_snapshots = all.iter().map(|r| r.bad.len()).sum();
+    let bad_snapshots = findings.iter().map(|found| found.bad.len()).sum();
     let mut cores = Vec::new();
     let memory = Arc::new(MemoryBound::new(placement.cores(), None));
     for ((core, recovered), marks) in (0..).map(CoreId).zip(all).zip(&streams) {
-        let log = open_log(process, log_options(&dir, StreamId::new(epoch, core), settings), marks, oracle).await?;
+        let options = log_options(&dir, StreamId::new(epoch, core), settings);
+        let log = open_log(process, options, marks, oracle, settings.settles_late).await?;
         let (partitions, memory) = (partitions.clone(), memory.clone());
         let shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
         cores.push(Rc::new(RefCell::new(shard)));
@@ -123,12 +124,16 @@ async fn open_log(
     options: LogOptions,
     marks: &Arc<StreamMarks>,
     oracle: &Ledger,
+    settles_late: bool,
 ) -> Result<Log<Process>, StorageError> {
-    let core = options.stream.core;
+    let stream = options.stream;
     let log = Log::open_on(process.clone(), options, marks.clone()).await?;
+    if settles_late {
+        cut::settle_late(process, &log, stream, oracle);
+    }
     log.on_progress({
         let (oracle, marks) = (oracle.clone(), marks.clone());
-        Rc::new(move || oracle.borrow_mut().durable(core, marks.durable()))
+        Rc::new(move || oracle.borrow_mut().settle(stream.core, marks.durable()))
     });
     Ok(log)
 }
@@ -186,8 +191,9 @@ impl Master {
         self.cores[usize::from(core.0)].borrow().safe()
     }
 
-    /// Closes all logs, and records where they end; whether everything is on disk.
-    pub(super) async fn close(&self) -> bool {
+    /// Closes all logs, and records where they end; whether everything is durable. If `hasty`, what is not durable yet
+    /// is not waited for.
+    pub(super) async fn close(&self, hasty: bool) -> bool {
         let mut closed = Vec::new();
         for (core, shard) in (0..).map(CoreId).zip(&self.cores) {
             let log = shard.borrow().log().clone();
@@ -197,7 +203,10 @@ impl Master {
                 if self.process.is_alive() { closing.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
             });
             if ended.await.is_some_and(|ended| ended.is_ok()) {
-                closed.push((core, log.durable()));
+                while !hasty && self.process.is_alive() && log.marks().settled_end().is_none() {
+                    self.process.world().sleep(Duration::from_millis(5)).await;
+                }
+                closed.extend(log.marks().settled_end().map(|last| (core, last)));
             }
         }
         let recorded = self.shared.dir.close_streams(self.shared.epoch, &closed);

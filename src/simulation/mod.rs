@@ -12,9 +12,11 @@
 //! | [`oracle`] | what must be there |
 //! | [`master`], [`node`] | the two processes, made of the same parts as the real ones |
 //! | [`history`] | what happens when |
+//! | [`cut`] | streams that depend on each other, and are cut off |
 //! | [`loss`] | the end of the master's whole machine |
 //! | [`tests`] | seeds by the thousand, long runs, replays; planted bugs and the seeds that find them |
 
+mod cut;
 mod history;
 mod load;
 mod loss;
@@ -58,6 +60,8 @@ struct Settings {
     with_rot: bool,
     /// The master's machine may be lost, disk and all, so that its node is all that is left.
     may_lose_machine: bool,
+    /// What is synced becomes durable later, and a start may cut off what was not durable.
+    settles_late: bool,
 }
 
 impl Settings {
@@ -77,6 +81,7 @@ impl Settings {
             with_node_faults: false,
             with_rot,
             may_lose_machine: false,
+            settles_late: false,
         };
         // Not drawn, so that the histories without it stay what they were.
         let is_bounded = !with_rot && drawn.segment_bytes.is_multiple_of(8192);
@@ -85,7 +90,8 @@ impl Settings {
         let may_lose_machine = drawn.durability == Durability::Mirrored
             && !(drawn.together || drawn.with_disk_faults || drawn.with_rot || with_node_faults);
         let max_log_bytes = is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8);
-        Self { max_log_bytes, with_node_faults, may_lose_machine, ..drawn }
+        let settles_late = drawn.buffer_bytes == 3 * 4096;
+        Self { max_log_bytes, with_node_faults, may_lose_machine, settles_late, ..drawn }
     }
 }
 

@@ -81,6 +81,12 @@ impl Node {
         holder.map(|replica| replica.slot_position(slot)).unwrap_or_default()
     }
 
+    /// Where its partitions are.
+    pub(super) fn positions(&self) -> Vec<(PartitionId, Position)> {
+        let parts = self.parts.borrow();
+        parts.iter().flat_map(|part| part.partitions().map(|partition| (partition, part.position(partition)))).collect()
+    }
+
     /// The digests that it has of a partition's slots.
     pub(super) fn digests(&self, partition: PartitionId) -> Option<Vec<u64>> {
         let parts = self.parts.borrow();

@@ -31,7 +31,10 @@ struct Write {
 #[derive(Default)]
 struct Stream {
     writes: Vec<Write>,
+    /// How far clients were told that it is durable.
     durable: Lsn,
+    /// How far it is so: no cut takes this away.
+    settled: Lsn,
     /// How far the stream was called mirrored, and that by the node that lives: no other can have had what came after `before_node`.
     mirrored: Lsn,
     before_node: Lsn,
@@ -64,6 +67,27 @@ impl Oracle {
         let stream = &mut self.streams[usize::from(core.0)];
         self.acknowledged += lsn.0.saturating_sub(stream.durable.0);
         stream.durable = stream.durable.max(lsn);
+    }
+
+    /// A log has called everything up to `lsn` durable, and clients may be told.
+    pub(super) fn settle(&mut self, core: CoreId, lsn: Lsn) {
+        self.durable(core, lsn);
+        self.streams[usize::from(core.0)].settled = lsn;
+    }
+
+    /// How far a stream of the present life was durable.
+    pub(super) fn settled(&self, stream: StreamId) -> Lsn {
+        self.stream(stream).map_or(Lsn(0), |present| present.settled)
+    }
+
+    /// Where groups of edits end in a stream of the present life, after one edit and up to another.
+    pub(super) fn groups(&self, stream: StreamId, after: Lsn, to: Lsn) -> Vec<Lsn> {
+        let ends = self.stream(stream).into_iter().flat_map(|present| present.writes.iter().map(|write| write.last));
+        ends.filter(|last| (after.next()..=to).contains(last)).collect()
+    }
+
+    fn stream(&self, stream: StreamId) -> Option<&Stream> {
+        self.streams.get(usize::from(stream.core.0)).filter(|_| self.epoch == Some(stream.epoch))
     }
 
     /// Another node begins; the streams have come as far as this. What was mirrored before may have died with the node before.

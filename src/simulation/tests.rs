@@ -116,13 +116,17 @@ fn the_same_seed_makes_the_same_history() {
 
 /// Planted bugs, and within how many seeds each must be found. There is some room, since any
 /// change to what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 24] = [
+const PLANTED: [(Bug, u64); 28] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
     (Bug::SegmentHeaderUnsynced, 300),
     (Bug::FirstSegmentUnsynced, 100),
     (Bug::EndNotRecorded, 200),
+    (Bug::AcknowledgedWhenSynced, 100),
+    (Bug::ShippedWhenSynced, 400),
+    (Bug::CutNotRecorded, 50),
+    (Bug::CutIgnored, 100),
     (Bug::TailTrusted, 20),
     (Bug::CacheTrusted, 800),
     (Bug::TornTailRefused, 5),

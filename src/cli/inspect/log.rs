@@ -1,4 +1,4 @@
-//! `inspect log`: the frames and edits of a segment file, or of all segments of a stream.
+//! `inspect log`: the frames and edits of a segment file, or of all segments of a stream as far as it counts.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::encoding::edit::{Change, Edit};
 use crate::encoding::frame::Frame;
 use crate::ids::Lsn;
 use crate::storage::log::segment::SegmentHeader;
-use crate::storage::{Corruption, StorageError, StreamReader, StreamSpec, path};
+use crate::storage::{Corruption, DataDir, StorageError, StreamReader, StreamSpec, path};
 
 /// Prints the segment or stream at `path`.
 pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
@@ -38,16 +38,18 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     out.raw("]")?;
     let end = reader.end().cloned();
     let value = end.as_ref().map_or(Value::Null, |end| {
-        let cut = end.cut.as_ref();
-        let cut = cut.map(|cut| json!({"file": cut.file, "offset": cut.offset, "bytes": cut.bytes}));
-        json!({"last": end.last.0, "sealed": end.sealed, "cut": cut})
+        let torn = end.torn.as_ref();
+        let torn = torn.map(|torn| json!({"file": torn.file, "offset": torn.offset, "bytes": torn.bytes}));
+        json!({"last": end.last.0, "durable": end.durable.0, "sealed": end.sealed, "torn": torn})
     });
     let text = end.map_or(String::new(), |end| {
-        let how =
-            if end.sealed { "sealed" } else { "not sealed: more may follow in another segment, or it was killed" };
-        let cut =
-            end.cut.map(|cut| format!("; {} bytes from byte {} on are the rest of a crash", cut.bytes, cut.offset));
-        format!("{count} frames, last edit {}, {how}{}", end.last, cut.unwrap_or_default())
+        let how = match end.sealed {
+            true => "sealed",
+            false => "not sealed: more may follow in another segment, it was killed, or it was cut off here",
+        };
+        let torn =
+            end.torn.map(|torn| format!("; {} bytes from byte {} on are the rest of a crash", torn.bytes, torn.offset));
+        format!("{count} frames, last edit {}, {how}{}", end.last, torn.unwrap_or_default())
     });
     finish(out, outcome.map(|()| value), &text)
 }
@@ -67,8 +69,11 @@ fn open_stream(dir: &Path) -> Result<(StreamReader, SegmentHeader), StorageError
     // log/<epoch>/<core> lies three directories below the data directory.
     let data = dir.canonicalize().ok().and_then(|dir| dir.ancestors().nth(3).map(Path::to_owned));
     let data = data.unwrap_or_default();
-    let spec =
-        StreamSpec { dir: data, id: reader.id(), stream: header.stream, first, last: None, floor: Lsn(first.0 - 1) };
+    let (id, stream) = (reader.id(), header.stream);
+    // Where recovery has cut the stream off, it ends for everyone. Without a good manifest, all is shown that there is.
+    let manifest = DataDir::peek(&data).ok().flatten().filter(|manifest| manifest.id == id);
+    let last = manifest.and_then(|manifest| manifest.stream(stream)).and_then(|record| record.last);
+    let spec = StreamSpec { dir: data, id, stream, first, last, floor: Lsn(first.0 - 1) };
     Ok((StreamReader::open_unlocked(&spec, first)?, header))
 }
 
@@ -81,12 +86,15 @@ fn show_frame(
     let h = frame.header;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     out.line(match (h.count, h.seal) {
-        (0, false) => format!("{name}@{offset} mark: durable {}", h.durable),
-        (0, true) => format!("{name}@{offset} seal: durable {}", h.durable),
-        _ => format!("{name}@{offset} edits {}–{}, {} bytes, durable {}", h.first, h.last(), h.body_len, h.durable),
+        (0, false) => format!("{name}@{offset} mark: synced {}, durable {}", h.synced, h.durable),
+        (0, true) => format!("{name}@{offset} seal: synced {}, durable {}", h.synced, h.durable),
+        _ => {
+            let (first, last, bytes, synced, durable) = (h.first, h.last(), h.body_len, h.synced, h.durable);
+            format!("{name}@{offset} edits {first}–{last}, {bytes} bytes, synced {synced}, durable {durable}")
+        }
     })?;
     let head = json!({"file": name, "offset": offset, "first": h.first.0, "count": h.count, "bytes": h.body_len,
-        "durable": h.durable.0, "segment": h.segment.0, "seal": h.seal});
+        "synced": h.synced.0, "durable": h.durable.0, "segment": h.segment.0, "seal": h.seal});
     // The object stays open for the edits.
     let head = head.to_string();
     out.raw(&format!("{},\"edits\":[", head.trim_end_matches('}')))?;

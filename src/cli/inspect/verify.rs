@@ -5,16 +5,18 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, error_value};
-use crate::ids::{CoreId, Placement, StreamId};
-use crate::partition::{Tally, recover};
+use crate::ids::{Lsn, Placement, StreamId};
+use crate::partition::{Tally, keep_all, recover_all};
 use crate::storage::directory::Found;
-use crate::storage::{Corruption, Cut, DataDir, StorageError, StreamEnd};
+use crate::storage::{Corruption, DataDir, StorageError, StreamEnd, TornTail};
 
 /// What a start would find.
 struct Outcome {
     found: Found,
     tally: Tally,
     ends: Vec<(StreamId, StreamEnd)>,
+    /// Streams that would be cut off, with the last edit that would be kept and the last that is there.
+    cut_off: Vec<(StreamId, Lsn, Lsn)>,
 }
 
 /// Prints what a start with the data directory `path` would do.
@@ -38,7 +40,7 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     }
 }
 
-/// Recovers everything, one core's share after the other, and forgets it again.
+/// Recovers everything, as a start would, and forgets it again.
 fn look(path: &Path) -> Result<Option<Outcome>, StorageError> {
     let Some((dir, found)) = DataDir::open_read_only(path)? else { return Ok(None) };
     let manifest = dir.manifest();
@@ -47,15 +49,12 @@ fn look(path: &Path) -> Result<Option<Outcome>, StorageError> {
     let placement = Placement::new(manifest.partitions, cores).ok_or_else(|| {
         Corruption::new(path, 0, format!("{cores} cores cannot hold {} partitions", manifest.partitions.count()))
     })?;
-    let mut outcome = Outcome { found, tally: Tally::default(), ends: Vec::new() };
-    for core in (0..cores).map(CoreId) {
-        let recovered = recover(&dir, placement, core)?;
-        outcome.tally = outcome.tally.plus(recovered.tally);
-        outcome.ends.extend(recovered.ends);
-    }
-    outcome.ends.sort_by_key(|(stream, _)| *stream);
-    outcome.ends.dedup_by_key(|(stream, _)| *stream);
-    Ok(Some(outcome))
+    let (recovered, findings, cut) = recover_all(&dir, placement, &keep_all)?;
+    let tally = recovered.iter().fold(Tally::default(), |sum, core| sum.plus(core.tally));
+    let mut ends: Vec<_> = findings.into_iter().flat_map(|found| found.ends).collect();
+    ends.sort_by_key(|(stream, _)| *stream);
+    ends.dedup_by_key(|(stream, _)| *stream);
+    Ok(Some(Outcome { found, tally, ends, cut_off: cut.cut_off().collect() }))
 }
 
 fn show_text(outcome: &Outcome, out: &mut Printer<'_>) -> std::io::Result<()> {
@@ -75,11 +74,14 @@ fn show_text(outcome: &Outcome, out: &mut Printer<'_>) -> std::io::Result<()> {
         out.line(format!("{} is not ours and would be left alone.", file.display()))?;
     }
     for (stream, end) in &outcome.ends {
-        let cut = end.cut.as_ref().map_or(String::new(), |cut| {
-            let Cut { file, offset, bytes } = cut;
-            format!("; {bytes} bytes from byte {offset} of {} on would be cut off", file.display())
+        let torn = end.torn.as_ref().map_or(String::new(), |torn| {
+            let TornTail { file, offset, bytes } = torn;
+            format!("; {bytes} bytes from byte {offset} of {} on are the rest of a crash", file.display())
         });
-        out.line(format!("Stream {stream} ends with edit {}{cut}.", end.last))?;
+        out.line(format!("Stream {stream} ends with edit {}{torn}.", end.last))?;
+    }
+    for (stream, last, end) in &outcome.cut_off {
+        out.line(format!("Stream {stream} would be cut off after edit {last}: those up to {end} are of no use."))?;
     }
     Ok(())
 }
@@ -87,15 +89,20 @@ fn show_text(outcome: &Outcome, out: &mut Printer<'_>) -> std::io::Result<()> {
 fn value(outcome: &Outcome) -> Value {
     let Tally { snapshots, entries, snapshot_bytes, bad_snapshots, edits, log_bytes, barriers } = outcome.tally;
     let ends = outcome.ends.iter().map(|(stream, end)| {
-        let cut = end.cut.as_ref();
-        let cut = cut.map(|cut| json!({"file": cut.file, "offset": cut.offset, "bytes": cut.bytes}));
-        json!({"epoch": stream.epoch.0, "core": stream.core.0, "last": end.last.0, "sealed": end.sealed, "cut": cut})
+        let torn = end.torn.as_ref();
+        let torn = torn.map(|torn| json!({"file": torn.file, "offset": torn.offset, "bytes": torn.bytes}));
+        json!({"epoch": stream.epoch.0, "core": stream.core.0, "last": end.last.0, "durable": end.durable.0,
+            "sealed": end.sealed, "torn": torn})
     });
+    let cut_off = outcome.cut_off.iter().map(
+        |(stream, last, end)| json!({"epoch": stream.epoch.0, "core": stream.core.0, "last": last.0, "end": end.0}),
+    );
     json!({
         "verdict": "start",
         "snapshots": snapshots, "entries": entries, "snapshot_bytes": snapshot_bytes, "bad_snapshots": bad_snapshots,
         "edits": edits, "log_bytes": log_bytes, "barriers": barriers,
         "streams": ends.collect::<Vec<_>>(),
+        "cut_off": cut_off.collect::<Vec<_>>(),
         "repaired_manifest": outcome.found.repaired_manifest,
         "set_aside": outcome.found.set_aside,
         "unknown": outcome.found.unknown,

@@ -9,16 +9,14 @@ use glommio::{LocalExecutorBuilder, Placement as CpuPlacement};
 
 use crate::config::Durability;
 use crate::engine::{Engine, Mail};
-use crate::ids::{CoreId, PartitionId, Placement, StreamId};
+use crate::ids::{CoreId, Placement, StreamId};
 use crate::net::{Server, Service};
 use crate::partition::order::Reporter;
 use crate::partition::replica::Place;
-use crate::partition::{Recovered, Shard, Tally, recovery};
+use crate::partition::{Cut, Findings, Recovered, Shard, Tally, recovery};
 use crate::runtime::bell::Bell;
 use crate::runtime::mesh::Endpoint;
-use crate::storage::{
-    Commit, DataDir, Installed, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamEnd, StreamMarks,
-};
+use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::store::Store;
 
 /// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
@@ -40,20 +38,26 @@ pub struct Seat {
     pub endpoint: Endpoint<Mail>,
     /// What wakes it.
     pub bell: Arc<Bell>,
-    /// Where it reports what it has recovered.
-    pub recovered: Sender<(CoreId, Result<Recovery, StorageError>)>,
+    /// Where it reports what it has found in the files, and then what it has recovered.
+    pub recovered: Sender<(CoreId, Result<Progress, StorageError>)>,
+    /// Where it is told how far the streams count.
+    pub cut: Receiver<Arc<Cut>>,
     /// Where it is told to serve.
     pub launched: Receiver<Launch>,
+}
+
+/// How far a core has come on its way to serve.
+pub enum Progress {
+    /// It has read everything, and waits for the cut.
+    Replayed(Findings),
+    /// Its partitions are as they were.
+    Recovered(Recovery),
 }
 
 /// What a core has recovered; the data stays with it.
 pub struct Recovery {
     /// Where each of its partitions stands.
     pub places: Vec<Place>,
-    /// Where the streams that it has read end.
-    pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that proved bad.
-    pub bad: Vec<(PartitionId, Installed)>,
     /// What it has read.
     pub tally: Tally,
     /// How long it loaded snapshots, and how long it replayed the log.
@@ -92,15 +96,15 @@ impl Seat {
     }
 
     async fn live(self) -> Result<(), String> {
-        let (Recovered { store, places, ends, bad, tally }, took) = match self.recover() {
-            Ok(recovered) => recovered,
+        let (Recovered { store, places, tally }, took) = match self.recover() {
+            Ok(Some(recovered)) => recovered,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 let _ = self.recovered.send((self.core, Err(error)));
                 return Ok(());
             }
         };
-        // If nobody listens any more, another core has failed: this one then gets no order either.
-        let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, bad, tally, took })));
+        let _ = self.recovered.send((self.core, Ok(Progress::Recovered(Recovery { places, tally, took }))));
         let Ok(launch) = self.launched.recv() else { return Ok(()) };
         let ready = launch.ready.clone();
         match self.prepare(launch, store).await {
@@ -115,14 +119,17 @@ impl Seat {
         }
     }
 
-    /// Recovers, and measures how long its steps take.
-    fn recover(&self) -> Result<(Recovered, [Duration; 2]), StorageError> {
+    /// Recovers, and measures how long its steps take. `None` if another core cannot.
+    fn recover(&self) -> Result<Option<(Recovered, [Duration; 2])>, StorageError> {
         let began = Instant::now();
-        let mut recovery = recovery::Recovery::begin(&self.dir, self.placement, self.core);
-        recovery.load_snapshots()?;
-        let loaded = began.elapsed();
-        recovery.replay()?;
-        Ok((recovery.finish(), [loaded, began.elapsed() - loaded]))
+        let loaded = recovery::plan(&self.dir, self.placement, self.core).load_snapshots()?;
+        let snapshots = began.elapsed();
+        let replayed = loaded.replay()?;
+        let log = began.elapsed() - snapshots;
+        // If nobody listens any more, another core has failed: this one then gets no answer either.
+        let _ = self.recovered.send((self.core, Ok(Progress::Replayed(replayed.findings().clone()))));
+        let Ok(cut) = self.cut.recv() else { return Ok(None) };
+        Ok(Some((replayed.finish(&cut)?, [snapshots, log])))
     }
 
     /// Opens the log and the listeners.

@@ -228,6 +228,9 @@ impl EncodedEdits {
     }
 }
 
+/// Bytes of the length that stands before each edit of a body.
+pub const LENGTH: usize = 4;
+
 /// The flatbuffers in a frame's body, in order; an `Err` ends the walk.
 pub fn split(body: &[u8]) -> impl Iterator<Item = Result<&[u8], EditError>> {
     let mut rest = body;
@@ -235,7 +238,7 @@ pub fn split(body: &[u8]) -> impl Iterator<Item = Result<&[u8], EditError>> {
         if rest.is_empty() {
             return None;
         }
-        let taken = rest.split_first_chunk::<4>().and_then(|(length, after)| {
+        let taken = rest.split_first_chunk::<LENGTH>().and_then(|(length, after)| {
             let length = u32::from_le_bytes(*length) as usize;
             after.split_at_checked(length)
         });

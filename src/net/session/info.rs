@@ -166,7 +166,8 @@ mod tests {
 
     fn text(wanted: &[&str]) -> String {
         let mut core = CoreCounts::default();
-        (core.engine.appended, core.engine.durable, core.engine.mirrored) = (Lsn(12), Lsn(11), Lsn(9));
+        (core.engine.appended, core.engine.synced) = (Lsn(12), Lsn(11));
+        (core.engine.durable, core.engine.mirrored) = (Lsn(10), Lsn(9));
         core.engine.data_bytes = 1536;
         (core.engine.keys[3], core.engine.expiring[3]) = (5, 2);
         core.clients.note_command(crate::net::COMMANDS.registry.lookup(b"get"));
@@ -262,7 +263,10 @@ mod tests {
         ] {
             assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} in {text}");
         }
-        assert!(text.contains("core1:requests=1,forwarded=0,stalls=0,edits=12,durable=7.11,mirrored=7.9,"), "{text}");
+        assert!(
+            text.contains("core1:requests=1,forwarded=0,stalls=0,edits=12,synced=7.11,durable=7.10,mirrored=7.9,"),
+            "{text}"
+        );
     }
 
     #[test]

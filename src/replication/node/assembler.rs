@@ -111,8 +111,9 @@ mod tests {
             edits.push(PartitionId(1), &Edit::Flush { partition: PartitionId(1), db: Db(0) });
         }
         let body_len = edits.as_bytes().len() as u32;
-        let (segment, durable) = (Lsn(1), Lsn(first - 1));
-        let header = FrameHeader { body_len, count, stream, seal: false, segment, first: Lsn(first), durable };
+        let (segment, first, before) = (Lsn(1), Lsn(first), Lsn(first - 1));
+        let (synced, durable) = (before, before);
+        let header = FrameHeader { body_len, count, stream, seal: false, segment, first, synced, durable };
         let mut bytes = vec![0; header.padded_len()];
         bytes[FRAME_HEADER..header.len()].copy_from_slice(edits.as_bytes());
         header.write(ID, &mut bytes);

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInfo, Welcome};
 
 /// The version of this protocol. Both ends must speak the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// How often an end that has nothing else to say shows that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long an end that has nothing to do but to show that it lives is waited for, at most.

@@ -7,13 +7,13 @@ use crate::ids::{CoreId, Epoch, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};
-use crate::storage::log::reader::{StreamEnd, Unproven};
+use crate::storage::log::reader::Unproven;
 use crate::storage::log::segment::{SegmentHeader, first_bytes};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// The logs of these streams were closed in good order: all up to these last edits is on disk. Records that, so that the next start
-    /// misses what is gone then.
+    /// The logs of these streams were closed in good order: all up to these last edits is durable. Records that, so
+    /// that the next start misses what is gone then.
     ///
     /// # Errors
     /// If the disk fails, or one of the streams is not open.
@@ -32,18 +32,24 @@ impl<F: Files> DataDir<F> {
         })
     }
 
-    /// Recovery has read the streams of the open epoch that nobody has closed, and found where they end: writes once more what nothing
-    /// proves to be on disk, syncs their files and records the ends, so that nothing is served that a second crash could take away.
-    /// No byte in the files changes; what follows an end is ignored from now on.
+    /// Recovery has read the streams of the open epoch that nobody has closed, and decided with which edits they end,
+    /// the `lasts`: writes once more what nothing proves to be on disk, syncs their files and records the ends, all at
+    /// once, so that nothing is served that a second crash could take away or decide otherwise. No byte in the files
+    /// changes; what follows an end is ignored from now on.
     ///
     /// # Errors
     /// If the disk fails, or one of the streams is not open.
-    pub fn end_epoch(&self, epoch: Epoch, ends: &[(CoreId, StreamEnd)]) -> Result<(), StorageError> {
-        let unproven = ends.iter().filter_map(|(_, end)| end.unproven.as_ref());
+    pub fn end_epoch<'a>(
+        &self,
+        epoch: Epoch,
+        lasts: &[(CoreId, Lsn)],
+        unproven: impl IntoIterator<Item = &'a Unproven>,
+    ) -> Result<(), StorageError> {
+        let unproven = unproven.into_iter();
         for unproven in unproven.filter(|_| !is_planted(Bug::CacheTrusted) && !is_planted(Bug::TailTrusted)) {
             self.write_again(unproven)?;
         }
-        for (core, _) in ends {
+        for (core, _) in lasts {
             let dir = path::stream(&self.path, StreamId::new(epoch, *core));
             for name in list(&self.files, &dir)? {
                 let file = dir.join(&name);
@@ -57,8 +63,7 @@ impl<F: Files> DataDir<F> {
             sync_dir(&self.files, &dir)?;
         }
         failpoint::reach("epoch.synced");
-        let lasts: Vec<_> = ends.iter().map(|(core, end)| (*core, end.last)).collect();
-        self.record_ends(epoch, &lasts)
+        self.record_ends(epoch, lasts)
     }
 
     fn write_again(&self, Unproven { file: path, offset, bytes }: &Unproven) -> Result<(), StorageError> {

@@ -8,7 +8,6 @@ use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, Epoch, PartitionId, Position, Slot};
 use crate::storage::Installed;
 use crate::storage::files::list;
-use crate::storage::log::reader::StreamEnd;
 use crate::storage::model::World;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject, verify};
 
@@ -35,10 +34,6 @@ fn upload(data: &DataDir, position: Position) -> (PathBuf, Installed) {
     (file, summary.installed)
 }
 
-fn end(last: u64) -> StreamEnd {
-    StreamEnd { last: Lsn(last), sealed: false, cut: None, unproven: None }
-}
-
 /// Positions of the snapshots that [`live`] installs.
 fn positions() -> [Position; 3] {
     [Position::new(Epoch(1), Lsn(5)), Position::new(Epoch(1), Lsn(12)), Position::new(Epoch(2), Lsn(3))]
@@ -54,7 +49,7 @@ fn live(dir: &Path) {
         let (file, installed) = upload(&data, position);
         data.install_snapshot(PARTITION, &file, installed).unwrap();
     }
-    data.end_epoch(Epoch(1), &[(CoreId(0), end(12)), (CoreId(1), end(0))]).unwrap();
+    data.end_epoch(Epoch(1), &[(CoreId(0), Lsn(12)), (CoreId(1), Lsn(0))], []).unwrap();
     data.begin_epoch(1, 4096).unwrap();
     for segment in [3, 9] {
         std::fs::write(path::segment(dir, stream(2, 0), Lsn(segment)), b"a segment").unwrap();
@@ -98,8 +93,8 @@ fn check(dir: &Path, what: &str) {
     assert!(oldest_kept == Lsn(1) || found == positions()[1..], "{what}");
     // And life goes on.
     if let Some(open) = manifest.open_epoch() {
-        let ends: Vec<_> = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| (core, end(20))).collect();
-        data.end_epoch(open.epoch, &ends).unwrap();
+        let ends: Vec<_> = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| (core, Lsn(20))).collect();
+        data.end_epoch(open.epoch, &ends, []).unwrap();
     }
     let before = manifest.newest_epoch().map_or(Epoch(0), |e| e.epoch);
     assert_eq!(data.begin_epoch(2, 4096).unwrap(), Epoch(before.0 + 1), "{what}");
@@ -147,7 +142,7 @@ fn every_stream_is_on_disk_once_its_end_is_decided() {
             let file = Files::open(&process, segment, Access::Write).unwrap();
             file.write_at(BLOCK as u64, &[1; BLOCK]).unwrap();
         }
-        data.end_epoch(epoch, &[0, 1, 2].map(|core| (CoreId(core), end(1)))).unwrap();
+        data.end_epoch(epoch, &[0, 1, 2].map(|core| (CoreId(core), Lsn(1))), []).unwrap();
         drop(data);
         world.power_off(0);
         for segment in &segments {

@@ -104,7 +104,8 @@ impl<F: Files> DataDir<F> {
     }
 }
 
-/// Whether a segment may go that is followed by one which begins with `next`.
+/// Whether a segment may go that is followed by one which begins with `next`. Of a stream that ended before its last
+/// segment, because it was cut there, all segments go together.
 fn is_dropped(record: StreamRecord, next: Option<Lsn>) -> bool {
-    next.map_or(record.is_dropped(), |next| next <= record.first)
+    record.is_dropped() || next.is_some_and(|next| next <= record.first)
 }

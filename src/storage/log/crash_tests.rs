@@ -14,7 +14,7 @@ use super::*;
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, Epoch};
 use crate::storage::model::{Executor, Process, World};
-use crate::storage::path;
+use crate::storage::{TailReader, path};
 
 const ID: DirectoryId = DirectoryId([5; 16]);
 const STREAM: StreamId = StreamId::new(Epoch(1), CoreId(0));
@@ -207,4 +207,65 @@ fn the_last_bytes_of_a_full_disk_are_left_to_checkpoints() {
         assert_eq!(marks.durable().0, told.appended.get(), "seed {seed}");
         assert!(!marks.is_out_of_space());
     }
+}
+
+/// Everything that is synced waits for the rule: the durable mark, whoever follows the stream, and what frames say of
+/// it.
+#[test]
+fn what_is_synced_is_durable_when_the_rule_says_so() {
+    let (process, options) = fresh(7);
+    let world = process.world().clone();
+    let task = {
+        let (process, world, marks) = (process.clone(), world.clone(), Arc::new(StreamMarks::new()));
+        async move {
+            let log = Log::open_on(process.clone(), options.clone(), marks.clone()).await.unwrap();
+            let (certain, called) = (Rc::new(Cell::new(Lsn(0))), Rc::new(Cell::new(0)));
+            log.settle_by({
+                let certain = certain.clone();
+                Rc::new(move |_| certain.get())
+            });
+            for edits in [3, 2] {
+                let last = log.append(&group(edits, 50));
+                log.commit_now();
+                while log.synced() < last {
+                    world.sleep(Duration::from_millis(1)).await;
+                }
+            }
+            log.on_progress({
+                let called = called.clone();
+                Rc::new(move || called.set(called.get() + 1))
+            });
+            let mut tail = TailReader::open(process, options.dir, ID, STREAM, Lsn(1), marks.clone()).unwrap();
+            let mut follow = || tail.next(Duration::ZERO).unwrap().map(|frame| frame.header.last().0);
+            assert_eq!(
+                (log.synced(), log.durable(), marks.durable(), log.unflushed_bytes()),
+                (Lsn(5), Lsn(0), Lsn(0), 0)
+            );
+            assert_eq!(follow(), None);
+            certain.set(Lsn(4));
+            log.settle();
+            assert_eq!((log.durable(), marks.durable(), called.get()), (Lsn(4), Lsn(4), 1));
+            assert_eq!((follow(), follow()), (Some(3), None), "not all of the second frame is durable");
+            log.settle();
+            assert_eq!(called.get(), 1, "nothing has moved");
+            // A mark says it when the log is idle.
+            world.sleep(Duration::from_millis(100)).await;
+            certain.set(Lsn(3));
+            log.settle();
+            assert_eq!(log.durable(), Lsn(4), "it never moves back");
+            log.close().await.unwrap();
+            assert_eq!((marks.has_ended(), marks.settled_end()), (true, None));
+            certain.set(Lsn(9));
+            log.settle();
+            assert_eq!((marks.durable(), marks.settled_end(), follow()), (Lsn(5), Some(Lsn(5)), Some(5)));
+        }
+    };
+    assert!(Executor::new(&world).run(task, Duration::from_secs(10)));
+    world.power_off(0);
+    let dir = PathBuf::from("/model");
+    let spec = StreamSpec { dir, id: ID, stream: STREAM, first: Lsn(1), last: None, floor: Lsn(0) };
+    let mut reader = StreamReader::open_in(&world.process(0), &spec, Lsn(1)).unwrap();
+    while reader.next().unwrap().is_some() {}
+    let end = reader.end().unwrap();
+    assert_eq!((end.last, end.durable, end.sealed), (Lsn(5), Lsn(4), true));
 }

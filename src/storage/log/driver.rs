@@ -14,7 +14,7 @@ use super::marks::StreamMarks;
 use super::prepare::{Next, fill_first};
 use super::segment::{SegmentHeader, first_bytes};
 use super::writer::{Wake, Writer};
-use super::{Commit, LogOptions, LogStats, Space};
+use super::{Commit, LogOptions, LogStats, SettlingRule, Space};
 use crate::encoding::edit::EncodedEdits;
 use crate::encoding::frame::BLOCK;
 use crate::ids::Lsn;
@@ -42,6 +42,8 @@ pub(super) struct Driver<D: Disk> {
     pub(super) ended: Cell<bool>,
     pub(super) poison: OnceCell<Rc<str>>,
     on_progress: RefCell<Option<Rc<dyn Fn()>>>,
+    /// See [`super::Log::settle_by`].
+    rule: RefCell<Option<SettlingRule>>,
     /// No unflushed edit was appended before this.
     pub(super) since: Cell<Instant>,
     pub(super) stats: RefCell<LogStats>,
@@ -76,6 +78,7 @@ impl<D: Disk> Driver<D> {
             ended: Cell::default(),
             poison: OnceCell::new(),
             on_progress: RefCell::default(),
+            rule: RefCell::default(),
             since: Cell::new(now),
             stats: RefCell::new(LogStats { segments: 1, ..LogStats::default() }),
             latency: RefCell::new(Latency::new(now)),
@@ -144,6 +147,34 @@ impl<D: Disk> Driver<D> {
 
     pub(super) fn set_on_progress(&self, call: Rc<dyn Fn()>) {
         self.on_progress.replace(Some(call));
+    }
+
+    pub(super) fn set_rule(&self, rule: SettlingRule) {
+        self.rule.replace(Some(rule));
+    }
+
+    /// Moves the durable mark to the end of what no crash can cut off any more. Returns whether it has moved.
+    pub(super) fn settle(&self) -> bool {
+        let (synced, before) = {
+            let writer = self.writer.borrow();
+            (writer.synced(), writer.durable())
+        };
+        let rule = self.rule.borrow().clone();
+        let durable = rule.map_or(synced, |rule| rule(synced)).min(synced);
+        if durable <= before {
+            return false;
+        }
+        self.writer.borrow_mut().set_durable(durable);
+        self.marks.set_durable(durable);
+        true
+    }
+
+    pub(super) fn settle_now(&self) {
+        if self.settle() {
+            // The log may be idle, and a mark has to say so.
+            self.bell.ring();
+            self.progress();
+        }
     }
 
     pub(super) fn stats(&self) -> LogStats {

@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use super::offline::{OfflineLog, Put, group};
-use super::reader::{Cut, StreamEnd, StreamReader, StreamSpec};
-use crate::encoding::frame::BLOCK;
+use super::reader::{StreamEnd, StreamReader, StreamSpec, TornTail};
+use crate::encoding::frame::{BLOCK, Frame};
 use crate::ids::Lsn;
 use crate::storage::{Corruption, OsFiles, StorageError, Unproven};
 
@@ -16,9 +16,9 @@ fn spec(log: &OfflineLog) -> StreamSpec {
     StreamSpec { dir, id: log.id, stream: log.stream, first: Lsn(1), last: None, floor: Lsn(0) }
 }
 
-/// Where a stream ends, without what is unproven of it.
+/// Where a stream ends, without what is unproven of it and what is durable.
 fn read(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
-    Ok(StreamEnd { unproven: None, ..read_whole(spec)? })
+    Ok(StreamEnd { unproven: None, durable: Lsn(0), ..read_whole(spec)? })
 }
 
 fn read_whole(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
@@ -46,12 +46,18 @@ fn flip(log: &OfflineLog, segment: Lsn, at: u64) {
 }
 
 fn end(last: u64) -> StreamEnd {
-    StreamEnd { last: Lsn(last), sealed: false, cut: None, unproven: None }
+    StreamEnd { last: Lsn(last), durable: Lsn(0), sealed: false, torn: None, unproven: None }
 }
 
 /// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the mark.
 fn killed() -> OfflineLog {
+    killed_with(Lsn(u64::MAX))
+}
+
+/// The same, but only edits up to `most_durable` are durable, though all are synced.
+fn killed_with(most_durable: Lsn) -> OfflineLog {
     let mut log = OfflineLog::new(10 * BLOCK as u64);
+    log.most_durable = most_durable;
     for _ in 0..3 {
         log.commit(&[group(2, 50)]);
         log.commit(&[group(1, BIG), group(2, BIG / 3), group(1, 9)]);
@@ -157,8 +163,8 @@ fn the_last_commit_torn_in_any_way_is_cut_off_or_whole() {
         if let Some(torn) = log.frames.get(good + 1) {
             let last_byte = bytes.iter().rposition(|b| *b != 0).unwrap() as u64 + 1;
             let left = last_byte.saturating_sub(torn.offset);
-            let cut = Cut { file: log.path(Lsn(1)), offset: torn.offset, bytes: left };
-            assert_eq!(found.cut, (left > 0).then_some(cut));
+            let remains = TornTail { file: log.path(Lsn(1)), offset: torn.offset, bytes: left };
+            assert_eq!(found.torn, (left > 0).then_some(remains));
         }
     }
 }
@@ -260,8 +266,6 @@ fn after_its_known_end_a_stream_is_not_looked_at() {
     assert_eq!(read(&ended), Ok(end(known.last.0)));
     let beyond = StreamSpec { last: Some(last.last.next()), ..spec(&log) };
     assert!(read(&beyond).is_err(), "an end that is not reached");
-    let within = StreamSpec { last: Some(Lsn(1)), ..spec(&log) };
-    assert!(read(&within).is_err(), "an end within a frame");
 }
 
 #[test]
@@ -319,11 +323,12 @@ fn the_late_writes_of_a_killed_process_are_waited_for() {
 #[test]
 fn a_follower_is_told_that_the_log_begins_later() {
     use super::tail::{TailError, TailReader};
-    use crate::storage::{DurableEnd, StreamMarks};
+    use crate::storage::{StreamMarks, SyncedEnd};
     let log = killed();
     let marks = std::sync::Arc::new(StreamMarks::new());
     let last = *log.frames.last().unwrap();
-    marks.set_durable(DurableEnd { lsn: last.last, segment: last.segment, offset: last.offset + BLOCK as u64 });
+    marks.set_synced(SyncedEnd { lsn: last.last, segment: last.segment, offset: last.offset + BLOCK as u64 });
+    marks.set_durable(last.last);
     let follow = |from| TailReader::open(OsFiles, log.dir.path().to_owned(), log.id, log.stream, from, marks.clone());
     let wait = std::time::Duration::from_millis(1);
     for from in 1..=last.last.0 + 1 {
@@ -339,4 +344,71 @@ fn a_follower_is_told_that_the_log_begins_later() {
     std::fs::remove_file(log.path(segments[0])).unwrap();
     assert!(matches!(follow(Lsn(1)), Err(TailError::Dropped(first)) if first == segments[1]));
     assert!(follow(segments[1]).is_ok());
+}
+
+/// What the frames at hand say is durable is given out first, whatever piece or segment it was read with; then comes
+/// the rest.
+#[test]
+fn frames_that_are_not_durable_are_told_apart() {
+    let last = killed().frames.last().unwrap().last;
+    for most in 0..=last.0 + 1 {
+        let log = killed_with(Lsn(most));
+        // The last commit was durable after its frames were written.
+        let durable = Lsn(most).min(log.frames.iter().rev().find(|frame| frame.last < last).unwrap().last);
+        let mut reader = StreamReader::open(&spec(&log), Lsn(1)).unwrap();
+        let (mut given, mut held) = (Lsn(0), Lsn(0));
+        while let Some(frame) = reader.next_durable().unwrap() {
+            assert_eq!(frame.header.first, given.next());
+            (given, held) = (frame.header.last(), frame.header.last());
+        }
+        assert!(given <= durable, "{most}");
+        let mut is_first = true;
+        while let Some(frame) = reader.next().unwrap() {
+            assert_eq!(frame.header.first, held.next());
+            held = frame.header.last();
+            assert!(!std::mem::take(&mut is_first) || held > durable, "{most}: a durable frame is held back");
+        }
+        assert_eq!((held, reader.end().unwrap().durable), (last, durable), "{most}");
+    }
+}
+
+#[test]
+fn a_recorded_end_within_a_frame_is_the_end_of_that_frame() {
+    let log = killed();
+    let last = log.frames.last().unwrap().last;
+    for end in (0..=last.0).map(Lsn) {
+        let mut reader = StreamReader::open(&StreamSpec { last: Some(end), ..spec(&log) }, Lsn(1)).unwrap();
+        let mut next = Lsn(1);
+        while let Some(frame) = reader.next_durable().unwrap() {
+            assert_eq!(frame.header.first, next);
+            assert_eq!(Frame::parse(log.id, frame.bytes).unwrap().header, frame.header);
+            for edit in frame.edits() {
+                assert_eq!(edit.unwrap().0, next);
+                next = next.next();
+            }
+        }
+        assert!(reader.next().unwrap().is_none());
+        let found = reader.end().unwrap();
+        assert_eq!((next, found.last, found.durable, &found.torn), (end.next(), end, end, &None));
+    }
+}
+
+#[test]
+fn a_recorded_end_in_a_damaged_frame_is_refused() {
+    let log = killed();
+    let frame = log.frames.iter().find(|frame| frame.last > frame.first).unwrap();
+    flip(&log, frame.segment, frame.offset + frame.bytes - 1);
+    let refused = read(&StreamSpec { last: Some(frame.first), ..spec(&log) }).unwrap_err();
+    assert_eq!((&refused.file, refused.offset), (&log.path(frame.segment), frame.offset), "{refused}");
+}
+
+#[test]
+fn a_segment_of_another_version_is_refused_by_name() {
+    let log = killed();
+    let mut header = std::fs::read(log.path(Lsn(1))).unwrap();
+    header.truncate(BLOCK);
+    header[8] = 1;
+    log.write_at(Lsn(1), 0, &header);
+    let refused = read(&spec(&log)).unwrap_err().to_string();
+    assert!(refused.contains("format version 1, but this program knows only version 2"), "{refused}");
 }

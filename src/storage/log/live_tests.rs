@@ -152,9 +152,9 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                 log.appended()
             });
             let (edits, end) = read_back(&setup.data, setup.options.stream);
-            assert_eq!((edits, end.sealed, end.cut.clone()), (appended.0, true, None));
+            assert_eq!((edits, end.sealed, end.torn.clone()), (appended.0, true, None));
             assert_eq!(follower.join().unwrap(), appended);
-            setup.data.end_epoch(setup.options.stream.epoch, &[(CoreId(0), end)]).unwrap();
+            setup.data.end_epoch(setup.options.stream.epoch, &[(CoreId(0), end.last)], []).unwrap();
             assert_eq!(read_back(&setup.data, setup.options.stream).0, appended.0);
         }
     }

@@ -1,6 +1,12 @@
 //! How far a stream has come, for everyone to see.
 //!
-//! Always: mirrored ≤ durable ≤ written ≤ appended.
+//! Always: mirrored ≤ durable ≤ synced ≤ written ≤ appended.
+//!
+//! An edit is *synced* when its bytes are on disk, and *durable* when, besides, no crash can cut it off any more: it
+//! would be, if it followed a part of a transaction of which another stream has lost a part. What is told to anybody
+//! (replies, the checkpoint node, a snapshot that is installed, log that is dropped) goes by `durable`; what only has
+//! to do with the disk (buffers, commits) goes by
+//! `synced`.
 //!
 //! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a system call only
 //! if somebody does. The other way, the checkpoint side raises `mirrored` and wakes the
@@ -15,12 +21,12 @@ use rustix::thread::futex;
 
 use crate::ids::Lsn;
 
-/// Where the durable part of a stream ends.
+/// Where the synced part of a stream ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DurableEnd {
+pub struct SyncedEnd {
     /// Every edit up to this one is on disk.
     pub lsn: Lsn,
-    /// First lsn of the newest segment with durable bytes; 0 while there is none.
+    /// First lsn of the newest segment with synced bytes; 0 while there is none.
     pub segment: Lsn,
     /// That segment's bytes before this offset are on disk: its header and whole frames.
     pub offset: u64,
@@ -41,9 +47,10 @@ struct CoreSide {
     written: AtomicU64,
     /// Odd while the three fields after it change.
     version: AtomicU32,
-    durable: AtomicU64,
+    synced: AtomicU64,
     segment: AtomicU64,
     offset: AtomicU64,
+    durable: AtomicU64,
     ended: AtomicBool,
     file_bytes: AtomicU64,
     out_of_space: AtomicBool,
@@ -54,7 +61,7 @@ struct CoreSide {
 struct MirrorSide {
     headroom: AtomicU64,
     mirrored: AtomicU64,
-    /// Changes whenever the durable end moves while somebody waits.
+    /// Changes whenever the durable mark moves while somebody waits.
     bell: AtomicU32,
     waiting: AtomicU32,
 }
@@ -76,35 +83,38 @@ impl StreamMarks {
     }
 
     /// The last edit that is on disk.
-    pub fn durable(&self) -> Lsn {
-        Lsn(self.core.durable.load(Acquire))
+    pub fn synced(&self) -> Lsn {
+        Lsn(self.core.synced.load(Acquire))
     }
 
-    /// Where the durable part ends; its three numbers belong together.
-    pub fn durable_end(&self) -> DurableEnd {
-        read_unchanged(&self.core.version, || DurableEnd {
-            lsn: Lsn(self.core.durable.load(Relaxed)),
+    /// Where the synced part ends; its three numbers belong together.
+    pub fn synced_end(&self) -> SyncedEnd {
+        read_unchanged(&self.core.version, || SyncedEnd {
+            lsn: Lsn(self.core.synced.load(Relaxed)),
             segment: Lsn(self.core.segment.load(Relaxed)),
             offset: self.core.offset.load(Relaxed),
         })
     }
 
-    /// Waits until the durable end is another than `seen`, the stream has ended, or `timeout` is over; returns the end.
-    /// Blocks the thread: not for a core.
-    pub fn wait(&self, seen: DurableEnd, timeout: Duration) -> DurableEnd {
+    /// The last edit that is on disk and that no crash can cut off any more. What [`Self::synced_end`] says afterwards
+    /// is not before it.
+    pub fn durable(&self) -> Lsn {
+        Lsn(self.core.durable.load(Acquire))
+    }
+
+    /// Waits until the durable mark is another than `seen`, the stream has ended, or `timeout` is over. Blocks the
+    /// thread: not for a core.
+    pub fn wait(&self, seen: Lsn, timeout: Duration) {
         let timeout = futex::Timespec::try_from(timeout).ok();
         self.mirror.waiting.fetch_add(1, SeqCst);
         let rung = self.mirror.bell.load(SeqCst);
-        // Pairs with the fence in `ring`: either this sees the new end, or the core sees the waiter.
+        // Pairs with the fence in `ring`: either this sees the new mark, or the core sees the waiter.
         fence(SeqCst);
-        let mut end = self.durable_end();
-        if end == seen && !self.has_ended() {
+        if self.durable() == seen && !self.has_ended() {
             // Whatever the outcome (woken, timed out, interrupted), the caller looks again.
             let _ = futex::wait(&self.mirror.bell, futex::Flags::PRIVATE, rung, timeout.as_ref());
-            end = self.durable_end();
         }
         self.mirror.waiting.fetch_sub(1, SeqCst);
-        end
     }
 
     /// Wakes those in [`Self::wait`], so that they look whether they are still wanted.
@@ -144,15 +154,27 @@ impl StreamMarks {
     }
 
     /// Everything before `end` is on disk. Only the core calls this.
-    pub(super) fn set_durable(&self, end: DurableEnd) {
+    pub(super) fn set_synced(&self, end: SyncedEnd) {
         let version = self.core.version.load(Relaxed);
         self.core.version.store(version.wrapping_add(1), Relaxed);
         fence(Release);
-        self.core.durable.store(end.lsn.0, Relaxed);
+        self.core.synced.store(end.lsn.0, Relaxed);
         self.core.segment.store(end.segment.0, Relaxed);
         self.core.offset.store(end.offset, Relaxed);
         self.core.version.store(version.wrapping_add(2), Release);
+    }
+
+    /// Every edit up to `lsn` is durable; they are synced. Only the core calls this.
+    pub(super) fn set_durable(&self, lsn: Lsn) {
+        self.core.durable.store(lsn.0, Release);
         self.ring();
+    }
+
+    /// The last edit on disk of a stream that has ended, if it is durable with all before it. If it is not, where the
+    /// stream ends is not known before recovery has looked at all streams.
+    pub fn settled_end(&self) -> Option<Lsn> {
+        let (durable, synced) = (self.durable(), self.synced());
+        (self.has_ended() && durable == synced).then_some(durable)
     }
 
     /// Bytes of the files that the stream has made, whether or not they are still there; space that is prepared counts, too.
@@ -210,7 +232,8 @@ impl fmt::Debug for StreamMarks {
         f.debug_struct("StreamMarks")
             .field("appended", &self.appended())
             .field("written", &self.written())
-            .field("durable", &self.durable_end())
+            .field("synced", &self.synced_end())
+            .field("durable", &self.durable())
             .field("mirrored", &self.mirrored())
             .finish()
     }
@@ -261,22 +284,26 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_follower_sees_every_end_whole_and_misses_none() {
+    fn a_follower_misses_no_durable_edit_and_sees_every_end_whole() {
         let marks = Arc::new(StreamMarks::new());
         let follower = std::thread::spawn({
             let marks = marks.clone();
             move || {
-                let mut seen = DurableEnd::default();
-                while !marks.has_ended() || seen.lsn.0 < 100_000 {
-                    let end = marks.wait(seen, Duration::from_secs(20));
-                    assert!(end.lsn >= seen.lsn);
+                let mut seen = Lsn(0);
+                while !marks.has_ended() || seen.0 < 100_000 {
+                    marks.wait(seen, Duration::from_secs(20));
+                    let durable = marks.durable();
+                    assert!(durable >= seen);
+                    let end = marks.synced_end();
+                    assert!(end.lsn >= durable, "an edit is durable before it is synced");
                     assert_eq!((end.segment.0, end.offset), (end.lsn.0 * 2, end.lsn.0 * 3));
-                    seen = end;
+                    seen = durable;
                 }
             }
         });
         for n in 1..=100_000 {
-            marks.set_durable(DurableEnd { lsn: Lsn(n), segment: Lsn(n * 2), offset: n * 3 });
+            marks.set_synced(SyncedEnd { lsn: Lsn(n), segment: Lsn(n * 2), offset: n * 3 });
+            marks.set_durable(Lsn(n));
         }
         marks.set_ended();
         follower.join().unwrap();
@@ -288,10 +315,10 @@ mod tests {
         let reads = std::cell::Cell::new(0);
         let (lsn, offset) = read_unchanged(&marks.core.version, || {
             reads.set(reads.get() + 1);
-            let lsn = marks.core.durable.load(Relaxed);
+            let lsn = marks.core.synced.load(Relaxed);
             if reads.get() < 3 {
                 let n = reads.get();
-                marks.set_durable(DurableEnd { lsn: Lsn(n), segment: Lsn(1), offset: n });
+                marks.set_synced(SyncedEnd { lsn: Lsn(n), segment: Lsn(1), offset: n });
             }
             (lsn, marks.core.offset.load(Relaxed))
         });
@@ -308,8 +335,21 @@ mod tests {
                 marks.core.offset.store(7, Relaxed);
                 marks.core.version.store(2, Release);
             });
-            assert_eq!(marks.durable_end().offset, 7);
+            assert_eq!(marks.synced_end().offset, 7);
         });
+    }
+
+    #[test]
+    fn only_a_stream_that_has_ended_with_all_of_it_durable_is_settled() {
+        let marks = StreamMarks::new();
+        let synced_to = |n| marks.set_synced(SyncedEnd { lsn: Lsn(n), segment: Lsn(1), offset: 4096 * n });
+        synced_to(5);
+        marks.set_durable(Lsn(5));
+        assert_eq!(marks.settled_end(), None, "it goes on");
+        marks.set_ended();
+        assert_eq!(marks.settled_end(), Some(Lsn(5)));
+        synced_to(6);
+        assert_eq!(marks.settled_end(), None, "a crash may still cut off edit 6");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The log of one stream: [`Log`] on its core, [`reader::StreamReader`] in recovery, [`tail::TailReader`] for the mirror.
 //!
-//! Always: durable ≤ written ≤ appended; a segment's name and header are on disk before the first frame in it is written, and
-//! everything before the segment is on disk before its name is; so a segment is proof of all edits before it.
+//! Always: durable ≤ synced ≤ written ≤ appended ([`marks`] says what each means); a segment's name and header are on
+//! disk before the first frame in it is written, and everything before the segment is on disk before its name is; so a
+//! segment is proof of all edits before it.
 
-mod ahead;
 pub mod bell;
 mod commit_ring;
 mod direct;
@@ -13,6 +13,7 @@ mod flock;
 mod latency;
 pub mod marks;
 mod prepare;
+mod read_ahead;
 pub mod reader;
 mod scan;
 pub mod segment;
@@ -39,6 +40,7 @@ use super::error::Context;
 use super::probe::Probed;
 use crate::encoding::edit::EncodedEdits;
 use crate::ids::{DirectoryId, Lsn, StreamId};
+use crate::planted::{Bug, is_planted};
 
 /// When appended edits are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub enum Commit {
     /// At the latest one flush interval after the first of them.
     #[default]
     Async,
-    /// As soon as the commit before is durable.
+    /// As soon as the commit before is synced.
     Eager,
 }
 
@@ -87,7 +89,7 @@ pub enum Space {
 /// What a log has done so far, for INFO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Commits that became durable.
+    /// Commits that are on disk.
     pub commits: u64,
     /// Frames in them.
     pub frames: u64,
@@ -95,13 +97,17 @@ pub struct LogStats {
     pub bytes: u64,
     /// Segments begun.
     pub segments: u64,
-    /// Median time from the start of a commit until it is durable, in microseconds, of the last minutes.
+    /// Median time from the start of a commit until it is synced, in microseconds, of the last minutes.
     pub commit_p50_us: u64,
     /// 99 % take at most this long.
     pub commit_p99_us: u64,
     /// The slowest.
     pub commit_max_us: u64,
 }
+
+/// A rule that says how far a stream is durable: told the last synced edit, it returns the last one that no crash can cut
+/// off any more. It never takes back what it said.
+pub type SettlingRule = Rc<dyn Fn(Lsn) -> Lsn>;
 
 /// The live log of one stream: a handle that is cheap to clone and stays on its core.
 pub struct Log<D: Disk = DirectDisk> {
@@ -209,13 +215,13 @@ impl<D: Disk> Log<D> {
         self.driver.commit_now();
     }
 
-    /// From now on writes as soon as the commit before is durable (`true`), or at the flush interval (`false`).
+    /// From now on writes as soon as the commit before is synced (`true`), or at the flush interval (`false`).
     pub fn set_eager(&self, eager: bool) {
         self.driver.set_eager(eager);
     }
 
-    /// `call` is called, on this core and outside of every borrow, after the durable mark has moved, room has appeared, or the log was
-    /// poisoned. The last one given counts.
+    /// `call` is called, on this core and outside of every borrow, after the synced or the durable mark has moved, room
+    /// has appeared, or the log was poisoned. The last one given counts.
     pub fn on_progress(&self, call: Rc<dyn Fn()>) {
         self.driver.set_on_progress(call);
     }
@@ -228,8 +234,27 @@ impl<D: Disk> Log<D> {
 
     /// Lsn of the last edit that is on disk.
     #[inline]
+    pub fn synced(&self) -> Lsn {
+        self.driver.writer.borrow().synced()
+    }
+
+    /// Lsn of the last edit that is on disk and that no crash can cut off any more.
+    #[inline]
     pub fn durable(&self) -> Lsn {
-        self.driver.writer.borrow().durable()
+        let writer = self.driver.writer.borrow();
+        if is_planted(Bug::AcknowledgedWhenSynced) { writer.synced() } else { writer.durable() }
+    }
+
+    /// From now on what is synced is durable as far as `rule` says. Without a rule all of it is: no edit depends on
+    /// another stream. The log asks after every sync; whoever knows that the answer has changed since calls
+    /// [`Self::settle`].
+    pub fn settle_by(&self, rule: SettlingRule) {
+        self.driver.set_rule(rule);
+    }
+
+    /// Asks the rule of [`Self::settle_by`] again, and moves the durable mark.
+    pub fn settle(&self) {
+        self.driver.settle_now();
     }
 
     /// Bytes appended that are not on disk yet.

@@ -57,6 +57,8 @@ pub(super) struct OfflineLog {
     segment_bytes: u64,
     writer: Writer<Vec<u8>>,
     pub(super) frames: Vec<Put>,
+    /// Edits up to here at most become durable.
+    pub(super) most_durable: Lsn,
 }
 
 impl OfflineLog {
@@ -69,7 +71,7 @@ impl OfflineLog {
         std::fs::create_dir_all(path::stream(dir.path(), stream)).unwrap();
         let header = SegmentHeader { stream, first: Lsn(1), previous: Lsn(0), bytes: segment_bytes };
         let writer = Writer::new(id, header, 2 * BLOCK, 2);
-        let log = Self { dir, id, stream, segment_bytes, writer, frames: Vec::new() };
+        let log = Self { dir, id, stream, segment_bytes, writer, frames: Vec::new(), most_durable: Lsn(u64::MAX) };
         log.make_segment(header);
         log
     }
@@ -130,5 +132,7 @@ impl OfflineLog {
             self.frames.push(Put { segment, offset: frame.offset, bytes, first, last });
         }
         self.writer.complete(pending);
+        let durable = self.writer.synced().min(self.most_durable);
+        self.writer.set_durable(durable.max(self.writer.durable()));
     }
 }

@@ -165,7 +165,7 @@ impl<D: Disk> Driver<D> {
         !self.next.hurry.get() && !self.has_ended()
     }
 
-    /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is durable.
+    /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is synced.
     pub(super) async fn roll(self: &Rc<Self>, needed: u64) -> Result<(), StorageError> {
         let dir = path::stream(&self.options.dir, self.options.stream);
         let prepared = dir.join(path::NEXT);

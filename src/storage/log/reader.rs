@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::ahead::ReadAhead;
+use super::read_ahead::ReadAhead;
 use super::segment::SegmentHeader;
 use super::segments;
 use crate::encoding::frame::{Frame, FrameHeader};
@@ -34,9 +34,10 @@ pub struct StreamSpec {
     pub stream: StreamId,
     /// The first edit that must be there: what is before it may be gone.
     pub first: Lsn,
-    /// The last edit, if it is decided; what follows it is ignored.
+    /// The last edit, if it is recorded; what follows it is ignored, be it in the same frame.
     pub last: Option<Lsn>,
-    /// Edits up to here are known to have been durable (a snapshot holds them), so the stream cannot end before. 0 if nothing is known.
+    /// Edits up to here are known to have been durable (a snapshot holds them), so the stream cannot end before. 0 if
+    /// nothing is known.
     pub floor: Lsn,
 }
 
@@ -45,10 +46,13 @@ pub struct StreamSpec {
 pub struct StreamEnd {
     /// The last edit.
     pub last: Lsn,
+    /// No cut can take away an edit up to here: a frame or a snapshot says that they were durable, or the stream's end
+    /// was known.
+    pub durable: Lsn,
     /// Its master closed it in good order.
     pub sealed: bool,
     /// What follows and is no edit: the trace of a crash.
-    pub cut: Option<Cut>,
+    pub torn: Option<TornTail>,
     /// The last frames, which are there, but which nothing proves to be on disk.
     pub unproven: Option<Unproven>,
 }
@@ -67,7 +71,7 @@ pub struct Unproven {
 
 /// The remains of a commit that a crash interrupted. None of it was ever acknowledged as durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct TornTail {
     /// The segment file.
     pub file: PathBuf,
     /// Where the good part ends, in bytes.
@@ -83,6 +87,9 @@ pub(super) struct Batch {
     pub(super) file: Arc<Path>,
     /// Where in the file the memory begins.
     pub(super) offset: u64,
+    /// Edits up to here are durable. That those after it are not is known only if the whole stream was read: a batch
+    /// with such edits is not sent before.
+    pub(super) durable: Lsn,
 }
 
 /// What comes from reading ahead.
@@ -201,6 +208,25 @@ impl StreamReader {
     #[expect(clippy::should_implement_trait, reason = "the frame borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
         self.advance(|header| header.count > 0)
+    }
+
+    /// The next frame with edits, if all of them are durable. `None` at the end, or if a cut can take away edits from
+    /// here on; [`Self::next`] then goes on with these.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn next_durable(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
+        // A frame that is not durable is found, and given back.
+        let found = self.advance(|header| header.count > 0)?.map(|frame| frame.header.last());
+        let durable = self.batch.as_ref().map_or(Lsn(0), |batch| batch.durable);
+        match found {
+            Some(last) if last > durable => {
+                self.at -= 1;
+                Ok(None)
+            }
+            Some(_) => Ok(self.current()),
+            None => Ok(None),
+        }
     }
 
     /// The next frame, with edits or a mark; `None` at the end.

@@ -1,7 +1,7 @@
 //! Decides where a stream ends. Pure: it is shown bytes and says what they mean.
 //!
 //! A frame that is not good, where edit `n` should stand, is either what a crash left of a commit that nobody was told of (a *torn
-//! tail*: cut it off) or an edit that was once durable and is damaged (refuse). First row that fits:
+//! tail*: ignore it) or an edit that was once synced and is damaged (refuse). First row that fits:
 //!
 //! | | found | then |
 //! |---|---|---|
@@ -10,14 +10,17 @@
 //! | 3 | a seal came before | the end |
 //! | 4 | a later segment follows that begins with `n` | go on there |
 //! | 5 | a later segment follows that begins elsewhere | damaged: a segment is proof of all edits before it |
-//! | 6 | anything valid, before or after, bears a `durable` of `n` or more, or a snapshot does | damaged |
-//! | 7 | a valid frame that begins with `n` stands further on | damaged: what is bad is a mark, which was durable before that was written |
+//! | 6 | anything valid, before or after, bears a `synced` of `n` or more, or a snapshot does | damaged |
+//! | 7 | a valid frame that begins with `n` stands further on | damaged: what is bad is a mark, synced before |
 //! | 8 | the frame is there in full length: none of its sectors ends as empty as it was before it was written | damaged |
 //! | 9 | anything else | torn tail: the end is `n - 1` |
 //!
 //! Row 8 rests on this: a device writes sectors of 512 bytes in any order, but the words of a sector one after the other (and mostly
 //! all or none of them), and a segment is all zeros before. Something torn therefore lacks at least the last word of a sector; a frame
 //! whose sectors all end with something, as its padding does, was written in full, and then changed.
+//!
+//! A known `last` may stand within a good frame: a cut has taken away the edits after it (`partition::cut`). The frame
+//! then ends with it.
 
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, Frame, FrameError, FrameHeader, padded};
 use crate::ids::{DirectoryId, Lsn, StreamId};
@@ -36,8 +39,10 @@ pub(super) struct Scan {
     last: Option<Lsn>,
     /// Lsn of the edit that comes next.
     next: Lsn,
-    /// Edits up to here were durable once.
+    /// Edits up to here were synced once.
     witnessed: Lsn,
+    /// Edits up to here were durable once.
+    durable: Lsn,
     /// The frame of the next edit was found further on.
     goes_on: bool,
     sealed: bool,
@@ -46,8 +51,10 @@ pub(super) struct Scan {
 /// What stands at a place in a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The frame that comes next, and how many bytes it takes.
+    /// The frame that comes next.
     Frame(FrameHeader),
+    /// The frame that comes next, of which only the edits up to this one are kept.
+    Cut(FrameHeader, Lsn),
     /// The stream has ended (rows 1 and 3).
     End,
     /// To tell, this many bytes are needed.
@@ -57,10 +64,11 @@ pub(super) enum Step {
 }
 
 impl Scan {
-    /// From edit `next` on, of which the segment that it stands in is proof that all before were durable.
+    /// From edit `next` on; the segment that it stands in is proof that all edits before it were synced. Edits up to
+    /// `floor` were durable.
     pub(super) fn new(id: DirectoryId, stream: StreamId, next: Lsn, last: Option<Lsn>, floor: Lsn) -> Self {
         let witnessed = floor.max(Lsn(next.0.saturating_sub(1)));
-        Self { id, stream, last, next, witnessed, goes_on: false, sealed: false }
+        Self { id, stream, last, next, witnessed, durable: floor, goes_on: false, sealed: false }
     }
 
     /// Lsn of the edit that comes next.
@@ -68,9 +76,14 @@ impl Scan {
         self.next
     }
 
-    /// Edits up to here are proven to be durable.
+    /// Edits up to here are proven to have been synced.
     pub(super) fn witnessed(&self) -> Lsn {
         self.witnessed
+    }
+
+    /// No cut can take away an edit up to here: all up to the known end, or else those that something calls durable.
+    pub(super) fn durable(&self) -> Lsn {
+        self.last.unwrap_or(self.durable)
     }
 
     /// Whether the master closed the stream here.
@@ -96,11 +109,13 @@ impl Scan {
         if (header.stream, header.segment, header.first) != (self.stream, segment, self.next) {
             return Step::Bad(FrameError::Meaningless);
         }
-        if header.count > 0 && self.last.is_some_and(|last| header.last() > last) {
-            return Step::Bad(FrameError::Meaningless);
+        self.witnessed = self.witnessed.max(header.synced);
+        self.durable = self.durable.max(header.durable);
+        if let Some(last) = self.last.filter(|last| header.count > 0 && header.last() > *last) {
+            self.next = last.next();
+            return Step::Cut(header, last);
         }
         self.next = header.last().next();
-        self.witnessed = self.witnessed.max(header.durable);
         self.sealed = header.seal;
         Step::Frame(header)
     }
@@ -110,7 +125,7 @@ impl Scan {
     pub(super) fn search(&mut self, bytes: &[u8]) -> Result<usize, usize> {
         match Frame::parse(self.id, bytes) {
             Ok(frame) if frame.header.stream == self.stream => {
-                self.witnessed = self.witnessed.max(frame.header.durable);
+                self.witnessed = self.witnessed.max(frame.header.synced);
                 self.goes_on |= frame.header.first == self.next;
                 Ok(frame.header.padded_len())
             }

@@ -23,8 +23,8 @@
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 
-/// Version of the format of segments and of the frames in them.
-pub const VERSION: u32 = 1;
+/// Version of the format of segments and of the frames in them. Version 1 had frames without `durable`.
+pub const VERSION: u32 = 2;
 /// The smallest segment in bytes: its header, a frame, and the block that is left for the seal.
 pub const MIN_BYTES: u64 = 3 * BLOCK as u64;
 

@@ -1,18 +1,19 @@
 //! Follows a live stream: reads its durable frames from the segment files, for the mirror.
 //!
-//! Only what the stream's marks say is durable is read, so there is nothing to decide: every frame must be good. The segments' locks
-//! are their writer's; a follower needs none.
+//! Only what the stream's marks say is synced is read, so there is nothing to decide: every frame must be good; and a
+//! frame is given out when all of it is durable. The segments' locks are their writer's; a follower needs none.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ahead::Segment;
-use super::marks::{DurableEnd, StreamMarks};
+use super::marks::{StreamMarks, SyncedEnd};
+use super::read_ahead::Segment;
 use super::scan::{Scan, Step};
 use super::segments;
 use crate::encoding::frame::{BLOCK, Frame, FrameHeader, padded};
 use crate::ids::{DirectoryId, Lsn, StreamId};
+use crate::planted::{Bug, is_planted};
 use crate::storage::files::{AlignedBuf, read_direct};
 use crate::storage::{Corruption, Files, OsFiles, StorageError, path};
 
@@ -44,7 +45,7 @@ pub struct TailReader<F: Files = OsFiles> {
     stream: StreamId,
     from: Lsn,
     marks: Arc<StreamMarks>,
-    /// Opened when there is something durable in it.
+    /// Opened when there is something synced in it.
     segment: Option<Segment<F::File>>,
     scan: Scan,
     /// Where in the segment the memory begins.
@@ -52,6 +53,8 @@ pub struct TailReader<F: Files = OsFiles> {
     memory: AlignedBuf,
     /// Of the memory: what is not looked at yet.
     unread: std::ops::Range<usize>,
+    /// The frame before that, if it is not given out yet.
+    held: Option<FrameHeader>,
 }
 
 impl<F: Files> TailReader<F> {
@@ -84,6 +87,7 @@ impl<F: Files> TailReader<F> {
             offset: 0,
             memory: AlignedBuf::new(PIECE),
             unread: 0..0,
+            held: None,
         };
         opened.enter(*first)?;
         Ok(opened)
@@ -110,25 +114,35 @@ impl<F: Files> TailReader<F> {
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, TailError> {
         let deadline = Instant::now() + timeout;
         let found = loop {
-            if let Some(header) = self.step()? {
-                if header.count > 0 && header.last() >= self.from {
-                    break header;
-                }
-                continue;
+            let durable = self.durable();
+            if let Some(header) = self.held.take_if(|held| held.last() <= durable) {
+                break header;
             }
-            let end = self.marks.durable_end();
-            if self.read_to(end)? {
-                continue;
+            if self.held.is_none() {
+                if let Some(header) = self.step()? {
+                    if header.count > 0 && header.last() >= self.from {
+                        self.held = Some(header);
+                    }
+                    continue;
+                }
+                if self.read_to(self.marks.synced_end())? {
+                    continue;
+                }
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.marks.has_ended() {
                 return Ok(None);
             }
-            self.marks.wait(end, left);
+            self.marks.wait(durable, left);
         };
         let start = self.unread.start - found.padded_len();
         let bytes = &self.memory.bytes()[start..start + found.len()];
         Ok(Some(Frame { header: found, bytes }))
+    }
+
+    /// How far frames are given out.
+    fn durable(&self) -> Lsn {
+        if is_planted(Bug::ShippedWhenSynced) { self.marks.synced() } else { self.marks.durable() }
     }
 
     /// The next whole frame in memory.
@@ -147,7 +161,8 @@ impl<F: Files> TailReader<F> {
                 self.make_room(padded(bytes));
                 Ok(None)
             }
-            Step::End => Ok(None),
+            // A live stream has no recorded end at which it could be cut.
+            Step::End | Step::Cut(..) => Ok(None),
             Step::Bad(why) => {
                 let damaged = Corruption::new(&segment.path, at, why.to_string());
                 // After its last frame, a segment holds zeros.
@@ -183,7 +198,7 @@ impl<F: Files> TailReader<F> {
     }
 
     /// Reads on, as far as `end` allows; returns whether there is more than before.
-    fn read_to(&mut self, end: DurableEnd) -> Result<bool, TailError> {
+    fn read_to(&mut self, end: SyncedEnd) -> Result<bool, TailError> {
         let Some(segment) = &self.segment else { return Ok(false) };
         if self.scan.has_ended() || end.segment < segment.header.first {
             return Ok(false);

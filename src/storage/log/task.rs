@@ -12,7 +12,8 @@ use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
 
-/// A log goes idle when nothing was appended for this long after a commit; it then writes a mark, which proves that commit durable.
+/// A log goes idle when nothing was appended for this long after a commit; it then writes a mark, which proves that
+/// commit synced and says how far the stream is durable.
 const MARK_AFTER: Duration = Duration::from_millis(20);
 /// A commit that takes this long is worth a warning.
 const SLOW: Duration = Duration::from_secs(1);
@@ -77,7 +78,7 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Writes all that waits, as far as it fits into the segment, and makes it durable.
+    /// Writes all that waits, as far as it fits into the segment, and syncs it.
     async fn commit(self: &Rc<Self>) -> Result<(), StorageError> {
         let needed = self.writer.borrow().needs_segment();
         if let Some(needed) = needed {
@@ -112,7 +113,8 @@ impl<D: Disk> Driver<D> {
         let (count, bytes) = (frames.len() as u64, frames.iter().map(|f| f.bytes as u64).sum());
         self.marks.set_written(pending.end.lsn);
         if is_planted(Bug::AcknowledgedBeforeSync) {
-            self.marks.set_durable(pending.end);
+            self.marks.set_synced(pending.end);
+            self.marks.set_durable(pending.end.lsn);
             self.progress();
         }
         let committed = self.disk.commit(&file, frames).await;
@@ -120,7 +122,8 @@ impl<D: Disk> Driver<D> {
             committed.or_else(|e| Err(e).context(&segment(), "cannot write and sync"))?;
         }
         self.writer.borrow_mut().complete(pending);
-        self.marks.set_durable(pending.end);
+        self.marks.set_synced(pending.end);
+        self.settle();
         self.note(count, bytes, started);
         self.progress();
         Ok(())

@@ -1,11 +1,11 @@
 //! What a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver does what it says.
 //!
-//! Always: durable ≤ written ≤ appended; frames stand one after the other in the order of their lsns; at most one commit is under way;
-//! the last block of a segment is left for the seal.
+//! Always: durable ≤ synced ≤ written ≤ appended; frames stand one after the other in the order of their lsns; at most
+//! one commit is under way; the last block of a segment is left for the seal.
 
 use std::collections::VecDeque;
 
-use super::marks::DurableEnd;
+use super::marks::SyncedEnd;
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, FrameHeader, MAX_BODY, padded};
 use crate::ids::{DirectoryId, Lsn, StreamId};
@@ -56,8 +56,8 @@ pub struct Placed<B> {
 /// A commit under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
-    /// Where the durable part ends when the commit is done.
-    pub(super) end: DurableEnd,
+    /// Where the synced part ends when the commit is done.
+    pub(super) end: SyncedEnd,
     /// Bytes of edits that are then no longer unflushed.
     body_bytes: u64,
 }
@@ -84,13 +84,14 @@ pub(super) struct Writer<B> {
     spare: Vec<B>,
     /// Lsn of the next edit.
     next: Lsn,
+    synced: Lsn,
     durable: Lsn,
-    /// Highest `durable` that a header on disk bears.
-    witnessed: Lsn,
+    /// Highest `synced` that a header bears, and highest `durable`.
+    witnessed: (Lsn, Lsn),
     segment: SegmentHeader,
     /// Where the next frame goes in the segment.
     offset: u64,
-    /// Bytes of edits appended but not durable.
+    /// Bytes of edits appended but not synced.
     unflushed: u64,
 }
 
@@ -109,8 +110,9 @@ impl<B: Buffer> Writer<B> {
             full: VecDeque::with_capacity(2 * buffers),
             spare: (1..buffers).map(|_| B::new(buffer_bytes)).collect(),
             next: segment.first,
+            synced: before,
             durable: before,
-            witnessed: before,
+            witnessed: (before, before),
             segment,
             offset: BLOCK as u64,
             unflushed: 0,
@@ -164,11 +166,22 @@ impl<B: Buffer> Writer<B> {
     }
 
     /// Lsn of the last edit on disk.
+    pub(super) fn synced(&self) -> Lsn {
+        self.synced
+    }
+
+    /// Lsn of the last durable edit.
     pub(super) fn durable(&self) -> Lsn {
         self.durable
     }
 
-    /// Bytes of edits appended but not durable.
+    /// Every edit up to `lsn` is durable: frames say so from now on.
+    pub(super) fn set_durable(&mut self, lsn: Lsn) {
+        debug_assert!((self.durable..=self.synced).contains(&lsn));
+        self.durable = lsn;
+    }
+
+    /// Bytes of edits appended but not synced.
     pub(super) fn unflushed(&self) -> u64 {
         self.unflushed
     }
@@ -205,10 +218,10 @@ impl<B: Buffer> Writer<B> {
         if next.is_empty() || frame <= self.room() { None } else { Some(frame + 2 * BLOCK as u64) }
     }
 
-    /// Header of the segment that follows, with a size of `bytes`, once all that was taken is durable.
+    /// Header of the segment that follows, with a size of `bytes`, once all that was taken is synced.
     pub(super) fn following(&self, bytes: u64) -> SegmentHeader {
         let first = self.full.front().unwrap_or(&self.filling).first;
-        debug_assert_eq!(first, self.durable.next(), "a segment begins after what is durable");
+        debug_assert_eq!(first, self.synced.next(), "a segment begins after what is synced");
         // One without edits is too small for the first of them: it is replaced.
         let replaced = first == self.segment.first;
         let previous = if replaced { self.segment.previous } else { self.segment.first };
@@ -219,7 +232,7 @@ impl<B: Buffer> Writer<B> {
     pub(super) fn roll(&mut self, segment: SegmentHeader) {
         self.segment = segment;
         self.offset = BLOCK as u64;
-        self.witnessed = self.durable;
+        self.witnessed.0 = self.synced;
     }
 
     /// Takes the frames that wait, as far as they fit into the segment, with their headers written.
@@ -235,7 +248,7 @@ impl<B: Buffer> Writer<B> {
     }
 
     fn pending(&self, next: Lsn, body_bytes: u64) -> Pending {
-        let end = DurableEnd { lsn: Lsn(next.0 - 1), segment: self.segment.first, offset: self.offset };
+        let end = SyncedEnd { lsn: Lsn(next.0 - 1), segment: self.segment.first, offset: self.offset };
         Pending { end, body_bytes }
     }
 
@@ -273,20 +286,21 @@ impl<B: Buffer> Writer<B> {
         seal: bool,
         frames: &mut Vec<Placed<B>>,
     ) {
-        let (stream, segment, durable) = (self.stream, self.segment.first, self.durable);
+        let (stream, segment, synced, durable) = (self.stream, self.segment.first, self.synced, self.durable);
         let body_len = u32::try_from(body_len).expect("a body is at most MAX_BODY bytes");
-        let header = FrameHeader { body_len, count, stream, seal, segment, first, durable };
+        let header = FrameHeader { body_len, count, stream, seal, segment, first, synced, durable };
         let bytes = header.padded_len();
         let mut buffer = buffer.truncated(bytes);
         header.write(self.id, buffer.bytes());
         frames.push(Placed { buffer, bytes, offset: self.offset });
         self.offset += bytes as u64;
-        self.witnessed = durable;
+        self.witnessed = (synced, durable);
     }
 
-    /// Whether what is durable is more than any header on disk says, and a mark that says it fits.
+    /// Whether more is synced or durable than any header says, and a mark that says it fits.
     pub(super) fn wants_mark(&self) -> bool {
-        self.witnessed < self.durable && !self.has_waiting() && self.room() >= BLOCK as u64
+        let (synced, durable) = self.witnessed;
+        (synced < self.synced || durable < self.durable) && !self.has_waiting() && self.room() >= BLOCK as u64
     }
 
     /// Takes a mark, or at the end of the stream the seal, for which there is always room. Nothing must wait.
@@ -298,8 +312,8 @@ impl<B: Buffer> Writer<B> {
 
     /// What was taken is on disk.
     pub(super) fn complete(&mut self, pending: Pending) {
-        debug_assert!(pending.end.lsn >= self.durable && pending.end.lsn <= self.appended());
-        self.durable = pending.end.lsn;
+        debug_assert!(pending.end.lsn >= self.synced && pending.end.lsn <= self.appended());
+        self.synced = pending.end.lsn;
         self.unflushed -= pending.body_bytes;
         while self.spare.len() + 1 < self.buffers {
             self.spare.push(B::new(self.buffer_bytes));

@@ -23,7 +23,7 @@ mod generated {
 use generated::rollbook::manifest as fb;
 
 /// Version of the layout of a data directory.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"ROLLMAN\n";
 const FORMAT: usize = 8;

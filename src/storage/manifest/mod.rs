@@ -35,7 +35,8 @@ pub struct EpochRecord {
 pub struct StreamRecord {
     /// The first edit that is still needed: segments wholly below may be gone.
     pub first: Lsn,
-    /// The last edit, once the stream was closed in good order, or recovery has decided where it ends; `None` before.
+    /// The last edit, once the stream was closed in good order, or recovery has decided where it is cut off; `None`
+    /// before. The files may hold more: nothing after this edit is ever read.
     pub last: Option<Lsn>,
 }
 

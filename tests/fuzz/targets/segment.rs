@@ -68,7 +68,7 @@ impl Written {
         let mut written = Self { file: vec![0; blocks * BLOCK], header, frames: Vec::new(), damaged: false };
         let block = written.file.first_chunk_mut::<BLOCK>().expect("a file has a block");
         header.write(ID, block);
-        let (mut at, mut next, mut durable) = (BLOCK, first, 0);
+        let (mut at, mut next, mut synced) = (BLOCK, first, 0);
         while !input.is_empty() && at < written.file.len() {
             let body = body(input)?;
             let (bytes, count) = (body.as_bytes(), body.count());
@@ -79,11 +79,13 @@ impl Written {
                 seal: false,
                 segment: first,
                 first: next,
-                durable: Lsn(durable),
+                synced: Lsn(synced),
+                // What is durable lags behind, now and then.
+                durable: Lsn(synced.saturating_sub(next.0 % 3)),
             };
             match input.int_in_range(0..=9u8)? {
-                // What was written before is durable by now, or some of it.
-                0..=5 => durable = next.0 - 1 - u64::from(input.arbitrary::<u8>()? % 4).min(next.0 - 1),
+                // What was written before is synced by now, or some of it.
+                0..=5 => synced = next.0 - 1 - u64::from(input.arbitrary::<u8>()? % 4).min(next.0 - 1),
                 6 => header.seal = count == 0,
                 7 => written.forge(&mut header, input)?,
                 8 => {
@@ -118,7 +120,8 @@ impl Written {
         let value = input.arbitrary::<u64>()?;
         match input.int_in_range(0..=6u8)? {
             0 => header.first = Lsn(value),
-            1 => header.durable = Lsn(value),
+            1 if value % 2 == 0 => header.durable = Lsn(value),
+            1 => header.synced = Lsn(value),
             2 => header.segment = Lsn(value),
             3 => header.count = value as u32,
             4 => header.stream.epoch = Epoch(value as u32),
@@ -137,7 +140,7 @@ impl Written {
         };
         assert_eq!(end.last.next(), next, "the end is not where the frames end");
         if !self.damaged {
-            assert_eq!(end.cut, None, "something is cut off a good file");
+            assert_eq!(end.torn, None, "something is cut off a good file");
             let last = self.frames.last().map(|(_, bytes)| FrameHeader::parse(ID, bytes).expect("a good frame"));
             assert_eq!(last.map_or(self.header.first, |last| last.last().next()), next, "frames are lost");
         }
@@ -149,7 +152,7 @@ impl Written {
             if let (true, Ok(header)) = (is_there, FrameHeader::parse(ID, bytes))
                 && header.stream == STREAM
             {
-                assert!(header.durable < next, "{header:?} knows of more than the {} edits that came out", end.last);
+                assert!(header.synced < next, "{header:?} knows of more than the {} edits that came out", end.last);
             }
         }
     }

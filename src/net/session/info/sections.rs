@@ -213,12 +213,13 @@ fn rollbook(report: &Report<'_>, out: &mut Lines) {
         out.put(
             &format!("core{core}"),
             format_args!(
-                "requests={},forwarded={},stalls={},edits={},durable={},mirrored={},unflushed_bytes={},commits={},log_bytes={},\
+                "requests={},forwarded={},stalls={},edits={},synced={},durable={},mirrored={},unflushed_bytes={},commits={},log_bytes={},\
                  commit_p50_us={},commit_p99_us={},commit_max_us={},loop_max_us={},connections={},data_bytes={}",
                 s.clients.commands,
                 s.engine.forwarded,
                 s.clients.stalls,
                 s.engine.appended,
+                position(s.engine.synced),
                 position(s.engine.durable),
                 position(s.engine.mirrored),
                 s.engine.unflushed_bytes,

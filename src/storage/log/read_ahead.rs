@@ -1,4 +1,8 @@
-//! What is ahead of a [`super::reader::StreamReader`]: reads segments in large pieces, verifies every frame, and finds the end.
+//! Reads a stream's segments in large pieces, verifies every frame, and finds the end, ahead of a
+//! [`super::reader::StreamReader`].
+//!
+//! Frames are sent on once they are known to be durable, which a frame of the commit after theirs says; what is not is
+//! sent when the end was found.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -6,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::reader::{Batch, Cut, Sent, StreamEnd, StreamSpec, Unproven};
+use super::reader::{Batch, Sent, StreamEnd, StreamSpec, TornTail, Unproven};
 use super::scan::{Scan, Step, bad_frame_len, is_complete};
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, FrameError, FrameHeader, padded};
@@ -74,8 +78,11 @@ pub(super) struct ReadAhead<P> {
     segments: VecDeque<Segment<P>>,
     from: Lsn,
     reuse: Receiver<AlignedBuf>,
-    /// Frames of the segment at hand that nothing proves to be durable so far: the last edit of each, and where it begins.
+    /// Frames of the segment at hand that nothing proves to be synced so far: the last edit of each, and where it
+    /// begins.
     unproven: VecDeque<(Lsn, u64)>,
+    /// Batches with frames that nothing says to be durable so far.
+    held: VecDeque<Batch>,
 }
 
 impl<P: PlainFile> ReadAhead<P> {
@@ -101,7 +108,7 @@ impl<P: PlainFile> ReadAhead<P> {
             segments.push_back(Segment::open(files, &path, spec.id, spec.stream, first)?);
         }
         let scan = Scan::new(spec.id, spec.stream, next, spec.last, spec.floor);
-        Ok(Self { id: spec.id, scan, segments, from, reuse, unproven: VecDeque::new() })
+        Ok(Self { id: spec.id, scan, segments, from, reuse, unproven: VecDeque::new(), held: VecDeque::new() })
     }
 
     /// Reads to the end or the first error; ends early if `send` says that nobody listens.
@@ -115,7 +122,7 @@ impl<P: PlainFile> ReadAhead<P> {
     }
 
     fn read_all(&mut self, send: &mut impl FnMut(Sent) -> bool) -> Result<Option<StreamEnd>, StorageError> {
-        let (mut cut, mut unproven) = (None, None);
+        let (mut torn, mut unproven) = (None, None);
         while let Some(segment) = self.segments.pop_front() {
             // That there is another segment is proof of all edits before it.
             self.unproven.clear();
@@ -123,14 +130,27 @@ impl<P: PlainFile> ReadAhead<P> {
             if let Some(following) = self.segments.front() {
                 self.check_joint(&segment, stopped, following)?;
             } else if !self.scan.has_ended() {
-                cut = self.end_of_stream(&segment, stopped)?;
+                torn = self.end_of_stream(&segment, stopped)?;
             }
             let file = segment.path.to_path_buf();
             unproven =
                 self.unproven.front().map(|(_, offset)| Unproven { file, offset: *offset, bytes: stopped - offset });
         }
-        let (last, sealed) = (Lsn(self.scan.next().0 - 1), self.scan.sealed());
-        Ok(Some(StreamEnd { last, sealed, cut, unproven }))
+        while let Some(batch) = self.held.pop_front() {
+            if !send(Sent::Batch(Batch { durable: self.scan.durable(), ..batch })) {
+                return Ok(None);
+            }
+        }
+        let (last, durable, sealed) = (Lsn(self.scan.next().0 - 1), self.scan.durable(), self.scan.sealed());
+        Ok(Some(StreamEnd { last, durable, sealed, torn, unproven }))
+    }
+
+    /// Sends what is durable by now; `false` if nobody listens.
+    fn send_durable(&mut self, send: &mut impl FnMut(Sent) -> bool) -> bool {
+        let durable = self.scan.durable();
+        let is_durable = |batch: &Batch| batch.frames.last().is_none_or(|(header, _)| header.last() <= durable);
+        let count = self.held.iter().take_while(|batch| is_durable(batch)).count();
+        self.held.drain(..count).all(|batch| send(Sent::Batch(Batch { durable, ..batch })))
     }
 
     /// Rows 4 and 5 of the table in `scan`.
@@ -173,6 +193,16 @@ impl<P: PlainFile> ReadAhead<P> {
             let (mut at, mut frames) = (0, Vec::new());
             let stopped = loop {
                 match self.scan.step(segment.header.first, &piece.bytes()[at..len]) {
+                    Step::Cut(header, last) => {
+                        let shorter = header.shorten(self.id, &mut piece.bytes_mut()[at..len], last);
+                        let at_frame = offset + at as u64;
+                        let shorter =
+                            shorter.map_err(|why| Corruption::new(&segment.path, at_frame, why.to_string()))?;
+                        if last >= self.from {
+                            frames.push((shorter, at));
+                        }
+                        at += header.padded_len();
+                    }
                     Step::Frame(header) => {
                         if header.last() >= self.from {
                             frames.push((header, at));
@@ -198,7 +228,9 @@ impl<P: PlainFile> ReadAhead<P> {
                 memory = AlignedBuf::new(kept.len());
                 memory.bytes_mut()[..kept.len()].copy_from_slice(&piece.bytes()[kept]);
                 kept = 0..len - at;
-                if !send(Sent::Batch(Batch { memory: piece, frames, file, offset })) {
+                let durable = self.scan.durable();
+                self.held.push_back(Batch { memory: piece, frames, file, offset, durable });
+                if !self.send_durable(send) {
                     return Ok(None);
                 }
             }
@@ -217,7 +249,7 @@ impl<P: PlainFile> ReadAhead<P> {
     }
 
     /// Rows 6 to 9: what stands at `stopped`, where the next edit should be.
-    fn end_of_stream(&mut self, segment: &Segment<P>, stopped: u64) -> Result<Option<Cut>, StorageError> {
+    fn end_of_stream(&mut self, segment: &Segment<P>, stopped: u64) -> Result<Option<TornTail>, StorageError> {
         let (mut at, mut last_byte) = (stopped, stopped);
         let mut piece = AlignedBuf::new(PIECE);
         let mut complete = false;
@@ -250,8 +282,8 @@ impl<P: PlainFile> ReadAhead<P> {
         if let Some(why) = self.scan.verdict(complete) {
             return Err(Corruption::new(&segment.path, stopped, why).into());
         }
-        let cut = Cut { file: segment.path.to_path_buf(), offset: stopped, bytes: last_byte - stopped };
-        Ok((cut.bytes > 0).then_some(cut))
+        let torn = TornTail { file: segment.path.to_path_buf(), offset: stopped, bytes: last_byte - stopped };
+        Ok((torn.bytes > 0).then_some(torn))
     }
 
     /// Searches `bytes`, after which the segment has `room - bytes.len()` more; returns how far it came, and how many bytes it wants
