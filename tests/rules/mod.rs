@@ -1,4 +1,5 @@
 //! The rules of the house, kept by tests.
 
 mod catalogue;
+mod schemas;
 mod tidy;
