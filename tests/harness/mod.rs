@@ -34,7 +34,7 @@ mod write_log;
 pub use cgroup::Cgroup;
 pub use chance::{rng, rounds};
 pub use disk::{Disk, make_image, or_skip, run};
-pub use dump::Dump;
+pub use dump::{Content, Dump};
 pub use home::{Home, Peer};
 pub use inspect::verify;
 pub use journal::LOG_FAILED;

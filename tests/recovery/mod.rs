@@ -2,6 +2,7 @@
 
 mod clock_jumps;
 mod cores;
+mod golden;
 mod metadata;
 mod prediction;
 mod start_fails;

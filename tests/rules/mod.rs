@@ -2,4 +2,5 @@
 
 mod catalogue;
 mod circles;
+mod schemas;
 mod tidy;
