@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::master::Ledger;
+use super::oracle::Ledger;
 use crate::ids::{Lsn, StreamId};
 use crate::partition::cut::Tail;
 use crate::storage::Log;

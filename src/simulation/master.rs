@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::load::Request;
 use super::network::{Line, Network};
-use super::oracle::Oracle;
+use super::oracle::Ledger;
 use super::{Settings, cut};
 use crate::commands::Context;
 use crate::encoding::resp::{Protocol, Reply};
@@ -40,7 +40,6 @@ use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::time::UnixMillis;
 
-pub(super) type Ledger = Rc<RefCell<Oracle>>;
 /// Partitions of which cores are to take snapshots.
 type Captures = Rc<RefCell<VecDeque<PartitionId>>>;
 

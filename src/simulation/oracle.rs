@@ -2,7 +2,9 @@
 //!
 //! After a crash a stream may have lost its end, but nothing that was called durable, nothing from the middle, and no part of a group.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::ids::{CoreId, Epoch, Lsn, Position, StreamId};
 use crate::storage::Manifest;
@@ -20,6 +22,9 @@ pub(super) type Content = BTreeMap<Key, Value>;
 
 /// What a write did: what it made of keys.
 pub(super) type Effect = Vec<(Key, Option<Value>)>;
+
+/// The oracle as the tasks of a world share it.
+pub(super) type Ledger = Rc<RefCell<Oracle>>;
 
 /// A write and where it stands.
 struct Write {

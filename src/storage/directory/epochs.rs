@@ -7,7 +7,7 @@ use crate::ids::{CoreId, Epoch, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, list, make_dir, sync_dir};
-use crate::storage::log::reader::Unproven;
+use crate::storage::log::extent::Unproven;
 use crate::storage::log::segment::{SegmentHeader, first_bytes};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 

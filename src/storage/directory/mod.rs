@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::Context;
 use super::files::{self, Access, Files, LOCK_PATIENCE, OsFiles, PlainFile, create_with_parents, make_dir, sync_dir};
-use super::log::reader::StreamSpec;
+use super::log::extent::StreamSpec;
 use super::manifest::{Manifest, copies};
 use super::{Corruption, StorageError, path};
 use crate::ids::{DirectoryId, Lsn, Partitions, StreamId};

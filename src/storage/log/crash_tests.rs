@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::Driver;
+use super::extent::StreamSpec;
 use super::offline::group;
-use super::reader::{StreamReader, StreamSpec};
+use super::reader::StreamReader;
 use super::segment::SegmentHeader;
 use super::*;
 use crate::encoding::frame::BLOCK;

@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
+use super::extent::{StreamEnd, StreamSpec, TornTail};
 use super::offline::{OfflineLog, Put, group};
-use super::reader::{StreamEnd, StreamReader, StreamSpec, TornTail};
+use super::reader::StreamReader;
 use crate::encoding::frame::{BLOCK, Frame};
 use crate::ids::Lsn;
 use crate::storage::{Corruption, OsFiles, StorageError, Unproven};

@@ -53,7 +53,7 @@ async fn poll(log: Log) {
 }
 
 /// Reads the whole stream; returns the number of edits.
-fn read_back(data: &DataDir, stream: StreamId) -> (u64, reader::StreamEnd) {
+fn read_back(data: &DataDir, stream: StreamId) -> (u64, extent::StreamEnd) {
     let mut reader = StreamReader::open(&data.stream(stream).unwrap(), Lsn(1)).unwrap();
     let mut next = 1;
     while let Some(frame) = reader.next().unwrap() {

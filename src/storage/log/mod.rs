@@ -9,6 +9,7 @@ mod commit_ring;
 mod direct;
 pub(in crate::storage) mod disk;
 mod driver;
+pub mod extent;
 mod flock;
 mod latency;
 pub mod marks;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::reader::{Batch, Sent, StreamEnd, StreamSpec, TornTail, Unproven};
+use super::extent::{StreamEnd, StreamSpec, TornTail, Unproven};
 use super::scan::{Scan, Step, bad_frame_len, is_complete};
 use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, FrameError, FrameHeader, padded};
@@ -21,6 +21,25 @@ use crate::storage::{Corruption, StorageError};
 
 /// How much is read at once. In tests it is little, so that there are several pieces.
 const PIECE: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
+
+/// Frames that were read and verified together, in the memory they were read into.
+pub(super) struct Batch {
+    pub(super) memory: AlignedBuf,
+    pub(super) frames: Vec<(FrameHeader, usize)>,
+    pub(super) file: Arc<Path>,
+    /// Where in the file the memory begins.
+    pub(super) offset: u64,
+    /// Edits up to here are durable. That those after it are not is known only if the whole stream was read: a batch
+    /// with such edits is not sent before.
+    pub(super) durable: Lsn,
+}
+
+/// What comes from reading ahead.
+pub(super) enum Sent {
+    Batch(Batch),
+    End(StreamEnd),
+    Failed(StorageError),
+}
 
 /// An open segment whose header is good.
 pub(super) struct Segment<P> {

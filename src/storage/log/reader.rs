@@ -4,16 +4,16 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::read_ahead::ReadAhead;
+use super::extent::{StreamEnd, StreamSpec};
+use super::read_ahead::{Batch, ReadAhead, Sent};
 use super::segment::SegmentHeader;
 use super::segments;
 use crate::encoding::frame::{Frame, FrameHeader};
-use crate::ids::{DirectoryId, Lsn, StreamId};
+use crate::ids::{DirectoryId, Lsn};
 use crate::storage::error::Context;
 use crate::storage::files::AlignedBuf;
 use crate::storage::{Files, OsFiles, StorageError};
@@ -22,82 +22,6 @@ use crate::storage::{Files, OsFiles, StorageError};
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Batches read before they are asked for.
 const AHEAD: usize = 2;
-
-/// What a reader must know of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamSpec {
-    /// The data directory.
-    pub dir: PathBuf,
-    /// Its id.
-    pub id: DirectoryId,
-    /// The stream.
-    pub stream: StreamId,
-    /// The first edit that must be there: what is before it may be gone.
-    pub first: Lsn,
-    /// The last edit, if it is recorded; what follows it is ignored, be it in the same frame.
-    pub last: Option<Lsn>,
-    /// Edits up to here are known to have been durable (a snapshot holds them), so the stream cannot end before. 0 if
-    /// nothing is known.
-    pub floor: Lsn,
-}
-
-/// Where a stream ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamEnd {
-    /// The last edit.
-    pub last: Lsn,
-    /// No cut can take away an edit up to here: a frame or a snapshot says that they were durable, or the stream's end
-    /// was known.
-    pub durable: Lsn,
-    /// Its master closed it in good order.
-    pub sealed: bool,
-    /// What follows and is no edit: the trace of a crash.
-    pub torn: Option<TornTail>,
-    /// The last frames, which are there, but which nothing proves to be on disk.
-    pub unproven: Option<Unproven>,
-}
-
-/// Frames that were read, but that may be in a cache only: perhaps the sync after them failed. Syncing once more proves nothing then,
-/// since what could not be written counts as written; they have to be written again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unproven {
-    /// The segment file.
-    pub file: PathBuf,
-    /// Where the first of them begins, in bytes.
-    pub offset: u64,
-    /// Length of all of them in bytes, with their padding.
-    pub bytes: u64,
-}
-
-/// The remains of a commit that a crash interrupted. None of it was ever acknowledged as durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornTail {
-    /// The segment file.
-    pub file: PathBuf,
-    /// Where the good part ends, in bytes.
-    pub offset: u64,
-    /// From there to the last byte that is not zero.
-    pub bytes: u64,
-}
-
-/// Frames that were read and verified together, in the memory they were read into.
-pub(super) struct Batch {
-    pub(super) memory: AlignedBuf,
-    pub(super) frames: Vec<(FrameHeader, usize)>,
-    pub(super) file: Arc<Path>,
-    /// Where in the file the memory begins.
-    pub(super) offset: u64,
-    /// Edits up to here are durable. That those after it are not is known only if the whole stream was read: a batch
-    /// with such edits is not sent before.
-    pub(super) durable: Lsn,
-}
-
-/// What comes from reading ahead.
-pub(super) enum Sent {
-    Batch(Batch),
-    End(StreamEnd),
-    Failed(StorageError),
-}
 
 /// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that serves.
 pub struct StreamReader {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reader::StreamSpec;
+use super::extent::StreamSpec;
 use super::segment::SegmentHeader;
 use crate::encoding::frame::BLOCK;
 use crate::ids::{DirectoryId, Lsn, StreamId};
