@@ -142,7 +142,7 @@ impl<F: Files> DataDir<F> {
         header.write(self.id, &mut block);
         file.write_at(0, &block).context(&path, "cannot write")?;
         file.sync().context(&path, "cannot sync")?;
-        if is_planted(Bug::FirstSegmentUnsynced) { Ok(()) } else { sync_dir(&self.files, &dir) }
+        sync_dir(&self.files, &dir)
     }
 
     /// Moves the logs of an epoch that the manifest does not know out of the way, if nothing was ever written to them.

@@ -35,9 +35,7 @@ impl<F: Files> DataDir<F> {
         if newest.is_some_and(|newest| newest.position >= installed.position) {
             return remove(&self.files, incoming);
         }
-        if !is_planted(Bug::SnapshotUnsynced) {
-            self.files.open(incoming, Access::Read).and_then(|f| f.sync()).context(incoming, "cannot sync")?;
-        }
+        self.files.open(incoming, Access::Read).and_then(|f| f.sync()).context(incoming, "cannot sync")?;
         failpoint::reach("install.synced");
         let dir = path::partition(&self.path, partition);
         make_dir(&self.files, &dir)?;
@@ -45,13 +43,8 @@ impl<F: Files> DataDir<F> {
             self.change(|manifest| Ok(manifest.install(partition, installed)))?;
         }
         self.files.rename(incoming, &place).context(incoming, "cannot install")?;
-        if !is_planted(Bug::SnapshotNameUnsynced) {
-            sync_dir(&self.files, &dir)?;
-        }
-        incoming
-            .parent()
-            .filter(|_| !is_planted(Bug::SnapshotNameUnsynced))
-            .map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
+        sync_dir(&self.files, &dir)?;
+        incoming.parent().map_or(Ok(()), |dir| sync_dir(&self.files, dir))?;
         failpoint::reach("install.moved");
         let third = self.change(|manifest| Ok(manifest.install(partition, installed)))?;
         failpoint::reach("install.recorded");

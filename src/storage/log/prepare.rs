@@ -16,7 +16,6 @@ use super::driver::Driver;
 use super::segment::MIN_BYTES;
 use super::writer::Buffer;
 use crate::encoding::frame::BLOCK;
-use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, failpoint, path};
 
@@ -189,15 +188,11 @@ impl<D: Disk> Driver<D> {
         let mut block = D::Buffer::new(BLOCK);
         header.write(self.options.id, block.bytes().first_chunk_mut().expect("it has the length of a block"));
         self.disk.write(&file, block, 0).await.context(&prepared, "cannot write")?;
-        if !is_planted(Bug::SegmentHeaderUnsynced) {
-            self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
-        }
+        self.disk.sync(&file).await.context(&prepared, "cannot sync")?;
         failpoint::reach("log.segment-written");
         self.disk.rename(&prepared, &segment).await.context(&segment, "cannot rename")?;
         failpoint::reach("log.segment-named");
-        if !is_planted(Bug::SegmentNameUnsynced) {
-            self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
-        }
+        self.disk.sync_dir(&dir).await.context(&dir, "cannot sync")?;
         failpoint::reach("log.segment-begun");
         self.writer.borrow_mut().roll(header);
         self.use_file(Some(file)).await;

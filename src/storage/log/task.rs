@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::driver::Driver;
 use super::writer::{Pending, Placed};
-use crate::planted::{Bug, is_planted};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
 
@@ -112,15 +111,7 @@ impl<D: Disk> Driver<D> {
         let segment = || path::segment(&self.options.dir, self.options.stream, pending.end.segment);
         let (count, bytes) = (frames.len() as u64, frames.iter().map(|f| f.bytes as u64).sum());
         self.marks.set_written(pending.end.lsn);
-        if is_planted(Bug::AcknowledgedBeforeSync) {
-            self.marks.set_synced(pending.end);
-            self.marks.set_durable(pending.end.lsn);
-            self.progress();
-        }
-        let committed = self.disk.commit(&file, frames).await;
-        if !is_planted(Bug::FailedSyncAccepted) {
-            committed.or_else(|e| Err(e).context(&segment(), "cannot write and sync"))?;
-        }
+        self.disk.commit(&file, frames).await.or_else(|e| Err(e).context(&segment(), "cannot write and sync"))?;
         self.writer.borrow_mut().complete(pending);
         self.marks.set_synced(pending.end);
         self.settle();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::disk::{Flying, SECTOR};
 use super::files::ModelFile;
-use super::{Process, State};
+use super::{Process, State, lies};
 use crate::encoding::frame::BLOCK;
 use crate::storage::Disk;
 use crate::storage::files::{Access, Files, PlainFile};
@@ -62,6 +62,38 @@ impl Process {
         }
         Err(io::Error::from_raw_os_error(libc::EIO))
     }
+
+    /// Syncs what was written before the sync began.
+    async fn sync_written(&self, file: &ModelFile) -> io::Result<()> {
+        let covered = {
+            let mut state = self.world.lock();
+            if !state.step(self.id, || format!("begin to sync {}", file.path().display())) {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            state.machines[self.machine].contents[file.number()].dirty()
+        };
+        self.work().await;
+        let mut state = self.world.lock();
+        let disk = &mut state.machines[self.machine];
+        let fails = disk.strikes(|disk| &mut disk.sync_fails_in);
+        let content = &mut disk.contents[file.number()];
+        if fails {
+            content.sync_failed();
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        content.synced(&covered);
+        Ok(())
+    }
+
+    /// Lands writes in any order, and syncs them.
+    async fn land_all(&self, file: &ModelFile, mut flying: Vec<u64>) -> io::Result<()> {
+        self.world.draw(|random| random.shuffle(&mut flying));
+        for number in flying {
+            self.work().await;
+            self.land(file, number)?;
+        }
+        self.sync_written(file).await
+    }
 }
 
 impl Disk for Process {
@@ -112,24 +144,7 @@ impl Disk for Process {
     }
 
     async fn sync(&self, file: &ModelFile) -> io::Result<()> {
-        let covered = {
-            let mut state = self.world.lock();
-            if !state.step(self.id, || format!("begin to sync {}", file.path().display())) {
-                return Err(io::Error::from_raw_os_error(libc::EIO));
-            }
-            state.machines[self.machine].contents[file.number()].dirty()
-        };
-        self.work().await;
-        let mut state = self.world.lock();
-        let disk = &mut state.machines[self.machine];
-        let fails = disk.strikes(|disk| &mut disk.sync_fails_in);
-        let content = &mut disk.contents[file.number()];
-        if fails {
-            content.sync_failed();
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        content.synced(&covered);
-        Ok(())
+        if lies::leaves_out_header() { Ok(()) } else { self.sync_written(file).await }
     }
 
     async fn commit(&self, file: &Rc<ModelFile>, frames: Vec<Placed<Vec<u8>>>) -> io::Result<()> {
@@ -137,13 +152,15 @@ impl Disk for Process {
         for frame in frames {
             flying.push(self.take_off(file, frame.offset, frame.buffer)?);
         }
-        // In any order.
-        self.world.draw(|random| random.shuffle(&mut flying));
-        for number in flying {
-            self.work().await;
-            self.land(file, number)?;
+        if lies::commits_early() {
+            let (process, file) = (self.clone(), Rc::clone(file));
+            Process::spawn(self, async move {
+                let _ = process.land_all(&file, flying).await;
+            });
+            return Ok(());
         }
-        self.sync(file).await
+        let committed = self.land_all(file, flying).await;
+        if lies::hides_failures() { Ok(()) } else { committed }
     }
 
     fn poll(&self) -> bool {
@@ -157,7 +174,7 @@ impl Disk for Process {
 
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.work().await;
-        Files::sync_dir(self, dir)
+        if lies::leaves_out_segment_name() { Ok(()) } else { Files::sync_dir(self, dir) }
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::{Process, State};
+use super::{Process, State, lies};
 use crate::storage::files::{Access, Files, PlainFile};
 
 /// A file that a process has open.
@@ -117,6 +117,9 @@ impl Files for Process {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if lies::leaves_out_dir(dir) {
+            return Ok(());
+        }
         self.change(
             || format!("sync directory {}", dir.display()),
             |disk| {
@@ -195,6 +198,9 @@ impl PlainFile for ModelFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if lies::leaves_out_file(&self.path) {
+            return Ok(());
+        }
         self.process.change(
             || format!("sync {}", self.path.display()),
             |disk| {

@@ -10,11 +10,13 @@
 //! | `executor` | tasks of processes, and time that jumps from one event to the next |
 //! | `files` | what a process sees of it through [`Files`](super::Files) |
 //! | `commits` | what the live log sees of it through [`Disk`](super::Disk) |
+//! | `lies` | syncs that a planted bug leaves out |
 
 mod commits;
 mod disk;
 mod executor;
 mod files;
+mod lies;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
