@@ -1,8 +1,8 @@
-//! Promise: no bytes, be they a client's, a file's or a peer's, break what the fuzz targets promise: the seeds under `tests/fuzz/corpus`
-//! and mutations of them, for a few seconds each.
+//! Promise: no bytes, be they a client's, a file's or a peer's, break what the fuzz targets promise: the seeds under
+//! `tests/fuzz/corpus` and mutations of them, for a few seconds each.
 //!
-//! A failure prints the seed of its input: `ROLLBOOK_TEST_SEED=n` runs that one input only. `ROLLBOOK_TEST_ROUNDS=n` takes n times as
-//! long. Bytes that cargo-fuzz has found are run again by putting them into the corpus.
+//! A failure prints the seed of its input: `ROLLBOOK_TEST_SEED=n` runs that one input only. `ROLLBOOK_TEST_ROUNDS=n`
+//! takes n times as long. Bytes that cargo-fuzz has found are run again by putting them into the corpus.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -19,7 +19,8 @@ enum Hold {
     All(#[expect(dead_code, reason = "it is held, not read")] RwLockWriteGuard<'static, ()>),
 }
 
-/// Waits while a test is alone on the machine, and keeps such tests waiting. For tests that keep a CPU busy without a server.
+/// Waits while a test is alone on the machine, and keeps such tests waiting. For tests that keep a CPU busy without a
+/// server.
 pub fn beside_others() -> Rc<Share> {
     HELD.with_borrow_mut(|held| {
         held.upgrade().unwrap_or_else(|| {
@@ -30,8 +31,8 @@ pub fn beside_others() -> Rc<Share> {
     })
 }
 
-/// Waits until no other test that has a server or a [`beside_others`] is at work, and lets none begin. For tests whose promise is about
-/// time; it is their first line.
+/// Waits until no other test that has a server or a [`beside_others`] is at work, and lets none begin. For tests whose
+/// promise is about time; it is their first line.
 pub fn alone() -> Rc<Share> {
     HELD.with_borrow_mut(|held| {
         assert!(held.upgrade().is_none(), "a test that wants the machine for itself asks for it before all else");

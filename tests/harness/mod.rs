@@ -1,4 +1,5 @@
-//! What the tests of the whole program share: real server processes, real connections, and a ledger of what was acknowledged.
+//! What the tests of the whole program share: real server processes, real connections, and a ledger of what was
+//! acknowledged.
 //!
 //! * [`Home`] is a data directory with ports of its own; [`Server`] is one life of a server in it.
 //! * Tests run side by side; one that measures time begins with [`alone`].
@@ -8,8 +9,9 @@
 //! * [`Proxy`] is a network that can be bad.
 //! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers on demand.
 //!
-//! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests that kill,
-//! `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a wrong server.
+//! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests
+//! that kill, `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a
+//! wrong server.
 
 mod cgroup;
 mod chance;

@@ -1,5 +1,5 @@
-//! Promise: what the other tests trust can be trusted: the ledger sees every kind of loss, so that a server that lies is found out, and a
-//! test that is alone on the machine is alone.
+//! Promise: what the other tests trust can be trusted: the ledger sees every kind of loss, so that a server that lies
+//! is found out, and a test that is alone on the machine is alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;

@@ -1,12 +1,13 @@
-//! Promise: data directories of every format that was ever released are read: `tests/golden/` has two of each, one of a server that was
-//! killed and one of a server that was stopped, and beside each a text that says what it holds.
+//! Promise: data directories of every format that was ever released are read: `tests/golden/` has two of each, one of a
+//! server that was killed and one of a server that was stopped, and beside each a text that says what it holds.
 //!
-//! `cargo test --test all recovery::golden -- --ignored` makes those of the present format anew, with a copy of its schemas; it is run
-//! when a format gets a new version, after [`FORMAT`] has been raised. What is there of older formats is never touched again.
+//! `cargo test --test all recovery::golden -- --ignored` makes those of the present format anew, with a copy of its
+//! schemas; it is run when a format gets a new version, after [`FORMAT`] has been raised. What is there of older
+//! formats is never touched again.
 //!
-//! Each directory has two lives. The first one, on two cores, takes snapshots of some partitions in the middle, and its log goes on after
-//! them. The second one, of another number of cores where the server was stopped, adds edits of every kind. Segments are kept without the
-//! zeros at their ends.
+//! Each directory has two lives. The first one, on two cores, takes snapshots of some partitions in the middle, and its
+//! log goes on after them. The second one, of another number of cores where the server was stopped, adds edits of every
+//! kind. Segments are kept without the zeros at their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};

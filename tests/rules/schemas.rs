@@ -1,5 +1,6 @@
-//! Promise: the schemas only ever grow, so that what older versions wrote is read: each is held against its copy beside the golden data
-//! of every released format (`tests/golden/`), by the rules of `flatc --conform` and two more: names stay, and what is new is optional.
+//! Promise: the schemas only ever grow, so that what older versions wrote is read: each is held against its copy beside
+//! the golden data of every released format (`tests/golden/`), by the rules of `flatc --conform` and two more: names
+//! stay, and what is new is optional.
 
 mod conform;
 mod parse;

@@ -1,4 +1,5 @@
-//! COMMAND's answers and HELP without a server: the rows of the registry that need a connection to be run are answered from its data here.
+//! COMMAND's answers and HELP without a server: the rows of the registry that need a connection to be run are answered
+//! from its data here.
 
 use rollbook::commands::{Spec, docs};
 use rollbook::encoding::resp::{Args, Reply};

@@ -31,7 +31,8 @@ pub fn violations(older: &Schema, newer: &Schema) -> Vec<String> {
     violations
 }
 
-/// Fields are found by their place: those that were there stay where they are, and what comes after them was never written.
+/// Fields are found by their place: those that were there stay where they are, and what comes after them was never
+/// written.
 fn tables(was: &[Field], is: &[Field]) -> Vec<String> {
     let stays = |was: &Field, is: &Field| {
         let given_up = is.deprecated && !was.required;
