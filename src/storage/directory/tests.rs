@@ -261,3 +261,24 @@ fn a_snapshot_that_is_not_newer_changes_nothing() {
     }
     assert_eq!(data.manifest(), before);
 }
+
+/// Segments that lie wholly behind a cut are never read, and go with the rest of their stream, be its epoch still needed.
+#[test]
+fn segments_behind_a_cut_go_when_their_stream_is_not_needed_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = open(dir.path());
+    let epoch = data.begin_epoch(2, 4096).unwrap();
+    let stream = StreamId::new(epoch, CoreId(0));
+    let segments = [1, 4, 9].map(|first| path::segment(dir.path(), stream, Lsn(first)));
+    segments[1..].iter().for_each(|segment| std::fs::write(segment, b"a segment").unwrap());
+    data.end_epoch(epoch, &[(CoreId(0), Lsn(5)), (CoreId(1), Lsn(7))], []).unwrap();
+    let spec = data.stream(stream).unwrap();
+    let read = crate::storage::log::segments::plan(&OsFiles, &spec, Lsn(1)).unwrap();
+    assert_eq!(read.iter().map(|(first, _)| first.0).collect::<Vec<_>>(), [1, 4]);
+    data.begin_epoch(1, 4096).unwrap();
+    data.drop_log(&[(stream, Lsn(5))]).unwrap();
+    assert_eq!(segments.each_ref().map(|segment| segment.exists()), [false, true, true]);
+    data.drop_log(&[(stream, Lsn(6))]).unwrap();
+    assert_eq!(segments.each_ref().map(|segment| segment.exists()), [false; 3]);
+    assert_eq!(data.manifest().epochs.len(), 2, "the other stream is needed");
+}
