@@ -1,4 +1,4 @@
-//! `inspect verify`: reads a whole data directory as a start would, and says what a start would do. Changes nothing.
+//! `inspect verify`: reads a whole data directory as a start would, and reports what a start would do. Changes nothing.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::partition::{Tally, recover};
 use crate::storage::directory::Found;
 use crate::storage::{Corruption, Cut, DataDir, StorageError, StreamEnd};
 
-/// What a start would find.
+/// Findings of a simulated start.
 struct Outcome {
     found: Found,
     tally: Tally,
     ends: Vec<(StreamId, StreamEnd)>,
 }
 
-/// Prints what a start with the data directory `path` would do.
+/// Prints what starting on the data directory `path` would do.
 pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     match look(path) {
         Ok(None) => {
@@ -38,11 +38,11 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     }
 }
 
-/// Recovers everything, one core's share after the other, and forgets it again.
+/// Recovers all data, one core's share after the other, and discards it.
 fn look(path: &Path) -> Result<Option<Outcome>, StorageError> {
     let Some((dir, found)) = DataDir::open_read_only(path)? else { return Ok(None) };
     let manifest = dir.manifest();
-    // As many shares as there were cores: then each share reads streams that are its own.
+    // As many shares as the last epoch had cores: then each share reads only its own streams.
     let cores = manifest.newest_epoch().map_or(1, |e| e.streams.len() as u16);
     let placement = Placement::new(manifest.partitions, cores).ok_or_else(|| {
         Corruption::new(path, 0, format!("{cores} cores cannot hold {} partitions", manifest.partitions.count()))

@@ -1,4 +1,4 @@
-//! One core of the master: a thread pinned to a CPU that recovers its partitions and then serves them.
+//! One core of the master: a thread pinned to a CPU that first recovers its partitions and then serves them.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,65 +21,66 @@ use crate::storage::{
 };
 use crate::store::Store;
 
-/// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
+/// Bytes of registered I/O memory. Only the log's buffers use it, and glommio allocates more by itself when it runs
+/// out.
 const IO_MEMORY: usize = 1 << 20;
-/// Entries of each of glommio's rings: a log has a handful of operations under way.
+/// Entries in each of glommio's rings: a log has only a handful of operations in progress.
 const RING_DEPTH: usize = 64;
 
-/// What a core needs to recover.
+/// Everything a core needs to start and recover.
 pub struct Seat {
-    /// Which core.
+    /// Number of the core.
     pub core: CoreId,
-    /// The CPU that it is pinned to.
+    /// CPU to which its thread is pinned.
     pub cpu: usize,
     /// The data directory.
     pub dir: Arc<DataDir>,
-    /// Which core holds what.
+    /// Assignment of partitions to cores.
     pub placement: Placement,
-    /// Its queues to the other cores.
+    /// Queues to and from the other cores.
     pub endpoint: Endpoint<Message>,
-    /// What wakes it.
+    /// Bell that wakes the core.
     pub bell: Arc<Bell>,
-    /// Where it reports what it has recovered.
+    /// Channel on which the core reports the result of its recovery.
     pub recovered: Sender<(CoreId, Result<Recovery, StorageError>)>,
-    /// Where it is told to serve.
+    /// Channel on which the core is told to serve.
     pub launched: Receiver<Launch>,
 }
 
-/// What a core has recovered; the data stays with it.
+/// Result of a core's recovery. The data itself stays with the core.
 pub struct Recovery {
-    /// Where each of its partitions stands.
+    /// Recovered position of each of the core's partitions.
     pub places: Vec<Place>,
-    /// Where the streams that it has read end.
+    /// Ends of the streams that were read.
     pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that proved bad.
+    /// Snapshots that proved damaged.
     pub bad: Vec<(PartitionId, Installed)>,
-    /// What it has read.
+    /// Amount of data read.
     pub tally: Tally,
-    /// How long it loaded snapshots, and how long it replayed the log.
+    /// Time spent loading snapshots, and time spent replaying the log.
     pub took: [Duration; 2],
 }
 
-/// What a core needs to serve.
+/// Everything a core needs to serve.
 pub struct Launch {
-    /// What it has in common with the others.
+    /// State that all cores share.
     pub service: Arc<Service>,
-    /// Where it reports to those who make checkpoints.
+    /// Sends reports to the master's side of replication.
     pub reporter: Reporter,
-    /// How writes are made durable.
+    /// How writes are made durable, as probed.
     pub probed: Probed,
-    /// The marks of its stream.
+    /// Marks of the core's stream.
     pub marks: Arc<StreamMarks>,
     /// The marks of all partitions.
     pub partitions: Arc<[PartitionMarks]>,
-    /// Its listening sockets.
+    /// Listening sockets of the core.
     pub listeners: Vec<OwnedFd>,
-    /// Where it reports that it serves, or why not.
+    /// Channel on which the core reports that it serves, or why it cannot.
     pub ready: Sender<Result<(), String>>,
 }
 
 impl Seat {
-    /// Recovers and serves, until the server ends.
+    /// Recovers and then serves until the server ends.
     pub fn run(self) -> Result<(), String> {
         let name = format!("core-{}", self.core);
         let executor = LocalExecutorBuilder::new(CpuPlacement::Fixed(self.cpu))
@@ -99,7 +100,7 @@ impl Seat {
                 return Ok(());
             }
         };
-        // If nobody listens any more, another core has failed: this one then gets no order either.
+        // If the receiver is gone, another core has failed, and this core will not be told to serve.
         let _ = self.recovered.send((self.core, Ok(Recovery { places, ends, bad, tally, took })));
         let Ok(launch) = self.launched.recv() else { return Ok(()) };
         let ready = launch.ready.clone();
@@ -115,7 +116,7 @@ impl Seat {
         }
     }
 
-    /// Recovers, and measures how long its steps take.
+    /// Recovers the core's partitions, and measures the duration of each step.
     fn recover(&self) -> Result<(Recovered, [Duration; 2]), StorageError> {
         let began = Instant::now();
         let mut recovery = recovery::Recovery::begin(&self.dir, self.placement, self.core);
@@ -125,7 +126,7 @@ impl Seat {
         Ok((recovery.finish(), [loaded, began.elapsed() - loaded]))
     }
 
-    /// Opens the log and the listeners.
+    /// Opens the log and prepares the listeners.
     async fn prepare(self, launch: Launch, store: Store) -> Result<Server, String> {
         let Launch { service, reporter, .. } = launch;
         let config = &service.config;
