@@ -66,8 +66,7 @@ pub struct Caller {
 }
 
 impl Lsn {
-    /// Whether a stream can reach this position. The limit is so high that no stream does, and that additions below it
-    /// cannot overflow.
+    /// Whether the position is below a limit that no stream ever reaches. Additions to such positions cannot overflow.
     pub const fn is_possible(self) -> bool {
         self.0 < u64::MAX / 2
     }

@@ -66,7 +66,8 @@ pub struct Collector {
     histograms: Vec<String>,
     totals: Totals,
     events: Vec<Event>,
-    /// Threads that have lost all connections, and the time since when no thread has any.
+    /// Number of threads without any connection, and (`down_since`) the time since which there is at least one such
+    /// thread.
     down: usize,
     down_since: f64,
     first_error: Option<String>,

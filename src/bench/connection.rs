@@ -49,7 +49,7 @@ pub struct Connection {
     pub broken: Option<String>,
     /// Number of requests that are due but do not fit into the pipeline; only in an open loop.
     pub backlog: u64,
-    /// Number of due requests that have been sent so far.
+    /// Number of due requests that have been written so far; only in an open loop.
     pub taken: u64,
     /// Whether the connection has loaded all its records.
     pub done: bool,

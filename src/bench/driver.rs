@@ -83,7 +83,7 @@ pub struct Driver {
     ready: Vec<Token>,
     /// Empty output buffers for reuse. The one freed last is used first, because it is still in the cache.
     outputs: Vec<Vec<u8>>,
-    /// In an open loop: when requests are due, and how many have been due.
+    /// Schedule of due requests, in an open loop, and the number of requests that have been due.
     schedule: Option<Schedule>,
     arrived: u64,
     end: u64,

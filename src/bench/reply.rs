@@ -25,15 +25,15 @@ pub enum Answer<'a> {
 #[error("a reply cannot begin with {0:?}")]
 pub struct Malformed(pub String);
 
-/// How the current reply counts when it is complete.
+/// What the current reply counts as when it is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Meaning {
-    /// As a reply to a request.
+    /// The reply answers a request.
     #[default]
     Reply,
-    /// As an error reply to a request, in the form for long errors.
+    /// The reply answers a request with an error, in RESP3's form for long errors.
     LongError,
-    /// Not as a reply: a push message, or an attribute of the reply that follows.
+    /// The reply answers no request: it is a push message, or an attribute of the reply that follows.
     Aside,
 }
 

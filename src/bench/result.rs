@@ -162,7 +162,7 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// Bytes received.
     pub received_bytes: u64,
-    /// Time without any connection after a loss, in seconds.
+    /// Time in which at least one generator thread had lost all of its connections, in seconds.
     pub downtime_seconds: f64,
 }
 

@@ -14,7 +14,7 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// For a process that loaded `config` from `arguments` and whose log level `dial` sets.
+    /// Makes the state for a process that loaded `config` from `arguments` and whose log level `dial` sets.
     pub fn new(arguments: &Configuration, config: &Config, dial: Dial) -> Self {
         Self { arguments: arguments.clone(), config: config.clone(), dial }
     }

@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3Builder;
 
-/// Up to this many names, a linear search is the fastest.
+/// Number of names up to which a linear search is fastest.
 const FEW: usize = 16;
 
 /// Set of the names seen so far.

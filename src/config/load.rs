@@ -21,13 +21,13 @@ pub const ENVIRONMENT: &str = "ROLLBOOK_";
 /// Where a setting was set, ordered by precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// Not set anywhere: the setting has its default.
+    /// The setting was not set anywhere, and has its default.
     Default,
-    /// In a file, at this line (from 1; 0 means the file as a whole).
+    /// The setting was set in a file, at this line (from 1; 0 means the file as a whole).
     File(PathBuf, usize),
-    /// By the environment variable of this name.
+    /// The setting was set by the environment variable of this name.
     Environment(String),
-    /// By `--set` with this key.
+    /// The setting was set by `--set` with this key.
     Argument(String),
 }
 

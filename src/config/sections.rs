@@ -100,16 +100,17 @@ impl Default for Data {
     }
 }
 
-/// When a write is acknowledged. A client may demand more for single commands with `WAITAOF` and `WAIT`.
+/// Point at which a write is acknowledged. A client may demand more for single commands with `WAITAOF` and `WAIT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus one disk sync.
+    /// Writes are acknowledged immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus one
+    /// disk sync.
     #[default]
     Async,
-    /// When the edit is on disk.
+    /// Writes are acknowledged when the edit is on disk.
     Sync,
-    /// When the edit is on disk and the checkpoint node has it too.
+    /// Writes are acknowledged when the edit is on disk and the checkpoint node has it too.
     Mirrored,
 }
 

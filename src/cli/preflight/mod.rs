@@ -21,7 +21,7 @@ pub use kernel::{Ready, raise_limits};
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is well.
+    /// The check found no problem.
     Fine,
     /// The server can run, but the operator should know of something.
     Note,
@@ -86,12 +86,12 @@ impl FromIterator<Finding> for Report {
 }
 
 impl Report {
-    /// Fails if there are blockers. If the configuration is wrong, only its problems are reported: the user can fix
-    /// them at once, and the others may be consequences.
+    /// Fails if there are blockers. If any of them is a wrong configuration, that determines the exit code: the user
+    /// can fix it at once, and the others may be consequences of it.
     ///
     /// # Errors
     ///
-    /// Returns the blockers.
+    /// Returns all blockers.
     pub fn verdict(&self) -> Result<(), Failure> {
         let blockers = || {
             self.findings.iter().filter_map(|finding| match finding.verdict {

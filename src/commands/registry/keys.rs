@@ -9,21 +9,21 @@ use crate::encoding::resp::Args;
 /// A group of keys among the arguments of a command, and what the command does to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Where the group of keys begins.
+    /// Beginning of the group of keys.
     pub begin: Begin,
     /// Which arguments belong to the group, relative to its beginning.
     pub find: Find,
-    /// What the command does to the keys of the group.
+    /// Flags that say what the command does to the keys of the group.
     pub flags: KeyFlags,
 }
 
-/// Where a group of keys begins.
+/// Beginning of a group of keys among a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// At this argument; the command's name has index 0.
+    /// The group begins at this argument; the command's name has index 0.
     Index(u8),
-    /// After this word, in any letter case. The search starts at argument `from` and goes forwards; if `from` is
-    /// negative, it counts from the end and the search goes backwards.
+    /// The group begins after this word, in any letter case. The search starts at argument `from` and goes forwards; if
+    /// `from` is negative, it counts from the end and the search goes backwards.
     Keyword {
         /// The word to find.
         word: &'static str,

@@ -33,26 +33,26 @@ pub type PlanFn = for<'p, 'a, 'b> fn(&mut Plan<'p, 'a, 'b>, &'a mut Scratch) -> 
 /// Where a command is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// On the core of the client's connection: the command touches no data, and has no plan.
+    /// The command runs on the core of the client's connection: it touches no data, and has no plan.
     Session,
-    /// On the core that owns the command's only key.
+    /// The command runs on the core that owns its only key.
     Key,
-    /// On every core that owns some of the keys, each with its own keys only; the replies are merged.
+    /// The command runs on every core that owns some of its keys, each with its own keys only; the replies are merged.
     Scatter(Gather),
-    /// On the core that owns all the keys; refused if they are on several cores.
+    /// The command runs on the core that owns all its keys; it is refused if they are on several cores.
     OneCore,
-    /// On every core; the replies are merged.
+    /// The command runs on every core; the replies are merged.
     EveryCore(Gather),
-    /// On every core; one of the replies is drawn at random (`RANDOMKEY`).
+    /// The command runs on every core; one of the replies is drawn at random (`RANDOMKEY`).
     Random,
-    /// On the core that owns the slot of the cursor ([`super::scan::cursor_slot`]).
+    /// The command runs on the core that owns the slot of its cursor ([`super::scan::cursor_slot`]).
     Cursor,
 }
 
 /// How the replies of several cores are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gather {
-    /// All cores reply `+OK`; so does the merged reply.
+    /// Every core replies `+OK`, and so does the server.
     Ok,
     /// Integers: the sum is replied.
     Sum,

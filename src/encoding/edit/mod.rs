@@ -112,7 +112,7 @@ pub enum Change<'a> {
 pub enum Removal {
     /// A client deleted it.
     Deleted,
-    /// It expired.
+    /// The key's expiry was reached.
     Expired,
 }
 
