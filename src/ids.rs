@@ -1,4 +1,4 @@
-//! Numbers that must not be confused, each in a type of its own.
+//! Newtypes for numbers that must not be confused.
 //!
 //! A key hashes to a [`Slot`]; a fixed range of slots is a partition; a contiguous range of partitions lives on a core.
 //! An edit has an [`Lsn`] in the stream of one core in one [`Epoch`]; both together are a [`Position`].
@@ -26,11 +26,11 @@ macro_rules! number {
 }
 
 number! {
-    /// Place of an edit in its stream: 1, 2, 3 … without gaps. 0 stands before the first edit.
+    /// Position of an edit in its stream: 1, 2, 3 … without gaps. 0 is the position before the first edit.
     Lsn(u64)
 }
 number! {
-    /// One life of the master. Grows at every start; 0 is before the first.
+    /// One run of the master, numbered. Each start begins a new epoch; 0 is before the first.
     Epoch(u32)
 }
 number! {
@@ -42,43 +42,43 @@ number! {
     PartitionId(u16)
 }
 number! {
-    /// One core of the master in one epoch, counted from 0; not the number of a CPU.
+    /// A core of the master in one epoch, numbered from 0; not a CPU number.
     CoreId(u16)
 }
 number! {
-    /// A database, 0 to 15.
+    /// A database number, 0 to 15.
     Db(u8)
 }
 number! {
-    /// A request of a connection whose reply is under way: 0, 1, 2 … in the order of the requests.
+    /// Number of a request on its connection: 0, 1, 2 … in the order of the requests. Replies are matched by it.
     RequestId(u64)
 }
 
-/// Who is to get a reply: a request of a client. Only the network of the client's core looks into it.
+/// Destination of a reply: a request of a client. Only the network layer of the client's core interprets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The connection, as the network of its core calls it; another client may have it later.
+    /// Index of the connection within the network layer of its core; reused after the client has disconnected.
     pub connection: u32,
-    /// The client's number, never used twice in a life of the master.
+    /// The client's number, never reused within an epoch.
     pub client: u64,
-    /// The request.
+    /// The request being replied to.
     pub request: RequestId,
 }
 
 impl Lsn {
-    /// Whether a stream may have come so far. None ever does, and numbers that are added to those below do not overflow.
+    /// Whether the position is below a limit that no stream ever reaches. Additions to such positions cannot overflow.
     pub const fn is_possible(self) -> bool {
         self.0 < u64::MAX / 2
     }
 
-    /// The lsn that follows this one.
+    /// The next position.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
 impl Db {
-    /// The database with this number, if there is one.
+    /// The database with this number, if it exists.
     pub const fn new(number: u64) -> Option<Self> {
         if number < DATABASES as u64 { Some(Self(number as u8)) } else { None }
     }
@@ -89,7 +89,7 @@ impl Db {
     }
 }
 
-/// Sixteen random bytes that tell one data directory from every other.
+/// Identity of a data directory: sixteen random bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DirectoryId(pub [u8; 16]);
 
@@ -99,12 +99,12 @@ impl fmt::Display for DirectoryId {
     }
 }
 
-/// A stream: the edits of one core in one epoch.
+/// Identity of a stream: the edits of one core in one epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
-    /// The life of the master.
+    /// Epoch of the stream.
     pub epoch: Epoch,
-    /// The core in that life.
+    /// Core that writes the stream in that epoch.
     pub core: CoreId,
 }
 
@@ -121,17 +121,18 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Where a partition stands in the log. In one epoch a partition lives on one core, so positions are totally ordered for it.
+/// Position of a partition's state in the log. In one epoch a partition lives on one core, so the positions of a
+/// partition are totally ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The life of the master.
+    /// Epoch of the edit.
     pub epoch: Epoch,
-    /// The edit in the stream of the core that held the partition in that life.
+    /// Position of the edit in the stream of the core that owned the partition in that epoch.
     pub lsn: Lsn,
 }
 
 impl Position {
-    /// Before every edit.
+    /// Position before every edit.
     pub const START: Self = Self { epoch: Epoch(0), lsn: Lsn(0) };
 
     /// The position of `lsn` in `epoch`.
@@ -146,24 +147,24 @@ impl fmt::Display for Position {
     }
 }
 
-/// How the slots are cut into partitions: a power of two, fixed when a data directory is created.
+/// Number of partitions that the slots are divided into: a power of two, fixed when a data directory is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partitions {
     bits: u8,
 }
 
 impl Partitions {
-    /// `count` partitions; `None` unless it is a power of two from 1 to 16,384.
+    /// `count` partitions; `None` unless `count` is a power of two from 1 to 16,384.
     pub const fn new(count: u16) -> Option<Self> {
         if count.is_power_of_two() && count <= SLOTS { Some(Self { bits: count.trailing_zeros() as u8 }) } else { None }
     }
 
-    /// Their number.
+    /// Number of partitions.
     pub const fn count(self) -> u16 {
         1 << self.bits
     }
 
-    /// The number of slots of each.
+    /// Number of slots in each partition.
     pub const fn slots_each(self) -> u16 {
         SLOTS >> self.bits
     }
@@ -174,14 +175,14 @@ impl Partitions {
         PartitionId(slot.0 >> (14 - self.bits))
     }
 
-    /// The slots of a partition.
+    /// Range of slots of a partition.
     pub const fn slots(self, partition: PartitionId) -> Range<u16> {
         let each = self.slots_each();
         partition.0 * each..partition.0 * each + each
     }
 }
 
-/// Which core holds which partition in one epoch: equal contiguous shares.
+/// Assignment of partitions to cores in one epoch: equal contiguous shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     partitions: Partitions,
@@ -189,12 +190,12 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// `partitions` spread over `cores`; `None` if there are no cores or more of them than partitions.
+    /// Distributes `partitions` over `cores`; `None` if there are no cores, or more cores than partitions.
     pub const fn new(partitions: Partitions, cores: u16) -> Option<Self> {
         if cores == 0 || cores > partitions.count() { None } else { Some(Self { partitions, cores }) }
     }
 
-    /// How the slots are cut.
+    /// How the slots are divided into partitions.
     pub const fn partitions(self) -> Partitions {
         self.partitions
     }
@@ -204,19 +205,19 @@ impl Placement {
         self.cores
     }
 
-    /// The core that holds a partition.
+    /// The core that owns a partition.
     #[inline]
     pub const fn core_of(self, partition: PartitionId) -> CoreId {
         CoreId((partition.0 as u32 * self.cores as u32 / self.partitions.count() as u32) as u16)
     }
 
-    /// The core that holds a slot.
+    /// The core that owns a slot.
     #[inline]
     pub const fn core_of_slot(self, slot: Slot) -> CoreId {
         self.core_of(self.partitions.of(slot))
     }
 
-    /// The partitions that a core holds, as numbers.
+    /// Numbers of the partitions that a core owns.
     pub const fn partitions_of(self, core: CoreId) -> Range<u16> {
         let (count, cores) = (self.partitions.count() as u32, self.cores as u32);
         let first = (core.0 as u32 * count).div_ceil(cores);

@@ -6,16 +6,16 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`ids`], [`time`], [`config`] | numbers that cannot be confused; times of the wall clock; the checked configuration |
-//! | [`auth`] | who may come in |
+//! | [`ids`], [`time`], [`config`] | newtypes for numbers; wall-clock times; the checked configuration |
+//! | [`auth`] | password checks, and delays after wrong passwords |
 //! | [`encoding`] | bytes to values and back: edits, frames, RESP. No I/O |
 //! | [`store`] | the data: hash tables, values, apply, queries. No await, no clock, no I/O |
-//! | [`commands`] | what clients can say of data: the registry, and one file a family with its rows, its plans and its tests. Pure |
+//! | [`commands`] | commands on data: the registry, and one file per family with its rows, plans and tests. Pure |
 //! | [`storage`] | files: segments, log, snapshots, manifest. Knows frames, never keys |
-//! | [`partition`] | one core's data with its log: units of commands, recovery |
-//! | [`runtime`] | what a core's thread runs on: the network's ring, bells, queues between threads |
+//! | [`partition`] | one core's data with its log: groups of edits, recovery |
+//! | [`runtime`] | what a core's thread runs on: network ring, bells, queues between threads |
 //! | [`replication`] | the checkpoint node, and the master's side of it |
-//! | [`engine`] | one core at work on the data: commands, messages between cores, what waits for the disk or the mirror |
+//! | [`engine`] | executes commands on one core: messages between cores, waits for disk and mirror |
 //! | [`net`] | connections, sessions and their commands, replies |
 //! | [`mod@bench`] | the load generator |
 //! | [`cli`] | `serve`, `checkpoint`, `bench`, `inspect`, `doctor` |
@@ -23,7 +23,7 @@
 //!
 //! Beside them: `planted`, the bugs that the simulator must find; nothing outside of this crate's own tests.
 
-// Files that the crate's own tests share with those under tests/ name it as those do.
+// Source files shared between the crate's own tests and `tests/` refer to the crate as `rollbook`.
 #[cfg(test)]
 extern crate self as rollbook;
 

@@ -1,4 +1,4 @@
-//! The program.
+//! Entry point of the `rollbook` program: everything is in the library.
 
 use std::process::ExitCode;
 

@@ -1,20 +1,20 @@
-//! Bugs that the simulator's own test plants, to prove that it finds bugs of their kind. Compiled in only for this crate's tests;
-//! everywhere else nothing is ever planted.
+//! Bugs that the simulator's own test plants, to prove that the simulator finds bugs of their kind. Compiled only for
+//! this crate's tests; in every other build nothing can be planted.
 
-/// Something that is done wrong.
+/// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// A commit is called durable before it is written.
     AcknowledgedBeforeSync,
-    /// A commit that failed is called durable all the same.
+    /// A commit whose sync failed is called durable all the same.
     FailedSyncAccepted,
-    /// The name of a new segment is not synced.
+    /// The directory entry of a new segment is not synced.
     SegmentNameUnsynced,
     /// A segment gets its name before its header is on disk.
     SegmentHeaderUnsynced,
-    /// The names of an epoch's first segments are not synced.
+    /// The directory entries of an epoch's first segments are not synced.
     FirstSegmentUnsynced,
-    /// It is not recorded where a stream ended that was closed in good order.
+    /// The end of a cleanly closed stream is not recorded.
     EndNotRecorded,
     /// A reply leaves when its edit is synced, not when no crash can cut it off any more.
     AcknowledgedWhenSynced,
@@ -26,39 +26,39 @@ pub(crate) enum Bug {
     CutIgnored,
     /// Recovery does not sync what it has read.
     TailTrusted,
-    /// Recovery does not write again what may be in a cache only.
+    /// Recovery does not rewrite data that may only be in a cache.
     CacheTrusted,
-    /// What a crash left of a commit is taken for damage.
+    /// A torn commit left by a crash is treated as corruption.
     TornTailRefused,
-    /// A frame's checksum is not looked at.
+    /// Frame checksums are not verified.
     ChecksumIgnored,
-    /// Positions of different epochs are compared by their lsn.
+    /// Positions of different epochs are compared by lsn alone.
     EpochIgnored,
-    /// A snapshot is said to hold one edit more than it does.
+    /// A snapshot claims to contain one edit more than it does.
     SnapshotAhead,
     /// The manifest is not synced.
     ManifestUnsynced,
-    /// Segments go before the manifest that names their snapshots is on disk.
+    /// Segments are deleted before the manifest that names their snapshots is on disk.
     DroppedBeforeRecorded,
-    /// A stream loses what any of its partitions covers, not what all do.
+    /// A stream's segments are deleted once a snapshot of any of its partitions covers them, instead of all.
     CoveredByOne,
     /// An installed snapshot is not synced.
     SnapshotUnsynced,
-    /// The name of an installed snapshot is not synced.
+    /// The directory entry of an installed snapshot is not synced.
     SnapshotNameUnsynced,
-    /// The manifest names a snapshot before it is in its place.
+    /// The manifest names a snapshot before the snapshot is in place.
     RecordedBeforeMoved,
-    /// The edits of a group are logged one by one.
+    /// The edits of a group are logged one by one instead of as a unit.
     GroupSplit,
-    /// A read does not wait for the edit that it tells of.
+    /// A read does not wait until the edit that it observed is acknowledged.
     ReadNotGated,
-    /// The node follows a stream from one edit too late on.
+    /// The node follows a stream starting one edit too late.
     FollowedLate,
     /// The node captures a state later than its barrier.
     CapturedLate,
-    /// A node that delivers no snapshots is counted on all the same.
+    /// A node that delivers no snapshots is still relied on.
     FailingNodeCounts,
-    /// An edit is acknowledged as mirrored when it is durable here, and not yet at the node.
+    /// An edit is acknowledged as mirrored when it is durable on the master but not yet on the node.
     MirroredWhenDurable,
 }
 
@@ -67,7 +67,7 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether this bug is planted.
+/// Whether `bug` is planted in this thread.
 #[inline]
 pub(crate) fn is_planted(bug: Bug) -> bool {
     #[cfg(test)]
@@ -79,7 +79,7 @@ pub(crate) fn is_planted(bug: Bug) -> bool {
     }
 }
 
-/// Plants a bug in this thread, in place of the one before.
+/// Plants a bug in this thread, replacing any previous one.
 #[cfg(test)]
 pub(crate) fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);

@@ -1,7 +1,8 @@
-//! Times of the wall clock: the type that is stored and logged, and the one place that reads the clock for the layers that may.
+//! Wall-clock times: the type that is stored and logged, and the only place that reads the clock, for the layers that
+//! may.
 //!
-//! The pure layers (`encoding`, `store`, `commands`) are handed the time by their callers, so that the same edits give the same state
-//! wherever they are applied.
+//! The pure layers (`encoding`, `store`, `commands`) get the time from their callers, so that the same edits give the
+//! same state wherever they are applied.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct UnixMillis(u64);
 
 impl UnixMillis {
-    /// `millis` after the Unix epoch; 0 becomes 1.
+    /// Makes a time `millis` after the Unix epoch; 0 becomes 1.
     pub const fn new(millis: u64) -> Self {
         Self(if millis == 0 { 1 } else { millis })
     }
@@ -20,18 +21,18 @@ impl UnixMillis {
         self.0
     }
 
-    /// How a missing time is written: 0.
+    /// Encodes an optional time; `None` becomes 0.
     pub fn option_to_raw(time: Option<Self>) -> u64 {
         time.map_or(0, Self::get)
     }
 
-    /// What [`Self::option_to_raw`] wrote.
+    /// Decodes what [`Self::option_to_raw`] encoded.
     pub fn option_from_raw(raw: u64) -> Option<Self> {
         (raw != 0).then_some(Self(raw))
     }
 }
 
-/// Reads the wall clock, in milliseconds. It may jump.
+/// Reads the wall clock in milliseconds. It may jump.
 pub fn unix_millis() -> UnixMillis {
     UnixMillis::new(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,9 @@
-//! Who may come in: the password, and how long an address must wait after wrong ones. Both ports ask here.
+//! Guard of the server's password: judges authentication attempts and delays addresses that gave wrong passwords. Both
+//! ports (clients and checkpoint node) use it.
 //!
-//! An address that gave a wrong password waits before its next attempt is looked at, ever longer, until one is right. What waits is the
-//! connection with its request unread: no core waits, nothing is remembered of it but one entry in a table of bounded size.
+//! After a wrong password, the address's next attempt is delayed, longer each time, until one succeeds. Only the
+//! connection waits, with its request unread: no core blocks, and the guard remembers one entry per address in a map of
+//! bounded size.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,27 +12,27 @@ use std::time::{Duration, Instant};
 
 use crate::config::Password;
 
-/// How long the attempt after the first wrong one waits; twice as long after each further one.
+/// Delay after the first wrong password; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait: those who know the password and share the address with somebody who does not wait as well.
+/// Maximum delay. It is short because clients that know the password but share the address wait as well.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// An address that has been quiet for so long is forgotten.
+/// An address without failures for this long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// Addresses that are remembered.
+/// Maximum number of addresses remembered.
 const ADDRESSES: usize = 1024;
 
-/// What came of an attempt.
+/// Result of one authentication attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// It was not looked at, and should be made again then.
+    /// The attempt was not examined; the client should repeat it at this time.
     Wait(Instant),
-    /// The password is right, or there is none.
+    /// The password is right, or none is required.
     Right,
-    /// It is wrong.
+    /// The password is wrong.
     Wrong,
 }
 
-/// The password, and who gave a wrong one.
+/// The password, and the addresses that recently gave a wrong one.
 #[derive(Debug, Default)]
 pub struct Guard {
     password: RwLock<Option<Password>>,
@@ -38,22 +40,22 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// With this password, or none.
+    /// Guard that expects `password`, or lets everyone in if it is `None`.
     pub fn new(password: Option<Password>) -> Self {
         Self { password: RwLock::new(password), waits: Mutex::default() }
     }
 
-    /// What must be known.
+    /// The password that clients must give, if any.
     pub fn password(&self) -> Option<Password> {
         self.password.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes what must be known.
+    /// Replaces the password that clients must give.
     pub fn set_password(&self, password: Option<Password>) {
         *self.password.write().unwrap_or_else(PoisonError::into_inner) = password;
     }
 
-    /// Somebody at `peer` says something, which `is_right` judges.
+    /// Judges an attempt from `peer` with `is_right`, unless the address must still wait.
     pub fn attempt(&self, peer: Option<IpAddr>, now: Instant, is_right: impl FnOnce() -> bool) -> Attempt {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         let address = peer.map_or(0, address);
@@ -70,7 +72,7 @@ impl Guard {
     }
 }
 
-/// By address: how often it failed since it was right, and when it may try again.
+/// Per address, the number of failures since the last success and the time of the next permitted attempt.
 #[derive(Debug, Default)]
 struct Waits(HashMap<u128, (u32, Instant)>);
 
@@ -82,7 +84,7 @@ impl Waits {
     fn failed(&mut self, address: u128, now: Instant) {
         if self.0.len() >= ADDRESSES && !self.0.contains_key(&address) {
             self.0.retain(|_, (_, until)| *until + FORGOTTEN > now);
-            // Still full of addresses that fail: who waited longest has the least left to wait.
+            // Still full of failing addresses: evict the one that has the least time left to wait.
             if self.0.len() >= ADDRESSES
                 && let Some(oldest) = self.0.iter().min_by_key(|(_, (_, until))| *until).map(|(address, _)| *address)
             {
@@ -95,7 +97,7 @@ impl Waits {
     }
 }
 
-/// An address as a number. Of version 6 its first half: the other is the peer's to choose.
+/// Key of an address. For IPv6 the upper 64 bits, because a client can choose the lower ones freely.
 fn address(ip: IpAddr) -> u128 {
     match ip.to_canonical() {
         IpAddr::V4(ip) => u128::from(ip.to_bits()),

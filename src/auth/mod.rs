@@ -1,8 +1,8 @@
-//! Who may come in: what clients of both ports must know, and how wrong attempts are slowed down.
+//! Authentication: the password that clients and checkpoint nodes must give, and the delay after wrong ones.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`guard`] | the password of the server, and the addresses that gave wrong ones |
+//! | [`guard`] | checks attempts against the server's password and delays addresses that gave wrong ones |
 //!
 //! The password's hash itself is a setting ([`crate::config::Password`]).
 

@@ -1,4 +1,4 @@
-//! A plain client for everything that is not measured: passwords, `INFO`, reading values back.
+//! A simple blocking client for everything that is not measured: authentication, `INFO`, reading values back.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,26 +10,26 @@ use super::plan::{Plan, Secret};
 use super::reply::Malformed;
 use super::request;
 
-/// How long the server may take to accept a connection.
+/// Timeout for connecting to the server.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The longest bulk string and the largest aggregate that are believed.
+/// Maximum length of a bulk string, and of an aggregate, that is accepted.
 const MOST: usize = 1 << 30;
 
-/// Where the server is, and how to get in.
+/// Address of the server, and the password for it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// As it was said.
+    /// Host and port as given by the user.
     pub name: String,
-    /// As it was found.
+    /// The resolved address.
     pub address: SocketAddr,
     password: Option<Secret>,
 }
 
 impl Target {
-    /// Looks up the plan's server.
+    /// Resolves the address of the plan's server.
     ///
     /// # Errors
-    /// If its name is not known.
+    /// If the host name cannot be resolved.
     pub fn find(plan: &Plan) -> Result<Self, BenchError> {
         let name = format!("{}:{}", plan.host, plan.port);
         let unreachable = |why| BenchError::Unreachable { address: name.clone(), why };
@@ -38,18 +38,19 @@ impl Target {
         Ok(Self { name, address, password: plan.password.clone() })
     }
 
-    /// Connects and, if there is a password, says it.
+    /// Connects and, if there is a password, authenticates.
     ///
     /// # Errors
-    /// If nobody answers, if the password is wrong or missing, if no server of this kind answers.
+    /// If the server cannot be reached, the password is wrong or missing, or the reply is not RESP.
     pub fn connect(&self) -> Result<Client, BenchError> {
         self.connect_within(CONNECT, None)
     }
 
-    /// As [`Self::connect`], and each answer may take `patience` at most.
+    /// Like [`Self::connect`], with time limits for connecting and (`patience`) for each reply.
     ///
     /// # Errors
-    /// The same.
+    ///
+    /// As [`Self::connect`].
     pub fn connect_within(&self, limit: Duration, patience: Option<Duration>) -> Result<Client, BenchError> {
         let open = || {
             let socket = TcpStream::connect_timeout(&self.address, limit)?;
@@ -73,29 +74,29 @@ impl Target {
     }
 }
 
-/// Within one machine there is no congestion to control: the simplest way to do it takes the least CPU.
+/// Selects the cheapest congestion control, since connections within one machine have no congestion.
 fn spare_congestion_control(socket: &TcpStream) {
     let ends = (socket.local_addr(), socket.peer_addr());
     if matches!(ends, (Ok(own), Ok(peer)) if own.ip() == peer.ip()) {
-        // Every kernel has it; without it the usual one does as well.
+        // Every kernel has it; if not, the default does as well.
         let _ = socket2::SockRef::from(socket).set_tcp_congestion(b"reno");
     }
 }
 
-/// A reply, as far as anybody asks.
+/// A reply, as far as callers need it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A simple or bulk string, a number: its bytes.
+    /// Bytes of a simple string, bulk string or number.
     Text(Vec<u8>),
-    /// An error.
+    /// Text of an error.
     Error(String),
-    /// Nothing.
+    /// Null.
     Null,
-    /// Any aggregate.
+    /// Elements of any aggregate.
     Many(Vec<Self>),
 }
 
-/// A connection that waits for each answer.
+/// A connection on which each request waits for its reply.
 #[derive(Debug)]
 pub struct Client {
     reader: BufReader<TcpStream>,
@@ -103,10 +104,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// One command and its reply.
+    /// Sends a command and waits for its reply.
     ///
     /// # Errors
-    /// If the connection is lost, or the reply is none.
+    /// If the connection is lost, or the reply is malformed.
     pub fn call(&mut self, arguments: &[&[u8]]) -> Result<Value, BenchError> {
         let mut out = Vec::new();
         request::request(&mut out, arguments);
@@ -122,10 +123,10 @@ impl Client {
         self.reader.get_mut().write_all(requests).map_err(|why| self.lost(&why))
     }
 
-    /// Waits for a reply.
+    /// Waits for the next reply.
     ///
     /// # Errors
-    /// If the connection is lost, or the reply is none.
+    /// If the connection is lost, or the reply is malformed.
     pub fn receive(&mut self) -> Result<Value, BenchError> {
         let mut line = Vec::new();
         (&mut self.reader).take(64 * 1024).read_until(b'\n', &mut line).map_err(|why| self.lost(&why))?;
@@ -157,10 +158,10 @@ impl Client {
         })
     }
 
-    /// The server's `INFO`; a refusal is an empty one.
+    /// Gets the server's `INFO`; empty if the server refuses the command.
     ///
     /// # Errors
-    /// If the connection is lost, the password missing, the reply none.
+    /// If the connection is lost, the password is missing, or the reply is malformed.
     pub fn info(&mut self) -> Result<BTreeMap<String, String>, BenchError> {
         match self.call(&[b"INFO"])? {
             Value::Text(text) => Ok(parse_info(&String::from_utf8_lossy(&text))),
@@ -169,7 +170,7 @@ impl Client {
         }
     }
 
-    /// The socket, for a connection that goes on elsewhere. All replies were received.
+    /// Gives up the socket for use elsewhere. All replies must have been received.
     pub fn into_socket(self) -> TcpStream {
         self.reader.into_inner()
     }

@@ -1,4 +1,4 @@
-//! What all threads measured, put together piece by piece.
+//! Merges the measurements of all threads, piece by piece.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use super::recorder::{Piece, Tally, histogram};
 use super::result::{Event, EventKind, Interval, Latency, Operation, Totals};
 
-/// A histogram of nanoseconds as the report shows it.
+/// Summarizes a histogram of nanoseconds for the report.
 pub fn latency(histogram: &Histogram<u64>) -> Latency {
     let micros = |nanos: u64| nanos as f64 / 1000.0;
     let at = |quantile: f64| micros(histogram.value_at_quantile(quantile));
@@ -32,15 +32,15 @@ pub fn latency(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
-/// A histogram as HdrHistogram's logs have it.
+/// Encodes a histogram as in HdrHistogram's logs.
 pub fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
-    // Into memory, and with a histogram that is not too large: it does not fail. If it did, the figures would still be there.
+    // Serializing a histogram of this size into memory does not fail. If it did, only the histogram would be missing.
     let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     if written.is_ok() { STANDARD.encode(bytes) } else { String::new() }
 }
 
-/// A piece of the timeline that is not complete.
+/// A piece of the timeline that some threads have not delivered yet.
 struct Merging {
     due: Histogram<u64>,
     requests: u64,
@@ -54,10 +54,10 @@ impl Default for Merging {
     }
 }
 
-/// All that was measured.
+/// Merged measurements of all threads.
 pub struct Collector {
     operations: Vec<Tally>,
-    /// By thread: the first piece that it has not delivered.
+    /// Per thread, the first piece that it has not delivered.
     delivered: Vec<usize>,
     merging: BTreeMap<usize, Merging>,
     /// Length of a piece in seconds.
@@ -66,34 +66,35 @@ pub struct Collector {
     histograms: Vec<String>,
     totals: Totals,
     events: Vec<Event>,
-    /// Threads without any connection, and since when there is one.
+    /// Number of threads without any connection, and (`down_since`) the time since which there is at least one such
+    /// thread.
     down: usize,
     down_since: f64,
     first_error: Option<String>,
 }
 
-/// What a run, or a part of it, found in numbers.
+/// Results of a run, or of one part of it.
 pub struct Collected {
-    /// All requests together.
+    /// Totals over all requests.
     pub totals: Totals,
-    /// From when they were due.
+    /// Latency from when requests were due.
     pub latency: Latency,
-    /// From when they were sent.
+    /// Latency from when requests were sent.
     pub uncorrected: Latency,
-    /// By operation.
+    /// Results per kind of operation.
     pub operations: Vec<Operation>,
-    /// Piece by piece.
+    /// The timeline, piece by piece.
     pub timeline: Vec<Interval>,
-    /// Their histograms.
+    /// Encoded histogram of each piece of the timeline.
     pub timeline_histograms: Vec<String>,
-    /// What happened.
+    /// Events such as lost connections.
     pub events: Vec<Event>,
-    /// The first error that the server answered with.
+    /// The first error that the server replied.
     pub first_error: Option<String>,
 }
 
 impl Collector {
-    /// For so many threads and operations; `piece` is the length of a piece in seconds.
+    /// Makes a collector for so many threads and operations; `piece` is the length of a piece in seconds.
     pub fn new(threads: usize, operations: usize, open: bool, piece: f64) -> Self {
         Self {
             operations: Piece::new(0, operations, open).tallies,
@@ -110,7 +111,7 @@ impl Collector {
         }
     }
 
-    /// Takes a piece; what is now complete on the timeline is told to `complete`.
+    /// Merges a piece from a thread. Calls `complete` for each interval of the timeline that is now complete.
     pub fn take(&mut self, piece: &Piece, complete: impl FnMut(&Interval)) {
         let totals = &mut self.totals;
         totals.sent_bytes += piece.sent_bytes;
@@ -138,7 +139,7 @@ impl Collector {
         self.complete(complete_before, complete);
     }
 
-    /// Moves pieces before `end` to the timeline. One that nobody has delivered was without any answer.
+    /// Moves the pieces before `end` to the timeline. A piece that no thread delivered had no replies.
     fn complete(&mut self, end: usize, mut tell: impl FnMut(&Interval)) {
         for index in self.timeline.len()..end {
             let Merging { due, requests, errors, bytes } = self.merging.remove(&index).unwrap_or_default();
@@ -160,7 +161,7 @@ impl Collector {
         }
     }
 
-    /// A thread has lost its last connection, `at` seconds after the measured part began.
+    /// A thread lost its last connection, `at` seconds after the measured part began.
     pub fn lost(&mut self, at: f64) {
         self.down += 1;
         if self.down == 1 {
@@ -170,7 +171,7 @@ impl Collector {
         }
     }
 
-    /// It has one again.
+    /// A thread that had lost all connections has one again, `at` seconds after the measured part began.
     pub fn back(&mut self, at: f64) {
         self.down = self.down.saturating_sub(1);
         if self.down == 0 {
@@ -181,12 +182,12 @@ impl Collector {
         }
     }
 
-    /// The server has answered with an error.
+    /// Records an error that the server replied.
     pub fn error(&mut self, text: String) {
         self.first_error.get_or_insert(text);
     }
 
-    /// All of it, after `seconds` of measuring.
+    /// Returns the results after `seconds` of measuring.
     pub fn finish(mut self, names: &[&str], seconds: f64, complete: impl FnMut(&Interval)) -> Collected {
         let end = self.merging.last_key_value().map_or(self.timeline.len(), |(index, _)| index + 1);
         self.complete(end, complete);
@@ -220,7 +221,7 @@ impl Collector {
         }
     }
 
-    /// The last interval is as long as the run was; one after the end that has nothing in it is none.
+    /// Shortens the last interval to the end of the run, and drops an empty one after the end.
     fn trim(&mut self, seconds: f64) {
         while self.timeline.last().is_some_and(|last| last.requests == 0 && last.start >= seconds - 1e-3) {
             self.timeline.pop();
@@ -235,7 +236,7 @@ impl Collector {
 }
 
 fn add(all: &mut Histogram<u64>, one: &Histogram<u64>) {
-    // All have the same bounds, so that none can be too large for another.
+    // All histograms have the same bounds, so adding cannot fail.
     let _ = all.add(one);
 }
 

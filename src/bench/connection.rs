@@ -1,8 +1,9 @@
-//! One connection: what is on its way, and to whom each answer belongs.
+//! One connection of the generator: requests in progress, and matching replies to them.
 //!
-//! Requests that were written together and are alike are one [`Run`]: answering a thousand of them is one record in a histogram.
+//! Equal requests that were written together form one [`Run`], so that a thousand replies are one histogram update.
 //!
-//! Invariants: `under_way` is the number of requests in `runs`; the server owes exactly the answers that `runs` expects, in this order.
+//! Invariants: `under_way` is the number of requests in `runs`; the server owes exactly the replies that `runs`
+//! expects, in this order.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,18 +13,18 @@ use super::recorder::Recorder;
 use super::reply::{Answer, Malformed, Replies};
 use super::workload::{Issued, Sheet, Stream, Workload};
 
-/// Requests that are alike and on their way.
+/// Equal requests that were sent together and await replies.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     due: u64,
     sent: u64,
     count: u32,
     operation: u8,
-    /// Answers that each of them gets.
+    /// Number of replies to each request.
     commands: u8,
-    /// Answers that the first of them has got already.
+    /// Number of replies already received for the first request.
     answered: u8,
-    /// One of these was an error.
+    /// Whether one of these replies was an error.
     failed: bool,
     write: Option<Write>,
 }
@@ -32,30 +33,30 @@ struct Run {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// What it has written, if that is to be verified.
+    /// Ledger of the connection's writes, if the run is verified.
     pub ledger: Option<Ledger>,
     socket: Option<OwnedFd>,
     replies: Replies,
     runs: VecDeque<Run>,
     under_way: usize,
-    /// What is still to be sent.
+    /// Bytes still to be sent.
     pub output: Vec<u8>,
-    /// A send is under way.
+    /// Whether a send is in progress.
     pub sending: bool,
-    /// A receive is armed.
+    /// Whether a receive is in progress.
     pub receiving: bool,
-    /// Why it is of no more use.
+    /// Reason why the connection is no longer usable.
     pub broken: Option<String>,
-    /// Requests that are due and that the pipeline has no room for; only in an open loop.
+    /// Number of requests that are due but do not fit into the pipeline; only in an open loop.
     pub backlog: u64,
-    /// Requests that were due so far and were taken from the backlog or sent at once.
+    /// Number of due requests that have been written so far; only in an open loop.
     pub taken: u64,
-    /// It has nothing left to load.
+    /// Whether the connection has loaded all its records.
     pub done: bool,
 }
 
 impl Connection {
-    /// A connection that is not connected.
+    /// Makes a connection without a socket.
     pub fn new(stream: Stream, ledger: Option<Ledger>) -> Self {
         Self {
             stream,
@@ -74,14 +75,14 @@ impl Connection {
         }
     }
 
-    /// It is connected.
+    /// Attaches a connected socket.
     pub fn attach(&mut self, socket: OwnedFd) {
         self.socket = Some(socket);
         self.replies = Replies::default();
         self.broken = None;
     }
 
-    /// Its socket, while it may be used.
+    /// The socket, while the connection is usable.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         if self.broken.is_none() { self.socket.as_ref().map(AsFd::as_fd) } else { None }
     }
@@ -91,21 +92,22 @@ impl Connection {
         self.broken.is_none() && self.socket.is_some()
     }
 
-    /// Requests that are on their way.
+    /// Number of requests that await replies.
     pub const fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// It is of no more use: ends the operations of the ring that still name it.
+    /// Marks the connection as unusable, and makes the ring's operations on it end.
     pub fn break_off(&mut self, why: String) {
         if let Some(socket) = self.socket() {
-            // It may be closed already; then they end by themselves.
+            // If the socket is already closed, the operations end by themselves.
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
         }
         self.broken.get_or_insert(why);
     }
 
-    /// Closes it when no operation names it any more. Returns the number of requests that were lost, and why.
+    /// Closes a broken connection once no ring operation refers to it. Returns the number of lost requests and the
+    /// reason.
     pub fn close_if_quiet(&mut self) -> Option<(usize, String)> {
         if self.sending || self.receiving || self.socket.is_none() {
             return None;
@@ -137,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// The last `records` that it has asked to load are to be loaded again: their answers were lost.
+    /// Schedules the last `records` load requests again, because their replies were lost.
     pub const fn load_again(&mut self, records: usize) {
         self.stream.load_again(records as u64);
         self.done &= records == 0;
@@ -158,10 +160,10 @@ impl Connection {
         self.runs.push_back(Run { due, sent, count: 1, operation, commands, answered: 0, failed: false, write });
     }
 
-    /// Bytes have come in.
+    /// Processes received bytes.
     ///
     /// # Errors
-    /// If they are no answers to what was sent.
+    /// If the bytes do not match the requests sent.
     pub fn receive(&mut self, bytes: &[u8], recorder: &mut Recorder, now: u64) -> Result<(), Malformed> {
         let mut account = Account {
             runs: &mut self.runs,
@@ -182,7 +184,7 @@ impl Connection {
     }
 }
 
-/// Gives answers to the requests that wait for them.
+/// Assigns replies to the requests that await them.
 struct Account<'a> {
     runs: &'a mut VecDeque<Run>,
     under_way: &'a mut usize,
@@ -214,7 +216,7 @@ impl Account<'_> {
         }
     }
 
-    /// Takes some of `most` answers; returns how many.
+    /// Assigns up to `most` replies that are not errors. Returns how many were assigned.
     #[inline]
     fn take_good(&mut self, most: u32) -> u32 {
         let Some(run) = self.runs.front_mut() else {
@@ -235,7 +237,7 @@ impl Account<'_> {
         taken
     }
 
-    /// Takes one answer, good or not as the run says.
+    /// Assigns one reply, whose success is taken from the run.
     fn take_one(&mut self) {
         let Some(run) = self.runs.front_mut() else {
             self.unexpected = true;

@@ -1,33 +1,35 @@
-//! Which key comes next: uniform, sequential, zipfian, latest.
+//! Distributions of keys: uniform, sequential, zipfian, latest.
 //!
-//! *Zipfian*: the key of rank r (from 1) is asked for in proportion to 1 / r^θ with θ = 0.99, YCSB's constant; drawn by the method of
-//! Gray et al., "Quickly Generating Billion-Record Synthetic Databases" (SIGMOD 1994), which needs no table. Ranks are scattered
-//! over all keys by a hash, so that popular keys do not lie side by side. *Latest*: the same with the newest key at rank 1.
+//! *Zipfian*: the key of rank r (from 1) is chosen with probability proportional to 1 / r^θ with θ = 0.99, YCSB's
+//! constant; drawn by the method of Gray et al., "Quickly Generating Billion-Record Synthetic Databases" (SIGMOD 1994),
+//! which needs no table. A hash scatters the ranks over all keys, so that popular keys are not adjacent. *Latest*: the
+//! same with the newest key at rank 1.
 
 use std::fmt;
 use std::str::FromStr;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// YCSB's constant.
+/// Exponent θ of the zipfian distribution; YCSB's constant.
 pub const THETA: f64 = 0.99;
-/// So many terms of the zeta function are added up one by one; the rest is an integral, exact to ten digits from there on.
+/// Number of terms of the zeta function that are summed one by one; the rest is an integral, exact to ten digits from
+/// there on.
 const TERMS: u64 = 1_000_000;
 
-/// A way to choose keys.
+/// How keys are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// All alike.
+    /// Every key with equal probability.
     Uniform,
-    /// One after the other, from the first again after the last.
+    /// Keys in order, starting again after the last.
     Sequential,
-    /// A few often, most of them rarely.
+    /// A few keys often, most of them rarely.
     Zipfian,
-    /// The newest most often.
+    /// The newest keys most often.
     Latest,
 }
 
-/// A distribution that is not known.
+/// Error for the name of an unknown distribution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no distribution {0:?}: uniform, sequential, zipfian or latest")]
 pub struct UnknownDistribution(String);
@@ -56,7 +58,7 @@ impl fmt::Display for Distribution {
     }
 }
 
-/// Draws ranks from 0 on, the most frequent first.
+/// Draws ranks from 0 on with a zipfian distribution; rank 0 is the most frequent.
 #[derive(Clone, Debug)]
 pub struct Zipf {
     count: u64,
@@ -68,7 +70,7 @@ pub struct Zipf {
 }
 
 impl Zipf {
-    /// Over `count` ranks; `count` is at least 1.
+    /// Makes a distribution over `count` ranks; `count` is at least 1.
     pub fn new(count: u64) -> Self {
         let zeta = zeta(count);
         let second = 1.0 + 0.5f64.powf(THETA);
@@ -76,7 +78,7 @@ impl Zipf {
         Self { count, zeta, alpha: 1.0 / (1.0 - THETA), eta, second }
     }
 
-    /// The next rank.
+    /// Draws a rank.
     #[inline]
     pub fn draw(&self, random: &mut fastrand::Rng) -> u64 {
         let u = random.f64();
@@ -100,13 +102,13 @@ fn zeta(count: u64) -> f64 {
     if exact == count {
         return sum;
     }
-    // Euler and Maclaurin's formula for the rest.
+    // Euler-Maclaurin formula for the remaining terms.
     let (first, last) = (exact as f64, count as f64);
     let integral = (last.powf(1.0 - THETA) - first.powf(1.0 - THETA)) / (1.0 - THETA);
     sum + integral + (term(count) - term(exact)) / 2.0
 }
 
-/// Chooses keys for all connections of a run; what moves is in [`Cursor`].
+/// Chooses keys for all connections of a run. The state of each connection is in its [`Cursor`].
 #[derive(Clone, Debug)]
 pub struct Chooser {
     distribution: Distribution,
@@ -114,32 +116,33 @@ pub struct Chooser {
     zipf: Option<Zipf>,
 }
 
-/// How far one connection has come. Connections insert side by side: connection `c` of `n` adds the keys `keys + c`, `keys + c + n` …
+/// State of one connection. Connections insert distinct keys: connection `c` of `n` adds the keys `keys + c`, `keys + c
+/// + n` …
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     connection: u64,
     connections: u64,
-    /// Keys that this connection has chosen in sequence.
+    /// Number of keys that this connection has chosen in sequence.
     chosen: u64,
-    /// Keys that this connection has inserted.
+    /// Number of keys that this connection has inserted.
     inserted: u64,
 }
 
 impl Cursor {
-    /// Of one connection among others.
+    /// Makes the cursor of one of `connections` connections.
     pub const fn new(connection: u64, connections: u64) -> Self {
         Self { connection, connections, chosen: 0, inserted: 0 }
     }
 }
 
 impl Chooser {
-    /// Over keys from 0 to `keys` - 1, which are there from the beginning; at least one.
+    /// Chooses among the initial keys 0 to `keys` - 1; there must be at least one.
     pub fn new(distribution: Distribution, keys: u64) -> Self {
         let skewed = matches!(distribution, Distribution::Zipfian | Distribution::Latest);
         Self { distribution, keys, zipf: skewed.then(|| Zipf::new(keys)) }
     }
 
-    /// The next key: one that was there from the beginning or that this connection has inserted.
+    /// Chooses a key: an initial one, or one that this connection has inserted.
     #[inline]
     pub fn choose(&self, cursor: &mut Cursor, random: &mut fastrand::Rng) -> u64 {
         match (&self.zipf, self.distribution) {
@@ -154,13 +157,13 @@ impl Chooser {
         }
     }
 
-    /// A key that no other connection inserts.
+    /// Returns a new key that no other connection inserts.
     pub fn insert(&self, cursor: &mut Cursor) -> u64 {
         cursor.inserted += 1;
         self.inserted(cursor, 0)
     }
 
-    /// The key of this age, 0 being the newest.
+    /// The key of the given age; 0 is the newest.
     fn by_age(&self, age: u64, cursor: &Cursor) -> u64 {
         if age < cursor.inserted { self.inserted(cursor, age) } else { self.keys - 1 - (age - cursor.inserted) }
     }
@@ -170,7 +173,7 @@ impl Chooser {
     }
 }
 
-/// Scatters ranks over all keys, always alike.
+/// Maps ranks to keys pseudo-randomly, always in the same way.
 #[inline]
 fn scatter(rank: u64, keys: u64) -> u64 {
     xxh3_64_with_seed(&rank.to_le_bytes(), 0) % keys
@@ -220,7 +223,7 @@ mod tests {
         let share = |ranks: std::ops::Range<u64>| -> f64 {
             ranks.map(|rank| ((rank + 1) as f64).powf(-THETA)).sum::<f64>() / weight
         };
-        // The first two ranks are exact, further ones approximated by a curve: ranges of them agree within some percent.
+        // The first two ranks are exact, the others approximated by a curve: ranges of them agree within a few percent.
         for (ranks, tolerance) in
             [(0..1, 0.01), (1..2, 0.015), (2..10, 0.1), (10..100, 0.05), (100..1000, 0.05), (1000..10_000, 0.05)]
         {

@@ -1,13 +1,13 @@
-//! One thread of the generator: a ring, its connections, and a turn that goes round.
+//! One thread of the generator: a ring, its connections, and a loop.
 //!
-//! A turn sends what is due, waits in the ring, and counts what has come in. The thread has nothing to do but this, so that it waits in the
-//! ring itself: sending, waiting and receiving of a turn are one system call. (An executor that slept on the ring's event instead would
-//! need three.) Shortly before a request is due the thread no longer sleeps but looks, because a sleeper wakes up late, and that would be
-//! counted as the server's.
+//! Each turn of the loop sends what is due, waits in the ring, and processes replies. The thread does nothing else, so
+//! that it can wait in the ring itself: sending, waiting and receiving are one system call per turn. (An executor that
+//! slept on the ring's event instead would need three.) Shortly before a request is due, the thread polls instead of
+//! sleeping, because a sleeper wakes up late, and the delay would be counted as the server's.
 //!
-//! *Closed loop*: a connection sends a batch of `pipeline` requests when the one before is answered, as redis-benchmark does; so the server
-//! sees the same batches. *Open loop*: requests are due by a [`Schedule`]; what a connection has no room for waits, and its latency counts
-//! from when it was due.
+//! *Closed loop*: a connection sends a batch of `pipeline` requests when the previous batch is answered, as
+//! redis-benchmark does, so that the server sees the same batches. *Open loop*: requests are due by a [`Schedule`];
+//! requests for which a connection has no room wait, and their latency counts from when they were due.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,56 +23,56 @@ use super::schedule::Schedule;
 use super::workload::Workload;
 use crate::runtime::ring::{Event, ReceiveEnd, Ring, Token};
 
-/// The longest sleep: so late at most is noticed that the run was interrupted.
+/// Longest sleep, and so the longest delay before an interrupt (Ctrl-C) takes effect.
 const NAP: Duration = Duration::from_millis(50);
-/// So long before a request is due the thread no longer sleeps.
+/// Time before a request is due during which the thread polls instead of sleeping, in nanoseconds.
 const AWAKE: u64 = 30_000;
-/// How long answers are waited for after the end.
+/// Maximum time to wait for replies after the end, in nanoseconds.
 const DRAIN: u64 = 2_000_000_000;
-/// How often a lost server is tried again.
+/// Delay between attempts to reconnect to a lost server, in nanoseconds.
 const RETRY: u64 = 10_000_000;
-/// How long such a try may take.
+/// Timeout of one attempt to reconnect.
 const TRY: Duration = Duration::from_millis(250);
 
-/// Nanoseconds since the run began; all threads have the same.
+/// Clock of a run, in nanoseconds since its start; shared by all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 
 impl Clock {
-    /// It begins now.
+    /// Starts the clock.
     #[expect(clippy::new_without_default, reason = "two clocks are not alike")]
     pub fn new() -> Self {
         Self(Instant::now())
     }
 
-    /// The time.
+    /// Current time in nanoseconds.
     #[inline]
     pub fn now(&self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }
 }
 
-/// What all threads of a run are to do.
+/// Instructions for all threads of a run.
 pub struct Order {
-    /// What is asked for.
+    /// The workload, which generates the requests.
     pub workload: Arc<Workload>,
-    /// Whom.
+    /// The server.
     pub target: Target,
-    /// The time.
+    /// Clock of the run.
     pub clock: Clock,
-    /// When what begins and ends.
+    /// When the parts of the run begin and end.
     pub times: Times,
-    /// Requests under way at once on a connection.
+    /// Maximum number of requests in progress on a connection.
     pub pipeline: usize,
-    /// Records are loaded until none is left; the end does not matter then.
+    /// Whether to load records until none is left, regardless of the end time.
     pub loading: bool,
-    /// Lost connections are made anew.
+    /// Whether to reconnect lost connections.
     pub reconnect: bool,
     /// Set when the run is to end early.
     pub stop: Arc<AtomicBool>,
 }
 
-/// One thread.
+/// One thread of the generator.
 pub struct Driver {
     order: Arc<Order>,
     ring: Ring,
@@ -81,19 +81,20 @@ pub struct Driver {
     events: Vec<Event>,
     /// Connections that may have something to send.
     ready: Vec<Token>,
-    /// Emptied outputs. The last one emptied is taken first: it is still in the cache.
+    /// Empty output buffers for reuse. The one freed last is used first, because it is still in the cache.
     outputs: Vec<Vec<u8>>,
-    /// In an open loop: when requests are due, and how many were.
+    /// Schedule of due requests, in an open loop, and the number of requests that have been due.
     schedule: Option<Schedule>,
     arrived: u64,
     end: u64,
-    /// Connections that cannot be used.
+    /// Number of unusable connections.
     down: usize,
     retry_at: u64,
 }
 
 impl Driver {
-    /// A thread with these connections, not all of which need be connected. Must be made on the thread itself.
+    /// Makes a thread's driver with these connections, not all of which need be connected. Must be called on the thread
+    /// itself.
     ///
     /// # Errors
     /// If the kernel refuses the ring.
@@ -121,7 +122,7 @@ impl Driver {
         })
     }
 
-    /// Runs to the end, and gives the connections back for what they know.
+    /// Runs to the end. Returns the connections with their ledgers.
     pub fn run(mut self) -> Vec<Connection> {
         let failure = self.drive().err();
         let unanswered: u64 = self.connections.iter().map(|c| c.backlog + c.under_way() as u64).sum();
@@ -160,7 +161,7 @@ impl Driver {
         }
     }
 
-    /// Looks after what is not the network's: an interruption, lost connections.
+    /// Handles interrupts and lost connections.
     fn look_up(&mut self, now: u64) -> Result<(), BenchError> {
         if self.end > now && self.order.stop.load(Ordering::Relaxed) {
             self.end = now;
@@ -181,7 +182,7 @@ impl Driver {
         now >= self.end && (now >= self.end + DRAIN || quiet())
     }
 
-    /// How long nothing needs to be done, as far as one can know.
+    /// Time until the next known work.
     fn rest(&self, now: u64) -> Duration {
         let due = self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.due(self.arrived).saturating_sub(AWAKE));
         let end = if self.end > now { self.end } else { u64::MAX };
@@ -190,7 +191,7 @@ impl Driver {
         Duration::from_nanos(next.saturating_sub(now)).min(NAP)
     }
 
-    /// Writes the requests that are due and sends them.
+    /// Writes and sends the requests that are due.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
         if let Some(schedule) = self.schedule {
             self.arrive(schedule, now);
@@ -212,7 +213,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Requests have become due.
+    /// Adds requests that have become due to the connections' backlogs.
     fn arrive(&mut self, schedule: Schedule, now: u64) {
         let until = now.min(self.end.saturating_sub(1));
         let count = self.connections.len() as u64;
@@ -224,7 +225,7 @@ impl Driver {
         }
     }
 
-    /// Open loop: writes what has waited, as far as there is room.
+    /// Open loop: writes requests of the backlog, as far as the pipeline has room.
     fn catch_up(&mut self, token: Token, now: u64) {
         let (Some(schedule), count) = (self.schedule, self.connections.len() as u64) else { return };
         let connection = &mut self.connections[token as usize];
@@ -236,7 +237,7 @@ impl Driver {
         }
     }
 
-    /// Closed loop: writes the next batch if the one before is answered.
+    /// Closed loop: writes the next batch if the previous one is answered.
     fn refill(&mut self, token: Token, now: u64) {
         let connection = &mut self.connections[token as usize];
         if connection.under_way() > 0 || !connection.is_up() {
@@ -251,7 +252,7 @@ impl Driver {
         }
     }
 
-    /// Sends what was written.
+    /// Submits the written requests for sending.
     fn flush(&mut self, token: Token, now: u64) -> io::Result<()> {
         let connection = &mut self.connections[token as usize];
         if connection.sending || connection.output.is_empty() || !connection.is_up() {
@@ -323,12 +324,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Closes a connection that is broken, once the ring has let go of it.
+    /// Closes a broken connection once no ring operation refers to it.
     fn close_broken(&mut self, token: Token, now: u64) -> Result<(), BenchError> {
         let Some((lost, why)) = self.connections[token as usize].close_if_quiet() else { return Ok(()) };
         self.recorder.lost(lost as u64, now);
         if self.order.loading {
-            // Answers come in the order of the requests, so that these are the last ones.
+            // Replies come in the order of the requests, so the lost requests are the last ones.
             self.connections[token as usize].load_again(lost);
         }
         self.down += 1;
@@ -343,7 +344,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Tries to connect whatever is not.
+    /// Tries to reconnect all connections that are down.
     fn reconnect(&mut self, now: u64) -> Result<(), BenchError> {
         self.retry_at = now + RETRY;
         for token in 0..self.connections.len() {
@@ -362,18 +363,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether an operation of the ring still names a connection.
+    /// Whether a ring operation still refers to a connection.
     fn is_named(&self, token: usize) -> bool {
         self.connections[token].sending || self.connections[token].receiving
     }
 }
 
-/// Buffers to receive into: enough for all to receive at once, and not so many that none of them is in the cache when its turn comes.
+/// Number of receive buffers: enough for all connections to receive at once, but few enough to stay in the cache.
 fn buffers(connections: usize) -> u16 {
     (connections * 2).clamp(64, 512).next_power_of_two() as u16
 }
 
-/// A connection to a server that serves: one that is still starting may accept and then say that it is loading.
+/// Connects to a server that is ready. A starting server may accept connections and then reply that it is loading.
 fn try_connect(target: &Target) -> Option<OwnedFd> {
     let mut client = target.connect_within(TRY, Some(TRY)).ok()?;
     let answer = client.call(&[b"PING"]).ok()?;

@@ -1,70 +1,70 @@
-//! Why a run came to nothing, or to less than it should have.
+//! Errors of the load generator: why a run failed or ended early.
 
 use std::io;
 
 use super::reply::Malformed;
 
-/// What went wrong.
+/// Reason why a run failed or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// What was asked for cannot be run.
+    /// The plan cannot be run; the text says why.
     #[error("{0}")]
     Plan(String),
-    /// Nobody answers.
+    /// The server cannot be reached.
     #[error("nobody answers at {address}: {why}")]
     Unreachable {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What the system said.
+        /// Error from the system.
         why: io::Error,
     },
-    /// The server wants to know who it talks to.
+    /// The server at this address requires a password.
     #[error("the server at {0} asks for a password: give it with --password")]
     PasswordNeeded(String),
-    /// It does not accept the password.
+    /// The server rejects the password.
     #[error("the server at {address} does not accept the password: {why}")]
     PasswordRefused {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What the server said.
+        /// Error that the server replied.
         why: String,
     },
-    /// Whoever answers is no server of this kind.
+    /// The server's replies are not RESP.
     #[error("what answers at {address} does not speak the Redis protocol: {why}")]
     Protocol {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What is wrong with what it said.
+        /// What is wrong with the reply.
         why: Malformed,
     },
-    /// The server is gone.
+    /// The connection to the server was lost.
     #[error("the server at {address} closed the connection ({why}); with --reconnect the run would have gone on")]
     Lost {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What the system said.
+        /// Error from the system.
         why: String,
     },
-    /// The server answers, but not with what is needed.
+    /// The server refused a command.
     #[error("the server refused {what}: {why}")]
     Refused {
-        /// What it was asked for.
+        /// The command.
         what: String,
-        /// What it said.
+        /// The server's reply.
         why: String,
     },
-    /// This machine cannot do it.
+    /// An operation failed on this machine.
     #[error("{what}: {why}")]
     System {
-        /// What it cannot do.
+        /// The operation.
         what: &'static str,
-        /// What the system said.
+        /// Error from the system.
         why: io::Error,
     },
 }
 
 impl BenchError {
-    /// For `map_err`: this machine cannot do `what`.
+    /// For `map_err`: makes an error that operation `what` failed on this machine.
     pub fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |why| Self::System { what, why }
     }

@@ -1,17 +1,18 @@
-//! What was written and acknowledged, to be compared with what a server holds afterwards.
+//! Ledger of writes and their acknowledgements, to be compared with what a server holds afterwards.
 //!
-//! Each connection keeps the ledger of its own cells (see [`values`](super::values)), which no other connection writes. So the writes of
-//! a cell are numbered 1, 2, 3 … in the order in which the server gets them, and always `acknowledged ≤ issued`.
+//! Each connection keeps the ledger of its own cells (see [`values`](super::values)), which no other connection writes.
+//! So the writes of a cell are numbered 1, 2, 3 … in the order in which the server receives them, and always
+//! `acknowledged ≤ issued`.
 //!
-//! Write 0 is what was there before: nothing, or what was loaded together with other cells. A cell that holds write `s` says that every
-//! acknowledged write after `s` is gone. Whether that is allowed:
+//! Write 0 stands for the initial state: nothing, or a value loaded together with other cells. If a cell holds write
+//! `s`, every acknowledged write after `s` is lost. The verdicts:
 //!
-//! | held | means |
+//! | held | verdict |
 //! |---|---|
-//! | an `s` that was acknowledged, nothing acknowledged after it | as it should be |
-//! | an `s` that was not acknowledged | allowed: the answer was lost, not the write |
-//! | an `s`, acknowledged ones after it | *lost*; *excused* if acknowledged within the window before the server was lost |
-//! | another cell's value, one that was never issued, one with a wrong checksum | *torn* |
+//! | an acknowledged `s`, no acknowledged write after it | correct |
+//! | an unacknowledged `s` | allowed: the acknowledgement was lost, not the write |
+//! | an `s` with acknowledged writes after it | *lost*; *excused* if those were acknowledged within the window before the server was lost |
+//! | another cell's value, a write never issued, or a wrong checksum | *torn* |
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -19,23 +20,23 @@ use std::time::Duration;
 use super::result::Verification;
 use super::values::read_stamp;
 
-/// How many findings are kept in words.
+/// Maximum number of findings described in words.
 const FINDINGS: usize = 20;
 
-/// One write: of which cell, and which of its writes.
+/// One write, identified by its cell and its number within the cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// The cell.
+    /// The cell written.
     pub cell: u64,
-    /// From 1 on.
+    /// Number of the write within the cell, from 1 on.
     pub sequence: u32,
 }
 
-/// One connection's ledger. Instants are nanoseconds of the run's clock.
+/// Ledger of one connection. Times are nanoseconds of the run's clock.
 #[derive(Debug, Default)]
 pub struct Ledger {
     cells: HashMap<u64, Cell>,
-    /// What was acknowledged within the window, the oldest first.
+    /// Writes acknowledged within the window, the oldest first.
     recent: VecDeque<(u64, Write)>,
     window: u64,
     acknowledged: u64,
@@ -44,35 +45,35 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Cell {
     issued: u32,
-    /// The last acknowledged write.
+    /// Number of the last acknowledged write.
     acknowledged: u32,
-    /// Most cells never need it.
+    /// Uncertainties; absent for most cells.
     doubts: Option<Box<Doubts>>,
 }
 
-/// What is not certain of a cell.
+/// Uncertainties about the content of a cell.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// Writes that were not acknowledged, and will not be any more.
+    /// Writes that were not acknowledged and never will be.
     unacknowledged: Vec<u32>,
-    /// From which to which acknowledged writes may be gone.
+    /// Ranges (from, to) of acknowledged writes that may be lost.
     excused: Vec<(u32, u32)>,
 }
 
 impl Ledger {
-    /// An empty ledger that excuses the loss of what was acknowledged within `window` before the server was lost.
+    /// Makes an empty ledger. Losses of writes acknowledged within `window` before the server was lost are excused.
     pub fn new(window: Duration) -> Self {
         Self { window: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX), ..Self::default() }
     }
 
-    /// The next write of `cell` is on its way.
+    /// Records that the next write of `cell` is being sent.
     pub fn issue(&mut self, cell: u64) -> Write {
         let entry = self.cells.entry(cell).or_default();
         entry.issued += 1;
         Write { cell, sequence: entry.issued }
     }
 
-    /// A write was acknowledged.
+    /// Records that a write was acknowledged.
     pub fn acknowledge(&mut self, write: Write, now: u64) {
         let Some(entry) = self.cells.get_mut(&write.cell) else { return };
         entry.acknowledged = entry.acknowledged.max(write.sequence);
@@ -83,21 +84,21 @@ impl Ledger {
         }
     }
 
-    /// A write was refused, or its answer will never come.
+    /// Records that a write was refused, or that its reply will never come.
     pub fn give_up(&mut self, write: Write) {
         if let Some(entry) = self.cells.get_mut(&write.cell) {
             entry.doubts.get_or_insert_default().unacknowledged.push(write.sequence);
         }
     }
 
-    /// The server was lost: what was acknowledged within the window may be gone with it.
+    /// Records that the server was lost: writes acknowledged within the window may be lost with it.
     pub fn excuse(&mut self, now: u64) {
         self.forget_before(now.saturating_sub(self.window));
         for (_, write) in self.recent.drain(..) {
             let Some(entry) = self.cells.get_mut(&write.cell) else { continue };
             let excused = &mut entry.doubts.get_or_insert_default().excused;
             match excused.last_mut() {
-                // Acknowledged in order; those in between were not acknowledged at all.
+                // Writes are acknowledged in order; those skipped were never acknowledged.
                 Some((_, to)) if *to < write.sequence => *to = write.sequence,
                 _ => excused.push((write.sequence, write.sequence)),
             }
@@ -110,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// All cells that were ever written.
+    /// Every cell that was ever written.
     pub fn cells(&self) -> impl Iterator<Item = u64> {
         self.cells.keys().copied()
     }
@@ -123,7 +124,7 @@ impl Ledger {
         found.unacknowledged += doubts.map(|doubts| doubts.unacknowledged.len() as u64).sum::<u64>();
     }
 
-    /// Judges what the server now holds in `cell`, which `name` is a name of for people.
+    /// Judges the value `held` by the server in `cell`; `name` is the cell's name for messages.
     pub fn judge(&self, cell: u64, name: &str, held: Option<&[u8]>, found: &mut Verification) {
         let Some(entry) = self.cells.get(&cell) else { return };
         let sequence = match held.map(read_stamp) {
@@ -154,7 +155,7 @@ impl Ledger {
     }
 }
 
-/// Says whether all is well, once everything was judged.
+/// Sets the final verdict, after all cells have been judged.
 pub fn conclude(found: &mut Verification) {
     found.passed = found.torn == 0 && found.lost == found.excused;
 }
@@ -189,7 +190,7 @@ mod tests {
         found
     }
 
-    /// Writes 1 to 5 of cell 7; 1, 2 and 4 are acknowledged, a second apart.
+    /// Ledger with writes 1 to 5 of cell 7, of which 1, 2 and 4 were acknowledged, a second apart.
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new(Duration::from_millis(1500));
         let writes: Vec<_> = (0..5).map(|_| ledger.issue(7)).collect();
@@ -218,7 +219,7 @@ mod tests {
         let ledger = ledger();
         let older = judged(&ledger, Some(&stamp(7, 1, b"")));
         assert!(!older.passed);
-        // Write 3 was not acknowledged and is not missed.
+        // Write 3 was not acknowledged, so it is not missed.
         assert_eq!((older.lost, older.excused), (2, 0));
         assert_eq!(older.findings, ["key 7 holds write 1, but writes 2 to 4 of it were acknowledged"]);
         let nothing = judged(&ledger, None);
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_server_that_reorders_is_found_out() {
-        // It applied write 2 after write 4, both acknowledged.
+        // The server applied write 2 after write 4, both acknowledged.
         assert!(!judged(&ledger(), Some(&stamp(7, 2, b""))).passed);
     }
 

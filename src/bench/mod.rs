@@ -1,24 +1,26 @@
 //! The load generator.
 //!
-//! It speaks RESP to any server of that kind, over the same network ring as the server's own ([`crate::runtime::ring`]), from cores of its
-//! own. What it measured is a [`result::Report`]: that is what is printed, drawn, written as JSON, and compared.
+//! It sends RESP requests to any server that speaks the Redis protocol, with the same network ring as the server's own
+//! ([`crate::runtime::ring`]), from cores of its own. The result is a [`result::Report`], which is printed, drawn,
+//! written as JSON, and compared.
 //!
-//! A run's way: a [`plan`] is checked; [`run()`] connects, loads the records, and starts the threads; each thread ([`driver`]) sends what its
-//! [`workload`] asks for on its [`connection`]s, as soon as it can or by a [`schedule`], and records what comes of it ([`recorder`]);
-//! the [`collector`] puts together what the threads hand on, while [`observe`] looks at the server.
+//! Steps of a run: a [`plan`] is checked; [`run()`] connects, loads the records, and starts the threads; each thread
+//! ([`driver`]) sends the requests of its [`workload`] on its [`connection`]s, as fast as possible or by a
+//! [`schedule`], and records the latencies ([`recorder`]); the [`collector`] merges the threads' measurements, while
+//! [`observe`] watches the server.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`plan`], [`error`] | what is to be done; why it could not be |
-//! | [`workload`], [`distribution`], [`values`], [`request`] | what is asked: operations, keys, values, bytes |
-//! | [`schedule`], [`driver`], [`connection`], [`reply`] | when it is asked, how, and what is answered |
-//! | [`recorder`], [`collector`] | histograms: of a thread, of all |
-//! | [`client`], [`observe`], [`process`] | the server seen from outside: `INFO`, its CPU and memory |
-//! | [`ledger`] | what was acknowledged, and whether it is still there |
+//! | [`plan`], [`error`] | what a run shall do; why it failed |
+//! | [`workload`], [`distribution`], [`values`], [`request`] | generating requests: operations, keys, values, bytes |
+//! | [`schedule`], [`driver`], [`connection`], [`reply`] | sending requests in time, and parsing replies |
+//! | [`recorder`], [`collector`] | histograms of one thread, and of all threads |
+//! | [`client`], [`observe`], [`process`] | watching the server: `INFO`, its CPU and memory |
+//! | [`ledger`] | acknowledged writes, and whether they are still there |
 //! | [`mod@run`], [`phase`], [`sweep`], [`verify`] | a run as a whole, and its parts |
-//! | [`result`] | what a run found: the schema of `bench.json` |
-//! | [`peers`] | the same beside other servers |
-//! | [`report`] | what is made of that: tables, a page, logs for other tools, comparisons |
+//! | [`result`] | the results of a run: the schema of `bench.json` |
+//! | [`peers`] | comparison with other servers |
+//! | [`report`] | output: tables, a page, logs for other tools, comparisons |
 
 pub mod client;
 pub mod collector;

@@ -1,4 +1,4 @@
-//! The server as it runs: who it is, and once a second whether a checkpoint of it has ended.
+//! Watches the server during a run: identifies it, and checks once a second whether one of its checkpoints has ended.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -11,15 +11,15 @@ use super::error::BenchError;
 use super::process;
 use super::result::{Event, EventKind, Server};
 
-/// How often the server is asked.
+/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long it may take to answer.
+/// Timeout for the server's reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is known of the server before the run.
+/// Collects what is known of the server before the run.
 ///
 /// # Errors
-/// If nobody answers, or wants a password, or does not speak the protocol.
+/// If the server cannot be reached, requires a password, or does not speak the protocol.
 pub fn introduce(target: &Target, pid: Option<u32>) -> Result<Server, BenchError> {
     let mut client = target.connect()?;
     let info = client.info()?;
@@ -38,19 +38,19 @@ fn identity(info: &BTreeMap<String, String>) -> (String, String) {
     ("unknown".to_owned(), String::new())
 }
 
-/// Looks at the server from a thread and a connection of its own.
+/// Watches the server from a thread with its own connection.
 pub struct Observer {
-    /// Dropped to end it.
+    /// Dropped to end the thread.
     end: Sender<()>,
-    /// Comes to when checkpoints ended, in nanoseconds of the run's clock.
+    /// The thread; it returns the times at which checkpoints ended, in nanoseconds of the run's clock.
     thread: JoinHandle<Vec<u64>>,
 }
 
 impl Observer {
-    /// Begins to look.
+    /// Starts watching.
     ///
     /// # Errors
-    /// If there can be no thread.
+    /// If the thread cannot be started.
     pub fn start(target: Target, clock: Clock) -> std::io::Result<Self> {
         let (end, ended) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(move || {
@@ -66,10 +66,10 @@ impl Observer {
         Ok(Self { end, thread })
     }
 
-    /// Ends it; returns what it has seen since `zero`, in nanoseconds of the run's clock.
+    /// Stops watching. Returns the events seen since `zero`, in nanoseconds of the run's clock.
     pub fn finish(self, zero: u64) -> Vec<Event> {
         drop(self.end);
-        // It cannot fail: and if it did, only the marks would be missing.
+        // The thread does not panic; if it did, only the events would be missing.
         let seen = self.thread.join().unwrap_or_default().into_iter().filter_map(|instant| instant.checked_sub(zero));
         let event = |since: u64| Event {
             at: since as f64 / 1e9,
@@ -80,7 +80,7 @@ impl Observer {
     }
 }
 
-/// When the last checkpoint ended, by the server's own clock. A lost connection is made anew with the next look.
+/// When the last checkpoint ended, by the server's clock. If the connection is lost, the next check reconnects.
 fn last_save(target: &Target, client: &mut Option<Client>) -> Option<u64> {
     if client.is_none() {
         *client = target.connect_within(PATIENCE, Some(PATIENCE)).ok();

@@ -1,4 +1,5 @@
-//! A part of a run: the load of the records, the measured part, a step of a sweep. Connects, starts the threads, collects, ends.
+//! One phase of a run: loading the records, the measured part, or a step of a sweep. Connects, starts the threads,
+//! collects, ends.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -22,77 +23,77 @@ use super::result::{Cpu, Interval};
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-/// How long after the last connection was made the first request is due: the threads must be up by then.
+/// Time from the last connection to the first due request, in nanoseconds: the threads must be running by then.
 const START: u64 = 30_000_000;
-/// The shortest and the longest piece of a timeline.
+/// Minimum and maximum length of a piece of the timeline, in seconds.
 const PIECES: (f64, f64) = (0.1, 1.0);
-/// Pieces of a short run.
+/// Number of pieces of a short run's timeline.
 const FEWEST: f64 = 20.0;
-/// How often the collector looks up although nothing has come.
+/// Interval at which the collector checks for an early end if no message arrives.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the parts of a run have in common.
+/// State that the phases of a run share.
 #[derive(Clone)]
 pub struct Setting {
     /// The plan.
     pub plan: Plan,
-    /// What is asked for.
+    /// The workload, which generates the requests.
     pub workload: Arc<Workload>,
-    /// Whom.
+    /// The server.
     pub target: Target,
-    /// The time of the whole run.
+    /// Clock of the whole run.
     pub clock: Clock,
     /// Set when the run is to end early.
     pub stop: Arc<AtomicBool>,
-    /// The server's process.
+    /// Process id of the server, if known.
     pub server_pid: Option<u32>,
 }
 
-/// One part.
+/// Parameters of one phase.
 pub struct Phase {
-    /// Records are loaded; how fast and how long do not matter.
+    /// Whether this phase loads the records, so that rate and duration do not matter.
     pub loading: bool,
-    /// Requests a second; a closed loop without.
+    /// Requests per second; `None` for a closed loop.
     pub rate: Option<f64>,
-    /// Requests under way at once on a connection.
+    /// Maximum number of requests in progress on a connection.
     pub pipeline: usize,
-    /// What goes before and is not measured.
+    /// Length of the unmeasured warm-up.
     pub warmup: Duration,
-    /// What is measured.
+    /// Length of the measured part.
     pub duration: Duration,
-    /// By connection: what it has written so far. Empty if nothing is to be verified.
+    /// Ledgers so far, by connection. Empty if the run is not verified.
     pub ledgers: Vec<Ledger>,
 }
 
-/// What came of it.
+/// Result of a phase.
 pub struct Finished {
-    /// The numbers.
+    /// The measurements.
     pub found: Collected,
-    /// When the measured part began, in nanoseconds of the run's clock.
+    /// Start of the measured part, in nanoseconds of the run's clock.
     pub measured: u64,
-    /// CPU of the server.
+    /// CPU time of the server, if known.
     pub server: Option<Cpu>,
-    /// CPU of this process.
+    /// CPU time of this process.
     pub generator: Cpu,
-    /// By connection: what it has written.
+    /// Ledgers, by connection.
     pub ledgers: Vec<Ledger>,
-    /// Why it ended early, if not because somebody wanted it.
+    /// Reason why the phase ended early, unless it was interrupted by the user.
     pub failure: Option<BenchError>,
 }
 
-/// What can be told while it runs.
+/// Progress of a phase.
 #[derive(Clone, Copy, Debug)]
 pub enum Beat<'a> {
-    /// It goes on.
+    /// The phase goes on.
     Alive,
-    /// A piece of the timeline is complete.
+    /// An interval of the timeline is complete.
     Interval(&'a Interval),
 }
 
-/// Runs a part.
+/// Runs a phase.
 ///
 /// # Errors
-/// If it cannot even begin. What ends it later is in [`Finished::failure`].
+/// If the phase cannot begin. Later failures are in [`Finished::failure`].
 pub fn run(setting: &Setting, mut phase: Phase, tell: &mut dyn FnMut(Beat<'_>)) -> Result<Finished, BenchError> {
     let connections = connect(setting, std::mem::take(&mut phase.ledgers))?;
     let times = times(&phase, setting.clock.now() + START);
@@ -122,7 +123,7 @@ pub fn run(setting: &Setting, mut phase: Phase, tell: &mut dyn FnMut(Beat<'_>)) 
     };
     watch.collect(&messages, threads.len(), tell);
     let after = Used::now(setting.server_pid);
-    // Answers may have come a little after the end, or it ended early.
+    // Replies may have arrived a little after the end, or the phase may have ended early.
     let ended = setting.clock.now();
     let seconds = ended.saturating_sub(times.measured) as f64 / 1e9;
     let before = watch.before.unwrap_or_else(|| Used::now(setting.server_pid));
@@ -133,7 +134,7 @@ pub fn run(setting: &Setting, mut phase: Phase, tell: &mut dyn FnMut(Beat<'_>)) 
     Ok(Finished { found, measured: times.measured, server, generator, ledgers, failure: watch.failure })
 }
 
-/// When what begins and ends, if it begins at `begin`.
+/// Times of the phase's parts, if it begins at `begin`.
 fn times(phase: &Phase, begin: u64) -> Times {
     let measured = begin + phase.warmup.as_nanos() as u64;
     let end = measured + phase.duration.as_nanos() as u64;
@@ -141,7 +142,7 @@ fn times(phase: &Phase, begin: u64) -> Times {
     Times { begin, measured, end, piece: (piece * 1e9) as u64 }
 }
 
-/// All connections, connected; or none, if the server has gone since the part before and lost connections are made anew.
+/// Connects all connections. If the server has been lost and is to be reconnected, returns them unconnected.
 fn connect(setting: &Setting, ledgers: Vec<Ledger>) -> Result<Vec<Connection>, BenchError> {
     let all = setting.plan.connections;
     let sockets: Result<Vec<OwnedFd>, BenchError> =
@@ -163,7 +164,7 @@ fn connect(setting: &Setting, ledgers: Vec<Ledger>) -> Result<Vec<Connection>, B
 type Threads = Vec<JoinHandle<Vec<Connection>>>;
 type Started = (Threads, Receiver<Message>, Vec<Sender<Box<Piece>>>);
 
-/// Starts the threads: connection `c` goes to thread `c mod threads`.
+/// Starts the threads. Connection `c` goes to thread `c mod threads`.
 fn start(
     setting: &Setting,
     phase: &Phase,
@@ -189,7 +190,7 @@ fn start(
                 Ok(driver) => driver.run(),
                 Err(why) => {
                     let failure = BenchError::System { what: "the kernel refuses a ring for the network", why };
-                    // If nobody listens, nobody wants to know.
+                    // The receiver is gone only if nobody needs the message any more.
                     let _ = out.send(Message::Ended(Some(failure)));
                     Vec::new()
                 }
@@ -201,7 +202,7 @@ fn start(
     Ok((threads, messages, spares))
 }
 
-/// A CPU for each thread: the last ones that this process may use, since servers tend to take the first.
+/// CPUs for the threads: the last ones that this process may use, since servers tend to use the first.
 fn cpus(count: usize) -> Result<Vec<usize>, BenchError> {
     let allowed = sched_getaffinity(None).map_err(|e| BenchError::system("cannot see its CPUs")(e.into()))?;
     let mut cpus: Vec<usize> = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu)).take(count).collect();
@@ -213,11 +214,11 @@ fn cpus(count: usize) -> Result<Vec<usize>, BenchError> {
     Ok(cpus)
 }
 
-/// Keeps this thread on a CPU, and makes its sleeps end on time.
+/// Pins this thread to a CPU, and makes its sleeps end on time.
 fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);
-    // Both make measurements better; without them they are still measurements.
+    // Both improve the measurements; failing is acceptable.
     let _ = sched_setaffinity(None, &set);
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
@@ -227,11 +228,11 @@ fn join(threads: Threads) -> Vec<Ledger> {
     let count = shares.len();
     let all: usize = shares.iter().map(Vec::len).sum();
     let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
-    // Back in the order of the connections' numbers.
+    // Restores the order of the connections' numbers.
     (0..all).filter_map(|number| shares[number % count].next()?.ledger).collect()
 }
 
-/// CPU that was used until an instant.
+/// CPU time used up to some moment.
 struct Used {
     server: Option<CpuSample>,
     own: f64,
@@ -242,7 +243,7 @@ impl Used {
         Self { server: server.and_then(CpuSample::of), own: process::own_cpu_seconds() }
     }
 
-    /// The server's and this process's from `before` to now.
+    /// CPU time of the server and of this process from `before` to now.
     fn since(&self, before: &Self, requests: u64) -> (Option<Cpu>, Cpu) {
         let cpu = |seconds: f64| Cpu { seconds, micros_per_request: seconds * 1e6 / (requests.max(1)) as f64 };
         let server = self.server.as_ref().zip(before.server.as_ref()).map(|(after, before)| after.since(before));
@@ -250,19 +251,19 @@ impl Used {
     }
 }
 
-/// The one who collects.
+/// Collects the measurements of the threads.
 struct Watch<'a> {
     setting: &'a Setting,
     times: Times,
     spares: Vec<Sender<Box<Piece>>>,
     collector: Collector,
     failure: Option<BenchError>,
-    /// What was used before the measured part.
+    /// CPU time used before the measured part.
     before: Option<Used>,
 }
 
 impl Watch<'_> {
-    /// Until all threads have ended.
+    /// Processes messages until all threads have ended.
     fn collect(&mut self, messages: &Receiver<Message>, threads: usize, tell: &mut dyn FnMut(Beat<'_>)) {
         let mut running = threads;
         while running > 0 {
@@ -293,7 +294,7 @@ impl Watch<'_> {
             Message::Piece(mut piece) => {
                 self.collector.take(&piece, |interval| tell(Beat::Interval(interval)));
                 piece.clear();
-                // A thread that has ended needs it no more.
+                // A thread that has ended no longer needs it.
                 let _ = self.spares[piece.core].send(piece);
             }
             Message::Lost(instant) => self.collector.lost(at(instant)),

@@ -1,4 +1,4 @@
-//! What a run is to do, checked.
+//! The plan of a run, and its validation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,25 +12,25 @@ use super::values::{STAMP, Sizes};
 use super::workload;
 use crate::config::Durability;
 
-/// Requests under way at once on a connection, at most: a batch is in memory as a whole.
+/// Maximum pipeline: a batch is kept in memory as a whole.
 const PIPELINE_MAX: usize = 100_000;
-/// Connections from one address to one port, at most.
+/// Maximum number of connections from one address to one port.
 const CONNECTIONS_MAX: usize = 60_000;
-/// The longest part of a run.
+/// Maximum length of a part of a run.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How many requests are aimed at.
+/// Target rate of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// As many as are answered: a closed loop.
+    /// As many requests as the server answers: a closed loop.
     Max,
-    /// So many a second, whether they are answered or not: an open loop.
+    /// This many requests per second, whether or not they are answered: an open loop.
     PerSecond(f64),
-    /// Ever more, until the server no longer keeps up.
+    /// Increasing rates, until the server cannot keep up.
     Sweep,
 }
 
-/// A text that means no rate.
+/// Error for a text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no rate: a number of requests per second such as 50000 or 50k, or max, or sweep")]
 pub struct NoRate(String);
@@ -63,7 +63,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A password: said to the server and shown to nobody else.
+/// A password. It is sent to the server and never displayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -73,48 +73,50 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a run is to do.
+/// Everything that a run shall do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The server's host.
+    /// Host of the server.
     pub host: String,
-    /// Its port.
+    /// Port of the server.
     pub port: u16,
-    /// Its password.
+    /// Password for the server, if any.
     pub password: Option<Secret>,
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: String,
-    /// Requests a second.
+    /// Target rate.
     pub rate: Rate,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Requests under way at once on a connection. In a closed loop a batch of so many is sent when the one before is answered.
+    /// Maximum requests in progress on a connection. In a closed loop, a batch of this size is sent when the previous
+    /// one is answered.
     pub pipeline: usize,
-    /// The generator's threads, each on a CPU of its own.
+    /// Number of generator threads, each on a CPU of its own.
     pub cores: usize,
     /// Length of the measured part.
     pub duration: Duration,
-    /// Length of what runs before it and is not measured.
+    /// Length of the unmeasured warm-up before it.
     pub warmup: Duration,
-    /// Records that are loaded and then used.
+    /// Number of records to load and use.
     pub keys: u64,
-    /// How keys are chosen; otherwise as the workload does by itself.
+    /// Distribution of keys; `None` selects the workload's own.
     pub distribution: Option<Distribution>,
     /// Sizes of values.
     pub values: Sizes,
-    /// The seed of all choices.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Whether records are loaded first.
+    /// Whether to load the records first.
     pub load: bool,
-    /// The server's process, if it is not to be looked for.
+    /// Process id of the server; `None` means that it is looked up by the port.
     pub server_pid: Option<u32>,
-    /// Whether to check at the end that nothing acknowledged was lost.
+    /// Whether to check at the end that no acknowledged write was lost.
     pub verify: bool,
-    /// Whether lost connections are made anew, for as long as it takes.
+    /// Whether to reconnect lost connections, for as long as it takes.
     pub reconnect: bool,
-    /// What the server promises; otherwise what it says itself, or `async`.
+    /// Durability of the server; `None` means what the server reports, or `async`.
     pub durability: Option<Durability>,
-    /// How long before a loss of the server acknowledged writes may be gone, with durability `async`; otherwise by what the server says.
+    /// With durability `async`, how long before a loss of the server acknowledged writes may be lost; `None` derives it
+    /// from the server's settings.
     pub excuse: Option<Duration>,
 }
 
@@ -146,10 +148,10 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Whether this can be run.
+    /// Checks that the plan can be run.
     ///
     /// # Errors
-    /// The first thing that cannot be.
+    /// Returns the first problem.
     pub fn check(&self) -> Result<(), BenchError> {
         let about = workload::find(&self.workload).ok_or_else(|| {
             let names = workload::all().iter().map(|about| about.name).collect::<Vec<_>>().join(", ");
@@ -196,13 +198,13 @@ impl Plan {
         }
     }
 
-    /// How keys are chosen.
+    /// Distribution of keys: the plan's or the workload's.
     pub fn distribution(&self) -> Distribution {
         let usual = || workload::find(&self.workload).map_or(Distribution::Uniform, |about| about.distribution);
         self.distribution.unwrap_or_else(usual)
     }
 
-    /// The same for the report.
+    /// The plan as it appears in the report.
     pub fn for_report(&self, durability: Durability) -> result::Plan {
         let (mode, rate) = match self.rate {
             Rate::Max => ("closed", None),

@@ -1,4 +1,4 @@
-//! A process of this machine seen through `/proc`: CPU, memory, and which one listens on a port. And the machine itself.
+//! Information about processes from `/proc`: CPU time, memory, and which one listens on a port; and about this machine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,20 +9,20 @@ use super::result::Machine;
 /// Nanoseconds in a second.
 const SECOND: f64 = 1e9;
 
-/// CPU time of a process at an instant.
+/// CPU time of a process at some moment.
 #[derive(Clone, Debug, Default)]
 pub struct CpuSample {
-    /// By thread, in nanoseconds: fine, but what a thread used goes with it when it ends.
+    /// CPU time per thread in nanoseconds: precise, but a thread's time disappears when it ends.
     threads: BTreeMap<u32, u64>,
-    /// Of the process and all its threads, ended ones too, in hundredths of a second or so.
+    /// CPU time of the process in seconds, including ended threads; resolution about 1/100 s.
     seconds: f64,
 }
 
 impl CpuSample {
-    /// What `pid` has used until now, if there is such a process.
+    /// CPU time that `pid` has used so far; `None` if there is no such process.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is a name in parentheses, which may hold anything.
+        // The second field is a name in parentheses, which may contain anything.
         let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
         let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
         let seconds = ticks / rustix::param::clock_ticks_per_second() as f64;
@@ -36,7 +36,7 @@ impl CpuSample {
         Some(Self { threads: threads.collect(), seconds })
     }
 
-    /// Seconds of CPU that were used from `before` to now. Kernel threads that work for the process are not among them.
+    /// Seconds of CPU time used from `before` to now. Kernel threads that work for the process are not included.
     pub fn since(&self, before: &Self) -> f64 {
         let all_there = before.threads.keys().all(|id| self.threads.contains_key(id));
         if all_there && !before.threads.is_empty() {
@@ -48,19 +48,19 @@ impl CpuSample {
     }
 }
 
-/// Seconds of CPU that this process has used so far.
+/// Seconds of CPU time that this process has used so far.
 pub fn own_cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / SECOND
 }
 
-/// Bytes of memory that `pid` holds.
+/// Resident memory of `pid` in bytes.
 pub fn resident_bytes(pid: u32) -> Option<u64> {
     let pages: u64 = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// The process that listens on a TCP port of this machine, if it may be known.
+/// Process id of the listener on a TCP port of this machine; `None` if it cannot be determined.
 pub fn listener(port: u16) -> Option<u32> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     let inodes: Vec<String> =
@@ -77,7 +77,7 @@ pub fn listener(port: u16) -> Option<u32> {
     if inodes.is_empty() { None } else { pids.into_iter().find(holds) }
 }
 
-/// The inodes of sockets that listen on `port`, in a table of the kernel's.
+/// Inodes of the sockets that listen on `port`, according to one of the kernel's socket tables.
 fn listening(table: &str, port: u16) -> Vec<u64> {
     const LISTEN: &str = "0A";
     let suffix = format!(":{port:04X}");
@@ -87,7 +87,7 @@ fn listening(table: &str, port: u16) -> Vec<u64> {
     ours.filter_map(|fields| fields.get(9)?.parse().ok()).collect()
 }
 
-/// This machine.
+/// Describes this machine.
 pub fn machine() -> Machine {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();

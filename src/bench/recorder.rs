@@ -1,7 +1,8 @@
-//! What one thread measures: histograms of its own, handed on piece by piece.
+//! Measurements of one thread: histograms of its own, delivered piece by piece.
 //!
-//! A piece of the timeline is recorded without any synchronisation and then sent to the collector
-//! ([`collector`](super::collector)), which sends emptied ones back, so that no thread allocates or clears a histogram while it measures.
+//! A thread records a piece of the timeline without any synchronisation and then sends it to the collector
+//! ([`collector`](super::collector)), which returns empty pieces, so that no thread allocates or clears a histogram
+//! while it measures.
 
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -9,52 +10,52 @@ use hdrhistogram::Histogram;
 
 use super::error::BenchError;
 
-/// The longest latency that is told from longer ones, in nanoseconds: an hour.
+/// Longest latency that is distinguished, in nanoseconds: one hour.
 const LONGEST: u64 = 3_600_000_000_000;
-/// Decimal digits that are kept of each latency.
+/// Significant decimal digits of a recorded latency.
 const DIGITS: u8 = 3;
 
-/// An empty histogram of nanoseconds.
+/// Makes an empty histogram of nanoseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("bounds and precision are valid")
 }
 
-/// One kind of operation in one piece.
+/// Measurements of one kind of operation in one piece.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    /// From the instant at which each request was due.
+    /// Latency from the time at which each request was due.
     pub due: Histogram<u64>,
-    /// From the instant at which it was sent. In a closed loop the two are one, and this is empty.
+    /// Latency from the time at which each request was sent. `None` in a closed loop, where it equals `due`.
     pub sent: Option<Histogram<u64>>,
-    /// Requests answered.
+    /// Number of requests answered.
     pub requests: u64,
-    /// Those answered with an error.
+    /// Number of requests answered with an error.
     pub errors: u64,
 }
 
-/// A piece of the timeline as one thread saw it.
+/// A piece of the timeline as measured by one thread.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Which thread.
+    /// Number of the thread.
     pub core: usize,
-    /// Which piece: 0 is the first after the warm-up.
+    /// Number of the piece: 0 is the first after the warm-up.
     pub index: usize,
-    /// By operation.
+    /// Measurements by kind of operation.
     pub tallies: Vec<Tally>,
     /// Bytes sent.
     pub sent_bytes: u64,
     /// Bytes received.
     pub received_bytes: u64,
-    /// Commands answered: a request is one or several.
+    /// Commands answered; a request consists of one or several.
     pub commands: u64,
-    /// Requests whose connection was lost.
+    /// Requests that were lost with their connection.
     pub lost: u64,
-    /// Requests that were due and not answered when the thread ended.
+    /// Requests that were due but not answered when the thread ended.
     pub unanswered: u64,
 }
 
 impl Piece {
-    /// An empty piece for so many operations.
+    /// Makes an empty piece for `operations` kinds of operation.
     pub fn new(core: usize, operations: usize, open: bool) -> Self {
         let tally = || Tally { due: histogram(), sent: open.then(histogram), requests: 0, errors: 0 };
         Self {
@@ -69,7 +70,7 @@ impl Piece {
         }
     }
 
-    /// Empties it.
+    /// Empties the piece.
     pub fn clear(&mut self) {
         for tally in self.tallies.iter_mut().filter(|tally| tally.requests > 0) {
             tally.due.reset();
@@ -82,58 +83,58 @@ impl Piece {
     }
 }
 
-/// What a thread tells the collector.
+/// Message from a thread to the collector.
 #[derive(Debug)]
 pub enum Message {
-    /// A piece is over.
+    /// A piece is complete.
     Piece(Box<Piece>),
-    /// At this instant, in nanoseconds of the run's clock, the thread has lost its last connection.
+    /// The thread lost its last connection, at this time in nanoseconds of the run's clock.
     Lost(u64),
-    /// At this instant it has one again.
+    /// The thread has a connection again, since this time.
     Back(u64),
-    /// The server has answered with an error, the first that this thread saw.
+    /// The first error that the server replied to this thread.
     FirstError(String),
-    /// The thread has ended, if not well then for this reason.
+    /// The thread has ended, with an error if it failed.
     Ended(Option<BenchError>),
 }
 
-/// When things are measured, in nanoseconds of the run's clock.
+/// Times of a phase's parts, in nanoseconds of the run's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// The run begins: the first request is due.
+    /// Start of the run: the first request is due.
     pub begin: u64,
-    /// The measured part begins.
+    /// Start of the measured part.
     pub measured: u64,
-    /// It ends: no request is due any more.
+    /// End of the measured part: no request is due after it.
     pub end: u64,
-    /// Length of a piece.
+    /// Length of a piece of the timeline.
     pub piece: u64,
 }
 
 impl Times {
-    /// When piece number `index` is over. What is answered right after the end belongs to the last piece.
+    /// End of piece `index`. Replies that arrive shortly after the end of the run belong to the last piece.
     const fn over(&self, index: u64) -> u64 {
         let over = self.measured + (index + 1) * self.piece;
         if over == self.end { over + self.piece / 10 } else { over }
     }
 }
 
-/// One thread's measurements.
+/// Records the measurements of one thread.
 pub struct Recorder {
     piece: Box<Piece>,
     times: Times,
-    /// When the current piece is over.
+    /// End of the current piece.
     until: u64,
     out: Sender<Message>,
-    /// Emptied pieces.
+    /// Empty pieces for reuse.
     spare: Receiver<Box<Piece>>,
     open: bool,
-    /// The first error was told of.
+    /// Whether the first error has been reported.
     told: bool,
 }
 
 impl Recorder {
-    /// Of one thread; `open` in an open loop.
+    /// Makes the recorder of one thread; `open` in an open loop.
     pub fn new(
         core: usize,
         operations: usize,
@@ -146,16 +147,16 @@ impl Recorder {
         Self { piece, times, until: times.over(0), out, spare, open, told: false }
     }
 
-    /// `count` requests that were due and sent together were answered at `now`.
+    /// Records that `count` requests, due and sent together, were answered at `now`.
     #[inline]
     pub fn answered(&mut self, operation: u8, count: u32, due: u64, sent: u64, now: u64) {
         if due < self.times.measured {
             return;
         }
         let Some(tally) = self.piece.tallies.get_mut(usize::from(operation)) else { return };
-        // A clock that two threads read may seem to go backwards by a hair.
+        // A clock read by two threads may seem to go backwards slightly.
         let latency = |from: u64| now.saturating_sub(from).clamp(1, LONGEST);
-        // Both are within bounds; recording cannot fail.
+        // Both latencies are within bounds, so recording cannot fail.
         let _ = tally.due.record_n(latency(due), u64::from(count));
         if let Some(histogram) = &mut tally.sent {
             let _ = histogram.record_n(latency(sent), u64::from(count));
@@ -163,14 +164,14 @@ impl Recorder {
         tally.requests += u64::from(count);
     }
 
-    /// The server has answered with this error.
+    /// Reports an error that the server replied, if it is the first.
     pub fn error(&mut self, text: &[u8]) {
         if !std::mem::replace(&mut self.told, true) {
             self.tell(Message::FirstError(String::from_utf8_lossy(text).into_owned()));
         }
     }
 
-    /// One of the requests that were answered was answered with an error.
+    /// Records that one of the answered requests was answered with an error.
     pub fn failed(&mut self, operation: u8, due: u64) {
         if due >= self.times.measured
             && let Some(tally) = self.piece.tallies.get_mut(usize::from(operation))
@@ -179,19 +180,19 @@ impl Recorder {
         }
     }
 
-    /// Requests were lost with their connection.
+    /// Records that requests were lost with their connection.
     pub fn lost(&mut self, count: u64, now: u64) {
         if now >= self.times.measured {
             self.piece.lost += count;
         }
     }
 
-    /// At the end, requests that were due were not answered.
+    /// Records, at the end, requests that were due but not answered.
     pub fn unanswered(&mut self, count: u64) {
         self.piece.unanswered += count;
     }
 
-    /// Bytes have left.
+    /// Records that bytes were sent.
     #[inline]
     pub fn sent_bytes(&mut self, bytes: usize, now: u64) {
         if now >= self.times.measured {
@@ -199,7 +200,7 @@ impl Recorder {
         }
     }
 
-    /// Bytes have come in, and commands were answered.
+    /// Records that bytes were received, and commands answered.
     #[inline]
     pub fn received(&mut self, bytes: usize, commands: u64, now: u64) {
         if now >= self.times.measured {
@@ -208,29 +209,29 @@ impl Recorder {
         }
     }
 
-    /// Hands the current piece on if it is over.
+    /// Delivers the current piece if it is over.
     #[inline]
     pub fn tick(&mut self, now: u64) {
         if now >= self.until {
             self.hand_on();
-            // After a long time without a turn, pieces were left out: they are empty.
+            // If the thread did not run for a long time, the skipped pieces are empty.
             let passed = (now - self.times.measured) / self.times.piece;
             self.piece.index = passed as usize;
             self.until = self.times.over(passed);
         }
     }
 
-    /// When the current piece is over.
+    /// End of the current piece.
     pub const fn until(&self) -> u64 {
         self.until
     }
 
-    /// Tells the collector something. If it is gone, so is whoever wanted to know.
+    /// Sends a message to the collector. Does nothing if the collector is gone.
     pub fn tell(&self, message: Message) {
         let _ = self.out.send(message);
     }
 
-    /// Hands on what was recorded since.
+    /// Delivers what was recorded since the last delivery.
     pub fn hand_on(&mut self) {
         let (core, operations, open) = (self.piece.core, self.piece.tallies.len(), self.open);
         let empty = self.spare.try_recv().unwrap_or_else(|_| Box::new(Piece::new(core, operations, open)));

@@ -1,59 +1,59 @@
-//! Counting replies: where each one ends, and whether it is an error. What is in them is passed over.
+//! Counts replies: finds where each one ends and whether it is an error. The contents are skipped.
 //!
-//! Replies of RESP2 and RESP3 are understood, in pieces of any size. At any moment exactly one of these holds: bytes of a bulk string
-//! are being skipped (`skip > 0`), or the beginning of a line waits for its end (`line` is not empty), or a line begins with the next
-//! byte. `open` tells how many elements each unfinished aggregate still lacks.
+//! Parses RESP2 and RESP3 in pieces of any size. At any moment exactly one of these holds: bytes of a bulk string are
+//! being skipped (`skip > 0`), the beginning of a line waits for its end (`line` is not empty), or a line begins with
+//! the next byte. `open` has the number of missing elements of each unfinished aggregate.
 
 use memchr::memchr;
 
-/// The longest line that is believed: types, lengths, and texts such as errors.
+/// Maximum length of a line: types, lengths, and texts such as errors.
 const LONGEST_LINE: usize = 64 * 1024;
-/// How deep aggregates may lie in each other.
+/// Maximum nesting depth of aggregates.
 const DEEPEST: usize = 32;
 
-/// What has been answered.
+/// Replies found in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// So many replies that are no errors.
+    /// This many replies that are not errors.
     Good(u32),
-    /// An error, and its text.
+    /// An error reply, with its text.
     Error(&'a [u8]),
 }
 
-/// Bytes that are no reply.
+/// Error for bytes that are not RESP, with an explanation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a reply cannot begin with {0:?}")]
 pub struct Malformed(pub String);
 
-/// What becomes of the reply under way when it is complete.
+/// What the current reply counts as when it is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Meaning {
-    /// It answers a request.
+    /// The reply answers a request.
     #[default]
     Reply,
-    /// It answers a request with an error that was long enough for a form of its own.
+    /// The reply answers a request with an error, in RESP3's form for long errors.
     LongError,
-    /// It answers nothing: what the server says of its own accord, or about the reply that follows.
+    /// The reply answers no request: it is a push message, or an attribute of the reply that follows.
     Aside,
 }
 
-/// The replies of one connection.
+/// Parsing state of the replies on one connection.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// Bytes of a bulk string still to come, its end of line included.
+    /// Bytes of a bulk string still to be skipped, including its line end.
     skip: usize,
-    /// For each aggregate under way, the outermost first: elements still to come.
+    /// Missing elements of each unfinished aggregate, the outermost first.
     open: Vec<u64>,
-    /// The beginning of a line.
+    /// Beginning of an incomplete line.
     line: Vec<u8>,
     meaning: Meaning,
 }
 
 impl Replies {
-    /// Takes the bytes that have come in, and tells `answered` of the replies that end in them, in their order.
+    /// Parses received bytes, and calls `answered` for the replies that end in them, in order.
     ///
     /// # Errors
-    /// If these bytes are no replies. The connection is then of no more use.
+    /// If the bytes are not RESP. The connection is then unusable.
     pub fn feed(&mut self, mut bytes: &[u8], mut answered: impl FnMut(Answer<'_>)) -> Result<(), Malformed> {
         let mut good = 0;
         while !bytes.is_empty() {
@@ -67,7 +67,7 @@ impl Replies {
                 continue;
             }
             if self.line.is_empty() && self.open.is_empty() {
-                // By far the most frequent reply, and it comes in long rows.
+                // The most frequent reply by far, often many in a row.
                 while let Some(rest) = bytes.strip_prefix(b"+OK\r\n") {
                     good += 1;
                     bytes = rest;
@@ -99,7 +99,7 @@ impl Replies {
         Ok(())
     }
 
-    /// Whether no reply is cut in two.
+    /// Whether no reply is incomplete.
     pub fn is_between(&self) -> bool {
         self.skip == 0 && self.open.is_empty() && self.line.is_empty()
     }
@@ -139,7 +139,7 @@ impl Replies {
                 }
                 let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                 let elements = length(rest).ok_or_else(|| malformed(line))?.unwrap_or(0) * each;
-                // What is said about an element takes no element's place: the element is one more.
+                // An attribute of an element does not count as an element, so one more is expected.
                 let elements = elements + u64::from(*kind == b'|' && !outermost);
                 if elements == 0 { self.element_ends(good, answered) } else { self.enter(elements, line)? }
             }
@@ -156,7 +156,7 @@ impl Replies {
         Ok(())
     }
 
-    /// An element is complete, and with it perhaps the aggregates that it was the last of.
+    /// Completes an element, and all aggregates that it is the last element of.
     fn element_ends(&mut self, good: &mut u32, answered: &mut impl FnMut(Answer<'_>)) {
         while let Some(missing) = self.open.last_mut() {
             *missing -= 1;
@@ -182,12 +182,12 @@ fn flush(good: &mut u32, answered: &mut impl FnMut(Answer<'_>)) {
     }
 }
 
-/// A length; inside, `None` stands for -1, which is null.
+/// Parses a length; the inner `None` stands for -1, which means null.
 fn length(digits: &[u8]) -> Option<Option<u64>> {
     if digits == b"-1" {
         return Some(None);
     }
-    // Eighteen digits fit; nothing has more bytes or elements.
+    // Eighteen digits fit into the type; no reply has more bytes or elements.
     if digits.is_empty() || digits.len() > 18 {
         return None;
     }
@@ -210,7 +210,7 @@ fn malformed(line: &[u8]) -> Malformed {
 mod tests {
     use super::*;
 
-    /// `.` for a good reply, `E` for an error.
+    /// Result for each reply: `.` for a good one, `E` for an error.
     fn answers(replies: &mut Replies, bytes: &[u8]) -> Result<String, Malformed> {
         let mut seen = String::new();
         replies.feed(bytes, |answer| match answer {
@@ -237,7 +237,7 @@ mod tests {
         let mut replies = Replies::default();
         let bytewise: String = ALL.chunks(1).map(|byte| answers(&mut replies, byte).unwrap()).collect();
         assert_eq!(bytewise, seen);
-        // A push and two attributes answer nothing.
+        // A push message and two attributes count as no replies.
         assert_eq!(seen, SEEN);
     }
 

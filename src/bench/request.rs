@@ -1,14 +1,14 @@
-//! Writing requests straight into a connection's output.
+//! Writes requests directly into a connection's output buffer.
 //!
-//! A [`Template`] holds everything of a request that never changes, with its lengths already counted; what is left at run time is a
-//! copy and a few digits. All numbers in keys have [`DIGITS`] digits, so that lengths are known beforehand.
+//! A [`Template`] contains the constant parts of a request, with all lengths already computed; writing a request is a
+//! copy and a few digits. All numbers in keys have [`DIGITS`] digits, so that lengths are known in advance.
 
-/// Digits of every number in a key.
+/// Number of digits of every number in a key.
 pub const DIGITS: usize = 12;
-/// Numbers in keys are below this.
+/// Upper bound (exclusive) of numbers in keys.
 pub const KEYS_MAX: u64 = 10u64.pow(DIGITS as u32);
 
-/// Two digits at a time.
+/// All pairs of decimal digits, so that numbers are formatted two digits at a time.
 static PAIRS: [[u8; 2]; 100] = pairs();
 
 const fn pairs() -> [[u8; 2]; 100] {
@@ -21,7 +21,7 @@ const fn pairs() -> [[u8; 2]; 100] {
     pairs
 }
 
-/// `number` in [`DIGITS`] digits; what is above them is cut off.
+/// Formats `number` with [`DIGITS`] digits; higher digits are cut off.
 #[inline]
 pub fn digits(number: u64) -> [u8; DIGITS] {
     let mut text = [0; DIGITS];
@@ -48,7 +48,7 @@ pub fn number(out: &mut Vec<u8>, number: u64) {
     argument(out, itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends `number`.
+/// Appends `number` in decimal.
 pub fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
@@ -61,7 +61,7 @@ pub fn request(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     arguments.iter().for_each(|bytes| argument(out, bytes));
 }
 
-/// The beginning of a request, with places in it that are filled in each time.
+/// The beginning of a request, with placeholders that are filled in each time.
 #[derive(Clone, Debug)]
 pub struct Template<const HOLES: usize> {
     bytes: Vec<u8>,
@@ -69,8 +69,8 @@ pub struct Template<const HOLES: usize> {
 }
 
 impl<const HOLES: usize> Template<HOLES> {
-    /// A request whose first arguments are these, and that has `more` after them, to be appended by the caller. Each `#` stands for a
-    /// number of [`DIGITS`] digits.
+    /// Makes a template of a request with these first arguments; the caller appends `more` further arguments. Each `#`
+    /// is a placeholder for a number of [`DIGITS`] digits.
     pub fn new(arguments: &[&str], more: usize) -> Self {
         let mut bytes = vec![b'*'];
         decimal(&mut bytes, (arguments.len() + more) as u64);
@@ -78,7 +78,7 @@ impl<const HOLES: usize> Template<HOLES> {
         Self::after(bytes, arguments)
     }
 
-    /// Arguments by themselves, for a request that was begun with [`Self::new`].
+    /// Makes a template of arguments only, to follow a request that was begun with [`Self::new`].
     pub fn rest(arguments: &[&str]) -> Self {
         Self::after(Vec::new(), arguments)
     }
@@ -103,7 +103,7 @@ impl<const HOLES: usize> Template<HOLES> {
         Self { bytes, holes }
     }
 
-    /// Appends it with these numbers.
+    /// Appends the template with these numbers filled in.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, numbers: [u64; HOLES]) {
         let start = out.len();

@@ -1,118 +1,119 @@
-//! What a run found: the schema of `bench.json`.
+//! Results of a run: the schema of `bench.json`.
 //!
-//! Fields are only ever added; whatever changes the meaning of one raises [`SCHEMA`]. Times are microseconds as decimal fractions,
-//! instants are seconds since the measured part of the run began, unless a name says otherwise.
+//! Fields are only ever added; a change of a field's meaning raises [`SCHEMA`]. Unless a name says otherwise, durations
+//! are microseconds as decimal fractions, and times are seconds since the start of the measured part.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of this schema.
+/// Version of this schema.
 pub const SCHEMA: u32 = 1;
 
-/// A whole run, or all steps of a sweep.
+/// Results of a whole run, or of all steps of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Version of the schema, [`SCHEMA`].
     pub schema: u32,
-    /// The version of the generator.
+    /// Version of the generator.
     pub rollbook: String,
-    /// When the run began, in milliseconds since the Unix epoch.
+    /// Start of the run, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// The arguments it was called with, a password left out.
+    /// Arguments of the program, without a password.
     pub command: Vec<String>,
-    /// Where it ran.
+    /// Machine on which the generator ran.
     pub machine: Machine,
-    /// What was asked for, defaults filled in.
+    /// Plan of the run, with defaults filled in.
     pub plan: Plan,
-    /// Whom it measured.
+    /// The measured server.
     pub server: Server,
-    /// How the data set was loaded; absent if it was not.
+    /// Loading of the data set; absent if nothing was loaded.
     pub load: Option<Load>,
-    /// All measured requests together.
+    /// Totals over all measured requests.
     pub totals: Totals,
-    /// Latency of all of them, from the instant at which each was due (open loop) or sent (closed loop).
+    /// Latency of all requests, from when each was due (open loop) or sent (closed loop).
     pub latency: Latency,
-    /// Latency of all of them from the instant at which each was really sent: what a generator that waits for the server would show.
+    /// Latency of all requests, from when each was really sent: what a generator that waits for the server would
+    /// report.
     pub uncorrected: Latency,
-    /// By kind of operation.
+    /// Results by kind of operation.
     pub operations: Vec<Operation>,
-    /// The run second by second (or another interval).
+    /// The run over time, in intervals of a second or less.
     pub timeline: Vec<Interval>,
-    /// For each piece of the timeline, the histogram of its latencies, as [`Latency::histogram`]; empty if they were not kept.
+    /// Encoded latency histogram of each interval, as [`Latency::histogram`]; empty if they were not kept.
     #[serde(default)]
     pub timeline_histograms: Vec<String>,
-    /// What happened at an instant: checkpoints, lost connections.
+    /// Events during the run: checkpoints, lost connections.
     pub events: Vec<Event>,
-    /// The first error that the server answered with.
+    /// The first error that the server replied.
     #[serde(default)]
     pub first_error: Option<String>,
-    /// The steps of `--rate sweep`, in the order they were run; empty otherwise.
+    /// Steps of `--rate sweep`, in the order in which they were run; empty for other runs.
     pub sweep: Vec<Step>,
-    /// What `--verify` found.
+    /// Results of `--verify`, if requested.
     pub verification: Option<Verification>,
-    /// CPU of the generator itself.
+    /// CPU time of the generator itself.
     pub generator: Cpu,
 }
 
 /// The machine that generated the load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its processor.
+    /// Model of the processor.
     pub cpu: String,
-    /// CPUs of the machine.
+    /// Number of CPUs.
     pub cpus: usize,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory_bytes: u64,
     /// The kernel's name and release.
     pub kernel: String,
 }
 
-/// What was asked for.
+/// Plan of a run, as reported.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: String,
     /// `open`, `closed` or `sweep`.
     pub mode: String,
-    /// Requests a second that were aimed at; absent in a closed loop.
+    /// Target rate in requests per second; absent in a closed loop.
     pub rate: Option<f64>,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Requests under way at once on a connection (closed loop).
+    /// Maximum requests in progress on a connection.
     pub pipeline: usize,
-    /// The generator's cores.
+    /// Number of generator threads.
     pub cores: usize,
-    /// Length of the measured part.
+    /// Length of the measured part, in seconds.
     pub seconds: f64,
-    /// Length of what was run before it and not measured.
+    /// Length of the unmeasured warm-up, in seconds.
     pub warmup_seconds: f64,
     /// Number of keys.
     pub keys: u64,
-    /// How keys are chosen.
+    /// Distribution of keys.
     pub distribution: String,
-    /// Sizes of values, in bytes, as it was said on the command line.
+    /// Sizes of values in bytes, as given on the command line.
     pub values: String,
-    /// The seed of all choices.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// The durability that was assumed of the server.
+    /// Durability that was assumed of the server.
     pub durability: Option<String>,
 }
 
 /// The measured server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Server {
-    /// Its address.
+    /// Address of the server.
     pub address: String,
-    /// `rollbook`, `redis`, `valkey` …
+    /// Name of the program: `rollbook`, `redis`, `valkey` …
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
-    /// Its process, if it was found on this machine.
+    /// Process id of the server, if it was found on this machine.
     pub pid: Option<u32>,
-    /// Its CPU, if so.
+    /// CPU time of the server, if its process is known.
     pub cpu: Option<Cpu>,
-    /// Its resident memory at the end, if so.
+    /// Resident memory of the server at the end, if its process is known.
     pub resident_bytes: Option<u64>,
     /// `INFO` before the run; empty if it was refused.
     pub info_before: BTreeMap<String, String>,
@@ -120,175 +121,175 @@ pub struct Server {
     pub info_after: BTreeMap<String, String>,
 }
 
-/// CPU of a process over the measured part.
+/// CPU time of a process during the measured part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
     /// User and system time, in seconds.
     pub seconds: f64,
-    /// The same for each request.
+    /// CPU time per request, in microseconds.
     pub micros_per_request: f64,
 }
 
-/// The load of the data set.
+/// Loading of the data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Records written.
+    /// Number of records written.
     pub records: u64,
-    /// How long it took.
+    /// Duration of loading, in seconds.
     pub seconds: f64,
 }
 
-/// All measured requests together.
+/// Totals over all measured requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Requests answered.
     pub requests: u64,
-    /// Those of them that were answered with an error.
+    /// Requests answered with an error.
     pub errors: u64,
     /// Requests whose connection was lost before the answer.
     pub lost: u64,
-    /// Requests that were due and had no answer when the run ended, a while after the last was due.
+    /// Requests that were due but still unanswered at the end of the run, some time after the last was due.
     #[serde(default)]
     pub unanswered: u64,
-    /// Commands answered: a request is one command, or several that are sent together.
+    /// Commands answered; a request is one command, or several that are sent together.
     #[serde(default)]
     pub commands: u64,
-    /// Length of the measured part, as it came out.
+    /// Actual length of the measured part, in seconds.
     pub seconds: f64,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
     /// Bytes sent.
     pub sent_bytes: u64,
     /// Bytes received.
     pub received_bytes: u64,
-    /// Time without any connection, after one was lost.
+    /// Time in which at least one generator thread had lost all of its connections, in seconds.
     pub downtime_seconds: f64,
 }
 
-/// A distribution of latencies.
+/// A distribution of latencies, in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// How many were measured.
+    /// Number of measured latencies.
     pub count: u64,
-    /// The smallest.
+    /// Smallest latency.
     pub min: f64,
-    /// The mean.
+    /// Mean.
     pub mean: f64,
-    /// The standard deviation.
+    /// Standard deviation.
     pub deviation: f64,
-    /// The median.
+    /// Median.
     pub p50: f64,
-    /// 90 %.
+    /// 90th percentile.
     pub p90: f64,
-    /// 99 %.
+    /// 99th percentile.
     pub p99: f64,
-    /// 99.9 %.
+    /// 99.9th percentile.
     pub p999: f64,
-    /// 99.99 %.
+    /// 99.99th percentile.
     pub p9999: f64,
-    /// The greatest.
+    /// Largest latency.
     pub max: f64,
     /// The whole histogram, in nanoseconds: HdrHistogram's compressed V2 encoding in base64, as in its logs.
     pub histogram: String,
 }
 
-/// One kind of operation.
+/// Results of one kind of operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// Its name in the workload, such as `read` or `claim`.
+    /// Name of the operation in the workload, such as `read` or `claim`.
     pub name: String,
     /// Requests answered.
     pub requests: u64,
-    /// Those of them that were answered with an error.
+    /// Requests answered with an error.
     pub errors: u64,
-    /// Their latency, as [`Report::latency`].
+    /// Latency of the operation, measured as [`Report::latency`].
     pub latency: Latency,
 }
 
-/// A piece of the timeline.
+/// An interval of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Where it begins.
+    /// Start of the interval.
     pub start: f64,
-    /// Its length, in seconds.
+    /// Length of the interval, in seconds.
     pub seconds: f64,
-    /// Requests answered in it.
+    /// Requests answered in the interval.
     pub requests: u64,
-    /// Those of them that were answered with an error.
+    /// Requests answered with an error.
     pub errors: u64,
-    /// Bytes sent and received in it.
+    /// Bytes sent and received in the interval.
     pub bytes: u64,
-    /// The median.
+    /// Median latency.
     pub p50: f64,
-    /// 99 %.
+    /// 99th percentile of latency.
     pub p99: f64,
-    /// 99.9 %.
+    /// 99.9th percentile of latency.
     pub p999: f64,
-    /// The greatest.
+    /// Largest latency.
     pub max: f64,
 }
 
-/// What happened at an instant.
+/// An event during the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     pub at: f64,
-    /// What kind of thing.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// In words.
+    /// Description of the event.
     pub text: String,
 }
 
-/// A kind of event.
+/// Kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
     /// A checkpoint of the server ended.
     Checkpoint,
-    /// The server was lost.
+    /// The connection to the server was lost.
     Lost,
-    /// The server was there again.
+    /// The server could be reached again.
     Back,
 }
 
-/// One rate of a sweep.
+/// One step of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Requests a second that were aimed at.
+    /// Target rate in requests per second.
     pub rate: f64,
-    /// All its requests.
+    /// Totals of the step.
     pub totals: Totals,
-    /// Their latency.
+    /// Latency of the step's requests.
     pub latency: Latency,
-    /// CPU of the server in it, if its process is known.
+    /// CPU time of the server during the step, if its process is known.
     pub cpu: Option<Cpu>,
-    /// Whether the server kept up.
+    /// Whether the server sustained the rate.
     pub sustained: bool,
 }
 
-/// What became of what was acknowledged.
+/// Results of verifying that acknowledged writes are still there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
-    /// Keys in the ledger.
+    /// Number of keys in the ledger.
     pub keys: u64,
-    /// Writes that were acknowledged.
+    /// Number of acknowledged writes.
     pub acknowledged: u64,
-    /// Writes of which no answer came.
+    /// Number of writes for which no reply came.
     pub unacknowledged: u64,
-    /// Acknowledged writes that are gone.
+    /// Number of acknowledged writes that are lost.
     pub lost: u64,
-    /// Of these, the ones that the durability allows to be gone: acknowledged, but only for a moment, before a crash.
+    /// Number of lost writes that the durability permits: acknowledged shortly before a crash.
     pub excused: u64,
-    /// Writes that are there though they were never acknowledged: allowed.
+    /// Number of writes that are present although they were not acknowledged, which is permitted.
     pub surprising: u64,
-    /// How long before a loss of the server acknowledged writes may be gone, in seconds.
+    /// How long before a loss of the server acknowledged writes may be lost, in seconds.
     #[serde(default)]
     pub excuse_seconds: f64,
-    /// Values that were never written as they are.
+    /// Number of values that differ from everything that was written.
     pub torn: u64,
-    /// Whether nothing was lost that had been promised, and nothing torn.
+    /// Whether no write was lost against the server's promise, and no value is torn.
     pub passed: bool,
-    /// The first of what went wrong, in words.
+    /// Descriptions of the first problems.
     pub findings: Vec<String>,
 }
 
@@ -299,12 +300,12 @@ mod tests {
     use super::*;
     use crate::bench::report::sample;
 
-    /// Every field's path. They may become more; none may go or be renamed while [`SCHEMA`] stays.
+    /// Paths of all fields. Fields may be added; none may be removed or renamed while [`SCHEMA`] stays.
     const FIELDS: &str = include_str!("result/fields.txt");
 
     fn collect(value: &Value, path: &str, fields: &mut Vec<String>) {
         match value {
-            // Its names are the measured server's.
+            // The names of these fields are the measured server's.
             Value::Object(_) if path.ends_with("info_before") || path.ends_with("info_after") => {
                 fields.push(path.to_owned())
             }

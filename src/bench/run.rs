@@ -1,4 +1,4 @@
-//! A run as a whole: connect, load, measure, verify, report.
+//! A whole run: connect, load, measure, verify, report.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,38 +18,38 @@ use super::verify;
 use super::workload::{Ingredients, Workload};
 use crate::config::Durability;
 
-/// Requests under way at once on a connection while records are loaded.
+/// Pipeline while records are loaded.
 const LOADING_PIPELINE: usize = 64;
-/// So long at most a load may take; it ends when all records are there.
+/// Maximum duration of loading; it ends when all records are loaded.
 const LOADING: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What can be told while a run goes on.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// So many of so many records are loaded.
+    /// Records loaded so far, and their total number.
     Loading(u64, u64),
-    /// The measured part, or the warm-up before it, goes on.
+    /// The warm-up or the measured part is in progress.
     Running,
-    /// A piece of the timeline is complete.
+    /// An interval of the timeline is complete.
     Interval(&'a Interval),
-    /// A rate of a sweep was tried.
+    /// A step of a sweep is complete.
     Step(&'a Step),
-    /// So many of so many values were read back.
+    /// Values read back so far, and their total number.
     Verifying(u64, u64),
 }
 
-/// What came of a run.
+/// Outcome of a run.
 pub struct Outcome {
-    /// What was measured, all of it or as much as there was time for.
+    /// The report; incomplete if the run ended early.
     pub report: Report,
-    /// Why it ended early, if that was not wanted.
+    /// Reason why the run ended early, unless the user interrupted it.
     pub failure: Option<BenchError>,
 }
 
-/// Runs a plan. `stop` ends it early, and is set by itself when something fails. `command` goes into the report.
+/// Runs a plan. Setting `stop` ends the run early; a failure sets it, too. `command` is included in the report.
 ///
 /// # Errors
-/// If there is nothing to report: the plan cannot be run, nobody answers, the records cannot be loaded.
+/// If there is nothing to report: the plan is invalid, the server cannot be reached, or the records cannot be loaded.
 pub fn run(
     plan: &Plan,
     command: Vec<String>,
@@ -135,7 +135,7 @@ fn load(
     Ok(finished.ledgers)
 }
 
-/// Measures, verifies if that is wanted, and fills in the report. Returns why it ended early.
+/// Measures, verifies if requested, and completes the report. Returns the reason if the run ended early.
 fn measure(
     setting: &Setting,
     ledgers: Vec<Ledger>,
@@ -186,9 +186,9 @@ fn measure(
     Ok(failure)
 }
 
-/// The server after the run, if it is still there.
+/// Adds the server's state after the run to the report, if the server can still be reached.
 fn look_back(setting: &Setting, server: &mut Server) {
-    // It may be another process by now.
+    // The server may have been restarted as another process.
     let after = observe::introduce(&setting.target, setting.plan.server_pid);
     if let Ok(Server { info_before, pid, .. }) = after {
         server.info_after = info_before;

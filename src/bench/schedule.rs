@@ -1,12 +1,12 @@
-//! When requests are due, in an open loop: evenly, whatever the server does.
+//! Schedule of an open loop: requests are due at even intervals, whatever the server does.
 //!
-//! Each thread has its share of the rate, in proportion to its connections, and begins a little later than the one before, so that all
-//! together are even too. Request `k` of a thread goes to its connection `k mod n`: when a request was due follows from its number, and a
-//! backlog of millions takes no memory.
+//! Each thread has a share of the rate in proportion to its connections, and starts slightly later than the one before,
+//! so that all threads together are even, too. Request `k` of a thread goes to its connection `k mod n`. When a request
+//! was due follows from its number, so that a backlog of millions takes no memory.
 
 use std::time::Duration;
 
-/// One thread's schedule. Instants are nanoseconds of the run's clock.
+/// Schedule of one thread. Times are nanoseconds of the run's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     first: f64,
@@ -14,8 +14,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// From `begin` on at `rate` requests a second among all `connections`, of which the thread has `own`, the first of them being
-    /// number `first` of all.
+    /// Makes a schedule that starts at `begin`, with `rate` requests per second over all `connections`. The thread has
+    /// `own` of these, and the number of its first is `first`.
     pub fn new(begin: u64, rate: f64, connections: usize, own: usize, first: usize) -> Self {
         let second = Duration::from_secs(1).as_nanos() as f64;
         let interval = second / rate * connections as f64 / own as f64;
@@ -23,7 +23,7 @@ impl Schedule {
         Self { first: begin as f64 + offset, interval }
     }
 
-    /// When request number `k` is due.
+    /// Time at which request `k` is due.
     #[inline]
     pub fn due(&self, k: u64) -> u64 {
         (k as f64).mul_add(self.interval, self.first) as u64

@@ -1,8 +1,9 @@
-//! `--rate sweep`: the latency at ever higher rates, up to where the server no longer keeps up, and a little beyond.
+//! `--rate sweep`: measures latency at increasing rates, up to and slightly beyond what the server sustains.
 //!
-//! First a closed loop finds out how much the server can do at most. Then open loops climb from a tenth of that in even steps; from where
-//! a rate is no longer sustained, half of a step is tried once in between, to find the knee, and the sweep ends after the second rate that
-//! is not sustained. A rate is sustained if nearly all that was due was answered in time and no queue was left at the end.
+//! First a closed loop determines the server's maximum rate. Then open loops increase the rate in even steps, starting
+//! at a tenth of the maximum. At the first rate that is not sustained, the step is halved once to locate the knee; the
+//! sweep ends after the second rate that is not sustained. A rate is sustained if nearly all due requests were answered
+//! in time and no backlog was left.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,31 +12,31 @@ use super::error::BenchError;
 use super::phase::{self, Finished, Phase, Setting};
 use super::result::Step;
 
-/// Requests under way on a connection, at least: otherwise connections and not the server limit the rate.
+/// Minimum pipeline: with less, the connections and not the server would limit the rate.
 const PIPELINE: usize = 16;
-/// Steps from nothing to what a closed loop reached.
+/// Number of steps from zero to the rate of the closed loop.
 const STEPS: u32 = 10;
-/// Steps beyond that, at most.
+/// Maximum number of steps beyond the rate of the closed loop.
 const BEYOND: u32 = 3;
-/// Length of a step, at least.
+/// Minimum length of a step.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// A step's warm-up is this part of it.
+/// The warm-up takes the length of a step divided by this.
 const WARMUP: u32 = 5;
-/// The part of the due requests that must be answered.
+/// Minimum fraction of the due requests that must be answered for a rate to count as sustained.
 const SUSTAINED: f64 = 0.98;
 
-/// All steps, and the last of those that were sustained in full (or the first of all).
+/// All steps, and the last one that was sustained (or the first, if none was).
 pub struct Sweep {
-    /// In the order in which they were run.
+    /// Steps in the order in which they were run.
     pub steps: Vec<Step>,
-    /// The numbers of one of them, for the rest of the report.
+    /// Measurements of the best step, for the rest of the report.
     pub best: Finished,
 }
 
 /// Runs a sweep that takes about as long as the plan's duration.
 ///
 /// # Errors
-/// If a part of it cannot begin, or fails.
+/// If a phase cannot begin, or fails.
 pub fn run(setting: &Setting, mut stepped: impl FnMut(&Step)) -> Result<Sweep, BenchError> {
     let each = (setting.plan.duration / (STEPS + BEYOND)).max(SHORTEST);
     let pipeline = setting.plan.pipeline.max(PIPELINE);
@@ -72,19 +73,19 @@ fn step(rate: f64, finished: &Finished) -> Step {
     }
 }
 
-/// Which rate comes next.
+/// Chooses the next rate of a sweep.
 struct Climb {
     step: f64,
     most: f64,
     next: Option<f64>,
     last_sustained: f64,
-    /// Rates that were not sustained so far.
+    /// Number of rates that were not sustained so far.
     failed: u32,
 }
 
 impl Climb {
     fn new(step: f64, most: f64) -> Self {
-        // Whatever a closed loop found, at least one request a second is asked for.
+        // Whatever the closed loop measured, the rate is at least one request per second.
         let step = step.max(1.0);
         Self { step, most: most.max(step), next: Some(step), last_sustained: 0.0, failed: 0 }
     }
@@ -96,7 +97,7 @@ impl Climb {
     fn took(&mut self, sustained: bool) {
         let rate = self.last_sustained + self.step;
         if sustained {
-            // After the first failure steps are halved, and go on from the last that was sustained.
+            // After the first failure, steps are halved and continue from the last sustained rate.
             self.last_sustained = rate;
         } else {
             self.failed += 1;

@@ -1,7 +1,7 @@
-//! Values: how large they are, and what is in them.
+//! Values: their sizes and contents.
 //!
-//! Usually a value is a piece of a pool of random printable bytes: cheap to take, and it does not compress. For `--verify` it says what it is
-//! ([`stamp`]):
+//! Normally a value is a piece of a pool of random printable bytes, which is cheap and does not compress. For
+//! `--verify` it identifies itself ([`stamp`]):
 //!
 //! ```text
 //! 0        16           24            32
@@ -9,29 +9,29 @@
 //! | 16 hex | 8 hex      | 8 hex: of all the rest |
 //! ```
 //!
-//! A *cell* is whatever holds one value: a key, or a field of one. Whoever reads a value back knows which write it came from, and that it
-//! is whole.
+//! A *cell* is whatever holds one value: a key, or a field of a key. From a value that was read back, one can tell
+//! which write it came from, and that it is intact.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::request;
 
-/// Bytes of the smallest value that can say what it is.
+/// Size of the smallest value that can identify itself, in bytes.
 pub const STAMP: usize = 32;
-/// Bytes of the largest value: what a server takes by default.
+/// Size of the largest value in bytes: a server's default limit.
 pub const LARGEST: usize = 512 << 20;
-/// Bytes of the pool beyond the largest value: few enough to stay in the nearest cache.
+/// Size of the pool beyond the largest value, in bytes: small enough to stay in the L1 cache.
 const POOL: usize = 16 * 1024;
 
-/// Sizes of values, in bytes.
+/// Distribution of value sizes, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// Always this.
+    /// Always this size.
     Fixed(usize),
-    /// Evenly from this to that.
+    /// Uniformly distributed between these two sizes.
     Uniform(usize, usize),
-    /// One of these, each as often.
+    /// One of these sizes, with equal probability.
     List(Vec<usize>),
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Sizes {
 }
 
 impl Sizes {
-    /// The largest of them.
+    /// The largest size.
     pub fn largest(&self) -> usize {
         match self {
             Self::Fixed(size) | Self::Uniform(_, size) => *size,
@@ -78,7 +78,7 @@ impl Sizes {
         }
     }
 
-    /// The smallest of them.
+    /// The smallest size.
     pub fn smallest(&self) -> usize {
         match self {
             Self::Fixed(size) | Self::Uniform(size, _) => *size,
@@ -96,17 +96,17 @@ impl Sizes {
     }
 }
 
-/// Makes the values of a run.
+/// Generates the values of a run.
 #[derive(Clone, Debug)]
 pub struct Values {
     sizes: Sizes,
     pool: Vec<u8>,
-    /// What stands before each value, if all are of one size.
+    /// Header of each value as an argument, if all have the same size.
     head: Option<Vec<u8>>,
 }
 
 impl Values {
-    /// Values of these sizes; the same for the same seed.
+    /// Makes a generator for these sizes. The same seed gives the same values.
     pub fn new(sizes: Sizes, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let pool = (0..POOL + sizes.largest()).map(|_| random.alphanumeric() as u8).collect();
@@ -114,7 +114,7 @@ impl Values {
         Self { sizes, pool, head }
     }
 
-    /// Appends a value, as an argument.
+    /// Appends a value as an argument.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>, random: &mut fastrand::Rng) {
         let size = self.sizes.draw(random);
@@ -130,7 +130,7 @@ impl Values {
         }
     }
 
-    /// Appends a value that says that it is write number `sequence` of `cell`, as an argument.
+    /// Appends, as an argument, a value that identifies itself as write `sequence` of `cell`.
     pub fn write_stamped(&self, out: &mut Vec<u8>, random: &mut fastrand::Rng, cell: u64, sequence: u32) {
         let padding = self.sizes.draw(random).max(STAMP) - STAMP;
         let value = stamp(cell, sequence, &self.pool[random.usize(..POOL)..][..padding]);
@@ -138,7 +138,7 @@ impl Values {
     }
 }
 
-/// A value that says what it is.
+/// Makes a value that identifies itself.
 pub fn stamp(cell: u64, sequence: u32, padding: &[u8]) -> Vec<u8> {
     let mut value = format!("{cell:016x}{sequence:08x}").into_bytes();
     let crc = checksum(&value, padding);
@@ -147,7 +147,7 @@ pub fn stamp(cell: u64, sequence: u32, padding: &[u8]) -> Vec<u8> {
     value
 }
 
-/// The cell and sequence number that a value bears, if it is whole.
+/// Cell and sequence number of a value; `None` if the value is not intact.
 pub fn read_stamp(value: &[u8]) -> Option<(u64, u32)> {
     let (head, padding) = value.split_at_checked(STAMP)?;
     let text = std::str::from_utf8(head).ok()?;

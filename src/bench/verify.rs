@@ -1,4 +1,4 @@
-//! `--verify`: reads everything in the ledgers back and says what is missing.
+//! `--verify`: reads back every cell in the ledgers and reports what is missing.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::result::{Server, Verification};
 use super::workload::Workload;
 use crate::config::Durability;
 
-/// Cells that are asked for together.
+/// Number of cells requested together.
 const BATCH: usize = 500;
-/// How long a server that was lost at the very end may take to come back.
+/// Maximum time that a server lost at the very end may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A disk sync under way when the server was lost: its writes too were acknowledged and may be gone.
+/// Allowance for a disk sync in progress when the server was lost: its writes were acknowledged, too, and may be lost.
 const SYNC: Duration = Duration::from_millis(500);
-/// `appendfsync everysec` of Redis and its kin: up to two seconds, by its documentation.
+/// Window of `appendfsync everysec` in Redis and similar servers: up to two seconds, by its documentation.
 const EVERY_SECOND: Duration = Duration::from_secs(2);
 
-/// The durability that a server says it has, or else the weakest.
+/// The durability that the server reports, or else the weakest.
 pub fn durability(server: &Server) -> Durability {
     match server.info_before.get("durability").map(String::as_str) {
         Some("sync") => Durability::Sync,
@@ -27,7 +27,7 @@ pub fn durability(server: &Server) -> Durability {
     }
 }
 
-/// How long before a loss of this server acknowledged writes may be gone, with durability `async`.
+/// How long before a loss of this server acknowledged writes may be lost, with durability `async`.
 pub fn window(server: &Server) -> Duration {
     let interval = server.info_before.get("flush_interval_ms").and_then(|text| text.parse().ok());
     interval.map_or(EVERY_SECOND, |interval| Duration::from_millis(interval) + SYNC)
@@ -36,7 +36,7 @@ pub fn window(server: &Server) -> Duration {
 /// Compares the ledgers with what the server holds.
 ///
 /// # Errors
-/// If the server does not come back, or does not answer.
+/// If the server does not come back, or does not reply.
 pub fn verify(
     target: &Target,
     workload: &Workload,
@@ -75,7 +75,7 @@ fn judge(ledger: &Ledger, cell: u64, name: &str, held: Value, found: &mut Verifi
     Ok(())
 }
 
-/// A connection to a server that serves, even if it must start first.
+/// Connects to a server that may still have to start, and waits until it is ready.
 fn patient(target: &Target) -> Result<Client, BenchError> {
     let begin = std::time::Instant::now();
     loop {

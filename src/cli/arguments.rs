@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: commands and options. The doc comments of this file are the program's help texts.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What the program can do.
+/// The program's commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve clients, log their edits, and run a checkpoint node as a child.
@@ -27,8 +27,9 @@ pub enum Command {
     Checkpoint(Checkpoint),
     /// Measure a server of this kind: Rollbook, Redis, and whatever speaks their protocol.
     ///
-    /// By itself: loads 100,000 records of YCSB, asks for half reads and half updates on 50 connections as fast as they are answered for 30
-    /// seconds, prints a table, and writes bench.json and bench.html. Ctrl-C ends early with what was measured until then.
+    /// By itself: loads 100,000 records of YCSB, asks for half reads and half updates on 50 connections as fast as they
+    /// are answered for 30 seconds, prints a table, and writes bench.json and bench.html. Ctrl-C ends early with what
+    /// was measured until then.
     Bench(Box<Bench>),
     /// Show what is in the files of a data directory. Changes nothing.
     Inspect(Inspect),
@@ -117,17 +118,17 @@ pub enum Inspected {
 }
 
 impl Configuration {
-    /// The configuration that these arguments, the file and the environment make.
+    /// Loads the configuration from these arguments, the file and the environment.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it, one line each.
+    /// Returns all problems of the configuration, one line each.
     pub fn load(&self) -> Result<Loaded, Failure> {
         Ok(Sources::gather(self.config.as_deref(), &self.set)?.load()?)
     }
 
-    /// The arguments that make another process, with the same environment and working directory, load the same; but for the password,
-    /// since every user of the machine can read another process's arguments.
+    /// Arguments with which another process, in the same environment and working directory, loads the same
+    /// configuration. The password is left out, because every user of the machine can read another process's arguments.
     pub fn to_arguments(&self) -> Vec<std::ffi::OsString> {
         let file = self.config.iter().flat_map(|path| ["--config".into(), path.into()]);
         let shown =

@@ -1,7 +1,8 @@
-//! `rollbook bench`: the load generator's arguments, live line, tables and files.
+//! `rollbook bench`: the load generator's arguments, progress line, tables and files.
 //!
-//! Ctrl-C ends a run early: what was measured until then is printed and written, and the program ends with code 130. A second one ends it at
-//! once. A server that is lost ends it early too, with code 69; a verification that found acknowledged writes lost or values torn, with 65.
+//! Ctrl-C ends a run early: what was measured so far is printed and written, and the program exits with code 130; a
+//! second Ctrl-C exits at once. Losing the server also ends a run early, with code 69. A verification that finds lost
+//! acknowledged writes or torn values exits with code 65.
 
 pub mod arguments;
 pub mod compare;
@@ -20,13 +21,14 @@ use crate::bench::{self, BenchError, workload};
 use arguments::{Bench, BenchCommand};
 use live::Live;
 
-/// Instead of a workload's name: a list of them.
+/// Argument that lists the workloads when given in place of a workload's name.
 const HELP: &str = "help";
 
 /// Runs the load generator.
 ///
 /// # Errors
-/// What kept it from measuring, or from writing what it measured; an interruption; a verification that failed.
+///
+/// If it could not measure or could not write its results, was interrupted, or a verification failed.
 pub fn run(arguments: &Bench) -> Result<(), Failure> {
     match &arguments.command {
         Some(BenchCommand::Compare(compare)) => return compare::run(compare),
@@ -62,11 +64,11 @@ pub fn run(arguments: &Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Set by the first SIGINT or SIGTERM; the second ends the process.
+/// Makes a flag that the first SIGINT or SIGTERM sets; the second signal ends the process.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
-        // In this order: the first signal finds the flag not yet set.
+        // The order matters: when the first signal arrives, the shutdown handler must still find the flag unset.
         signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(|why| Failure::new(Exit::Unavailable, format_args!("cannot handle signals: {why}")))?;
@@ -74,7 +76,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     Ok(stop)
 }
 
-/// The arguments for the report: without the password.
+/// The program's arguments for the report, without the password.
 fn command_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut hide = false;
     let hidden = arguments.map(|argument| {

@@ -1,4 +1,4 @@
-//! `rollbook checkpoint`: runs a checkpoint node, by itself or as the child that `serve` starts.
+//! `rollbook checkpoint`: runs a checkpoint node, either by hand or as the child process of `serve`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use crate::config::{Config, Password};
 use crate::replication::master::child::Secret;
 use crate::replication::node::{self, NodeError, Options, Parent, Stop};
 
-/// Runs the node until it is ended. `parent` is the process id of the master whose child it is.
+/// Runs the node until it is told to stop. If it is a child, `parent` is the process id of its master.
 ///
 /// # Errors
 ///
-/// If its directory or the master's refusal leave nothing to be tried again.
+/// If the node cannot use its directory, or the master refuses it for good.
 pub fn run(config: &Config, parent: Option<u32>, signals: &Signals) -> Result<(), Failure> {
     let bound = match parent.map(Parent::bind) {
         None => None,
-        // The master was gone before this could be bound to it: there is nobody to serve.
+        // The master ended before this process was tied to it, so there is nothing to do.
         Some(None) => return Ok(()),
         Some(bound) => bound,
     };
@@ -47,12 +47,12 @@ pub fn run(config: &Config, parent: Option<u32>, signals: &Signals) -> Result<()
     node::run(options, stop).map_err(|e| Failure::new(exit(&e), e))
 }
 
-/// What the master gives its child through standard input; whoever runs a node by hand gives nothing.
+/// Secret that the master passes to its child on standard input; `None` for a node that is run by hand.
 fn parent_secret(is_child: bool) -> Option<Password> {
     is_child.then(|| Secret::read(std::io::stdin().lock()).ok().map(|secret| secret.password())).flatten()
 }
 
-/// How a process on this machine reaches what listens on `bind`.
+/// Address by which a process on this machine reaches a listener bound to `bind`.
 fn reachable(bind: IpAddr, port: u16) -> SocketAddr {
     let ip = match bind {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

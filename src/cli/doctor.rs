@@ -1,4 +1,4 @@
-//! `rollbook doctor`: the preflight by itself, every finding a line.
+//! `rollbook doctor`: runs the preflight and prints one line per finding.
 
 use std::io::{self, Write};
 
@@ -6,14 +6,14 @@ use super::arguments::Doctor;
 use super::preflight::{Finding, Report, Verdict};
 use super::{Exit, Failure, preflight};
 
-/// Prints what the preflight finds; fails as `serve` would.
+/// Prints the preflight's findings. Fails where `serve` would.
 ///
 /// # Errors
 ///
-/// The configuration's and the preflight's.
+/// Returns the problems of the configuration and the preflight.
 pub fn run(arguments: &Doctor) -> Result<(), Failure> {
     let loaded = arguments.configuration.load()?;
-    // `serve` raises them too, so they must not be found low here.
+    // `serve` raises the limits too, so they must not be reported as low here.
     preflight::raise_limits();
     let report = preflight::everything(&loaded);
     print(&report, arguments.json, &mut io::stdout().lock())

@@ -1,39 +1,39 @@
-//! How the program ends: a code that scripts and supervisors can tell apart, and the lines that say why.
+//! How the program exits: an exit code that scripts and supervisors can distinguish, and lines that give the reasons.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// Exit codes, as in `sysexits.h`, and one as in shells.
+/// Exit codes as in `sysexits.h`, plus one from shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The command line can't be understood.
+    /// The command line is invalid.
     Usage = 64,
-    /// Data on disk is damaged. Starting again won't help.
+    /// Data on disk is damaged. Restarting does not help.
     Data = 65,
-    /// The machine lacks something, or something is taken: a kernel feature, a port, the data directory.
+    /// The machine lacks something, or a resource is in use: a kernel feature, a port, the data directory.
     Unavailable = 69,
-    /// A bug.
+    /// A bug in the program.
     Software = 70,
     /// The disk failed.
     Io = 74,
     /// The configuration is wrong.
     Config = 78,
-    /// Somebody pressed Ctrl-C; as shells have it.
+    /// Interrupted with Ctrl-C; the code that shells use.
     Interrupted = 130,
 }
 
-/// Why the program ends without having done what it was asked to.
+/// Reason why the program exits without having done what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// With which code.
+    /// The exit code.
     pub exit: Exit,
-    /// One line for each reason, saying what is wrong and what to do.
+    /// One line per reason: what is wrong, and what to do.
     pub reasons: Vec<String>,
 }
 
 impl Failure {
-    /// A failure for one reason.
+    /// Makes a failure with one reason.
     pub fn new(exit: Exit, reason: impl fmt::Display) -> Self {
         Self { exit, reasons: vec![reason.to_string()] }
     }

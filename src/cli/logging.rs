@@ -1,7 +1,7 @@
-//! Events go to standard error, as text or JSON, by way of a thread of their own.
+//! Logging: events are written to standard error as text or JSON, by a thread of their own.
 //!
-//! The thread is there because a core must never wait for a full pipe or a slow journal. Its queue is bounded; what does not
-//! fit is counted and said later, never waited for.
+//! A separate thread is needed because a core must never wait for a full pipe or a slow journal. The queue to the
+//! thread is bounded; events that do not fit are dropped, counted, and the count is logged later.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,44 +19,45 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{Level, LogFormat, Logging};
 
-/// Events that may wait to be written.
+/// Maximum number of events waiting to be written.
 const QUEUE: usize = 4096;
-/// How long the end of the program may wait for them.
+/// Maximum time that the end of the program waits for the remaining events.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long it waits before it tries a full queue again.
+/// Delay before the end of the program tries a full queue again.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// Starts logging for the whole process, as `settings` say; the first call counts.
+/// Starts logging for the whole process with these settings. Only the first call has an effect.
 ///
-/// What is logged until the guard is dropped has been written when its drop returns, unless standard error is stuck.
+/// Dropping the guard writes all events logged before, unless standard error is stuck.
 pub fn start(settings: &Logging) -> Guard {
     let (queue, events) = sync_channel(QUEUE);
     let writer = Writer { queue, missed: Arc::new(AtomicU64::new(0)) };
     let (queue, missed) = (writer.queue.clone(), writer.missed.clone());
-    // Without the thread nothing would be written; logging is then not worth ending the program for.
+    // If the thread cannot be started, nothing is logged; that is no reason to end the program.
     let spawned = std::thread::Builder::new().name("logging".into()).spawn(move || write(&events, &missed));
     if let Err(e) = spawned {
         eprintln!("rollbook: can't start the logging thread, going on without a log: {e}");
     }
-    // It fails only if somebody else came first. It also takes in what crates log that use `log`, as glommio does.
+    // Setting the subscriber fails only if there already is one. It also receives the events of crates that use `log`,
+    // as glommio does.
     let (subscriber, dial) = subscriber(settings, writer, io::stderr().is_terminal());
     let _ = subscriber.try_init();
     Guard { queue, dial }
 }
 
-/// Sets the level while the process runs.
+/// Changes the log level while the process runs.
 #[derive(Clone)]
 pub struct Dial(reload::Handle<Targets, Registry>);
 
 impl Dial {
-    /// From now on events below `level` are not logged.
+    /// Sets the log level: events less severe than `level` are no longer logged.
     pub fn set(&self, level: Level) {
-        // It fails only if logging has ended, which it does with the process.
+        // Fails only if logging has ended, which happens only with the process.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// Sees to it that the last events are written.
+/// Keeps logging alive; when dropped, waits until the last events are written.
 #[must_use = "dropping it ends the wait for the last events"]
 pub struct Guard {
     queue: SyncSender<Message>,
@@ -64,7 +65,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// What sets the level.
+    /// The dial that changes the log level.
     pub fn dial(&self) -> Dial {
         self.dial.clone()
     }
@@ -74,7 +75,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let (done, wait) = mpsc::channel();
         for _ in 0..LAST_WORDS.as_millis() / PATIENCE.as_millis() {
-            // A full queue is only tried again: who waits for it may wait for ever.
+            // A full queue is retried rather than waited for: the wait might never end.
             if self.queue.try_send(Message::Done(done.clone())).is_ok() {
                 let _ = wait.recv_timeout(LAST_WORDS);
                 return;
@@ -89,12 +90,12 @@ enum Message {
     Done(mpsc::Sender<()>),
 }
 
-/// Writes until the process ends.
+/// Writes events until the process ends.
 fn write(events: &Receiver<Message>, missed: &AtomicU64) {
-    // Locked for each event only, so that a panicking thread gets its own message out.
+    // Locked per event only, so that a panicking thread can write its message in between.
     let mut out = io::stderr();
     while let Ok(message) = events.recv() {
-        // A closed standard error is no reason to end; there is nowhere to say so either.
+        // If standard error is closed, events are lost; there is nowhere to report that.
         match message {
             Message::Event(line) => drop(out.write_all(&line)),
             Message::Done(done) => drop(done.send(())),
@@ -106,7 +107,7 @@ fn write(events: &Receiver<Message>, missed: &AtomicU64) {
     }
 }
 
-/// Hands each event to the thread.
+/// Passes each event to the logging thread.
 #[derive(Clone)]
 struct Writer {
     queue: SyncSender<Message>,
@@ -134,7 +135,7 @@ impl MakeWriter<'_> for Writer {
     }
 }
 
-/// Which events are logged.
+/// Which events are logged at this level.
 fn targets(level: Level) -> Targets {
     let level = match level {
         Level::Error => LevelFilter::ERROR,
@@ -143,7 +144,7 @@ fn targets(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    // Of other crates only what may need somebody.
+    // From other crates, only warnings and errors.
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("rollbook", level)
 }
 
@@ -170,12 +171,12 @@ where
 mod tests {
     use super::*;
 
-    /// What is written with these settings while `events` runs.
+    /// Output that logging with these settings produces while `events` runs.
     fn logged(level: Level, format: LogFormat, events: impl FnOnce()) -> String {
         logged_while(level, format, |_| events())
     }
 
-    /// What is written with these settings while `events`, which may change the level, runs.
+    /// Output that logging with these settings produces while `events`, which may change the level, runs.
     fn logged_while(level: Level, format: LogFormat, events: impl FnOnce(&Dial)) -> String {
         let (queue, written) = sync_channel(16);
         let writer = Writer { queue, missed: Arc::default() };

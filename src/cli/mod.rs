@@ -3,15 +3,15 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`arguments`] | the command line |
-//! | [`exit`] | how the program ends |
+//! | [`exit`] | exit codes, and failures with their reasons |
 //! | [`checkpoint`] | the checkpoint node |
-//! | [`preflight`] | what must hold before anything starts |
-//! | [`doctor`] | the preflight by itself |
-//! | [`logging`] | events to standard error |
+//! | [`preflight`] | checks before anything starts |
+//! | [`doctor`] | runs the preflight and prints its findings |
+//! | [`logging`] | writes events to standard error |
 //! | [`signals`], [`reload`] | what each signal does to a daemon; SIGHUP |
 //! | [`serve`] | the master |
-//! | [`mod@bench`] | the load generator's arguments, live line, tables and files |
-//! | [`inspect`] | what is on disk, and whether it is good |
+//! | [`mod@bench`] | the load generator's arguments, progress line, tables and files |
+//! | [`inspect`] | shows and verifies files on disk |
 
 pub mod arguments;
 pub mod bench;
@@ -40,12 +40,13 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(help) => {
-            // Help and version are no failures. If even printing fails, there is nowhere to say so.
+            // Asking for help or the version is no failure. If even printing fails, there is nowhere to report it.
             let _ = help.print();
             return if help.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
-    // A limit on the size of files is then an error of the write, which is handled, and not the death of the process.
+    // With a handler, exceeding the limit of the file size (SIGXFSZ) fails the write, which is handled, instead of
+    // killing the process.
     let unused = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     if let Err(error) = signal_hook::flag::register(libc::SIGXFSZ, unused) {
         eprintln!("rollbook: cannot handle SIGXFSZ: {error}");
@@ -83,13 +84,13 @@ fn run(command: &Command) -> Result<(), Failure> {
     }
 }
 
-/// Takes the signals of a daemon.
+/// Installs the signal handlers of a daemon.
 fn take_signals(arguments: &Configuration, loaded: &Loaded, logging: &logging::Guard) -> Result<Signals, Failure> {
     let reload = Reload::new(arguments, &loaded.config, logging.dial());
     Signals::take(reload).map_err(|why| Failure::new(Exit::Unavailable, format_args!("cannot handle signals: {why}")))
 }
 
-/// `serve --check`: says whether the configuration is good, and what somebody may want to know of it.
+/// `serve --check`: reports whether the configuration is valid, with notes that may interest the operator.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
     let report = preflight::settings(loaded).into_iter().collect::<preflight::Report>();
     report.verdict()?;

@@ -1,11 +1,11 @@
-//! SIGHUP: reads the configuration again, file, environment and arguments, and takes over its log level. All else is fixed while the daemon
-//! runs. A configuration that is not good changes nothing.
+//! SIGHUP: reloads the configuration from file, environment and arguments, and applies its log level. All other
+//! settings stay fixed while the daemon runs. An invalid configuration changes nothing.
 
 use super::arguments::Configuration;
 use super::logging::Dial;
 use crate::config::{Config, Level};
 
-/// What is read again, and what for.
+/// State needed to reload the configuration.
 pub struct Reload {
     arguments: Configuration,
     /// The configuration in force.
@@ -14,12 +14,13 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// For a process that has loaded `config` from `arguments`, and whose log level `dial` sets.
+    /// Makes the state for a process that loaded `config` from `arguments` and whose log level `dial` sets.
     pub fn new(arguments: &Configuration, config: &Config, dial: Dial) -> Self {
         Self { arguments: arguments.clone(), config: config.clone(), dial }
     }
 
-    /// Reads the configuration again, takes over its log level, and logs what came of it. Returns the level, if the configuration is good.
+    /// Reloads the configuration, applies its log level, and logs the result. Returns the level if the configuration is
+    /// valid.
     pub fn read_again(&mut self) -> Option<Level> {
         let loaded = match self.arguments.load() {
             Ok(loaded) => loaded,
@@ -31,7 +32,7 @@ impl Reload {
         };
         let (level, origin) = (loaded.config.logging.level, loaded.origin("logging.level"));
         let before = std::mem::replace(&mut self.config.logging.level, level);
-        // While both levels show it.
+        // Log the change at a moment when both the old and the new level show it.
         if level > before {
             self.dial.set(level);
         }

@@ -1,7 +1,7 @@
-//! `rollbook serve`: the master.
+//! `rollbook serve`: runs the master.
 //!
-//! The main thread starts the cores, which recover their partitions side by side; then it opens a new epoch, lets the cores serve, and
-//! waits for a signal, for `SHUTDOWN`, or for a core to fail.
+//! The main thread starts the cores, which recover their partitions in parallel. Then it opens a new epoch, lets the
+//! cores serve, and waits for a signal, for `SHUTDOWN`, or for a core to fail.
 
 mod checkpoints;
 mod core;
@@ -32,7 +32,7 @@ use crate::runtime::lifecycle::Event;
 use crate::runtime::mesh::{Endpoint, mesh};
 use crate::storage::{DataDir, PartitionMarks, Probed, StorageError, StreamMarks, probe};
 
-/// Serves until told to stop.
+/// Runs the master until it is told to stop.
 ///
 /// # Errors
 /// If the server cannot start, or a core fails.
@@ -45,7 +45,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready, signals: &
         .ok_or_else(|| Failure::new(Exit::Config, "server.cores: more cores than the data directory has partitions"))?;
 
     let (events, inbox_events) = channel();
-    // From here on a signal ends the server in good order, however early it comes.
+    // From here on, a signal shuts the server down in good order.
     listen_for_signals(signals, &events);
     let mut config = config.clone();
     config.server.max_clients = ready.max_clients;
@@ -79,7 +79,7 @@ pub fn run(arguments: &Configuration, config: &Config, ready: &Ready, signals: &
     outcome
 }
 
-/// Measures the disk. A full one is not measured: there is a way of writing that is right everywhere.
+/// Probes the disk for the best way to write. A full disk is not probed: a method that works everywhere is used.
 fn probe(dir: &DataDir) -> Result<Probed, Failure> {
     match probe::probe(dir.path()) {
         Ok(probed) => {
@@ -111,7 +111,7 @@ fn open(config: &Config) -> Result<DataDir, Failure> {
     Ok(dir)
 }
 
-/// The server while it starts, and then the main thread's hold on its cores.
+/// The server during its start, and later the main thread's control of the cores.
 struct Starting {
     config: Config,
     dir: Arc<DataDir>,
@@ -127,7 +127,7 @@ struct Starting {
 }
 
 impl Starting {
-    /// Starts the cores' threads, which begin to recover.
+    /// Starts the threads of the cores, which begin to recover.
     fn new(
         config: &Config,
         dir: Arc<DataDir>,
@@ -161,7 +161,7 @@ impl Starting {
             let events = events.clone();
             let thread = std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
                 let outcome = seat.run();
-                // The main thread has ended only if the process is ending.
+                // The receiver is gone only if the process is ending.
                 let _ = events.send(Event::Ended(core, outcome));
             })?;
             threads.push(thread);
@@ -238,7 +238,7 @@ impl Starting {
         Ok(())
     }
 
-    /// For each core, its listeners on all addresses.
+    /// Makes the listeners of each core, one per address.
     fn listeners(&self) -> Result<Vec<Vec<OwnedFd>>, Failure> {
         let mut of_cores: Vec<Vec<OwnedFd>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
         for ip in &self.config.server.bind {
@@ -246,7 +246,7 @@ impl Starting {
             let made = ports::listeners(address, of_cores.len())
                 .map_err(|e| Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {e}")))?;
             for (of_core, listener) in of_cores.iter_mut().zip(made) {
-                // Accepted sockets inherit it: replies leave at once.
+                // Accepted sockets inherit this option: replies are sent without delay.
                 socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
                 of_core.push(listener.into());
             }
@@ -254,7 +254,8 @@ impl Starting {
         Ok(of_cores)
     }
 
-    /// Waits for the end, and records where the logs end that were closed in good order.
+    /// Waits until the server is to stop, shuts it down, and records the ends of the logs that were closed in good
+    /// order.
     fn watch(self, service: &Service, events: &Receiver<Event>) -> Result<(), Failure> {
         let mut failures = Vec::new();
         let mut running = self.threads.len();
@@ -324,19 +325,19 @@ fn listen_for_signals(signals: &Signals, events: &Sender<Event>) {
             Told::Stop(by) => Event::Stop(by),
             Told::Level(level) => Event::Level(level),
         };
-        // Nobody listens only if the process is ending already.
+        // The receiver is gone only if the process is already ending.
         let _ = events.send(event);
     });
 }
 
-/// What a core's recovery has taken.
+/// Duration of each step of a core's recovery.
 fn measured(recovery: &Recovery) -> Measured {
     let Tally { snapshot_bytes, edits, log_bytes, .. } = recovery.tally;
     let work = Work { snapshot_bytes, edits, log_bytes };
     Measured { work, snapshots: recovery.took[0], log: recovery.took[1] }
 }
 
-/// Says where the server listens.
+/// Logs the addresses on which the server listens.
 fn announce(service: &Service, started: Instant) {
     let port = service.config.server.port;
     let addresses: Vec<_> =

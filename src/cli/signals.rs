@@ -1,4 +1,4 @@
-//! What each signal does to a daemon, `rollbook serve` or `rollbook checkpoint`. No signal ends it by accident.
+//! Signal handling of the daemons `rollbook serve` and `rollbook checkpoint`. No signal ends them by accident.
 //!
 //! | signal | what it does |
 //! |---|---|
@@ -13,7 +13,8 @@
 //! | SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP | end the process at once, as Linux has it: they are how a bug ends it, and how one asks for a core dump |
 //! | SIGKILL | ends the process at once |
 //!
-//! Until the daemon has taken over what ends it ([`Signals::pass_to`]), there is nothing to lose, and it ends at once.
+//! Until the daemon has installed its stop hook ([`Signals::pass_to`]), there is nothing to lose, and a stop signal
+//! ends it at once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,16 +23,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::reload::Reload;
 use crate::config::Level;
 
-/// What a daemon is told.
+/// Request that a signal makes to the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// To end in good order; by which signal.
+    /// Shut down in good order; the text names the signal.
     Stop(&'static str),
-    /// The log level is this one from now on.
+    /// The log level has been changed to this.
     Level(Level),
 }
 
-/// What a signal is taken for.
+/// How a signal is interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Stop,
@@ -39,7 +40,7 @@ enum Meaning {
     Nothing,
 }
 
-/// Signals that would end the process if nobody took them, other than those of bugs. Those from SIGRTMIN on mean nothing.
+/// Signals whose default action ends the process, except those that indicate bugs. SIGRTMIN and above are ignored.
 const MEANINGS: [(i32, &str, Meaning); 13] = [
     (libc::SIGTERM, "SIGTERM", Meaning::Stop),
     (libc::SIGINT, "SIGINT", Meaning::Stop),
@@ -58,13 +59,13 @@ const MEANINGS: [(i32, &str, Meaning); 13] = [
 
 type Hook = Box<dyn Fn(Told) + Send>;
 
-/// The signals that the process takes from now on, for as long as it lives.
+/// The process's signal handlers, installed for the rest of its life.
 pub struct Signals {
     hook: Arc<Mutex<Option<Hook>>>,
 }
 
 impl Signals {
-    /// Takes them. SIGHUP is `reload`'s.
+    /// Installs the handlers. `reload` handles SIGHUP.
     ///
     /// # Errors
     /// If the operating system refuses.
@@ -98,7 +99,7 @@ impl Signals {
         Ok(Self { hook })
     }
 
-    /// From now on `hook` is told what the signals ask for.
+    /// From now on, calls `hook` with the request of each signal.
     pub fn pass_to(&self, hook: impl Fn(Told) + Send + 'static) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(hook));
     }
@@ -109,9 +110,9 @@ fn meaning_of(signal: i32) -> (&'static str, Meaning) {
     known.map_or(("a real-time signal", Meaning::Nothing), |(_, name, meaning)| (name, *meaning))
 }
 
-/// Ends the process as the signal would have done.
+/// Ends the process as the default action of the signal would.
 fn die_of(signal: i32) -> ! {
-    // Not every signal is known there; shells show the other end in the same way.
+    // If the library does not know the signal, exit with the code that shells use for it.
     let _ = signal_hook::low_level::emulate_default_handler(signal);
     std::process::exit(128 + signal)
 }
@@ -120,7 +121,7 @@ fn die_of(signal: i32) -> ! {
 mod tests {
     use super::*;
 
-    /// Every signal of Linux stands in the table above, and is taken if its default is to end the process.
+    /// Every Linux signal is in the table above, and is handled if its default action would end the process.
     #[test]
     fn every_signal_has_its_meaning() {
         const BY_DEFAULT: [i32; 20] = [
@@ -142,7 +143,7 @@ mod tests {
             libc::SIGSYS,
             libc::SIGTRAP,
             libc::SIGKILL,
-            // The C library's own.
+            // Used internally by the C library.
             32,
             33,
         ];

@@ -1,4 +1,4 @@
-//! Whole databases, as far as this store has them: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, RANDOMKEY.
+//! Commands on whole databases: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, RANDOMKEY.
 
 use super::hash_reads::Random;
 use super::parse::{db_of, integer};
@@ -8,7 +8,7 @@ use super::{Plan, Planned, Refused};
 use crate::encoding::edit::Edit;
 use crate::ids::{Db, PartitionId, Slot};
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     server("dbsize", |p, _| p.dbsize(), 1, "")
         .route(Route::EveryCore(Gather::Sum))
@@ -36,9 +36,9 @@ pub(super) const ROWS: &[Spec] = &[
         .about("1.0.0", "O(1)", "Names a key, chosen at random"),
 ];
 
-/// How often RANDOMKEY draws until it gets a key whose time has not come.
+/// Number of random draws by which RANDOMKEY tries to find a key that has not expired.
 const DRAWS: usize = 100;
-/// How many keys it looks at after that, one after the other.
+/// Number of keys that RANDOMKEY then examines in order.
 const LOOKED_AT: usize = 10_000;
 
 impl Plan<'_, '_, '_> {
@@ -85,8 +85,8 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// RANDOMKEY: this store's part of a lottery among all (see `engine::merge`). It is how many keys there are, how many that were drawn before
-    /// the first live one had expired, and that one; without it if none was found.
+    /// RANDOMKEY: this core's part of a draw over all cores (see `engine::merge`). The reply has the number of keys,
+    /// the number of draws that hit expired keys, and the key drawn (missing if none was found).
     pub(super) fn randomkey(&mut self) -> Planned {
         let (store, db) = (self.store, self.context.db);
         let mut random = Random(self.context.random);
@@ -102,7 +102,7 @@ impl Plan<'_, '_, '_> {
             last = slot;
         }
         if expired == DRAWS {
-            // Nearly all have expired, and will be gone in a moment.
+            // Nearly all keys have expired and will be deleted in a moment.
             let mut keys = store.keys_from(db, last).take(LOOKED_AT);
             found = keys.find(|(_, entry)| !self.is_over(entry)).map(|(key, _)| key);
         }
@@ -118,7 +118,7 @@ impl Plan<'_, '_, '_> {
 mod tests {
     use super::super::testing::Rig;
 
-    /// Keys, misses and the key that were drawn.
+    /// Parses a reply: number of keys, number of misses, and the key drawn.
     fn drawn(rig: &mut Rig) -> (u64, u64, Option<String>) {
         let reply = rig.line("RANDOMKEY");
         let words: Vec<&str> = reply.split(' ').collect();

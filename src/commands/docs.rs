@@ -1,11 +1,11 @@
-//! What COMMAND, its subcommands, and HELP tell of the registry.
+//! COMMAND, its subcommands, and HELP: replies that describe the registry.
 
 use super::registry::{Begin, Categories, Find, KeyFlags, KeySpec, Refusal, Registry, Spec};
 use super::syntax::{self, Argument, Kind};
 use super::{Refused, glob};
 use crate::encoding::resp::{Args, Reply};
 
-/// Most commands that can be asked about at once: what is said of a command is far longer than its name.
+/// Maximum number of commands in one request for details: the description of a command is far longer than its name.
 const MOST_NAMES: usize = 1024;
 const TOO_MANY: Refused = Refused::Because("ERR more names than there are commands");
 
@@ -48,7 +48,7 @@ pub fn docs(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// The command, or the subcommand in the form `parent|name`.
+/// Finds a command by name, or a subcommand by `parent|name`.
 fn named(registry: &Registry, name: &[u8]) -> Option<&'static Spec> {
     match memchr::memchr(b'|', name) {
         None => registry.lookup(name),
@@ -67,7 +67,7 @@ fn infos(specs: impl Iterator<Item = &'static Spec>, reply: &mut Reply<'_>) {
     reply.array_of(|reply| specs.map(|spec| info_of(spec, reply)).count());
 }
 
-/// What `COMMAND INFO` tells of one command.
+/// Appends the `COMMAND INFO` description of one command.
 fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(spec.name.as_bytes());
@@ -86,7 +86,8 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     spec.subcommands.iter().for_each(|sub| info_of(sub, reply));
 }
 
-/// First key, last key and step, as clients read them that know nothing of key specifications: of all groups at a fixed place.
+/// First key, last key and step, for clients that do not understand key specifications: they cover all key groups at
+/// fixed positions.
 fn positions(spec: &Spec) -> (i64, i64, i64) {
     let fixed = spec.keys.iter().filter_map(|keys| match (keys.begin, keys.find) {
         (Begin::Index(first), Find::Range { last, step, .. }) => {
@@ -137,7 +138,7 @@ fn key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     }
 }
 
-/// A way to find keys: its type, and the numbers that it goes by.
+/// Appends one part of a key specification: its type and numeric parameters.
 fn numbers(kind: &str, parts: &[(&str, i64)], reply: &mut Reply<'_>) {
     reply.map(2);
     reply.bulk(b"type");
@@ -155,7 +156,7 @@ fn docs_of(specs: impl Iterator<Item = &'static Spec> + Clone, reply: &mut Reply
     specs.for_each(|spec| doc(spec, reply));
 }
 
-/// A name and what `COMMAND DOCS` tells of it.
+/// Appends a command's name and its `COMMAND DOCS` description.
 fn doc(spec: &Spec, reply: &mut Reply<'_>) {
     let arguments = syntax::parse(spec.syntax);
     reply.bulk(spec.name.as_bytes());
@@ -244,7 +245,8 @@ pub fn list(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `COMMAND GETKEYS command [arg ...]` and `COMMAND GETKEYSANDFLAGS command [arg ...]`: tells which arguments of a request are keys.
+/// `COMMAND GETKEYS command [arg ...]` and `COMMAND GETKEYSANDFLAGS command [arg ...]`: tells which arguments of a
+/// request are keys.
 pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_flags: bool) {
     let args = args.skip(2);
     let spec = match registry.resolve(args) {
@@ -276,7 +278,7 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
     });
 }
 
-/// What a request does to its keys, where that depends on its arguments: SET reads the old value only if it is to tell it.
+/// Key flags for a concrete request, where they depend on its arguments: SET reads the old value only with GET.
 fn flags_in(flags: KeyFlags, args: Args<'_>) -> KeyFlags {
     let reads = args.from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
     match flags.contains(KeyFlags::VARIABLE) {

@@ -1,4 +1,4 @@
-//! When keys expire: EXPIRE, TTL and their kin, PERSIST.
+//! Commands on the expiry of keys: EXPIRE, TTL, PERSIST and variants.
 
 use super::parse::integer_argument;
 use super::registry::Spec;
@@ -7,7 +7,7 @@ use super::{Plan, Planned, Refused};
 use crate::encoding::edit::{Change, Removal};
 use crate::time::UnixMillis;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     generic_key("expire", |p, _| p.expire_in(1000, "expire"), -3, "key seconds [NX|XX|GT|LT]")
         .keys(CHANGED)
@@ -50,7 +50,7 @@ pub(super) const ROWS: &[Spec] = &[
         .about("1.0.0", "O(1)", "Tells how many seconds a key has left"),
 ];
 
-/// What TTL and its kin tell.
+/// Form in which TTL and its variants report the expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tell {
     LeftSeconds,
@@ -59,7 +59,7 @@ pub(super) enum Tell {
     AtMillis,
 }
 
-/// Under which conditions EXPIRE and its kin do something.
+/// Conditions (NX, XX, GT, LT) under which EXPIRE and its variants take effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Conditions {
     nx: bool,
@@ -92,8 +92,8 @@ impl Conditions {
         Ok(some)
     }
 
-    /// Whether they hold for a key that expires at `old` and shall expire at `new`, a time that may lie before all times. A key that
-    /// never expires does so later than any other.
+    /// Whether the conditions hold for a key whose expiry is to change from `old` to `new` (which may be negative). A
+    /// key without expiry counts as expiring later than any other.
     fn hold(self, old: Option<UnixMillis>, new: i64) -> bool {
         let old = old.map(|at| i64::try_from(at.get()).unwrap_or(i64::MAX));
         !(self.nx && old.is_some()
@@ -119,7 +119,7 @@ impl Plan<'_, '_, '_> {
         self.expire(unit, 0, name)
     }
 
-    /// Lets the first key expire at `base` plus the second argument, in units of `unit` milliseconds.
+    /// Sets the first key's expiry to `base` plus the second argument, in units of `unit` milliseconds.
     fn expire(&mut self, unit: i64, base: i64, name: &'static str) -> Planned {
         let conditions = match Conditions::parse(self.args.from(3)) {
             Ok(conditions) => conditions,

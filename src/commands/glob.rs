@@ -1,12 +1,12 @@
-//! Patterns of keys and fields, as `KEYS` and `SCAN … MATCH` take them: `*`, `?`, `[a-z]`, `[^a-z]`, and `\` before any of these.
+//! Glob patterns, as in `KEYS` and `SCAN … MATCH`: `*`, `?`, `[a-z]`, `[^a-z]`, and `\` to escape any of these.
 //!
-//! Time is bounded by the product of the two lengths and nothing recurses: only the last star needs to be gone back to, as every
-//! other element takes exactly one byte.
+//! Time is bounded by the product of the two lengths, and nothing recurses: matching backtracks only to the last star,
+//! because every other element matches exactly one byte.
 
-/// Whether `text` fits `pattern`.
+/// Whether `text` matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on after the last star, and the first byte that the star has not yet taken.
+    // Position in the pattern behind the last star, and the first byte of the text not yet taken by that star.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -29,12 +29,13 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&b| b == b'*')
 }
 
-/// Whether a pattern fits every text.
+/// Whether a pattern matches every text.
 pub fn is_everything(pattern: &[u8]) -> bool {
     pattern == b"*"
 }
 
-/// Whether the element of `pattern` at `at` fits `byte`: if so, where the next element begins.
+/// Matches the element of `pattern` at `at` against `byte`. Returns where the next element begins, `None` if it does
+/// not match.
 fn element(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match *pattern.get(at)? {
         b'?' => Some(at + 1),
@@ -44,8 +45,8 @@ fn element(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether the class whose first byte (after the bracket) is at `at` has `byte`: if so, where the next element begins. A class that is
-/// not closed ends with the pattern.
+/// Matches `byte` against the class whose first byte (after the bracket) is at `at`. Returns where the next element
+/// begins, `None` if it does not match. An unclosed class ends with the pattern.
 fn class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
     let negated = pattern.get(at) == Some(&b'^');
     at += usize::from(negated);

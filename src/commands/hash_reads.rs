@@ -1,4 +1,4 @@
-//! Reads of hashes: HGET and its kin.
+//! Commands that read hashes: HGET and related ones.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use super::{Plan, Planned, Refused};
 use crate::encoding::resp::Protocol;
 use crate::store::HashRef;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     hash("hexists", |p, _| p.hexists(), 3, "key field", READ_FAST).keys(LOOKED_AT).about(
         "2.0.0",
@@ -168,9 +168,9 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// As many fields as asked for, each drawn from all.
+    /// Appends `count` fields, each drawn from all fields, so that they may repeat.
     fn repeated_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
-        // A count is a number in the request, the reply is memory here: no client may ask for any amount of it.
+        // The count is just a number in the request, but the reply takes memory here: its size must be limited.
         const TOO_MANY: Refused = Refused::Because("ERR value is out of range");
         const SHORTEST: u64 = "$0\r\n\r\n".len() as u64;
         if count.saturating_mul(SHORTEST) > self.context.max_string {
@@ -188,12 +188,12 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// So many different fields, or all if there are fewer.
+    /// Appends `count` different fields, or all fields if there are fewer.
     fn distinct_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) {
         let len = hash.len();
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
         self.random_head(count, with_values);
-        // Walks over all fields and takes each with the probability that leaves every choice equally likely.
+        // Walks over all fields and takes each with the probability that makes every selection equally likely.
         let (mut left, mut wanted) = (len as u64, count as u64);
         let _: ControlFlow<()> = hash.for_each(|name, value| {
             if wanted == 0 {
@@ -208,7 +208,7 @@ impl Plan<'_, '_, '_> {
         });
     }
 
-    /// Fields with values are pairs in version 3 of the protocol, and all in one row in version 2.
+    /// Begins a reply of `count` fields. With values, they are pairs in RESP3 and a flat array in RESP2.
     fn random_head(&mut self, count: usize, with_values: bool) {
         let flat = with_values && self.reply.protocol() == Protocol::Resp2;
         self.reply.array(if flat { count.saturating_mul(2) } else { count });
@@ -225,7 +225,7 @@ impl Plan<'_, '_, '_> {
     }
 }
 
-/// More random numbers out of one: splitmix64.
+/// Generator that expands one random number into many (splitmix64).
 #[derive(Clone, Copy)]
 pub(super) struct Random(pub(super) u64);
 
@@ -238,7 +238,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a random number below `end`.
     const fn below(&mut self, end: u64) -> u64 {
         ((self.next() as u128 * end as u128) >> 64) as u64
     }

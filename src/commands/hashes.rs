@@ -1,4 +1,4 @@
-//! Changes of hashes: HSET and its kin.
+//! Commands that change hashes: HSET and related ones.
 
 use super::numbers::{NOT_FINITE, OVERFLOW};
 use super::parse::{integer, integer_argument};
@@ -9,7 +9,7 @@ use super::{Plan, Planned, Refused, Scratch};
 use crate::encoding::edit::Change;
 use crate::encoding::resp::float::Float;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] =
     &[
         hash("hdel", |p, s| p.hdel(s), -3, "key field ...", Flags::WRITE.and(Flags::FAST))
@@ -57,7 +57,7 @@ impl<'a> Plan<'_, 'a, '_> {
         Ok(())
     }
 
-    /// Plans the fields and values from the second argument on; returns how many fields are new.
+    /// Plans to set the fields and values from the second argument on. Returns the number of new fields.
     #[inline]
     fn set_fields(&mut self, scratch: &'a mut Scratch, name: &'static str) -> Result<usize, Refused> {
         if !self.args.len().is_multiple_of(2) {
@@ -143,7 +143,7 @@ impl<'a> Plan<'_, 'a, '_> {
         Ok(())
     }
 
-    /// Plans one field of the first key.
+    /// Plans to set one field of the first key.
     fn set_field(&mut self, scratch: &'a mut Scratch, field: &[u8], value: &[u8]) {
         scratch.clear();
         scratch.fields.push(field, value);

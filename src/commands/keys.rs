@@ -1,4 +1,4 @@
-//! Keys of whatever type: DEL, UNLINK, EXISTS, TOUCH, TYPE.
+//! Commands on keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE.
 
 use super::registry::row::{
     KEYSPACE, LOOKED_AT, MANY_LOOKED_AT, MANY_REMOVED, READ_FAST, SUM_OF_KEYS, WRITE_FAST, generic, generic_key,
@@ -9,7 +9,7 @@ use super::{Plan, Planned};
 use crate::encoding::edit::{Change, Removal};
 use crate::store::Value;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     generic("del", |p, _| p.del(), -2, "key ...")
         .route(Route::Scatter(Gather::Sum))
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Spec] = &[
 ];
 
 impl Value<'_> {
-    /// The name of the type, as TYPE tells it.
+    /// Name of the value's type, as TYPE replies it.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "string",

@@ -1,17 +1,17 @@
-//! What commands do to the data: one family a file, with its grammar, its plan and its tests.
+//! Commands on data: one file per family, with its grammar, plans and tests.
 //!
-//! A plan reads the store, writes the reply and returns the edits that the command stands for; it changes nothing. The caller
-//! applies the edits and logs them. A refusal is an error reply and no edits but those of expiry, which hold in any case: a key
-//! whose time has come is missing for every plan, and the plan that meets it says so in an edit before all others.
-//!
+//! A plan reads the store, writes the reply and returns the edits that the command requires; it changes nothing itself.
+//! The caller applies and logs the edits. A refused command gets an error reply and produces no edits except deletions
+//! of expired keys, which are valid in any case: every plan treats an expired key as missing, and the plan that finds
+//! one puts its deletion before all other edits.
 //! | file | commands |
 //! |---|---|
-//! | [`registry`] | what there is to know of each without running it |
-//! | `strings`, `ranges`, `numbers` | SET, GET and their kin; parts of strings; INCR and its kin |
-//! | `hashes`, `hash_reads` | HSET and its kin; HGET and its kin |
+//! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
+//! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
+//! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
-//! | `databases`, `scan` | whole databases; walks through keys and fields |
-//! | `docs`, `syntax` | COMMAND and the HELP of all |
+//! | `databases`, `scan` | whole databases; iteration over keys and fields |
+//! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
 pub mod databases;
 pub mod docs;
@@ -49,7 +49,7 @@ use crate::time::UnixMillis;
 pub use refused::Refused;
 pub use registry::{Registry, Spec};
 
-/// The rows of all commands that touch data, by family. Those that touch none are `net`'s.
+/// Registry rows of all commands on data, by family. The rows of commands that touch no data are in `net`.
 pub const FAMILIES: &[&[Spec]] = &[
     strings::ROWS,
     ranges::ROWS,
@@ -64,39 +64,40 @@ pub const FAMILIES: &[&[Spec]] = &[
     databases::ROWS,
 ];
 
-/// What a plan needs to know of the outside.
+/// Input of a plan besides the store and the request.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The client's database.
+    /// Database selected by the client.
     pub db: Db,
-    /// The slot of the command's first key (`slot_of`), which the caller has computed to route it; any if it has no keys.
+    /// Slot of the command's first key (`slot_of`), which the caller has computed for routing; arbitrary if the command
+    /// has no keys.
     pub slot: Slot,
     /// The time at which the command takes effect.
     pub now: UnixMillis,
-    /// A uniform random number of this command's own.
+    /// A uniform random number, drawn for this command alone.
     pub random: u64,
-    /// Whether using a key counts as a use of it (`CLIENT NO-TOUCH`).
+    /// Whether reading a key updates its time of last use (off after `CLIENT NO-TOUCH`).
     pub touch: bool,
-    /// The longest string, in bytes (`limits.bulk_bytes`).
+    /// Maximum length of a string in bytes (`limits.bulk_bytes`).
     pub max_string: u64,
-    /// The longest reply, in bytes, of a command that may name the same value again and again (`limits.output_buffer_bytes`).
+    /// Maximum length in bytes of a reply that may repeat the same value many times (`limits.output_buffer_bytes`).
     pub max_reply: usize,
-    /// How the slots are cut into partitions.
+    /// How the slots are divided into partitions.
     pub partitions: Partitions,
-    /// The partitions that the store has.
+    /// The partitions that the store holds.
     pub owned: Range<u16>,
 }
 
 impl Context {
-    /// The time in seconds, for the times at which keys are used ([`Store::set_clock`]). Wraps in 2106; only differences matter.
+    /// The time in seconds, used as time of last use ([`Store::set_clock`]). Wraps in 2106; only differences matter.
     #[inline]
     pub const fn coarse_now(&self) -> u32 {
         (self.now.get() / 1000) as u32
     }
 }
 
-/// Bytes that a plan makes up (a number's digits, a copied value) and that its edits borrow. Kept, it allocates nothing once it
-/// has grown.
+/// Buffers for bytes that a plan produces (a number's digits, a copied value) and that its edits borrow. It is reused
+/// between commands, so that it seldom allocates.
 #[derive(Debug, Default)]
 pub struct Scratch {
     bytes: Vec<u8>,
@@ -104,7 +105,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Room that is kept; what a rare large value needed beyond it is given back.
+    /// Maximum capacity kept between commands; capacity for a rare larger value is freed.
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
@@ -116,26 +117,28 @@ impl Scratch {
     }
 }
 
-/// Edits of one command: applied and logged as one group, whole or not at all.
+/// Edits of one command: applied and logged as one atomic group.
 pub type Edits<'a> = SmallVec<[Edit<'a>; 1]>;
 
-/// What a plan comes to.
+/// Result of a plan.
 #[derive(Debug, Default)]
 pub struct Effects<'a> {
-    /// What the command changes.
+    /// Edits that the command requires.
     pub edits: Edits<'a>,
-    /// There is no reply yet: the command's keys hold nothing for it, and a client that may wait waits until one of them does.
+    /// Whether the command must wait: it has no reply yet, because its keys hold nothing for it. A client that may
+    /// block waits until one of them does.
     pub waits: bool,
 }
 
-/// The answer to a write ([`registry::Flags::DENYOOM`]) when memory is used up (`memory.max_bytes`).
+/// Reply to a write ([`registry::Flags::DENYOOM`]) while memory is used up (`memory.max_bytes`).
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Plans a command whose keys all belong to `store`. [`Registry::resolve`] has checked its arity.
 ///
-/// The edits borrow from the arguments and from `scratch`, never from the store: the caller changes the store while it holds them.
+/// The edits borrow from the arguments and from `scratch`, never from the store, because the caller changes the store
+/// while it holds them.
 ///
-/// Commands of [`registry::Route::Session`] have no plan; what is asked for such a one is an error reply.
+/// Commands of [`registry::Route::Session`] have no plan; planning one gives an error reply.
 #[inline]
 pub fn plan<'a>(
     spec: &Spec,
@@ -156,13 +159,13 @@ pub fn plan<'a>(
     plan.effects
 }
 
-/// What a family's function returns: its reply is written, or will be this refusal.
+/// Result of a command's plan function: its reply is written, or the refusal becomes the reply.
 pub type Planned = Result<(), Refused>;
 
-/// A string and when it expires.
+/// A string value and its expiry.
 type Text<'p> = (&'p [u8], Option<UnixMillis>);
 
-/// A plan under way. A function refuses before it writes any of its reply.
+/// State of a plan while its function runs. A function must refuse before it writes any of its reply.
 pub struct Plan<'p, 'a, 'b> {
     store: &'p Store,
     context: &'p Context,
@@ -172,7 +175,8 @@ pub struct Plan<'p, 'a, 'b> {
 }
 
 impl<'p, 'a> Plan<'p, 'a, '_> {
-    /// Refuses a reply that has become too long since `start`. A request that names one value a thousand times is short.
+    /// Refuses if the reply has grown too long since `start`. A short request can name one large value a thousand
+    /// times.
     #[inline]
     fn bound_reply(&mut self, start: usize) -> Planned {
         if self.reply.written() - start <= self.context.max_reply {
@@ -188,7 +192,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         self.context.slot
     }
 
-    /// A key's content, unless its time has come; then an edit says that it is gone.
+    /// Looks up a key. If it has expired, returns `None` and plans an edit that deletes it.
     #[inline]
     fn peek(&mut self, db: Db, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
         let entry = self.store.get(db, slot, key)?;
@@ -204,7 +208,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         Some(entry)
     }
 
-    /// As [`Self::peek`] in the client's database; counts as a use of the key.
+    /// Like [`Self::peek`] in the client's database, and updates the key's time of last use.
     #[inline]
     fn find(&mut self, slot: Slot, key: &'a [u8]) -> Option<Entry<'p>> {
         let db = self.context.db;
@@ -215,13 +219,13 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         self.unless_over(db, slot, key, entry)
     }
 
-    /// The content of the command's first key, which is its first argument.
+    /// Looks up the command's first key, which is its first argument.
     #[inline]
     fn first(&mut self) -> Option<Entry<'p>> {
         self.find(self.slot(), self.args.at(1))
     }
 
-    /// As [`Self::first`], of a string.
+    /// Like [`Self::first`], for a key that must hold a string.
     #[inline]
     fn first_string(&mut self) -> Result<Option<Text<'p>>, Refused> {
         match self.first() {
@@ -231,7 +235,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
-    /// As [`Self::first`], of a hash.
+    /// Like [`Self::first`], for a key that must hold a hash.
     #[inline]
     fn first_hash(&mut self) -> Result<Option<HashRef<'p>>, Refused> {
         match self.first() {
@@ -241,19 +245,20 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
-    /// Whether a key's time has come.
+    /// Whether an entry has expired.
     #[inline]
     fn is_over(&self, entry: &Entry<'_>) -> bool {
         entry.expire_at.is_some_and(|at| at < self.context.now)
     }
 
-    /// Leaves the command without a reply: its keys hold nothing for it, and what comes of that is for its caller to say.
+    /// Ends the plan without a reply, because the keys hold nothing for the command. The caller decides whether the
+    /// client waits.
     pub fn wait(&mut self) -> Planned {
         self.effects.waits = true;
         Ok(())
     }
 
-    /// Plans an edit.
+    /// Plans an edit of one key.
     #[inline]
     fn edit(&mut self, db: Db, slot: Slot, key: &'a [u8], change: Change<'a>) {
         self.effects.edits.push(Edit::Key { db, slot, key: Cow::Borrowed(key), change });
@@ -265,7 +270,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         self.edit(self.context.db, self.slot(), self.args.at(1), change);
     }
 
-    /// The keys at every `step`th argument, each with its slot.
+    /// Every `step`th argument as a key, each with its slot.
     #[inline]
     fn slots(&self, step: usize) -> impl Iterator<Item = (Slot, &'a [u8])> + use<'a> {
         let (first, args) = (self.slot(), self.args);

@@ -1,4 +1,4 @@
-//! Strings that are numbers: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT.
+//! Commands on numeric strings: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT.
 
 use super::parse::{integer, integer_argument};
 use super::registry::Spec;
@@ -6,7 +6,7 @@ use super::registry::row::{PUT_FAST, READ_AND_CHANGED, string};
 use super::{Plan, Planned, Refused, Scratch};
 use crate::encoding::resp::float::Float;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     string("decr", |p, s| p.incr(s, -1), 2, "key", PUT_FAST).keys(READ_AND_CHANGED).about(
         "1.0.0",
@@ -52,7 +52,7 @@ impl<'a> Plan<'_, 'a, '_> {
         self.incr(scratch, increment)
     }
 
-    /// INCR key, DECR key, and the end of the others.
+    /// INCR key, DECR key, and the common part of INCRBY and DECRBY.
     #[inline]
     pub(super) fn incr(&mut self, scratch: &'a mut Scratch, increment: i64) -> Planned {
         let (old, expire_at) = match self.first_string()? {
@@ -83,7 +83,7 @@ impl<'a> Plan<'_, 'a, '_> {
 }
 
 impl Scratch {
-    /// A number's digits.
+    /// Formats an integer in decimal.
     #[inline]
     pub(super) fn digits(&mut self, number: i64) -> &[u8] {
         self.clear();
@@ -91,7 +91,7 @@ impl Scratch {
         &self.bytes
     }
 
-    /// A fraction's digits.
+    /// Formats a floating-point number in decimal.
     pub(super) fn float(&mut self, number: Float) -> &[u8] {
         self.clear();
         number.format(&mut self.bytes);

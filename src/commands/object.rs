@@ -1,4 +1,4 @@
-//! How a value is kept: OBJECT and MEMORY USAGE.
+//! Commands on how a value is stored: OBJECT, MEMORY USAGE.
 
 use super::parse::{integer, integer_argument};
 use super::registry::row::{ANY_TIME, KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
@@ -6,7 +6,7 @@ use super::registry::{Categories, Flags, Group, KeyFlags, Route, Spec};
 use super::{Plan, Planned, Refused};
 use crate::store::{Entry, Value};
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     Spec::new(Group::Generic, "object", -2, "")
         .flags(Flags::NONE, Categories::NONE)
@@ -59,11 +59,11 @@ const MEMORY: &[Spec] = &[
         .about("4.0.0", "O(1)", "Tells how many bytes of memory a key takes"),
 ];
 
-/// Longest string that Redis keeps in one piece with its header, in bytes; clients know the name.
+/// Longest string that Redis stores as `embstr`, in bytes. Clients know the encoding's name.
 const EMBEDDED: usize = 44;
 
 impl<'p> Plan<'p, '_, '_> {
-    /// The content of the key after the subcommand; looking at it is no use of it.
+    /// Looks up the key after the subcommand, without updating its time of last use.
     fn subject(&mut self) -> Option<Entry<'p>> {
         self.peek(self.context.db, self.slot(), self.args.at(2))
     }
@@ -100,7 +100,8 @@ impl<'p> Plan<'p, '_, '_> {
             Some(_) => {
                 let used = self.store.last_use(self.context.db, self.slot(), self.args.at(2));
                 let now = self.context.coarse_now();
-                // 0: not used since it was recovered. A clock that was set back makes no key older than it is.
+                // 0 means not used since recovery. If the clock was set back, the key does not count as older than it
+                // is.
                 let used = used.filter(|used| *used != 0).unwrap_or(now);
                 let idle = now.wrapping_sub(used).cast_signed().max(0);
                 self.reply.int(idle.into());
@@ -125,7 +126,7 @@ impl<'p> Plan<'p, '_, '_> {
             if !word.eq_ignore_ascii_case(b"SAMPLES") {
                 return Err(Refused::Syntax);
             }
-            // The count is checked and then not needed: nothing is estimated here.
+            // The count is validated and then ignored: memory is measured here, not sampled.
             if integer_argument(words.next().ok_or(Refused::Syntax)?)? < 0 {
                 return Err(Refused::Syntax);
             }

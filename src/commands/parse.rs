@@ -1,9 +1,10 @@
-//! Numbers in arguments and values, as strict as Redis is.
+//! Parses numbers in arguments and values, as strictly as Redis does.
 
 use super::refused::Refused;
 use crate::ids::Db;
 
-/// An integer: digits without leading zeros, perhaps a minus. Nothing else is one: not ` 1`, `+1`, `01` or `-0`.
+/// Parses an integer: digits without leading zeros, with an optional minus. Rejects anything else, such as ` 1`, `+1`,
+/// `01` or `-0`.
 #[inline]
 pub fn integer(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
@@ -21,27 +22,28 @@ pub fn integer(bytes: &[u8]) -> Option<i64> {
         if digit > 9 {
             return None;
         }
-        // 19 digits fit.
+        // Up to 19 digits fit.
         number = number * 10 + u64::from(digit);
     }
     if negative { 0i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() }
 }
 
-/// An integer argument.
+/// Parses an integer argument.
 pub fn integer_argument(bytes: &[u8]) -> Result<i64, Refused> {
     integer(bytes).ok_or(Refused::NotInteger)
 }
 
-/// An integer argument of 32 bits.
+/// Parses a 32-bit integer argument.
 pub fn int32_argument(bytes: &[u8]) -> Result<i32, Refused> {
     i32::try_from(integer_argument(bytes)?)
         .map_err(|_| Refused::Because("ERR value is out of range, value must between -2147483648 and 2147483647"))
 }
 
-/// The number of a database.
+/// Parses a database number.
 ///
 /// # Errors
-/// If it is no number or there is no such database.
+///
+/// If it is not an integer, or no such database exists.
 pub fn database(bytes: &[u8]) -> Result<Db, Refused> {
     db_of(int32_argument(bytes)?)
 }
@@ -51,7 +53,7 @@ pub(super) fn db_of(number: i32) -> Result<Db, Refused> {
     u64::try_from(number).ok().and_then(Db::new).ok_or(Refused::Because("ERR DB index is out of range"))
 }
 
-/// A scan's cursor: as C's `strtoul` reads it, so that nothing and negative numbers are cursors, too.
+/// Parses a scan cursor as C's `strtoul` does, so that the empty string and negative numbers are cursors, too.
 pub fn cursor(bytes: &[u8]) -> Option<u64> {
     let (negative, digits) = match bytes {
         [b'-', digits @ ..] => (true, digits),

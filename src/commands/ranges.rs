@@ -1,4 +1,4 @@
-//! Parts of strings: APPEND, SETRANGE, GETRANGE, STRLEN.
+//! Commands on parts of strings: APPEND, SETRANGE, GETRANGE, STRLEN.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::registry::{Flags, KeyFlags, Spec};
 use super::{Plan, Planned, Refused};
 use crate::encoding::edit::Change;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     string("append", |p, _| p.append(), 3, "key value", PUT_FAST)
         .keys(&[key(1, KeyFlags::RW.and(KeyFlags::INSERT))])
@@ -78,7 +78,7 @@ impl<'a> Plan<'_, 'a, '_> {
         Ok(())
     }
 
-    /// Refuses a string that would be too long.
+    /// Refuses if the resulting string would be too long.
     fn check_length(&self, offset: u64, more: usize) -> Planned {
         if offset.checked_add(more as u64).is_some_and(|len| len <= self.context.max_string) {
             Ok(())
@@ -94,7 +94,7 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 }
 
-/// The bytes from `start` to `end`, both included; negative numbers count from the end.
+/// Bytes `start` to `end` of a value, both inclusive; negative indexes count from the end.
 fn part(value: &[u8], start: i64, end: i64) -> &[u8] {
     let len = value.len() as i64;
     let place = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };

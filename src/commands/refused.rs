@@ -1,28 +1,28 @@
-//! Refusals: what a plan answers when it does nothing, in Redis's words.
+//! Refusals: the error replies of plans that do nothing, in Redis's wording.
 
 use crate::encoding::resp::Reply;
 
-/// Why a command does nothing. Clients compare these texts.
+/// Reason why a command was refused. Clients compare the texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The key holds a value of another type.
     WrongType,
-    /// Options that do not exist, or not together.
+    /// Unknown options, or options that exclude each other.
     Syntax,
-    /// An argument or value that should be an integer.
+    /// An argument or value is not an integer.
     NotInteger,
-    /// An argument or value that should be a number.
+    /// An argument or value is not a number.
     NotFloat,
-    /// A time to expire that is not positive or too far away, in the command of this name.
+    /// The expiry given to the named command is not positive or too far away.
     ExpireTime(&'static str),
-    /// The number of arguments, in the command of this name.
+    /// Wrong number of arguments for the named command.
     Arity(&'static str),
-    /// Anything else.
+    /// Any other reason, with the full error text.
     Because(&'static str),
 }
 
 impl Refused {
-    /// Answers the client.
+    /// Writes the refusal as an error reply.
     #[cold]
     pub fn reply(self, reply: &mut Reply<'_>) {
         match self {

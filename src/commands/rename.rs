@@ -1,6 +1,6 @@
-//! A value under another key or in another database: RENAME, RENAMENX, COPY, MOVE.
+//! Commands that move or copy a value to another key or database: RENAME, RENAMENX, COPY, MOVE.
 //!
-//! Edits are absolute state, so that each of these logs the whole value once.
+//! Edits state the result in full, so each of these commands logs the whole value once.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::encoding::edit::{Change, Removal};
 use crate::encoding::slot::slot_of;
 use crate::store::{Entry, Value};
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     generic("copy", |p, s| p.copy(s), -3, "source destination [DB destination-db] [REPLACE]")
         .route(Route::OneCore)
@@ -117,14 +117,15 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 }
 
-/// Largest value that is copied, in bytes, lengths of fields included: an edit has less than 2 GiB.
+/// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
 const MAX_COPIED: usize = 1 << 30;
 
 impl Scratch {
-    /// The change that makes another key the same as this one.
+    /// The change that gives another key the same content.
     ///
     /// # Errors
-    /// If the value is too large for one edit. One request cannot make such a value, but many can.
+    ///
+    /// If the value is too large for one edit. No single request can create such a value, but several can.
     fn copy_of(&mut self, entry: &Entry<'_>) -> Result<Change<'_>, Refused> {
         self.clear();
         let expire_at = entry.expire_at;

@@ -1,7 +1,7 @@
-//! Walks through keys and fields: SCAN, KEYS, HSCAN.
+//! Commands that iterate over keys and fields: SCAN, KEYS, HSCAN.
 //!
-//! A cursor of SCAN is a slot (the low 14 bits) and a place in it (the rest): slots are walked in their order, across all cores, and
-//! within a slot the store keeps the promise that a key that is there all along is seen.
+//! A SCAN cursor consists of a slot (the low 14 bits) and a position within it (the rest). Slots are visited in order,
+//! across all cores; within a slot the store guarantees that a key present throughout the scan is visited.
 
 use super::glob;
 use super::parse::{self, integer_argument};
@@ -12,7 +12,7 @@ use crate::encoding::resp::Reply;
 use crate::ids::{SLOTS, Slot};
 use crate::store::Entry;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     generic("keys", |p, _| p.keys(), 2, "pattern")
         .route(Route::EveryCore(Gather::Concat))
@@ -36,15 +36,16 @@ pub(super) const ROWS: &[Spec] = &[
 
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 const BAD_CURSOR: Refused = Refused::Because("ERR invalid cursor");
-/// Elements a call looks at unless `COUNT` says otherwise.
+/// Number of elements that a call examines if `COUNT` is not given.
 const COUNT: usize = 10;
 
-/// The slot at which SCAN goes on from the cursor in this argument, to find its core; any if it is no cursor, which the plan refuses.
+/// Slot from which SCAN continues with this cursor argument, which determines its core. Arbitrary if the argument is
+/// not a cursor; the plan then refuses it.
 pub fn cursor_slot(cursor: &[u8]) -> Slot {
     parse::cursor(cursor).map_or(Slot(0), |cursor| split(cursor).0)
 }
 
-/// Slot and place in it.
+/// Splits a cursor into slot and position within the slot.
 const fn split(cursor: u64) -> (Slot, u64) {
     (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
 }
@@ -86,7 +87,7 @@ impl<'a> Options<'a> {
 }
 
 impl Plan<'_, '_, '_> {
-    /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, in the slots of this store.
+    /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, within the slots of this store.
     pub(super) fn scan(&mut self) -> Planned {
         let cursor = parse::cursor(self.args.at(1)).ok_or(BAD_CURSOR)?;
         let options = Options::parse(self.args.from(2), true)?;
@@ -127,7 +128,7 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// KEYS pattern: those in this store.
+    /// KEYS pattern: the matching keys of this store.
     pub(super) fn keys(&mut self) -> Planned {
         let pattern = Some(self.args.at(1)).filter(|pattern| !glob::is_everything(pattern));
         let options = Options { pattern, type_name: None, count: usize::MAX };
@@ -189,7 +190,7 @@ mod tests {
 
     use super::super::testing::Rig;
 
-    /// The next cursor and the elements of a step's reply.
+    /// Parses the reply of one step: next cursor and elements.
     fn step(rig: &mut Rig, request: &str) -> (String, Vec<String>) {
         let reply = rig.line(request);
         let words: Vec<&str> = reply.split(' ').collect();
@@ -204,7 +205,7 @@ mod tests {
         let mut rig = Rig::new();
         for n in 0..300 {
             rig.line(&format!("SET stay{n} v"));
-            // Many keys of one slot, so that its table grows and shrinks under the walk.
+            // Many keys in one slot, so that its table grows and shrinks during the scan.
             rig.line(&format!("SET {{one}}stay{n} v"));
         }
         for _ in 0..20 {

@@ -1,22 +1,22 @@
-//! Arguments named twice in one request: found without a quadratic search.
+//! Detects arguments that occur twice in one request, without a quadratic search.
 
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3Builder;
 
-/// Up to this many a search through all is the fastest.
+/// Number of names up to which a linear search is fastest.
 const FEW: usize = 16;
 
-/// Names that have been seen.
+/// Set of the names seen so far.
 #[derive(Default)]
 pub(super) struct Seen<'a> {
     few: SmallVec<[&'a [u8]; FEW]>,
-    /// All of them, once they are many.
+    /// Hash set of all names, once there are more than a few.
     many: Option<HashSet<&'a [u8], Xxh3Builder>>,
 }
 
 impl<'a> Seen<'a> {
-    /// Whether `name` is new; from now on it is not.
+    /// Adds `name`. Returns whether it was new.
     pub(super) fn is_new(&mut self, name: &'a [u8], seed: u64) -> bool {
         if let Some(many) = &mut self.many {
             return many.insert(name);

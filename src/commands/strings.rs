@@ -1,4 +1,4 @@
-//! Whole strings: SET, GET and their kin.
+//! Commands on whole strings: SET, GET and related ones.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::encoding::edit::{Change, Removal};
 use crate::store::{Entry, Value};
 use crate::time::UnixMillis;
 
-/// What the registry says of these commands, and the function of each.
+/// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
     string("get", |p, _| p.get(), 2, "key", READ_FAST).keys(READ_FROM).about("1.0.0", "O(1)", "Tells a key's string"),
     string("getdel", |p, _| p.getdel(), 2, "key", Flags::WRITE.and(Flags::FAST))
@@ -69,10 +69,10 @@ pub(super) const ROWS: &[Spec] = &[
         .about("1.0.0", "O(1)", "Sets a key's string, if the key does not exist"),
 ];
 
-/// When a key shall expire, as options say it.
+/// Expiry that a command's options ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Expiry<'a> {
-    /// Not said.
+    /// No option about the expiry.
     #[default]
     Unsaid,
     /// `KEEPTTL`
@@ -83,18 +83,18 @@ enum Expiry<'a> {
     Given(Term<'a>),
 }
 
-/// A time as it stands in a request.
+/// An expiry time as given in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term<'a> {
     text: &'a [u8],
-    /// Milliseconds in one of its units.
+    /// Unit of the time, in milliseconds.
     unit: i64,
-    /// It counts from now.
+    /// Whether the time is relative to now.
     relative: bool,
 }
 
 impl Term<'_> {
-    /// The time that is meant, for the command called `name`.
+    /// The absolute time; the error names the command `name`.
     fn resolve(self, now: UnixMillis, name: &'static str) -> Result<UnixMillis, Refused> {
         let number = integer_argument(self.text)?;
         let base = if self.relative { now.get() as i64 } else { 0 };
@@ -114,7 +114,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Reads options; `of_set` says whose.
+    /// Parses options; `of_set` tells whether they are those of SET or of GETEX.
     fn parse(mut words: impl ExactSizeIterator<Item = &'a [u8]>, of_set: bool) -> Result<Self, Refused> {
         let mut options = Self::default();
         while let Some(word) = words.next() {
@@ -138,7 +138,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// `EX 10` and its kin. Given twice, the same one is allowed and the last counts.
+    /// Parses `EX 10` and its variants. The same option may be given twice; the last one counts.
     fn term(&self, name: &[u8], text: Option<&'a [u8]>) -> Result<Expiry<'a>, Refused> {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let (unit, relative) = match () {
@@ -175,7 +175,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         if self.args.len() > 3 {
             return self.set_with_options();
         }
-        // Whatever the key held, and whether its time has come: it holds this now. No look at the store.
+        // The result does not depend on what the key held or whether it had expired, so the store is not read.
         self.put_first(self.args.at(2), None);
         self.reply.ok();
         Ok(())
@@ -315,7 +315,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
-    /// Plans that the first key holds a string.
+    /// Plans to put a string into the first key.
     #[inline]
     pub(super) fn put_first(&mut self, value: &'a [u8], expire_at: Option<UnixMillis>) {
         self.edit_first(Change::PutString { value: Cow::Borrowed(value), expire_at });

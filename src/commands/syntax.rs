@@ -1,32 +1,33 @@
-//! The grammar of a command's arguments, from a line such as a manual shows it to the tree that `COMMAND DOCS` describes.
+//! Parses the grammar of a command's arguments, from the notation used in manuals to the tree that `COMMAND DOCS`
+//! describes.
 //!
-//! | written | meaning |
+//! | notation | meaning |
 //! |---|---|
-//! | `word` | an argument of this name; its type follows from the name |
-//! | `WORD` | this word itself, alone or before the arguments that it introduces |
-//! | `[…]` | may be left out |
-//! | `<…>` | belongs together |
-//! | `a \| b` | one of them |
-//! | `…` and three dots | once or more often |
+//! | `word` | an argument of this name; the name determines its type |
+//! | `WORD` | a literal keyword, alone or before the arguments that it introduces |
+//! | `[…]` | optional |
+//! | `<…>` | grouping |
+//! | `a \| b` | alternatives |
+//! | `…` and three dots | one or more times |
 
-/// An argument, or several that belong together.
+/// An argument, or a group of arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argument {
-    /// Its name.
+    /// Name of the argument.
     pub name: String,
-    /// What it is.
+    /// Type of the argument.
     pub kind: Kind,
-    /// The word before it, or that it is.
+    /// Keyword before the argument, or the keyword that the argument is.
     pub token: Option<&'static str>,
-    /// It may be left out.
+    /// Whether the argument is optional.
     pub optional: bool,
-    /// It may be given more than once.
+    /// Whether the argument may be repeated.
     pub multiple: bool,
-    /// What it is made of.
+    /// Members, if the argument is a group.
     pub parts: Vec<Self>,
 }
 
-/// What an argument is.
+/// Type of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "their names say it")]
 pub enum Kind {
@@ -42,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name in `COMMAND DOCS`.
+    /// Name of the type in `COMMAND DOCS`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -57,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// The type that arguments of this name have.
+    /// Type that arguments of this name have.
     fn of(name: &str) -> Self {
         match name {
             "key" | "newkey" | "source" | "destination" => Self::Key,
@@ -82,7 +83,7 @@ impl Argument {
         Self { kind: Kind::PureToken, token: Some(token), ..Self::word(&name) }
     }
 
-    /// Several as one; one stays itself.
+    /// Combines several arguments into one group; a single argument is returned as it is.
     fn of_parts(kind: Kind, mut parts: Vec<Self>) -> Self {
         if parts.len() == 1
             && let Some(only) = parts.pop()
@@ -94,13 +95,13 @@ impl Argument {
     }
 }
 
-/// The arguments that a grammar describes.
+/// Parses a grammar into its arguments.
 pub fn parse(syntax: &'static str) -> Vec<Argument> {
     let mut rest = syntax;
     sequence(&mut rest)
 }
 
-/// Elements up to the end or to what closes or separates them.
+/// Parses elements up to the end, or up to a closing bracket or separator.
 fn sequence(rest: &mut &'static str) -> Vec<Argument> {
     let mut elements: Vec<Argument> = Vec::new();
     loop {
@@ -123,12 +124,12 @@ fn sequence(rest: &mut &'static str) -> Vec<Argument> {
     }
 }
 
-/// What stands in brackets.
+/// Parses a group in brackets.
 fn group(rest: &mut &'static str) -> Argument {
     let optional = rest.starts_with('[');
     let mut choices = Vec::new();
     loop {
-        // The opening bracket, or a bar.
+        // Skips the opening bracket, or a bar.
         *rest = &rest[1..];
         choices.push(Argument::of_parts(Kind::Block, sequence(rest)));
         if !rest.starts_with('|') {
@@ -141,7 +142,7 @@ fn group(rest: &mut &'static str) -> Argument {
     argument
 }
 
-/// A word that stands for itself, with the arguments that follow it.
+/// Parses a keyword with the arguments that it introduces.
 fn introduced(token: &'static str, rest: &mut &'static str) -> Argument {
     let mut words = Vec::new();
     loop {
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
     use crate::commands::testing::REGISTRY;
 
-    /// Back to text, so that a test reads easily.
+    /// Formats arguments as text, so that tests are easy to read.
     fn show(arguments: &[Argument]) -> String {
         let one = |a: &Argument| {
             let parts = if a.parts.is_empty() { String::new() } else { format!("({})", show(&a.parts)) };

@@ -1,4 +1,4 @@
-//! A store to plan and apply requests on, for the tests of the families.
+//! Test helper for the command families: a store on which requests are planned and applied.
 
 use std::sync::LazyLock;
 
@@ -11,10 +11,10 @@ use crate::ids::{Db, Partitions};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// The commands that touch data.
+/// Registry of the commands on data.
 pub(super) static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::new(FAMILIES.iter().copied()));
 
-/// Calls `test` with the words of `text`, which single spaces separate, as a request.
+/// Calls `test` with `text` as a request; single spaces separate its words.
 pub(crate) fn request<R>(text: &str, test: impl FnOnce(Args<'_>) -> R) -> R {
     let mut start = 0;
     let spans: Vec<_> = text
@@ -28,9 +28,9 @@ pub(crate) fn request<R>(text: &str, test: impl FnOnce(Args<'_>) -> R) -> R {
     test(Args::new(text.as_bytes(), &spans))
 }
 
-/// A command with a bug: its plan gives an expiry to its key, whether or not there is such a key.
+/// A command with a bug: its plan sets an expiry on its key, even if the key does not exist.
 pub(crate) static FAULTY: LazyLock<Spec> = LazyLock::new(|| test_command("faulty", plan_faulty));
-/// A command whose key never holds anything for it.
+/// A command that always waits: its key never holds anything for it.
 pub(crate) static WAITING: LazyLock<Spec> = LazyLock::new(|| test_command("waiting", |plan, _| plan.wait()));
 
 fn test_command(name: &'static str, plan: PlanFn) -> Spec {
@@ -47,14 +47,14 @@ fn plan_faulty<'a>(plan: &mut Plan<'_, 'a, '_>, _: &'a mut Scratch) -> Planned {
     Ok(())
 }
 
-/// A store with all partitions, and the clock.
+/// A store with all partitions, and a clock.
 pub(super) struct Rig {
     pub(super) store: Store,
     pub(super) now: u64,
     pub(super) db: Db,
     pub(super) protocol: Protocol,
     pub(super) max_string: u64,
-    /// Edits of the last request, as text.
+    /// Edits of the last request, formatted as text.
     pub(super) edits: Vec<String>,
     random: u64,
 }
@@ -75,7 +75,7 @@ impl Rig {
         }
     }
 
-    /// Plans a request, applies its edits as a log would bear them, and returns the reply.
+    /// Plans a request, applies its edits after encoding and decoding them as a log does, and returns the reply.
     pub(super) fn run(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let bytes = words.concat();
         let mut start = 0;
@@ -127,7 +127,7 @@ impl Rig {
         out
     }
 
-    /// As [`Self::run`], from a line of words to a line of text.
+    /// Like [`Self::run`], with request and reply as lines of text.
     pub(super) fn line(&mut self, request: &str) -> String {
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         String::from_utf8_lossy(&self.run(&words)).trim_end().replace("\r\n", " ")

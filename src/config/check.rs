@@ -1,28 +1,28 @@
-//! The rules that bind settings: ranges of single ones and relations between several.
+//! Rules for settings: ranges of single settings and relations between several.
 //!
-//! `check` is total: it reports every broken rule, each under the key that is best changed.
+//! `check` does not stop at the first problem: it reports every broken rule, each under the key that is best changed.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Config;
 
-/// The unit in which the log is written; buffers and segments are multiples of it.
+/// Block size of log writes in bytes; buffers and segments are multiples of it.
 pub const BLOCK_BYTES: u64 = 4096;
 
-/// The longest silence before a keepalive probe that the kernel takes (`MAX_TCP_KEEPIDLE`), in seconds.
+/// Longest keepalive time that the kernel accepts (`MAX_TCP_KEEPIDLE`), in seconds.
 pub const LONGEST_KEEPALIVE_S: u64 = 32_767;
 
-/// A broken rule.
+/// A rule that a configuration breaks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Broken {
     /// The setting, as `table.key`.
     pub key: &'static str,
-    /// What is asked of it.
+    /// What the rule requires.
     pub why: String,
 }
 
-/// Every rule that `config` breaks.
+/// Returns every rule that `config` breaks.
 pub fn check(config: &Config) -> Vec<Broken> {
     let mut rules = Rules { broken: Vec::new() };
     server(config, &mut rules);
@@ -76,14 +76,14 @@ fn server(config: &Config, rules: &mut Rules) {
     let (cores, partitions) = (server.cores.unwrap_or(1), config.data.partitions.count());
     let why = format!("{cores} cores, but data.partitions is {partitions}, and a core holds at least one partition");
     rules.require(cores <= partitions, "server.cores", why);
-    // A century: no timer overflows on it.
+    // The maximum is a century: no timer overflows on it.
     let idle = server.idle_timeout_s.unwrap_or(1);
     rules.range("server.idle_timeout_s", idle, 1, Duration::from_secs(3_155_760_000).as_secs());
     rules.require(!config.data.dir.as_os_str().is_empty(), "data.dir", "names no directory");
 }
 
-/// Whether two listeners on the same port cannot stand side by side: the addresses are the same, or one is every address of its family.
-/// Listeners on IPv6 addresses take no IPv4 connections, so that `0.0.0.0` and `::` can.
+/// Whether two listeners on the same port conflict: their addresses are equal, or one is the wildcard address of the
+/// same family. Listeners on IPv6 addresses accept no IPv4 connections, so `0.0.0.0` and `::` do not conflict.
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
@@ -99,7 +99,7 @@ fn log(config: &Config, rules: &mut Rules) {
     let holds = log.segment_bytes >= log.buffer_bytes as u64 + BLOCK_BYTES;
     let why = format!("{} bytes can't hold its header and one buffer (log.buffer_bytes)", log.segment_bytes);
     rules.require(holds, "log.segment_bytes", why);
-    // With cores for all CPUs their number is known only at the start, which then raises the bound.
+    // If there is a core for each CPU, their number is known only at the start, which then raises the bound.
     let cores = config.server.cores.unwrap_or(1);
     let least = super::LEAST_SEGMENTS.saturating_mul(log.segment_bytes).saturating_mul(cores.into());
     let most = log.max_bytes.unwrap_or(least);
@@ -107,7 +107,7 @@ fn log(config: &Config, rules: &mut Rules) {
     let why = format!(
         "{most} is less than {segments} segments (log.segment_bytes) for each of {cores} cores: at least {least}"
     );
-    // The default is raised where it is too little, as is any where the number of cores is the machine's.
+    // The bound is raised at the start if it is the default, or if the number of cores depends on the machine.
     let is_default = log.max_bytes == Config::default().log.max_bytes;
     rules.require(most >= least || is_default, "log.max_bytes", why);
 }
@@ -135,7 +135,7 @@ fn checkpoint(config: &Config, rules: &mut Rules) {
 fn limits(config: &Config, rules: &mut Rules) {
     let limits = &config.limits;
     let bulk = limits.bulk_bytes as u64;
-    // The ceiling is what a record's length field can hold; the floor keeps every command usable.
+    // The maximum is what a record's length field can hold; the minimum keeps every command usable.
     rules.range("limits.bulk_bytes", bulk, 1 << 10, 512 << 20);
     rules.range("limits.args", limits.args as u64, 64, i32::MAX as u64);
     let buffers = [

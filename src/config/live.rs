@@ -1,42 +1,42 @@
-//! Settings that can change while the server runs: by `CONFIG SET`, the log level by SIGHUP.
+//! Settings that can change while the server runs: by `CONFIG SET`, and the log level by SIGHUP.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Config, Durability, Level, Limits, Password};
 
-/// The settings that can change, as they are at one moment.
+/// The values of all changeable settings at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Password that clients must give; `None` lets everyone in.
     pub password: Option<Password>,
     /// When writes are acknowledged.
     pub durability: Durability,
-    /// Bytes that the data may take.
+    /// Maximum memory of the data in bytes.
     pub max_memory: Option<u64>,
-    /// Seconds that a client may take to authenticate.
+    /// Seconds within which a client must authenticate.
     pub auth_timeout_s: Option<u64>,
-    /// Wrong passwords after which a client is disconnected.
+    /// Number of wrong passwords after which a client is disconnected.
     pub auth_attempts: u32,
     /// Largest number of clients at a time.
     pub max_clients: u32,
-    /// Clients of this machine that are let in beyond them.
+    /// Number of clients from this machine that are admitted beyond `max_clients`.
     pub admin_clients: u32,
-    /// Bytes that all clients may take together.
+    /// Maximum memory of all clients' buffers together, in bytes.
     pub clients_max_bytes: Option<u64>,
-    /// How much one client may ask for.
+    /// Limits of a single client.
     pub limits: Limits,
     /// Seconds after which a silent client is disconnected.
     pub idle_timeout_s: Option<u64>,
-    /// The least weighty event that is logged.
+    /// Least severe level that is logged.
     pub log_level: Level,
-    /// Seconds of silence after which the kernel asks a client's machine whether it is still there; holds for clients that connect from
-    /// now on.
+    /// Seconds without traffic before TCP keepalive probes a client's machine; applies to clients that connect after
+    /// the change.
     pub tcp_keepalive_s: Option<u64>,
 }
 
 impl Settings {
-    /// Those that a configuration begins with.
+    /// Initial settings from a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
             password: config.server.password.clone(),
@@ -55,7 +55,8 @@ impl Settings {
     }
 }
 
-/// The settings in force, shared by all threads of the server. Each keeps a copy, and looks at the version whether it is still the last.
+/// The settings in force, shared by all threads of the server. Each thread keeps a copy and compares versions to notice
+/// changes.
 #[derive(Debug)]
 pub struct LiveSettings {
     current: RwLock<Arc<Settings>>,
@@ -63,22 +64,22 @@ pub struct LiveSettings {
 }
 
 impl LiveSettings {
-    /// Those that a configuration begins with.
+    /// Initial settings from a configuration.
     pub fn of(config: &Config) -> Self {
         Self { current: RwLock::new(Arc::new(Settings::of(config))), version: AtomicU64::new(0) }
     }
 
-    /// The settings as they are now.
+    /// The current settings.
     pub fn get(&self) -> Arc<Settings> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Grows with every change.
+    /// Version number of the current settings; grows with every change.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Changes settings; returns them as they are then.
+    /// Applies a change to the settings and returns the result.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut current));

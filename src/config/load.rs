@@ -1,7 +1,7 @@
-//! From texts to a [`Config`]: the file, then the environment, then `--set`, each overriding the one before.
+//! Builds a [`Config`] from its sources: the file, then the environment, then `--set`, each overriding the one before.
 //!
-//! The sources are taken apart into single settings, each with its [`Origin`]; the last one to name a setting wins. Every
-//! winner is then checked by itself, so that one run reports all that is wrong and says where each thing was set.
+//! Each source is split into single settings with their [`Origin`]; the last source that names a setting wins. Every
+//! winning setting is then checked by itself, so that one run reports all problems and says where each was set.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,21 +13,21 @@ use toml::{Table, Value};
 
 use super::{Config, check};
 
-/// The file that is read when none is named, if it exists.
+/// Configuration file that is read if none is named and it exists.
 pub const DEFAULT_FILE: &str = "config.toml";
-/// Environment variables begin with this; two underscores stand between table and key: `ROLLBOOK_LOG__FLUSH_INTERVAL_MS`.
+/// Prefix of environment variables; two underscores separate table and key, as in `ROLLBOOK_LOG__FLUSH_INTERVAL_MS`.
 pub const ENVIRONMENT: &str = "ROLLBOOK_";
 
-/// Where a setting was set. Ordered as the sources override each other.
+/// Where a setting was set, ordered by precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// Nowhere: it has its default.
+    /// The setting was not set anywhere, and has its default.
     Default,
-    /// In a file, in this line (1 is the first; 0 stands for the whole file).
+    /// The setting was set in a file, at this line (from 1; 0 means the file as a whole).
     File(PathBuf, usize),
-    /// By this environment variable.
+    /// The setting was set by the environment variable of this name.
     Environment(String),
-    /// By `--set` with this key.
+    /// The setting was set by `--set` with this key.
     Argument(String),
 }
 
@@ -43,14 +43,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Something wrong with one setting (or with a whole file; then `key` is empty).
+/// A problem with one setting, or with a whole file (then `key` is empty).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was set.
+    /// Where the setting was set.
     pub origin: Origin,
     /// The setting, as `table.key`.
     pub key: String,
-    /// What is wrong with it.
+    /// What is wrong with the setting.
     pub why: String,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong with a configuration; never empty. Displayed as one line for each problem.
+/// All problems of a configuration; never empty. Displayed with one line per problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<Problem>);
 
@@ -78,18 +78,18 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The texts that a configuration is made from.
+/// The texts from which a configuration is built.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file and what it holds.
+    /// Path and content of the configuration file.
     pub file: Option<(PathBuf, String)>,
-    /// Environment variables; those without [`ENVIRONMENT`] are passed over.
+    /// Environment variables; names without the prefix [`ENVIRONMENT`] are ignored.
     pub environment: Vec<(String, String)>,
     /// `--set` arguments, `table.key=value`.
     pub arguments: Vec<String>,
 }
 
-/// A configuration that knows where each of its settings comes from.
+/// A valid configuration that knows the origin of each setting.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
@@ -105,7 +105,8 @@ impl Loaded {
 }
 
 impl Sources {
-    /// The process's own: the named file (which must exist) or [`DEFAULT_FILE`] (which may), the environment, `arguments`.
+    /// Collects the sources of this process: the named file (which must exist) or [`DEFAULT_FILE`] (which may), the
+    /// environment, and `arguments`.
     pub fn gather(file: Option<&Path>, arguments: &[String]) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
         let file = match std::fs::read_to_string(path) {
@@ -129,11 +130,11 @@ impl Sources {
         Ok(Self { file, environment: environment.collect(), arguments: arguments.to_vec() })
     }
 
-    /// The configuration that these texts make.
+    /// Builds and checks the configuration.
     ///
     /// # Errors
     ///
-    /// All that is wrong with them: syntax, unknown settings, values of another type, values that [`check`] refuses.
+    /// Returns all problems: syntax, unknown settings, values of the wrong type, values that [`check`] refuses.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut layers = Layers::default();
         if let Some((path, text)) = &self.file {
@@ -145,16 +146,18 @@ impl Sources {
     }
 }
 
-/// One setting before it is typed.
+/// One setting before its value is parsed into its type.
 struct Setting {
     value: Value,
-    /// Outside of a file texts need no quotes: the text itself, in case the value is not of the right type.
+    /// The raw text, for values from outside a file. Strings need no quotes there, so it is used if the parsed value
+    /// has the wrong type.
     text: Option<String>,
     origin: Origin,
 }
 
 impl Setting {
-    /// What `text` from outside a file means: a TOML value (`10`, `true`, `["a", "b"]`), or else just itself.
+    /// Interprets `text` from outside a file: as a TOML value (`10`, `true`, `["a", "b"]`) if it is one, otherwise as a
+    /// string.
     fn unquoted(text: &str, origin: Origin) -> Self {
         let value = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
         let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
@@ -176,7 +179,7 @@ impl Layers {
     fn file(&mut self, path: &Path, text: &str) {
         let line = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
         let at = |offset: usize| Origin::File(path.to_owned(), line(offset));
-        // Read twice: once for the values, once for the lines on which their keys stand.
+        // Parsed twice: for the values, and for the line numbers of their keys.
         let (values, places) = match text.parse::<Table>().and_then(|t| Ok((t, DeTable::parse(text)?.into_inner()))) {
             Ok(read) => read,
             Err(e) => return self.problem(at(e.span().map_or(0, |s| s.start)), "", e.message()),
@@ -235,7 +238,7 @@ impl Layers {
                     section.as_table_mut().and_then(|t| t.insert(key.to_owned(), value));
                     origins.insert(path, setting.origin);
                 }
-                // The reason would show the secret.
+                // The parser's message would reveal the password.
                 Err(_) if path == "server.password" => {
                     self.problem(
                         setting.origin,
@@ -260,7 +263,7 @@ impl Layers {
     }
 }
 
-/// A document of a single table.
+/// Makes a document with a single table.
 fn one(name: &str, table: Table) -> Table {
     Table::from_iter([(name.to_owned(), Value::Table(table))])
 }

@@ -1,12 +1,11 @@
-//! The checked configuration: whoever holds a [`Config`] holds one that makes sense.
+//! The configuration. A [`Config`] that was loaded has been checked, so its users need not check it again.
 //!
-//! Settings come from the defaults here, `config.toml`, environment variables and `--set`, each overriding the one before
-//! ([`load`]). Every setting is checked alone and then against the others ([`check`]); all that is wrong is reported at
-//! once, each with its key and where it was set. `config.toml` in the repository documents every setting; a test keeps it in
-//! step with the defaults.
+//! Settings come from the defaults here, `config.toml`, environment variables and `--set`, each overriding the one
+//! before ([`load`]). Every setting is checked alone and then against the others ([`check`]); all problems are reported
+//! at once, each with its key and where it was set. `config.toml` in the repository documents every setting; a test
+//! keeps it in step with the defaults.
 //!
-//! What depends on the machine (is the port free, is the directory writable) is not decided here
-//! but by the preflight.
+//! Checks that depend on the machine (is the port free, is the directory writable) belong to the preflight, not here.
 
 pub mod check;
 pub mod live;
@@ -24,30 +23,30 @@ pub use sections::{
     Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Server,
 };
 
-/// Every setting, one struct for each table of `config.toml`.
+/// Every setting, one struct per table of `config.toml`.
 ///
-/// Its default is what an empty file means, and is valid.
+/// The default corresponds to an empty file, and is valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Who is served, where, and on how many cores.
+    /// Listeners, clients and the number of cores.
     pub server: Server,
-    /// Where the data is kept.
+    /// Where the data is stored.
     pub data: Data,
-    /// How edits reach the disk.
+    /// The log, and when writes are acknowledged.
     pub log: Log,
-    /// The checkpoint node and when it checkpoints.
+    /// The checkpoint node, and when it checkpoints.
     pub checkpoint: Checkpoint,
-    /// How much memory the data may take.
+    /// Memory limits.
     pub memory: Memory,
-    /// How much one client may ask for.
+    /// Limits of a single client.
     pub limits: Limits,
-    /// What the program says of itself.
+    /// The program's own log messages.
     pub logging: Logging,
 }
 
 impl Config {
-    /// The checkpoint node's own directory: `checkpoint.dir`, or `node` in the data directory.
+    /// Directory of the checkpoint node: `checkpoint.dir`, or `node` in the data directory.
     pub fn node_dir(&self) -> std::path::PathBuf {
         self.checkpoint.dir.clone().unwrap_or_else(|| self.data.dir.join("node"))
     }

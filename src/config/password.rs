@@ -1,11 +1,12 @@
-//! Passwords, of which only the hash is kept: neither the memory of the process nor its configuration need hold the password itself.
-//!
-//! The hash is the plain SHA-256, as in Redis's access lists, so that both ends of the mirror can prove that they know it: it is the key
-//! of what a node answers to the master's challenge. Whoever has the hash can therefore pose as a node; it is worth as much care as the
+//! Passwords, stored only as hashes: neither the process's memory nor its configuration needs to hold the plain
 //! password.
 //!
-//! Users with rights of their own (`ACL`) would bring a list of names with such hashes, kept here; TLS would keep what crosses the
-//! network from being read, and has its place in `net`, between the ring and the worker. Neither exists yet.
+//! The hash is the plain SHA-256, as in Redis's access lists, so that both ends of the replication connection can prove
+//! that they know it: it is the key of a node's response to the master's challenge. Whoever has the hash can therefore
+//! pose as a node; it needs as much protection as the password.
+//!
+//! Users with rights of their own (`ACL`) would need a list of names with such hashes, kept here. TLS would keep
+//! network traffic from being read; its place is in `net`, between the ring and the connection. Neither exists yet.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,40 +16,41 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// What stands before a hash, where a password could stand.
+/// Prefix of a hash where a password is expected.
 const PREFIX: &str = "sha256:";
-/// Bytes of the longest password.
+/// Maximum length of a password in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// The hash of a password: never shown, and compared in a time that does not depend on how much of a guess is right.
+/// Hash of a password. It is never displayed, and comparison takes the same time however much of a guess is right.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password([u8; 32]);
 
-/// What proves that somebody knows a password, without showing it.
+/// Response to a challenge that proves knowledge of the password without revealing it.
 pub type Proof = [u8; 32];
 
 impl Password {
-    /// This text as a password.
+    /// Hashes `text` as a password.
     pub fn new(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// A password that nobody has to know: random bytes.
+    /// Makes a password from random bytes, which nobody can type.
     pub const fn from_random(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Whether `guess` is the password. What is longer than any password is not looked at, which takes time.
+    /// Whether `guess` is the password. Guesses above the maximum length are rejected without hashing, which would take
+    /// time.
     pub fn matches(&self, guess: &[u8]) -> bool {
         guess.len() <= LONGEST && bool::from(Sha256::digest(guess).ct_eq(&self.0))
     }
 
-    /// What only somebody who knows the password can say to `challenge`.
+    /// Computes the response to `challenge` that proves knowledge of the password.
     pub fn prove(&self, challenge: &[u8]) -> Proof {
         self.mac(challenge).finalize().into_bytes().into()
     }
 
-    /// Whether `proof` is what is to be said to `challenge`.
+    /// Whether `proof` is the right response to `challenge`.
     pub fn is_proved(&self, challenge: &[u8], proof: &[u8]) -> bool {
         self.mac(challenge).verify_slice(proof).is_ok()
     }
@@ -58,7 +60,7 @@ impl Password {
     }
 }
 
-/// Why a text is no password.
+/// Error for a text that is neither a password nor a valid hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what follows \"sha256:\" is not a hash of 64 hexadecimal digits")]
 pub struct NoHash;
@@ -66,7 +68,7 @@ pub struct NoHash;
 impl FromStr for Password {
     type Err = NoHash;
 
-    /// The password itself, or `sha256:` and its hash.
+    /// Parses a plain password, or `sha256:` followed by its hash in hexadecimal.
     fn from_str(text: &str) -> Result<Self, NoHash> {
         let Some(digits) = text.strip_prefix(PREFIX) else { return Ok(Self::new(text)) };
         let (pairs, rest) = digits.as_bytes().as_chunks::<2>();

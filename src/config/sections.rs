@@ -1,4 +1,4 @@
-//! The tables of the configuration with their defaults. What moving a setting costs stands in `config.toml`.
+//! The tables of the configuration, with their defaults. `config.toml` explains the cost of changing each setting.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::ids::Partitions;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// Segments that `log.max_bytes` has room for on each core, at least: one in use, one prepared, and enough others that the thresholds
-/// below the bound lie apart.
+/// Minimum number of segments per core that `log.max_bytes` must have room for: one in use, one prepared, and enough
+/// others to keep the thresholds below the limit apart.
 pub const LEAST_SEGMENTS: u64 = 8;
 
-/// `[server]`: who is served, where, and on how many cores.
+/// `[server]`: listeners, clients and the number of cores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
@@ -25,27 +25,28 @@ pub struct Server {
     pub bind: Vec<IpAddr>,
     /// TCP port of the Redis protocol.
     pub port: u16,
-    /// Number of cores, each one thread on a CPU of its own; `None` (written 0) means one for each CPU that the process may use.
+    /// Number of cores, each a thread on a CPU of its own; `None` (written 0) means one per CPU that the process may
+    /// use.
     #[serde(with = "values::zero_is_none")]
     pub cores: Option<u16>,
-    /// What clients and the checkpoint node must give; `None` (written `""`) asks for nothing.
+    /// Password of clients and the checkpoint node; `None` (written `""`) means that none is required.
     #[serde(with = "values::empty_is_none")]
     pub password: Option<Password>,
-    /// Whether clients from other machines are refused as long as there is no password.
+    /// Whether clients from other machines are refused while no password is set.
     pub protected_mode: bool,
-    /// Seconds that a client may take to give the password; `None` (written 0) means any time.
+    /// Seconds within which a client must authenticate; `None` (written 0) means no limit.
     #[serde(with = "values::zero_is_none")]
     pub auth_timeout_s: Option<u64>,
-    /// Wrong passwords after which a client is disconnected.
+    /// Number of wrong passwords after which a client is disconnected.
     pub auth_attempts: u32,
-    /// Most clients at a time, over all cores.
+    /// Maximum number of clients on all cores together.
     pub max_clients: u32,
-    /// Clients of this machine that are let in beyond `max_clients`, to administer the server.
+    /// Number of clients from this machine admitted beyond `max_clients`, to administer the server.
     pub admin_clients: u32,
-    /// Seconds after which a silent client is disconnected; `None` (written 0) means never.
+    /// Seconds without a request after which a client is disconnected; `None` (written 0) means never.
     #[serde(with = "values::zero_is_none")]
     pub idle_timeout_s: Option<u64>,
-    /// Seconds of silence after which the kernel asks a client's machine whether it is still there; `None` (written 0) means never.
+    /// Seconds without traffic before TCP keepalive probes a client's machine; `None` (written 0) means never.
     #[serde(with = "values::zero_is_none")]
     pub tcp_keepalive_s: Option<u64>,
 }
@@ -69,24 +70,25 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Whether protected mode is in force: nobody proves who he is, so only this machine is trusted.
+    /// Whether protected mode is in force: without a password, only clients from this machine are served.
     pub fn is_protected(&self) -> bool {
         self.protected_mode && self.password.is_none()
     }
 
-    /// Whether a connection from `peer` may be served at all. Both ports, the clients' and the checkpoint node's, ask this.
+    /// Whether a connection from `peer` may be served at all. Both ports, the clients' and the checkpoint node's, ask
+    /// this.
     pub fn admits(&self, peer: IpAddr) -> bool {
         !self.is_protected() || peer.to_canonical().is_loopback()
     }
 }
 
-/// `[data]`: where the data is kept.
+/// `[data]`: where the data is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// The data directory; created when missing. A relative path starts from the working directory.
+    /// The data directory; created if missing. A relative path is relative to the working directory.
     pub dir: PathBuf,
-    /// How the slots are cut. Takes effect when the data directory is created, and can't be changed later.
+    /// Number of partitions. Takes effect when the data directory is created, and cannot be changed later.
     #[serde(with = "values::partitions")]
     pub partitions: Partitions,
 }
@@ -98,36 +100,37 @@ impl Default for Data {
     }
 }
 
-/// When a write is acknowledged. A client may ask for more per command with `WAITAOF` and `WAIT`.
+/// Point at which a write is acknowledged. A client may demand more for single commands with `WAITAOF` and `WAIT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// At once; a crash takes back at most the last `log.flush_interval_ms` and one disk sync.
+    /// Writes are acknowledged immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus one
+    /// disk sync.
     #[default]
     Async,
-    /// When the edit is on disk.
+    /// Writes are acknowledged when the edit is on disk.
     Sync,
-    /// When the checkpoint node has the edit too.
+    /// Writes are acknowledged when the edit is on disk and the checkpoint node has it too.
     Mirrored,
 }
 
-/// `[log]`: how edits reach the disk. Sizes are for each core, but for `max_bytes`.
+/// `[log]`: how edits reach the disk. Sizes are per core, except `max_bytes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// When a write is acknowledged.
     pub durability: Durability,
-    /// Milliseconds after which, at the latest, the first unflushed edit is on its way to disk, in `async`.
+    /// Maximum delay, in milliseconds, before an edit is submitted to the disk in `async` mode.
     pub flush_interval_ms: u64,
-    /// Bytes of a segment file, preallocated; a multiple of 4096.
+    /// Size of a segment file in bytes, preallocated; a multiple of 4096.
     #[serde(deserialize_with = "values::bytes")]
     pub segment_bytes: u64,
-    /// Bytes of a buffer, which is one frame at most; a multiple of 4096.
+    /// Size of a buffer in bytes, which is also the maximum size of a frame; a multiple of 4096.
     #[serde(deserialize_with = "values::bytes")]
     pub buffer_bytes: usize,
-    /// Number of buffers. When all are full or on their way to disk, writers wait.
+    /// Number of buffers. When all are full or being written, writers wait.
     pub buffers: usize,
-    /// Bytes that the log of all cores may take on disk, of all epochs that are kept; `None` (written 0) means no bound.
+    /// Maximum bytes of log on disk, over all cores and all epochs that are kept; `None` (written 0) means no limit.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub max_bytes: Option<u64>,
 }
@@ -149,38 +152,39 @@ impl Default for Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeMode {
-    /// The master, as a child process that it restarts when it dies.
+    /// The master runs it as a child process, and restarts it when it dies.
     #[default]
     Child,
-    /// Somebody else, with `rollbook checkpoint`; the master waits for it on `checkpoint.port`.
+    /// The operator runs it with `rollbook checkpoint`; the master waits for it on `checkpoint.port`.
     External,
-    /// Nobody: no mirror and no snapshots, the log grows.
+    /// There is no node: no mirror and no snapshots, so the log grows.
     None,
 }
 
-/// `[checkpoint]`: the checkpoint node and when it checkpoints.
+/// `[checkpoint]`: the checkpoint node, and when it checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoint {
     /// Who runs the node.
     pub node: NodeMode,
-    /// Address on which the master waits for the node.
+    /// Address on which the master listens for the node.
     pub bind: IpAddr,
-    /// TCP port on which the master waits for the node.
+    /// TCP port on which the master listens for the node.
     pub port: u16,
-    /// `host:port` of the master's checkpoint port, for a node that runs by itself.
+    /// `host:port` of the master's checkpoint port, for a node that is run separately.
     pub master: String,
-    /// The node's own directory; `None` (written `""`) means `node` in the data directory, see [`super::Config::node_dir`].
+    /// The node's own directory; `None` (written `""`) means `node` in the data directory, see
+    /// [`super::Config::node_dir`].
     #[serde(with = "values::empty_is_none")]
     pub dir: Option<PathBuf>,
-    /// Edits that a core logs before each of its partitions that changed gets a new snapshot.
+    /// Number of edits that a core logs before its changed partitions each get a new snapshot.
     pub every_edits: u64,
-    /// Seconds after which a partition that has changed gets a new snapshot, however few its edits.
+    /// Seconds after which a changed partition gets a new snapshot, however few its edits.
     pub every_seconds: u64,
-    /// Most bytes a second that the node uploads; `None` (written 0) means no bound.
+    /// Maximum upload rate of the node in bytes per second; `None` (written 0) means no limit.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub upload_bytes_per_second: Option<u64>,
-    /// Seconds that master and node may take to answer each other, or to show that they live.
+    /// Seconds after which master or node gives up on the other if it does not respond.
     pub timeout_s: u64,
 }
 
@@ -200,38 +204,40 @@ impl Default for Checkpoint {
     }
 }
 
-/// `[memory]`: how much memory the data may take.
+/// `[memory]`: memory limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
-    /// Bytes that the data of all cores may take before writes are refused; `None` (written 0) means no bound.
+    /// Maximum memory of the data of all cores, in bytes, above which writes are refused; `None` (written 0) means no
+    /// limit.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub max_bytes: Option<u64>,
-    /// Bytes that the buffers of all clients may take together before the largest are disconnected; `None` (written 0) means no bound.
+    /// Maximum memory of all clients' buffers together, in bytes, above which the largest clients are disconnected;
+    /// `None` (written 0) means no limit.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub clients_max_bytes: Option<u64>,
 }
 
-/// `[limits]`: how much one client may ask for.
+/// `[limits]`: limits of a single client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of one argument, and so of a key, a field or a value.
+    /// Maximum bytes of one argument, and so of a key, a field or a value.
     #[serde(deserialize_with = "values::bytes")]
     pub bulk_bytes: usize,
-    /// Arguments of one command.
+    /// Maximum number of arguments of one command.
     pub args: usize,
-    /// Bytes of a request that is not complete yet.
+    /// Maximum bytes of an incomplete request.
     #[serde(deserialize_with = "values::bytes")]
     pub query_buffer_bytes: usize,
-    /// Bytes of replies that a client has not taken yet; it is disconnected beyond that.
+    /// Maximum bytes of unsent replies; a client above this is disconnected.
     #[serde(deserialize_with = "values::bytes")]
     pub output_buffer_bytes: usize,
-    /// Bytes of replies beyond which a client may be for [`Self::output_buffer_soft_s`] at most; `None` (written 0) means that there is no
-    /// such bound.
+    /// Bytes of unsent replies that a client may exceed for at most [`Self::output_buffer_soft_s`]; `None` (written 0)
+    /// means no such limit.
     #[serde(serialize_with = "values::zero_is_none::serialize", deserialize_with = "values::bytes_or_none")]
     pub output_buffer_soft_bytes: Option<u64>,
-    /// Seconds after which a client is disconnected that takes its replies too slowly.
+    /// Seconds above the soft limit after which a client is disconnected.
     pub output_buffer_soft_s: u64,
 }
 
@@ -248,25 +254,25 @@ impl Default for Limits {
     }
 }
 
-/// The least weighty event that is still logged.
+/// Severity of a log message, from most to least severe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Something failed and needs somebody.
+    /// Something failed and requires action.
     Error,
-    /// Something may come to need somebody.
+    /// Something may come to require action.
     Warn,
-    /// Starts, stops, checkpoints, nodes coming and going.
+    /// Starts, stops, checkpoints, nodes connecting and disconnecting.
     #[default]
     Info,
-    /// What was decided, and why.
+    /// Decisions and their reasons.
     Debug,
-    /// Everything.
+    /// Details of every step, for debugging.
     Trace,
 }
 
 impl Level {
-    /// As it is written in the configuration.
+    /// Name of the level as written in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -278,24 +284,24 @@ impl Level {
     }
 }
 
-/// How an event is written.
+/// Format of log messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// A line to be read by people.
+    /// A line of text for people.
     #[default]
     Text,
-    /// A JSON object in a line.
+    /// A JSON object per line.
     Json,
 }
 
-/// `[logging]`: what the program says of itself, on standard error.
+/// `[logging]`: the program's own log messages, written to standard error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Logging {
-    /// The least weighty event that is still logged.
+    /// Least severe level that is still logged.
     pub level: Level,
-    /// How an event is written.
+    /// Format of log messages.
     pub format: LogFormat,
 }
 

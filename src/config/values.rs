@@ -1,4 +1,4 @@
-//! How single values are written: sizes with units, lists of one, "none" as zero or nothing.
+//! Parsing of single values: sizes with units, lists of one item, and 0 or `""` for "none".
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The factors that may follow a number of bytes.
+/// Unit suffixes of a number of bytes, with their factors.
 const UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
-/// `text` as a number of bytes: `4096`, `64KiB`, `2 GiB`.
+/// Parses a number of bytes: `4096`, `64KiB`, `2 GiB`.
 fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_').len();
     let number = text[..digits].replace('_', "").parse::<u64>().ok()?;
     let unit = text[digits..].trim();
     let factor = if unit.is_empty() { 1 } else { UNITS.iter().find(|(name, _)| *name == unit)?.1 };
-    // More than this cannot be written in TOML.
+    // TOML integers are signed: larger numbers cannot be written.
     number.checked_mul(factor).filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
@@ -41,7 +41,7 @@ impl Visitor<'_> for BytesVisitor {
     }
 }
 
-/// A number of bytes, with or without a unit.
+/// Deserializes a number of bytes, with or without a unit.
 pub(super) fn bytes<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -51,12 +51,12 @@ where
     T::try_from(value).map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(value), &BytesVisitor))
 }
 
-/// A number of bytes, where 0 stands for none.
+/// Deserializes a number of bytes, where 0 means `None`.
 pub(super) fn bytes_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(Some(bytes(deserializer)?).filter(|value| *value != 0))
 }
 
-/// A list, or a text with its items between commas or spaces (which is how a list comes from the environment).
+/// Deserializes a list, or a text of items separated by commas or spaces (the form that the environment uses).
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -75,7 +75,7 @@ where
     items.iter().map(|item| item.parse().map_err(|e| D::Error::custom(format_args!("{item:?}: {e}")))).collect()
 }
 
-/// An optional number, whose absence is written 0.
+/// (De)serializes an optional number; `None` is written 0.
 pub(super) mod zero_is_none {
     use super::*;
 
@@ -98,7 +98,7 @@ pub(super) mod zero_is_none {
     }
 }
 
-/// An optional text, whose absence is written `""`.
+/// (De)serializes an optional text; `None` is written `""`.
 pub(super) mod empty_is_none {
     use super::*;
 
@@ -122,7 +122,7 @@ pub(super) mod empty_is_none {
     }
 }
 
-/// The number of partitions, written as a plain number.
+/// (De)serializes the number of partitions as a plain number.
 pub(super) mod partitions {
     use super::*;
     use crate::ids::Partitions;

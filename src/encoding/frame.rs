@@ -1,4 +1,4 @@
-//! Frames: how edits stand in a log on disk and travel to the checkpoint node.
+//! Frames: the unit in which edits are written to a log and sent to the checkpoint node.
 //!
 //! ```text
 //! offset  bytes  what (integers are little-endian)
@@ -27,11 +27,11 @@ use crate::encoding::edit;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 
-/// Frames, segment headers and writes begin at multiples of this many bytes.
+/// Alignment of frames, segment headers and writes, in bytes.
 pub const BLOCK: usize = 4096;
-/// Bytes of a frame before its body.
+/// Size of a frame's header in bytes.
 pub const FRAME_HEADER: usize = HEADER_CRC + 4;
-/// Longest body of a frame in bytes: what Linux writes in one call, with some room for the header.
+/// Maximum length of a frame's body in bytes: what Linux writes in one call, with some room for the header.
 pub const MAX_BODY: usize = (2 << 30) - (64 << 10);
 
 const MAGIC: [u8; 4] = *b"RBFR";
@@ -52,20 +52,20 @@ const SEAL: u16 = 1;
 const PADDING: u8 = 0xff;
 const MISCOUNTED: edit::EditError = edit::EditError::Meaningless("another number of edits than its frame says");
 
-/// What a frame says of itself.
+/// Contents of a frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Length of the body in bytes.
     pub body_len: u32,
     /// Number of edits in the body; 0 in a mark.
     pub count: u32,
-    /// The stream that it belongs to.
+    /// The stream that the frame belongs to.
     pub stream: StreamId,
-    /// The stream ends here in good order.
+    /// Whether the stream was closed in good order with this frame.
     pub seal: bool,
-    /// First lsn of the segment that it stands in.
+    /// First lsn of the segment that contains the frame.
     pub segment: Lsn,
-    /// Lsn of the first edit; of the edit to come, in a mark.
+    /// Lsn of the frame's first edit; in a mark, of the next edit.
     pub first: Lsn,
     /// Every edit up to this one was on disk when the frame was written.
     pub synced: Lsn,
@@ -74,19 +74,19 @@ pub struct FrameHeader {
     pub durable: Lsn,
 }
 
-/// Bytes that are not a frame of the data directory.
+/// Error for bytes that are not a valid frame of the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// They do not begin like a frame.
+    /// The magic number is missing.
     #[error("no frame begins here")]
     Magic,
-    /// More bytes are needed to tell: this many in all.
+    /// More bytes are needed to decide: this many in total.
     #[error("the frame's {0} bytes are cut off")]
     Short(usize),
-    /// The header is not what was written, or it belongs to another data directory.
+    /// The header's checksum is wrong: it is damaged, or belongs to another data directory.
     #[error("checksum mismatch in the frame's header")]
     Header,
-    /// Something in it is not what was written.
+    /// The frame's checksum is wrong.
     #[error("checksum mismatch")]
     Checksum,
     /// The checksum is right, but no version of this program writes such a frame.
@@ -95,22 +95,22 @@ pub enum FrameError {
 }
 
 impl FrameHeader {
-    /// Lsn of the last edit; of the last edit before it, in a mark.
+    /// Lsn of the frame's last edit; in a mark, of the last edit before it.
     pub const fn last(&self) -> Lsn {
         Lsn(self.first.0 + self.count as u64 - 1)
     }
 
-    /// Header and body in bytes.
+    /// Length of header and body in bytes.
     pub const fn len(&self) -> usize {
         FRAME_HEADER + self.body_len as usize
     }
 
-    /// Never: a frame has a header.
+    /// Always false: a frame has a header.
     pub const fn is_empty(&self) -> bool {
         false
     }
 
-    /// Bytes that the frame takes in its file: [`Self::len`], padded to whole blocks.
+    /// Bytes that the frame takes in its file: [`Self::len`] rounded up to whole blocks.
     pub const fn padded_len(&self) -> usize {
         padded(self.len())
     }
@@ -163,7 +163,7 @@ impl FrameHeader {
         Ok(shorter)
     }
 
-    /// How long the frame is that begins with `header`, header and body, if the header is what was written.
+    /// Length of header and body claimed by `header`, if its checksum is right.
     pub fn claimed_len(id: DirectoryId, header: &[u8; FRAME_HEADER]) -> Option<usize> {
         let body_len = u32_at(header, BODY_LEN) as usize;
         let believed =
@@ -171,10 +171,12 @@ impl FrameHeader {
         (believed && body_len <= MAX_BODY).then_some(FRAME_HEADER + body_len)
     }
 
-    /// The header of the frame at the start of `bytes`, whose checksum is right. `bytes` may go on after the frame.
+    /// Parses and verifies the frame at the start of `bytes`, and returns its header. `bytes` may continue after the
+    /// frame.
     ///
     /// # Errors
-    /// [`FrameError::Short`] if `bytes` may be the beginning of a frame; another error if they are not.
+    ///
+    /// [`FrameError::Short`] if `bytes` may be the beginning of a frame; another error if it cannot be.
     pub fn parse(id: DirectoryId, bytes: &[u8]) -> Result<Self, FrameError> {
         let Some(header) = bytes.first_chunk::<FRAME_HEADER>() else { return Err(FrameError::Short(FRAME_HEADER)) };
         if header[..CRC] != MAGIC {
@@ -209,17 +211,17 @@ impl FrameHeader {
     }
 }
 
-/// A frame whose checksum is right.
+/// A frame whose checksum has been verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// What it says of itself.
+    /// Contents of the header.
     pub header: FrameHeader,
     /// Header and body, as in the file, without the padding after them.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// The frame at the start of `bytes`, which may go on after it.
+    /// Parses and verifies the frame at the start of `bytes`, which may continue after it.
     ///
     /// # Errors
     /// As [`FrameHeader::parse`].
@@ -228,14 +230,13 @@ impl<'a> Frame<'a> {
         Ok(Self { header, bytes: &bytes[..header.len()] })
     }
 
-    /// Its edits as they stand in it.
+    /// The encoded edits.
     pub fn body(&self) -> &'a [u8] {
         &self.bytes[FRAME_HEADER..]
     }
 
-    /// Its edits (to be decoded by [`edit::Edit::decode`]) with their lsns. An `Err` ends the walk; one comes also if
-    /// there are more or fewer of them than the header says, for then what follows would be taken for other edits than
-    /// it is.
+    /// The edits with their lsns; decode them with [`edit::Edit::decode`]. An `Err` ends the iteration. It also occurs
+    /// if the number of edits differs from the header's, because the lsns that follow would then be wrong.
     pub fn edits(&self) -> impl Iterator<Item = Result<(Lsn, &'a [u8]), edit::EditError>> + use<'a> {
         let mut edits = edit::split(self.body());
         let mut lsns = (self.header.first.0..).take(self.header.count as usize).map(Lsn);
@@ -328,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_more_or_fewer_edits_than_it_says_is_noticed() {
-        // Three edits of no bytes.
+        // Three empty edits.
         let body = [0; 12];
         for count in 1..=3 {
             let (header, _) = sample(&body);

@@ -1,4 +1,4 @@
-//! A core's loop and its executor: a sleep that ends with whatever the loop must look at, and the cheapest yield.
+//! Connects a core's loop with its executor: a sleep that ends on any event the loop must handle, and a cheap yield.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,20 +11,20 @@ use std::time::Instant;
 use glommio::io::BufferedFile;
 use glommio::timer::sleep;
 
-/// An eventfd, such as a bell's, as a task of the executor can wait for it.
+/// An eventfd, such as a bell's, that a task of the executor can wait for.
 pub struct Alarm {
     file: Rc<BufferedFile>,
-    /// A wait that has begun and not ended: it goes on with the next sleep, since beginning and ending one costs system calls.
+    /// A pending read of the eventfd. It is kept across sleeps, since starting and cancelling one costs system calls.
     waiting: Option<Waiting>,
 }
 
 type Waiting = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 impl Alarm {
-    /// Waits for `event`.
+    /// Makes an alarm for `event`.
     ///
     /// # Errors
-    /// If the system has no descriptor left.
+    /// If no file descriptor is available.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
         let descriptor = event.try_clone_to_owned()?.into_raw_fd();
         // SAFETY: the descriptor was made for this and is owned by nothing else.
@@ -32,8 +32,8 @@ impl Alarm {
         Ok(Self { file, waiting: None })
     }
 
-    /// Sleeps in the executor until the event is signalled, `others` are ready, or it is `due`. Whatever of these is so already ends the
-    /// sleep at once, so that none is missed between a look and the sleep after it.
+    /// Sleeps in the executor until the event is signalled, `others` is ready, or the time `due` is reached. If one of
+    /// these already holds, it returns at once, so that nothing is missed between a check and the sleep after it.
     ///
     /// # Errors
     /// If the event cannot be waited for.
@@ -52,7 +52,7 @@ impl Alarm {
         .await
     }
 
-    /// Ready when the event was signalled since it last was ready.
+    /// Ready when the event has been signalled since this was last ready.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let file = &self.file;
         let waiting = self.waiting.get_or_insert_with(|| {
@@ -69,10 +69,10 @@ impl Alarm {
         outcome
     }
 
-    /// Ends a wait that was begun, by a signal.
+    /// Ends a pending wait by signalling the event itself.
     ///
     /// # Errors
-    /// If the wait ends with one.
+    /// If the wait fails.
     pub async fn disarm(&mut self) -> io::Result<()> {
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
         // SAFETY: the file owns the descriptor and stays open meanwhile.
@@ -82,8 +82,8 @@ impl Alarm {
     }
 }
 
-/// Lets the tasks that are ready run. Unlike the executor's own way it neither accounts for time nor changes queues: those are for
-/// tasks of different weights, and a core's tasks are all of one.
+/// Lets the ready tasks run. Unlike the executor's own yield it neither accounts for time nor switches queues: that
+/// serves tasks of different weights, and a core's tasks all have the same.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -139,7 +139,7 @@ mod tests {
         log.append(&edits);
     }
 
-    /// What a core's loop polls of its engine.
+    /// Polls the log as a core's loop does through its engine.
     fn poll_log(bell: &LocalBell, log: &Log, context: &mut Context<'_>) -> Poll<()> {
         if bell.is_rung() || log.poll_committing(context).is_ready() {
             return Poll::Ready(());
@@ -148,7 +148,7 @@ mod tests {
         Poll::Pending
     }
 
-    /// Whatever a loop must look at ends its sleep, whether it comes before the sleep or in it; nothing else is there to end it.
+    /// Each event that a loop must handle ends its sleep, whether it happens before or during the sleep.
     #[test]
     fn all_that_a_loop_must_look_at_ends_its_sleep() {
         let executor = LocalExecutorBuilder::new(Placement::Unbound);
@@ -188,7 +188,7 @@ mod tests {
                 assert!(due <= Instant::now());
             }
             for early in [true, false] {
-                // Its flush interval is over while the loop sleeps, or already when it begins to.
+                // The flush interval ends while the loop sleeps, or has already ended when it begins to.
                 append(&log);
                 if early {
                     sleep(Duration::from_millis(100)).await;

@@ -1,11 +1,11 @@
-//! Messages to a core from threads that are not cores: rare, unbounded, in order.
+//! Messages to a core from threads that are not cores: infrequent, unbounded, in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bell::Bell;
 
-/// A core's inbox. The sender's side; cheap to clone.
+/// Inbox of one core, shared by senders and the core. Cheap to clone.
 #[derive(Debug)]
 pub struct Inbox<M> {
     shared: Arc<Shared<M>>,
@@ -15,7 +15,7 @@ pub struct Inbox<M> {
 #[derive(Debug)]
 struct Shared<M> {
     messages: Mutex<Vec<M>>,
-    /// Whether it is worth taking the lock.
+    /// Whether the queue may contain messages, so that the core takes the lock only then.
     filled: AtomicBool,
 }
 
@@ -26,30 +26,30 @@ impl<M> Clone for Inbox<M> {
 }
 
 impl<M> Inbox<M> {
-    /// An empty inbox of the core that `bell` wakes.
+    /// Makes an empty inbox for the core that `bell` wakes.
     pub fn new(bell: Arc<Bell>) -> Self {
         let shared = Shared { messages: Mutex::new(Vec::new()), filled: AtomicBool::new(false) };
         Self { shared: Arc::new(shared), bell }
     }
 
-    /// Leaves a message and wakes the core.
+    /// Queues a message and wakes the core.
     pub fn send(&self, message: M) {
         self.shared.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         self.shared.filled.store(true, Ordering::Release);
         self.bell.ring();
     }
 
-    /// Wakes the core, which then looks at whatever shared state has changed.
+    /// Wakes the core without a message, so that it re-reads shared state that has changed.
     pub fn nudge(&self) {
         self.bell.ring();
     }
 
-    /// Whether a message lies there.
+    /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
         !self.shared.filled.load(Ordering::Acquire)
     }
 
-    /// Takes all messages; for the core.
+    /// Takes all messages. Called by the core.
     pub fn take(&self) -> Vec<M> {
         if self.is_empty() {
             return Vec::new();

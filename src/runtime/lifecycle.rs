@@ -1,15 +1,15 @@
-//! What the server's main thread waits for, once the cores serve.
+//! Events that the server's main thread waits for while the cores serve.
 
 use crate::config::Level;
 use crate::ids::CoreId;
 
-/// What the main thread is told.
+/// Event sent to the main thread.
 #[derive(Debug)]
 pub enum Event {
-    /// The server is to end in good order; who wants it.
+    /// Request to shut the server down in good order; the text says who asked for it.
     Stop(&'static str),
-    /// The log level is to change.
+    /// Request to change the log level.
     Level(Level),
-    /// A core has ended, or why it could not go on.
+    /// A core has ended, normally or with the reason why it could not go on.
     Ended(CoreId, Result<(), String>),
 }

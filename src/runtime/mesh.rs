@@ -1,4 +1,4 @@
-//! Messages between cores: a bounded wait-free queue for every ordered pair.
+//! Messages between cores: one bounded wait-free queue per ordered pair of cores.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::bell::Bell;
 use crate::ids::CoreId;
 
-/// Messages that may be under way from one core to another. A message is a batch, so this is far more than a busy pair needs;
-/// when it is full, the sender stops taking work from its sockets.
+/// Capacity of a queue in messages. A message is a batch, so this is far more than a busy pair needs. When a queue is
+/// full, the sender stops reading requests from its sockets.
 const CAPACITY: usize = 256;
 
-/// One core's ends of its queues.
+/// One core's ends of its queues to and from the other cores.
 pub struct Endpoint<M> {
     me: CoreId,
-    /// By target; `None` for the core itself.
+    /// Queues to the other cores, by target; `None` for the core itself.
     outgoing: Vec<Option<Producer<M>>>,
-    /// By origin; `None` for the core itself.
+    /// Queues from the other cores, by origin; `None` for the core itself.
     incoming: Vec<Option<Consumer<M>>>,
     bells: Arc<[Arc<Bell>]>,
 }
 
-/// The queues between all cores whose bells these are; one endpoint for each.
+/// Makes the queues between all cores, given their bells. Returns one endpoint per core.
 pub fn mesh<M>(bells: &Arc<[Arc<Bell>]>) -> Vec<Endpoint<M>> {
     let cores = bells.len();
     let endpoint = |core| Endpoint {
@@ -42,25 +42,25 @@ pub fn mesh<M>(bells: &Arc<[Arc<Bell>]>) -> Vec<Endpoint<M>> {
 }
 
 impl<M> Endpoint<M> {
-    /// The core whose endpoint this is.
+    /// The core that owns this endpoint.
     pub const fn me(&self) -> CoreId {
         self.me
     }
 
-    /// The core's own bell.
+    /// The bell of the core that owns this endpoint.
     pub fn bell(&self) -> &Bell {
         &self.bells[usize::from(self.me.0)]
     }
 
-    /// Whether [`Self::send`] to `core` would be refused. It never is to the core itself, to which nothing is sent.
+    /// Whether the queue to `core` is full, so that [`Self::send`] would fail. Always false for the core itself.
     pub fn is_full(&self, core: CoreId) -> bool {
         self.outgoing[usize::from(core.0)].as_ref().is_some_and(Producer::is_full)
     }
 
-    /// Sends a message and wakes its receiver.
+    /// Sends a message to `core` and wakes it.
     ///
     /// # Errors
-    /// The message itself, if the queue is full.
+    /// Returns the message if the queue is full.
     pub fn send(&mut self, core: CoreId, message: M) -> Result<(), M> {
         let Some(producer) = &mut self.outgoing[usize::from(core.0)] else { return Err(message) };
         producer.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
@@ -68,17 +68,17 @@ impl<M> Endpoint<M> {
         Ok(())
     }
 
-    /// The next message from `core`.
+    /// Takes the next message from `core`, if any.
     pub fn receive(&mut self, core: CoreId) -> Option<M> {
         self.incoming[usize::from(core.0)].as_mut()?.pop().ok()
     }
 
-    /// Whether no message waits here.
+    /// Whether no message waits to be received.
     pub fn is_idle(&self) -> bool {
         self.incoming.iter().flatten().all(Consumer::is_empty)
     }
 
-    /// Every other core.
+    /// Every core except this one.
     pub fn others(&self) -> impl Iterator<Item = CoreId> + use<M> {
         let me = self.me;
         (0..self.outgoing.len() as u16).map(CoreId).filter(move |core| *core != me)

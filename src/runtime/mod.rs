@@ -1,10 +1,11 @@
 //! Cores and the messages between them.
 //!
-//! Every core is a thread pinned to one CPU with an executor of its own; they share nothing. What one core asks of another goes
-//! through a bounded single-producer queue ([`mesh`]); what the rest of the process asks of a core goes through its [`inbox`].
-//! Either wakes the core through its [`bell`], and only if it sleeps ([`alarm`]). What the main thread waits for is in [`lifecycle`].
+//! Every core is a thread pinned to one CPU, with an executor of its own; cores share no data. Messages from one core
+//! to another go through a bounded single-producer queue ([`mesh`]); messages from other threads go through the core's
+//! [`inbox`]. Both wake the core through its [`bell`], and only if it rests ([`alarm`]). [`lifecycle`] has the events
+//! that the main thread waits for.
 //!
-//! Nothing here knows what the messages say.
+//! This layer does not know the content of the messages.
 
 pub mod alarm;
 pub mod bell;

@@ -1,11 +1,12 @@
-//! The network's io_uring: one a core, driven by the core's own task (or, in the load generator, by its own thread).
+//! The network's io_uring: one per core, driven by the core's own task (or, in the load generator, by its own thread).
 //!
-//! Set up so that completions are only worked on when this core asks for them (`DEFER_TASKRUN`, `SINGLE_ISSUER`). Accepting and
-//! receiving are multishot: armed once, they go on. Received bytes lie in a ring of buffers that kernel and program pass to and fro
-//! ([`buffers`](super::buffers)). Bytes on their way out belong to this ring until they have left.
+//! The ring is set up so that completions are processed only when this core asks for them (`DEFER_TASKRUN`,
+//! `SINGLE_ISSUER`). Accept and receive operations are multishot: submitted once, they complete repeatedly. Received
+//! bytes are in provided buffers that kernel and program hand to each other ([`buffers`](super::buffers)). Bytes being
+//! sent are owned by the ring until the send completes.
 //!
-//! Invariants: a descriptor is closed only when no operation names it (the caller counts [`Event`]s that end one); the buffer behind
-//! a `Send` is not touched between submission and completion.
+//! Invariants: a descriptor is closed only when no operation refers to it (the caller counts the [`Event`]s that end
+//! one); the buffer of a send is not touched between submission and completion.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -15,43 +16,43 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::Buffers;
 
-/// Submissions that can be collected between two system calls.
+/// Capacity of the submission queue.
 const SUBMISSIONS: u32 = 2048;
-/// Completions that the kernel can leave without overflowing.
+/// Capacity of the completion queue.
 const COMPLETIONS: u32 = 8192;
-/// Buffers that a server's core receives into.
+/// Number of receive buffers of a server core.
 const BUFFERS: u16 = 512;
 
-/// What the program calls a connection or listener; 32 bits of its own choosing.
+/// Identifier that the caller chooses for a connection or listener; fits into 32 bits.
 pub type Token = u32;
 
-/// What has happened.
+/// Completion of a network operation.
 #[derive(Debug)]
 pub enum Event {
-    /// A listener has a new connection: its descriptor, which is the receiver's to close.
+    /// A listener accepted a connection. The receiver of the event owns the descriptor and must close it.
     Accepted(io::Result<i32>),
     /// A listener has stopped accepting.
     AcceptEnded(Token),
-    /// Bytes have come in. The chunk must be given back.
+    /// Bytes were received. The chunk must be returned with [`Ring::give_back`].
     Received(Token, Chunk),
-    /// A connection has stopped receiving: end of stream, error, no buffer, or cancelled.
+    /// A receive operation has ended: end of stream, error, no buffer, or cancelled.
     ReceiveEnded(Token, ReceiveEnd),
-    /// All bytes of a send have left, or the connection is broken.
+    /// A send has completed: all bytes were sent, or the connection is broken.
     Sent(Token, io::Result<()>),
 }
 
-/// Why a connection has stopped receiving.
+/// Reason why a receive operation has ended.
 #[derive(Debug)]
 pub enum ReceiveEnd {
-    /// The peer will send no more.
+    /// The remote end closed its side of the connection.
     Closed,
     /// The connection is broken.
     Broken(io::Error),
-    /// Nothing is wrong: all buffers were in use, or the kernel wants to be asked again.
+    /// The receive can be resubmitted: all buffers were in use, or the kernel ended the multishot operation.
     Paused,
 }
 
-/// Received bytes in a buffer of the ring.
+/// Received bytes in one of the ring's buffers.
 #[derive(Debug)]
 pub struct Chunk {
     buffer: u16,
@@ -63,33 +64,33 @@ const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
 const CANCEL: u64 = 3;
 const WATCH: u64 = 4;
-/// Bits that tell the kinds apart.
+/// Number of bits of a completion's user data that hold the kind of operation.
 const KIND_BITS: u32 = 3;
 
-/// The ring of one core.
+/// The network ring of one core.
 pub struct Ring {
     io: IoUring,
     buffers: Buffers,
-    /// By token: bytes on their way out.
+    /// Bytes being sent, by token.
     sending: Vec<Vec<u8>>,
     completions: Vec<(u64, i32, u32)>,
     watched: Option<Watched>,
 }
 
-/// An eventfd that is being read.
+/// An eventfd that the ring reads.
 struct Watched {
     descriptor: RawFd,
-    /// Where the kernel writes what it reads.
+    /// Target of the kernel's read.
     counter: Box<[u8; 8]>,
-    /// The last read has ended.
+    /// Whether the last read has completed.
     ended: bool,
 }
 
 impl Ring {
-    /// A ring that signals `event` when it has completions and [`Self::set_alert`] asked for it.
+    /// Makes a ring that signals `event` on completions while [`Self::set_alert`] is on.
     ///
     /// # Errors
-    /// If the kernel refuses; the preflight check says why in more words.
+    /// If the kernel refuses; the preflight check explains why in more detail.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
         let mut ring = Self::silent(BUFFERS)?;
         ring.io.submitter().register_eventfd(event.as_raw_fd())?;
@@ -97,8 +98,8 @@ impl Ring {
         Ok(ring)
     }
 
-    /// A ring that signals nothing: for a thread that has nothing else to wait for, and waits in [`Self::wait`]. It has `buffers` to
-    /// receive into, a power of two.
+    /// Makes a ring that signals no event, for a thread that waits only in [`Self::wait`]. It has `buffers` receive
+    /// buffers, a power of two.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -114,7 +115,7 @@ impl Ring {
         Ok(Self { io, buffers, sending: Vec::new(), completions: Vec::new(), watched: None })
     }
 
-    /// Accepts from `listener` until told otherwise.
+    /// Accepts connections from `listener` until cancelled.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -123,7 +124,7 @@ impl Ring {
         self.push(&entry.build().user_data(tag(ACCEPT, token)))
     }
 
-    /// Receives from `socket` until it ends.
+    /// Receives from `socket` until end of stream, an error, or cancellation.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -132,7 +133,7 @@ impl Ring {
         self.push(&entry.build().user_data(tag(RECEIVE, token)))
     }
 
-    /// Asks a receive to end; [`Event::ReceiveEnded`] follows.
+    /// Cancels a receive; [`Event::ReceiveEnded`] follows.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -141,7 +142,7 @@ impl Ring {
         self.push(&entry.build().user_data(tag(CANCEL, token)))
     }
 
-    /// Asks an accept to end; [`Event::AcceptEnded`] follows.
+    /// Cancels an accept; [`Event::AcceptEnded`] follows.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -150,8 +151,8 @@ impl Ring {
         self.push(&entry.build().user_data(tag(CANCEL, token)))
     }
 
-    /// Sends all of `bytes`; [`Event::Sent`] follows. One send at a time for each token.
-    /// Leaves an empty vector of an earlier send, for its capacity.
+    /// Sends all of `bytes`; [`Event::Sent`] follows. At most one send per token may be in progress. `bytes` is
+    /// replaced by the empty vector of an earlier send, to reuse its capacity.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -169,13 +170,14 @@ impl Ring {
         self.push(&entry.build().user_data(tag(SEND, token)))
     }
 
-    /// Ends [`Self::wait`] whenever `event`, an eventfd that outlives the ring, is signalled. For one event only.
+    /// Makes [`Self::wait`] return whenever `event`, an eventfd that outlives the ring, is signalled. At most one event
+    /// can be watched.
     pub fn watch(&mut self, event: BorrowedFd<'_>) {
         debug_assert!(self.watched.is_none(), "one event only");
         self.watched = Some(Watched { descriptor: event.as_raw_fd(), counter: Box::default(), ended: true });
     }
 
-    /// Begins the next read of the watched event if the last has ended.
+    /// Submits the next read of the watched event if the last one has completed.
     fn watch_on(&mut self) -> io::Result<()> {
         let Some(watched) = self.watched.as_mut().filter(|watched| watched.ended) else { return Ok(()) };
         watched.ended = false;
@@ -183,7 +185,8 @@ impl Ring {
         self.push(&read.build().user_data(tag(WATCH, 0)))
     }
 
-    /// After [`Event::Sent`]: the empty vector that the send has left, which would otherwise wait for the token's next send.
+    /// Call after [`Event::Sent`]: takes the vector of the completed send, which otherwise stays until the token's next
+    /// send.
     pub fn take_sent(&mut self, token: Token) -> Vec<u8> {
         match self.sending.get_mut(token as usize) {
             Some(held) if held.is_empty() => std::mem::take(held),
@@ -191,7 +194,7 @@ impl Ring {
         }
     }
 
-    /// Hands collected submissions to the kernel and appends what has happened to `events`.
+    /// Submits the collected operations to the kernel and appends the completions to `events`.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -208,7 +211,7 @@ impl Ring {
         Ok(())
     }
 
-    /// As [`Self::poll`], but waits until something has happened, for `limit` at most: sending and waiting are one system call.
+    /// Like [`Self::poll`], but waits up to `limit` for a completion; submitting and waiting are one system call.
     ///
     /// # Errors
     /// If the kernel takes no submissions.
@@ -224,7 +227,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Appends what has happened to `events`.
+    /// Appends the completions that are available to `events`.
     fn reap(&mut self, events: &mut Vec<Event>) {
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.io.completion().map(|c| (c.user_data(), c.result(), c.flags())));
@@ -234,7 +237,7 @@ impl Ring {
         self.completions = completions;
     }
 
-    /// Whether [`Self::poll`] would find nothing to do.
+    /// Whether [`Self::poll`] would have nothing to do.
     pub fn is_idle(&mut self) -> bool {
         let submission = self.io.submission();
         let nothing_to_submit = submission.is_empty() && !submission.taskrun();
@@ -242,18 +245,18 @@ impl Ring {
         nothing_to_submit && self.io.completion().is_empty()
     }
 
-    /// Whether completions signal the event.
+    /// Sets whether completions signal the event.
     pub fn set_alert(&mut self, on: bool) {
         let completion = self.io.completion();
         if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
     }
 
-    /// The bytes of a chunk.
+    /// Bytes of a chunk.
     pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
         self.buffers.bytes(chunk.buffer, chunk.len as usize)
     }
 
-    /// Lets the kernel use a chunk's buffer again.
+    /// Returns a chunk's buffer to the kernel.
     pub fn give_back(&mut self, chunk: Chunk) {
         self.buffers.give_back(chunk.buffer);
     }
@@ -277,7 +280,7 @@ impl Ring {
                     if sent as usize == held.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
                 });
                 held.clear();
-                // A large reply's buffer is not kept: ten thousand connections would each hold on to one.
+                // The buffer of a large reply is freed: ten thousand connections would otherwise hold on to one each.
                 if held.capacity() > 16 * 1024 {
                     *held = Vec::new();
                 }
@@ -313,9 +316,9 @@ impl Ring {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the operations are built in this file. They name descriptors that stay open until the operation has ended, and
-        // memory that outlives it: `sending[token]` is not touched until its completion, and it, the buffers and the watch's counter
-        // are not freed before the ring (see `drop`).
+        // SAFETY: the operations are built in this file. They name descriptors that stay open until the operation has
+        // ended, and memory that outlives it: `sending[token]` is not touched until its completion, and it, the buffers
+        // and the watch's counter are not freed before the ring (see `drop`).
         while unsafe { self.io.submission().push(entry) }.is_err() {
             self.submit()?;
         }
@@ -327,7 +330,7 @@ impl Ring {
     }
 }
 
-/// Completions must be reaped first, or a signal came: in both cases the next turn goes on.
+/// Treats errors that mean "try again later" (completions must be reaped first, or a signal came) as success.
 fn later(error: io::Error) -> io::Result<()> {
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EAGAIN | libc::EINTR) => Ok(()),
@@ -337,8 +340,8 @@ fn later(error: io::Error) -> io::Result<()> {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Until the ring is gone, which happens after this, the kernel may still be reading bytes that are on their way out, and
-        // writing what it reads.
+        // Until the ring is gone, which happens after this, the kernel may still be reading bytes that are on their way
+        // out, and writing what it reads.
         for held in self.sending.drain(..).filter(|held| !held.is_empty()) {
             std::mem::forget(held);
         }

@@ -1,7 +1,7 @@
-//! The one way in which data changes: an edit. Live core, recovery and mirror share it.
+//! The edit is the only way data changes: the live core, recovery and the mirror all apply edits with this code.
 //!
-//! An edit states what is so afterwards, hence removing what is not there changes nothing and is no error. What
-//! contradicts the state is: fields of a string, bytes of a hash, an expiry of a key that is missing.
+//! An edit states what holds afterwards, so removing something absent changes nothing and is no error. These edits
+//! contradict the state and are errors: hash fields on a string, string bytes on a hash, an expiry for a missing key.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
 use crate::ids::{Db, PartitionId, Slot};
 
-/// An edit that contradicts the state that it is applied to: a bug here, or a log that is not this data's.
+/// Error for an edit that contradicts the state: either a bug in this program, or a log that belongs to other data.
 #[derive(Debug, thiserror::Error)]
 #[error("edit contradicts the state of {what}: {why}")]
 pub struct ApplyError {
@@ -36,16 +36,16 @@ impl ApplyError {
     }
 }
 
-/// How much of what has been deleted is freed with each edit; an edit adds one record, and a bucket has up to seven.
+/// Buckets of deleted data freed with each edit. An edit adds one record and a bucket holds up to seven, so freeing
+/// keeps up.
 const BUCKETS_PER_EDIT: usize = 1;
 
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
-    /// Applies an edit.
+    /// Applies an edit to every slot that it touches.
     ///
-    /// # Errors
-    /// If the edit contradicts the state, or is of a partition that this store does not hold; then nothing has changed.
+    /// Returns an error, and changes nothing, if the edit contradicts the state or its partition is not in this store.
     #[inline]
     pub fn apply(&mut self, edit: &Edit<'_>) -> Result<(), ApplyError> {
         match edit {
@@ -56,8 +56,8 @@ impl Store {
         }
     }
 
-    /// Applies an edit to one slot only, and leaves the rest of its partition as it is: a snapshot that was written
-    /// slot by slot has the edit in some slots already.
+    /// Applies an edit to one slot only and leaves the rest of its partition as it is. Recovery needs this where a
+    /// snapshot was written slot by slot, so that some slots contain the edit already.
     ///
     /// # Errors
     /// As [`Self::apply`].

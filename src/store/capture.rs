@@ -1,14 +1,15 @@
-//! Captures a slot for a snapshot in slices, while edits go on: what is written is the slot as it was at the beginning.
+//! Captures a slot for a snapshot in slices while edits go on. The snapshot shows the slot as it was when the capture
+//! began.
 //!
-//! A sweep visits the slot's records in an order that no edit changes. An edit of a key that the sweep has not come to
-//! yet is preceded by [`Store::save_before`], which writes what the key holds; the sweep then passes it over. So it
-//! does with a key that was not there. A large key is written in slices, too, in whatever way its type allows
-//! ([`Slices`]).
+//! A sweep visits the slot's records in an order that no edit changes. Before an edit changes a key that the sweep has
+//! not reached, [`Store::save_before`] writes the key's current content, and the sweep then skips the key. Keys that an
+//! edit creates are skipped too. A large key is itself written in slices, in the way its type allows ([`Slices`]).
 //!
-//! Always: what is written and what the sweep has still to come to make up the slot as it was at the beginning.
+//! Invariant: the entries written so far plus those the sweep has still to write make up the slot as it was at the
+//! beginning.
 //!
-//! Edits of a whole partition ([`SlotCapture::is_ended_by`]) end the capture: what they change is too much to be
-//! written before.
+//! An edit of a whole partition ([`SlotCapture::is_ended_by`]) ends the capture: it changes too much for the old
+//! content to be written first.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -23,26 +24,26 @@ use crate::ids::{Db, Slot};
 
 pub use super::pace::STEP;
 
-/// A slot on its way into a snapshot.
+/// State of one slot's capture for a snapshot.
 pub struct SlotCapture {
     slot: Slot,
     digest: Digest,
-    /// Number of entries at the beginning, and of those written so far.
+    /// Number of entries in the slot when the capture began, and number written so far.
     entries: u64,
     written: u64,
-    /// Database and turn that the sweep has come to.
+    /// Database and turn that the sweep has reached.
     db: u8,
     turn: u32,
-    /// By database: keys that the sweep has not passed and is not to write, because that is done or because they are
-    /// new.
+    /// Per database, the keys ahead of the sweep that it must skip: they are already written, or were created after the
+    /// capture began.
     settled: Vec<HashSet<Box<[u8]>>>,
-    /// The large key that is being written, if there is one.
+    /// The large key being written, if any.
     large: Option<Large>,
-    /// Entries that edits have made necessary while a large key is being written: they follow it.
+    /// Entries that edits forced out while a large key was being written. They are appended once its entry is complete.
     behind: Vec<u8>,
 }
 
-/// A large key on its way into a snapshot.
+/// State of one large key's capture.
 struct Large {
     db: Db,
     key: Box<[u8]>,
@@ -50,55 +51,55 @@ struct Large {
 }
 
 impl Large {
-    /// Begins the entry of a record, if its value is large.
+    /// Begins the entry of a record whose value is large. Returns `None` if the value is small.
     fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
         let slices = Slices::begin(head_of(db, record), Value::of(record), out)?;
         Some(Self { db, key: record.key().into(), slices })
     }
 }
 
-/// How a sweep has ended.
+/// Why a sweep stopped.
 enum Swept {
-    /// The sweep has visited everything.
+    /// Every record has been visited.
     All,
-    /// The caller has asked for a pause.
+    /// The caller asked for a pause.
     Paused,
-    /// The sweep is at a large key, whose entry has been begun.
+    /// A large key was reached and its entry has been begun.
     Large,
 }
 
 impl SlotCapture {
-    /// The slot that is captured.
+    /// The slot being captured.
     pub const fn slot(&self) -> Slot {
         self.slot
     }
 
-    /// The slot's digest at the beginning.
+    /// Digest of the slot when the capture began.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The number of its entries at the beginning.
+    /// Number of entries in the slot when the capture began.
     pub const fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Bytes of entries that have yet to be appended to what is written.
+    /// Bytes of entries waiting to be appended to the output.
     pub const fn behind(&self) -> usize {
         self.behind.len()
     }
 
-    /// Whether all entries are written, and no more. Anything else, once the capture is complete, is a bug.
+    /// Whether exactly the expected number of entries has been written. `false` after a complete capture means a bug.
     pub const fn is_whole(&self) -> bool {
         self.written == self.entries
     }
 
-    /// Whether an edit changes so much that the capture cannot go on.
+    /// Whether an edit changes so much that the capture must be given up.
     pub fn is_ended_by(&self, edit: &Edit<'_>) -> bool {
         matches!(edit, Edit::Flush { .. } | Edit::SwapDb { .. })
     }
 
-    /// Whether the sweep has yet to come to a key of the slot.
+    /// Whether the sweep has not yet reached the given turn of a database.
     fn is_ahead(&self, db: Db, turn: u32) -> bool {
         (db.0, turn) >= (self.db, self.turn)
     }
@@ -120,8 +121,8 @@ impl Store {
         SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large: None, behind }
     }
 
-    /// Appends entries to `out` as long as `go_on` says so, which is asked every [`STEP`] bytes at least and told the
-    /// length of `out`. Returns whether the slot is complete.
+    /// Appends entries to `out` until the slot is complete or `go_on` returns false. `go_on` is called at least every
+    /// [`STEP`] bytes with the length of `out`. Returns whether the slot is complete.
     pub fn go_on_capture(
         &self,
         capture: &mut SlotCapture,
@@ -141,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Goes on with the large key at hand, if there is one. Returns whether none is left unfinished.
+    /// Continues the large key in progress, if any. Returns whether no large key is left unfinished.
     fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         let Some(mut large) = capture.large.take() else { return true };
         let record = self.find(large.db, capture.slot, &large.key);
@@ -193,7 +194,7 @@ impl Store {
         Swept::All
     }
 
-    /// `edit` is about to be applied: appends what it changes, if that is still to be written.
+    /// Call before `edit` is applied: appends the old content of what it changes, where that has not been written yet.
     pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
         let Edit::Key { db, slot, key, change } = edit else { return };
         if *slot != capture.slot {

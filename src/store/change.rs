@@ -1,65 +1,65 @@
-//! What values need to know of an edit that changes one of them, and what they answer.
+//! Input and output of an edit that changes one value.
 
 use super::digest::KeyDigest;
 use super::table::{Hash, MAX_LENGTH, Seed};
 use super::value::form::Structure;
 
-/// A key under change.
+/// The key that an edit changes.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'k> {
-    /// The key.
+    /// Name of the key.
     pub bytes: &'k [u8],
-    /// Where tables file it.
+    /// Hash of the name, which determines its place in the tables.
     pub hash: Hash,
-    /// What its content's digest is mixed with.
+    /// Digest of the name, mixed into the digests of the key's content.
     pub digest: KeyDigest,
 }
 
 impl<'k> Key<'k> {
-    /// Hashes `bytes`, which are the key.
+    /// Computes hash and digest of the key named `bytes`.
     #[inline]
     pub fn new(seed: Seed, bytes: &'k [u8]) -> Self {
         Self { bytes, hash: seed.hash(bytes), digest: KeyDigest::of(bytes) }
     }
 }
 
-/// What records are made with.
+/// Resources for making records.
 pub(super) struct Tools<'t> {
-    /// Seed of the tables that a large value consists of.
+    /// Seed for the hash tables inside a large value.
     pub seed: Seed,
-    /// Coarse time of use of each record that is made.
+    /// Coarse time of last use given to each new record.
     pub clock: u32,
-    /// Where packed values are put together.
+    /// Buffer in which packed values are assembled.
     pub scratch: &'t mut Vec<u8>,
 }
 
-/// How a change left a key that was there before.
+/// Effect of a change on a key that already existed.
 #[derive(Default)]
 pub(super) struct Changed {
-    /// By how much the digest of its value grew; wraps.
+    /// Growth of the value's digest (wrapping).
     pub digest: u64,
-    /// The structure that the key held before, if it has been replaced.
+    /// The structure that the key held before, if the change replaced it.
     pub replaced: Option<Box<Structure>>,
-    /// The value has lost its last element, so the key has to go.
+    /// Whether the value has lost its last element, so that the key must be deleted.
     pub is_empty: bool,
 }
 
 impl Changed {
-    /// The value stays, and its digest grew by `digest`.
+    /// Result of a change that keeps the value and increases its digest by `digest`.
     pub fn by(digest: u64) -> Self {
         Self { digest, ..Self::default() }
     }
 }
 
-/// Why an edit contradicts the state.
+/// Reason why an edit contradicts the state.
 pub(super) type Contradiction = &'static str;
 
-/// A key or a part of a value has more than [`MAX_LENGTH`] bytes.
+/// A key or a part of a value is longer than [`MAX_LENGTH`] bytes.
 pub(super) const TOO_LONG: Contradiction = "it is longer than a key or value may be";
-/// The edit changes something of a key that is not there.
+/// The edit changes a key that does not exist.
 pub(super) const MISSING: Contradiction = "there is no such key";
 
-/// Whether bytes are short enough for a key, a string, or an element of another value.
+/// Whether `bytes` is short enough for a key, a string, or an element of another value.
 pub(super) const fn fit(bytes: &[u8]) -> bool {
     bytes.len() <= MAX_LENGTH
 }

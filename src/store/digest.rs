@@ -1,5 +1,5 @@
-//! Digests of content: the same whatever the order in which the content came to be, and kept up to date edit by edit.
-//! This file has what all types share.
+//! Digests of content. They do not depend on the order in which the content was written, and each edit updates them
+//! incrementally. This file has the part that all types share.
 //!
 //! Digests stand in barriers and snapshots, so this file is part of the format on disk:
 //!
@@ -37,7 +37,7 @@ impl KeyDigest {
         Self(xxh3_64(key))
     }
 
-    /// What the key's expiry adds to the digest of its slot.
+    /// Amount that the key's expiry adds to the digest of its slot.
     #[inline]
     pub fn expiry(self, expire_at: Option<UnixMillis>) -> u64 {
         expire_at.map_or(0, |at| mix(self.0, at.get()))
@@ -50,13 +50,13 @@ impl KeyDigest {
     }
 }
 
-/// The part of a slot's digest that the keys of one database with this sum make.
+/// Contribution of one database to a slot's digest, given the sum of its keys' digests.
 #[inline]
 pub(super) fn of_database(db: Db, keys: u64) -> u64 {
     keys.wrapping_mul(2 * u64::from(db.0) + 1)
 }
 
-/// Mixes two numbers into one, of which every bit depends on every bit of both.
+/// Mixes two numbers into one; every bit of the result depends on every bit of both.
 #[inline]
 pub(super) fn mix(a: u64, b: u64) -> u64 {
     const A: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,61 +1,61 @@
-//! Finding keys whose time has come, without an index: each slot and each partition knows a time before which none of
-//! its keys expires, and only slots whose time has come are looked through.
+//! Finds expired keys without an index. Each slot and each partition knows a time before which none of its keys
+//! expires; only slots whose time has come are searched.
 //!
-//! What is found is only named; it goes with the edit that its owner then logs. Should it not go, its slot is looked
-//! through again.
+//! The search only reports keys. Their owner then logs an edit that deletes them. If a reported key is not deleted, its
+//! slot is searched again.
 //!
-//! While a slot is looked through, over several calls perhaps, its own time starts anew at "never" and notes what is
-//! written meanwhile; what the search has seen is in the cursor, and both are joined at the end. The same goes for
-//! partitions. Whoever moves slots must call [`Store::restart_expiry`] before, which makes the times of that slot and
-//! partition "now".
+//! A search of a slot may take several calls. When it starts, the slot's own time is reset to "never" and then records
+//! what is written meanwhile; the cursor keeps the soonest expiry seen so far, and both are joined at the end.
+//! Partitions work the same way. Whoever moves slots must first call [`Store::restart_expiry`], which sets the times of
+//! the slot and partition under search to "now".
 
 use super::Store;
 use super::slot_map::NEVER;
 use crate::ids::{DATABASES, Db, Slot};
 use crate::time::UnixMillis;
 
-/// How many slots with nothing due in them cost as much as a key.
+/// Number of slots with nothing due whose check costs as much as looking at one key.
 const HINTS_PER_KEY: usize = 8;
-/// How many keys of a slot are looked at in one go.
+/// Number of keys of a slot examined in one go.
 const STEP: usize = 64;
-/// How many keys a bucket has that is freed.
+/// Number of keys in a bucket that is freed.
 const KEYS_PER_BUCKET: usize = 7;
 
-/// What the search remembers from one call to the next.
+/// State of the search between two calls.
 #[derive(Default)]
 pub(super) struct ExpirySearch {
-    /// The partition under way, and the place in it if it has been begun.
+    /// The partition being searched, and the position in it once the search of it has begun.
     partition: usize,
     within: Option<Within>,
-    /// Where keys have been found that are not known to be gone.
+    /// Slots in which expired keys were reported that may not have been deleted yet.
     found: Vec<Found>,
 }
 
-/// Where the search goes on in a partition.
+/// Position of the search within a partition.
 #[derive(Clone, Copy)]
 struct Within {
-    /// Counts through the databases of the partition, and in each through the slots.
+    /// Counts through the databases of the partition, and through the slots within each.
     step: usize,
-    /// The table's cursor in the slot; 0 if that has not begun.
+    /// Cursor of the slot's table; 0 if the slot has not been begun.
     inner: u64,
-    /// The soonest expiry, of keys not yet due, in the slot so far.
+    /// Soonest expiry seen in the current slot among keys that are not yet due.
     slot_next: u64,
-    /// The soonest in the slots before it.
+    /// Soonest expiry in the slots before the current one.
     partition_next: u64,
 }
 
-/// A slot of a database in which something was found.
+/// A slot of one database in which expired keys were found.
 struct Found {
     db: usize,
     index: usize,
-    /// How many keys with an expiry are left once it has gone.
+    /// Number of keys with an expiry once those found have been deleted.
     left: u32,
 }
 
 impl Store {
-    /// Looks at about `budget` keys for such whose time has come and passes them to `found`; goes on next time where it
-    /// ended. What has been deleted and is not yet freed comes first, at the same price. Returns whether all is done: a
-    /// round completed, nothing left to free.
+    /// Searches about `budget` keys and passes the expired ones to `found`. The next call continues from there. Deleted
+    /// data that is not yet freed is freed first and counts against the budget. Returns whether there is nothing left
+    /// to do: a round is complete and nothing waits to be freed.
     pub fn expired(&mut self, now: UnixMillis, budget: usize, mut found: impl FnMut(Db, Slot, &[u8])) -> bool {
         if !self.garbage.is_empty() {
             self.free(budget.div_ceil(KEYS_PER_BUCKET));
@@ -74,12 +74,12 @@ impl Store {
         true
     }
 
-    /// Frees as much of what has been deleted as there is in about `buckets` buckets.
+    /// Frees about `buckets` buckets of deleted data.
     pub fn free(&mut self, buckets: usize) {
         self.memory -= self.garbage.free(buckets);
     }
 
-    /// Goes on in the partition under way; returns whether it has been gone through.
+    /// Continues the search of the current partition. Returns whether it is complete.
     fn search_partition(
         &mut self,
         now: UnixMillis,
@@ -115,7 +115,7 @@ impl Store {
         true
     }
 
-    /// Looks at some keys of a slot and returns how many.
+    /// Examines some keys of a slot. Returns how many.
     fn search_slot(
         &mut self,
         now: UnixMillis,
@@ -156,7 +156,7 @@ impl Store {
         looked
     }
 
-    /// Makes the times "now" where keys that were found do not seem to have gone.
+    /// Sets the times to "now" where reported keys seem not to have been deleted, so that they are searched again.
     fn look_again_where_found_stayed(&mut self) {
         let each = usize::from(self.partitions.slots_each());
         for found in self.expiry.found.drain(..) {
@@ -169,7 +169,7 @@ impl Store {
         }
     }
 
-    /// Lets the search begin anew, because the slots it remembers are about to change places.
+    /// Restarts the search, because the slots that its state refers to are about to move.
     pub(super) fn restart_expiry(&mut self) {
         self.look_again_where_found_stayed();
         let search = std::mem::take(&mut self.expiry);

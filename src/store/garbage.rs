@@ -1,35 +1,35 @@
-//! What has been deleted and is not freed yet. Freeing a hash of a million fields, or all keys, takes long; so it is
-//! put aside, and freed in slices with the edits that follow. It counts as used memory until then.
+//! Deleted data that is not freed yet. Freeing a hash of a million fields, or all keys, takes long, so it is set aside
+//! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
 use super::value::form::Structure;
 
-/// A structure of so many elements is small enough to be freed at once.
+/// Structures of at most this many elements are freed at once.
 const AT_ONCE: usize = 64;
 
-/// Tables that nobody will use again.
+/// Tables that are no longer reachable and wait to be freed.
 #[derive(Default)]
 pub(super) struct Garbage {
     tables: Vec<Table>,
-    /// What is left of the table that is being freed.
+    /// Remaining subtables of the table being freed.
     subtables: Vec<Subtable>,
-    /// How many buckets of the last subtable have been freed.
+    /// Number of buckets of the last subtable that have been freed.
     buckets: usize,
 }
 
 impl Garbage {
-    /// Whether all has been freed.
+    /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.subtables.is_empty()
     }
 
-    /// How many tables are not freed yet.
+    /// Number of tables that wait to be freed.
     pub fn tables(&self) -> usize {
         self.tables.len() + usize::from(!self.subtables.is_empty())
     }
 
-    /// Puts a table aside, or frees it if it is empty. Returns how many bytes of memory have been freed at once.
+    /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
     pub fn push(&mut self, table: Table) -> usize {
         if table.len() == 0 {
             return table.memory();
@@ -38,7 +38,7 @@ impl Garbage {
         0
     }
 
-    /// Frees a structure, or puts it aside. Returns how many bytes of memory have been freed at once.
+    /// Frees a small structure or sets a large one aside. Returns the bytes of memory freed immediately.
     pub fn push_structure(&mut self, structure: Structure) -> usize {
         if structure.len() <= AT_ONCE {
             return structure.memory();
@@ -47,8 +47,7 @@ impl Garbage {
         freed + self.push(table)
     }
 
-    /// Frees as much as there is in about `buckets` buckets of seven records. Returns how many bytes of memory that
-    /// was.
+    /// Frees about `buckets` buckets of seven records each. Returns the bytes of memory freed.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {

@@ -1,6 +1,6 @@
-//! What an allocation really takes: the size classes of mimalloc, the allocator of this program.
+//! Real size of an allocation: the size classes of mimalloc, this program's allocator.
 //!
-//! Up to 64 bytes a class every 16 bytes, then four classes to each power of two, above 512 KiB whole pages.
+//! Up to 64 bytes there is a class every 16 bytes; then four classes per power of two; above 512 KiB whole pages.
 
 const SMALL: usize = 64;
 const LARGE: usize = 512 * 1024;

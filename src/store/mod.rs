@@ -1,8 +1,8 @@
-//! The data of one owner: the partitions that live on a core, as key → value in 16 databases. Pure and synchronous:
-//! nothing here awaits, reads a clock or does I/O; time and chance come in from outside (but for the seed of the hash
-//! tables, which nothing shows).
+//! The data of one owner: the partitions on one core, as key → value in 16 databases. Pure and synchronous: nothing
+//! here awaits, reads a clock or does I/O. Time and randomness are passed in (except the seed of the hash tables, which
+//! has no visible effect).
 //!
-//! Data changes in one way only: [`Store::apply`]. Commands *plan*: they read the store and answer with edits
+//! Data changes in one way only: [`Store::apply`]. Commands only *plan*: they read the store and return edits
 //! (`commands`).
 //!
 //! | file | what it is |
@@ -17,8 +17,8 @@
 //! | `digest`, `memory` | what content adds up to; what it takes |
 //! | `garbage`, `prefetch`, `lookahead` | freeing in slices; hints to the CPU; looking many keys up at once |
 //!
-//! Always: a store's numbers (keys, expiring keys, memory) are the sums over its slots, and its partitions border on
-//! each other.
+//! Invariants: a store's totals (keys, expiring keys, memory) are the sums over its slots, and its partitions are
+//! contiguous.
 
 mod apply;
 pub mod capture;
@@ -57,22 +57,22 @@ use memory::allocated;
 use slot_map::{NEVER, SlotMap, Tally};
 use table::Seed;
 
-/// A key's content.
+/// Content of a key.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
-    /// What the key holds.
+    /// Value of the key.
     pub value: Value<'a>,
-    /// When the key expires.
+    /// Time at which the key expires, if any.
     pub expire_at: Option<UnixMillis>,
 }
 
-/// The partitions of one owner.
+/// Data of the partitions that one owner holds.
 pub struct Store {
     partitions: Partitions,
-    /// The store holds `slots` slots from `first_slot` on.
+    /// Number of the first slot held; the store holds `slots` consecutive slots.
     first_slot: u16,
     slots: u16,
-    /// The databases, each made when it is first written to.
+    /// The databases. Each is created when it is first written to.
     databases: [Option<Database>; DATABASES as usize],
     memory: usize,
     /// Coarse time of use of what is written next; see [`Store::set_clock`].
@@ -82,7 +82,7 @@ pub struct Store {
     next_expiry: Vec<u64>,
     expiry: ExpirySearch,
     garbage: Garbage,
-    /// Where packed values are put together; kept for its room.
+    /// Buffer in which packed values are assembled; kept to reuse its allocation.
     scratch: Vec<u8>,
 }
 
@@ -94,7 +94,7 @@ struct Database {
 }
 
 impl Store {
-    /// An empty store that owns `owned` (partition numbers).
+    /// Creates an empty store for the partitions numbered `owned`.
     pub fn new(partitions: Partitions, owned: Range<u16>) -> Self {
         let each = partitions.slots_each();
         let count = owned.end.saturating_sub(owned.start);
@@ -119,32 +119,32 @@ impl Database {
         Self::of(std::iter::repeat_with(SlotMap::default).take(slots).collect())
     }
 
-    /// A database of these slots.
+    /// Creates a database from these slots.
     fn of(slots: Vec<SlotMap>) -> Self {
         let mut database = Self { slots, keys: 0, expiring: 0 };
         (database.keys, database.expiring) = database.counts(0..database.slots.len());
         database
     }
 
-    /// Keys and expiring keys in some slots.
+    /// Number of keys, and of keys with an expiry, in some slots.
     fn counts(&self, slots: Range<usize>) -> (usize, usize) {
         let counts = self.slots[slots].iter().map(|map| (map.table.len(), map.expiring as usize));
         counts.fold((0, 0), |sum, map| (sum.0 + map.0, sum.1 + map.1))
     }
 
-    /// Bytes of memory that so many empty slots take.
+    /// Bytes of memory that `slots` empty slots take.
     const fn memory_of(slots: usize) -> usize {
         allocated(slots * size_of::<SlotMap>())
     }
 
-    /// Adds what an edit changed to the database's numbers.
+    /// Adds an edit's tally to the database's totals.
     #[inline]
     const fn count(&mut self, tally: &Tally) {
         self.keys = self.keys.wrapping_add_signed(tally.keys);
         self.expiring = self.expiring.wrapping_add_signed(tally.expiring);
     }
 
-    /// Empties some slots; returns how many bytes of memory have been freed at once.
+    /// Empties some slots. Returns the bytes of memory freed immediately.
     fn clear(&mut self, slots: Range<usize>, garbage: &mut Garbage) -> usize {
         let (keys, expiring) = self.counts(slots.clone());
         (self.keys, self.expiring) = (self.keys - keys, self.expiring - expiring);

@@ -1,4 +1,4 @@
-//! Which partitions a store holds, and how they move from one store to another.
+//! The partitions that a store holds, and moving partitions between stores.
 
 use std::ops::Range;
 
@@ -8,26 +8,26 @@ use super::{Database, Store};
 use crate::ids::{PartitionId, Slot};
 
 impl Store {
-    /// The partitions that this store holds, as numbers.
+    /// Numbers of the partitions that this store holds.
     pub const fn owned(&self) -> Range<u16> {
         let each = self.partitions.slots_each();
         self.first_slot / each..(self.first_slot + self.slots) / each
     }
 
-    /// Index of a slot among those of this store.
+    /// Index of a slot within this store; `None` if the store does not hold it.
     #[inline]
     pub(super) fn index(&self, slot: Slot) -> Option<usize> {
         let index = slot.0.checked_sub(self.first_slot)?;
         (index < self.slots).then_some(usize::from(index))
     }
 
-    /// Index of a slot's partition among those of this store, which holds it.
+    /// Index of a slot's partition within this store, which must hold it.
     #[inline]
     pub(super) fn partition_index(&self, slot: Slot) -> usize {
         usize::from(self.partitions.of(slot).0 - self.partitions.of(Slot(self.first_slot)).0)
     }
 
-    /// Indexes of a partition's slots.
+    /// Indexes of a partition's slots within this store; `None` if it does not hold the partition.
     pub(super) fn slot_range(&self, partition: PartitionId) -> Option<Range<usize>> {
         if !self.owned().contains(&partition.0) {
             return None;
@@ -36,11 +36,11 @@ impl Store {
         Some(usize::from(slots.start - self.first_slot)..usize::from(slots.end - self.first_slot))
     }
 
-    /// Takes `partitions` out, which are the first or the last ones of this store (or none or all), to live in another
-    /// store.
+    /// Moves `partitions` out into a new store. They must be the first or the last ones of this store, or none, or all.
     ///
     /// # Panics
-    /// If they are others.
+    ///
+    /// If `partitions` is any other range.
     pub fn split_off(&mut self, partitions: Range<u16>) -> Self {
         let owned = self.owned();
         let mut other = Self::new(self.partitions, partitions.clone());
@@ -71,10 +71,12 @@ impl Store {
         other
     }
 
-    /// Takes in the partitions of another store, which border on the ones of this (unless one of both has none).
+    /// Moves in all partitions of another store, which must be adjacent to this store's (unless one of the two is
+    /// empty).
     ///
     /// # Panics
-    /// If they do not, or the stores cut slots into partitions differently.
+    ///
+    /// If the partitions are not adjacent, or the two stores divide slots into partitions differently.
     pub fn merge(&mut self, mut other: Self) {
         assert_eq!(self.partitions, other.partitions, "both stores are of one data directory");
         if other.slots == 0 {
@@ -102,7 +104,7 @@ impl Store {
         self.recount();
     }
 
-    /// Drops all content of a partition, if this store holds it: the mirror does, before it loads another snapshot.
+    /// Drops all content of a partition if this store holds it. The mirror does this before it loads another snapshot.
     pub fn clear_partition(&mut self, partition: PartitionId) {
         let Some(range) = self.slot_range(partition) else { return };
         self.restart_expiry();
@@ -113,7 +115,7 @@ impl Store {
         self.next_expiry[index] = NEVER;
     }
 
-    /// Counts keys and memory from the ground up, after slots came or went.
+    /// Recounts keys and memory from the slots, after slots were added or removed.
     fn recount(&mut self) {
         self.garbage = Garbage::default();
         self.memory = 0;

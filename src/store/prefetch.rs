@@ -1,16 +1,16 @@
-//! Hints to the CPU that memory is about to be used, so that several waits become one.
+//! Hints to the CPU that memory is about to be used, so that several cache misses are waited for at once.
 
-/// Bytes that the CPU fetches at once.
+/// Size of a cache line in bytes.
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 
-/// Fetches the cache line at `place`.
+/// Prefetches the cache line at `place`.
 #[inline]
 pub(super) fn line<T>(place: &T) {
     bytes(std::ptr::from_ref(place).cast(), 1);
 }
 
-/// Fetches the cache lines of `count` bytes at `start`, which need not be valid.
+/// Prefetches the cache lines of `count` bytes at `start`, which need not be a valid address.
 #[inline]
 pub(super) fn bytes(start: *const u8, count: usize) {
     #[cfg(target_arch = "x86_64")]

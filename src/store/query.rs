@@ -1,4 +1,4 @@
-//! Reading a store: one key, many keys, all in all. Whether a key's time has come is for the caller to see.
+//! Reads of a store: single keys, many keys, totals. The caller must check whether a key has expired.
 
 use super::digest;
 use super::slot_map::{SlotMap, entry_of};
@@ -13,7 +13,7 @@ impl Store {
         self.databases[usize::from(db.0)].as_ref()?.slots.get(self.index(slot)?)
     }
 
-    /// The keys of `slot` in each database that has been written to.
+    /// The key maps of `slot`, one for each database that has been written to.
     pub(super) fn maps(&self, slot: Slot) -> impl Iterator<Item = (Db, &SlotMap)> {
         let index = self.index(slot);
         Db::all()
@@ -26,70 +26,70 @@ impl Store {
         self.map(db, slot)?.table.find(self.seed.hash(key), key)
     }
 
-    /// The key's content, whether or not its time has come.
+    /// Content of the key, even if it has expired.
     #[inline]
     pub fn get(&self, db: Db, slot: Slot, key: &[u8]) -> Option<Entry<'_>> {
         self.record(db, slot, key).map(entry_of)
     }
 
-    /// Returns the key's content as [`Self::get`] does, and notes that the key has been used at `now_s`, a coarse clock
-    /// in seconds. That is no edit: the time of use is not part of the state.
+    /// Returns the key's content like [`Self::get`] and sets its time of last use to `now_s`, a coarse clock in
+    /// seconds. This is no edit: the time of use is not part of the state.
     #[inline]
     pub fn get_used(&self, db: Db, slot: Slot, key: &[u8], now_s: u32) -> Option<Entry<'_>> {
         let record = self.record(db, slot, key)?;
-        // Most uses follow another within the same second: those leave the cache line clean.
+        // Most uses follow another within the same second: skipping the store then leaves the cache line clean.
         if record.clock() != now_s {
             record.touch(now_s);
         }
         Some(entry_of(record))
     }
 
-    /// Sets the coarse clock by which keys that are written from now on count as used.
+    /// Sets the coarse clock (seconds) that keys written from now on get as time of last use.
     #[inline]
     pub const fn set_clock(&mut self, now_s: u32) {
         self.clock = now_s;
     }
 
-    /// Coarse time of the last use, as [`Self::get_used`] and [`Self::set_clock`] noted it.
+    /// Coarse time of last use, as set by [`Self::get_used`] and [`Self::set_clock`].
     pub fn last_use(&self, db: Db, slot: Slot, key: &[u8]) -> Option<u32> {
         self.record(db, slot, key).map(|record| record.clock())
     }
 
-    /// Bytes of memory that the key takes (MEMORY USAGE), its share of the tables included.
+    /// Bytes of memory that the key takes (MEMORY USAGE), including its share of the tables.
     pub fn memory_of(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
         let map = self.map(db, slot)?;
         let record = map.table.find(self.seed.hash(key), key)?;
         Some(value::memory(record) + map.table.memory() / map.table.len().max(1))
     }
 
-    /// How many tables of deleted hashes and databases are not freed yet.
+    /// Number of tables of deleted hashes and databases that wait to be freed.
     pub fn unfreed(&self) -> usize {
         self.garbage.tables()
     }
 
-    /// Keys in `db`, whether or not their time has come.
+    /// Number of keys in `db`, including expired ones not yet deleted.
     pub fn len(&self, db: Db) -> usize {
         self.databases[usize::from(db.0)].as_ref().map_or(0, |database| database.keys)
     }
 
-    /// Whether there is no key in `db`.
+    /// Whether `db` has no keys.
     pub fn is_empty(&self, db: Db) -> bool {
         self.len(db) == 0
     }
 
-    /// Keys in `db` that will expire.
+    /// Number of keys in `db` that have an expiry.
     pub fn expiring(&self, db: Db) -> usize {
         self.databases[usize::from(db.0)].as_ref().map_or(0, |database| database.expiring)
     }
 
-    /// Bytes of memory taken by all data (the allocator's size classes and tables included).
+    /// Bytes of memory taken by all data, including tables and the allocator's rounding.
     pub const fn used_memory(&self) -> usize {
         self.memory
     }
 
-    /// Keys of one slot from `cursor` on (0 begins), about `count`; returns the next cursor, 0 at the slot's end. The
-    /// cursor is below 2^48. Keys that are there all along are visited, however many come and go between calls; some
-    /// may be visited twice.
+    /// Visits about `count` keys of one slot from `cursor` on (0 begins). Returns the next cursor, 0 at the slot's end;
+    /// cursors are below 2^48. A key that exists throughout the scan is visited at least once, however many others come
+    /// and go between calls; some may be visited twice.
     pub fn scan_slot(
         &self,
         db: Db,
@@ -102,7 +102,7 @@ impl Store {
         map.table.scan(cursor, count, |record| visit(record.key(), entry_of(record)))
     }
 
-    /// A key at random from `db`, each as likely as any other; `random` gives uniform 64-bit numbers.
+    /// A random key from `db`, uniformly distributed; `random` returns uniform 64-bit numbers.
     pub fn random_key(&self, db: Db, mut random: impl FnMut() -> u64) -> Option<(Slot, &[u8])> {
         let database = self.databases[usize::from(db.0)].as_ref()?;
         let mut left = (database.keys > 0).then(|| below(random(), database.keys))?;
@@ -116,7 +116,7 @@ impl Store {
         None
     }
 
-    /// Every key in `db`, whether or not its time has come, those of slot `first` first.
+    /// Every key in `db`, including expired ones, beginning with slot `first`.
     pub fn keys_from(&self, db: Db, first: Slot) -> impl Iterator<Item = (&[u8], Entry<'_>)> {
         let slots = self.databases[usize::from(db.0)].as_ref().map_or(&[][..], |database| &database.slots);
         let (before, after) = slots.split_at(self.index(first).unwrap_or(0).min(slots.len()));
@@ -124,12 +124,12 @@ impl Store {
         maps.flat_map(|map| map.table.iter().map(|record| (record.key(), entry_of(record))))
     }
 
-    /// The digest of a slot's content over all databases.
+    /// Digest of a slot's content in all databases.
     pub fn digest(&self, slot: Slot) -> Digest {
         self.maps(slot).map(|(db, map)| Digest(digest::of_database(db, map.digest))).sum()
     }
 
-    /// Digests of a partition's slots, in order; of one that is not here, those of an empty one.
+    /// Digests of a partition's slots, in order. For a partition not in this store, the digests of empty slots.
     pub fn digests(&self, partition: PartitionId) -> Vec<u64> {
         self.partitions.slots(partition).map(|slot| self.digest(Slot(slot)).0).collect()
     }

@@ -1,4 +1,4 @@
-//! Writes a slot's keys as a section of a snapshot, in one go, and loads them again without looking anything up.
+//! Writes a slot's keys as a snapshot section in one go, and loads such a section without looking up each key.
 
 use super::apply::{ApplyError, NOT_HERE};
 use super::change::{Key, TOO_LONG, Tools, fit};
@@ -10,7 +10,7 @@ use crate::encoding::entry::{Entry, Head};
 use crate::ids::{DATABASES, Db, Slot};
 
 impl Store {
-    /// Appends the entries of a slot, all databases, as [`crate::encoding::entry`] writes them. Returns their number.
+    /// Appends the entries of a slot in all databases, encoded by [`crate::encoding::entry`]. Returns their number.
     pub fn write_section(&self, slot: Slot, out: &mut Vec<u8>) -> u64 {
         let mut count = 0;
         for (db, map) in self.maps(slot) {
@@ -22,12 +22,13 @@ impl Store {
         count
     }
 
-    /// Fills a slot, which must be empty in all databases, with `count` entries that [`Self::write_section`] wrote.
-    /// That no key comes twice is the writer's promise, which the section's digest then proves.
+    /// Fills an empty slot with `count` entries that [`Self::write_section`] wrote. Duplicate keys are not checked
+    /// here; the section's digest reveals them.
     ///
     /// # Errors
-    /// If there are more or fewer entries, one is malformed, or the slot is not empty or not in this store; then
-    /// nothing has changed.
+    ///
+    /// Returns an error, and changes nothing, if the number of entries differs from `count`, an entry is malformed, or
+    /// the slot is not empty or not in this store.
     pub fn load_section(&mut self, slot: Slot, count: u64, entries: &[u8]) -> Result<(), ApplyError> {
         let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
         if self.maps(slot).any(|(_, map)| map.table.len() > 0) {
@@ -64,7 +65,7 @@ impl Store {
     }
 }
 
-/// How many entries there are in each database, if they are well-formed and `count` in all.
+/// Checks that the entries are well-formed and `count` in all. Returns their number per database.
 fn check(mut entries: &[u8], count: u64) -> Result<[usize; DATABASES as usize], &'static str> {
     let mut counts = [0; DATABASES as usize];
     while !entries.is_empty() {
@@ -78,12 +79,12 @@ fn check(mut entries: &[u8], count: u64) -> Result<[usize; DATABASES as usize], 
     if counts.iter().sum::<usize>() as u64 == count { Ok(counts) } else { Err("it has another number of entries") }
 }
 
-/// What the entry of a record says besides the value.
+/// Head of a record's snapshot entry: everything but the value.
 pub(super) fn head_of(db: Db, record: &Record) -> Head<'_> {
     Head { db, key: record.key(), expire_at: record.expire_at() }
 }
 
-/// Appends the entry of a record.
+/// Appends the snapshot entry of a record.
 pub(super) fn write(out: &mut Vec<u8>, db: Db, record: &Record) {
     Value::of(record).write_entry(head_of(db, record), out);
 }

@@ -1,8 +1,7 @@
-//! The keys of one slot in one database, with what is known of all of them: their digest, how many expire, and the
-//! soonest expiry.
+//! The keys of one slot in one database, with their totals: digest, number of keys with an expiry, soonest expiry.
 //!
-//! Always: `digest` is the sum of the keys' digests, `expiring` their number with an expiry, and `next_expiry` ≤ each
-//! of those expiries.
+//! Invariants: `digest` is the sum of the keys' digests, `expiring` the number of keys with an expiry, and
+//! `next_expiry` ≤ each of those expiries.
 
 use super::Entry;
 use super::change::{Changed, Contradiction, Key, Tools};
@@ -13,10 +12,10 @@ use super::value::{self, Value};
 use crate::encoding::edit::Change;
 use crate::time::UnixMillis;
 
-/// An expiry later than any.
+/// Marker for "no expiry": later than any time.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// By how much an edit changes the numbers that a store keeps of all its keys.
+/// Changes that one edit makes to the totals of a store.
 pub(super) struct Tally {
     pub keys: isize,
     pub expiring: isize,
@@ -24,13 +23,13 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// The tally of an edit that has changed nothing yet.
+    /// Tally of an edit that has changed nothing yet.
     pub const fn new() -> Self {
         Self { keys: 0, expiring: 0, memory: 0 }
     }
 }
 
-/// The keys of one slot in one database; one cache line.
+/// The keys of one slot in one database. Its size is one cache line.
 #[repr(align(64))]
 pub(super) struct SlotMap {
     pub table: Table,
@@ -45,14 +44,14 @@ impl Default for SlotMap {
     }
 }
 
-/// The content of a record.
+/// Content of a record.
 #[inline]
 pub(super) fn entry_of(record: &Record) -> Entry<'_> {
     Entry { value: Value::of(record), expire_at: record.expire_at() }
 }
 
 impl SlotMap {
-    /// Bytes of memory that the keys and their table take, counted one by one.
+    /// Bytes of memory that the keys and their table take, recounted key by key.
     pub fn memory(&self) -> usize {
         self.table.memory() + self.table.iter().map(value::memory).sum::<usize>()
     }
@@ -62,7 +61,7 @@ impl SlotMap {
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
     }
 
-    /// Notes that a key expires at another time than before.
+    /// Updates the totals after a key's expiry changed from `before` to `after`.
     #[inline]
     fn note_expiry(&mut self, tally: &mut Tally, before: Option<UnixMillis>, after: Option<UnixMillis>) {
         let delta = i32::from(after.is_some()) - i32::from(before.is_some());
@@ -73,7 +72,7 @@ impl SlotMap {
         }
     }
 
-    /// Adds a record whose key is not there; `digest` is that of its value.
+    /// Adds a record whose key must not exist yet; `digest` is the digest of its value.
     #[inline]
     pub fn add(&mut self, key: Key<'_>, record: Record, digest: u64, seed: Seed, tally: &mut Tally) {
         let expire_at = record.expire_at();
@@ -123,7 +122,7 @@ impl SlotMap {
         Ok(())
     }
 
-    /// Removes the key, if it is there.
+    /// Removes the key, if it exists.
     fn delete(&mut self, key: Key<'_>, tally: &mut Tally, garbage: &mut Garbage) {
         let Some((mut record, table)) = self.table.remove(key.hash, key.bytes) else { return };
         let expire_at = record.expire_at();
@@ -137,7 +136,7 @@ impl SlotMap {
     }
 }
 
-/// Frees a structure that no key holds any more, or puts it aside; until it is freed, it counts as used memory again.
+/// Frees a structure that no key holds any more, or sets it aside; set aside, it still counts as used memory.
 fn discard(structure: Structure, tally: &mut Tally, garbage: &mut Garbage) {
     let memory = structure.memory();
     tally.memory += (memory - garbage.push_structure(structure)) as isize;

@@ -44,7 +44,7 @@ fn content_of(entry: Entry<'_>) -> Content {
     (held, entry.expire_at)
 }
 
-/// Everything that a store says of itself is as in the model, and as counted from the ground up.
+/// Checks that everything a store reports agrees with the model, and with a recount.
 fn check(store: &mut Store, model: &Model) {
     for ((db, key), content) in &model.0 {
         let found = store.get(Db(*db), slot_of(key), key).map(content_of);
@@ -93,7 +93,7 @@ fn whole() -> Store {
     Store::new(partitions(), 0..4)
 }
 
-/// A store and its model after random edits.
+/// Makes a store and its model, and applies the same random edits to both.
 fn random_content(seed: u64, edits: usize) -> (Store, Model) {
     let (mut store, mut model, mut generator) = (whole(), Model::default(), Generator::new(seed));
     for _ in 0..edits {
@@ -109,7 +109,7 @@ fn assert_same_digests(a: &Store, b: &Store) {
     }
 }
 
-/// A store that got the model's content in one go.
+/// Makes a store with the model's content, written in one go.
 fn rebuilt(model: &Model) -> Store {
     let mut store = whole();
     for ((db, key), (held, expire_at)) in model.0.iter().rev() {

@@ -1,4 +1,4 @@
-//! Lists of CPUs, as in `0-2,5`, and the processes and threads that are moved to them.
+//! Lists of CPUs, such as `0-2,5`, and pinning of processes and threads to them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::PeersError;
 
-/// The niceness of what has time.
+/// Niceness of processes that should yield to all others.
 const LEAST_URGENT: i32 = 19;
 
-/// Some CPUs, at least one.
+/// A list of at least one CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(Vec<usize>);
 
-/// A text that is no list of CPUs.
+/// Error for a text that is not a list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no list of CPUs such as 0 or 0-2,5")]
 pub struct NoCpus(String);
@@ -43,7 +43,8 @@ impl fmt::Display for CpuList {
 }
 
 impl CpuList {
-    /// The CPUs that this process may use: the first for servers, the others for the generator; the same for both if there is one.
+    /// Divides the CPUs that this process may use: the first one for servers, the others for the generator. If there is
+    /// only one, both share it.
     pub fn split_allowed() -> (Self, Self) {
         let allowed = sched_getaffinity(None)
             .map_or_else(|_| vec![0], |set| (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect());
@@ -54,7 +55,7 @@ impl CpuList {
         }
     }
 
-    /// These and others.
+    /// Union of both lists.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
         let mut all = [&self.0[..], &others.0].concat();
@@ -63,24 +64,24 @@ impl CpuList {
         Self(all)
     }
 
-    /// How many.
+    /// Number of CPUs.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Moves this thread, and what it starts from now on, to these CPUs.
+    /// Pins this thread, and the processes it starts from now on, to these CPUs.
     ///
     /// # Errors
-    /// If it may not use them.
+    /// If the process may not use these CPUs.
     pub fn pin_this_thread(&self) -> Result<(), PeersError> {
         self.pin(None)
     }
 
-    /// Moves all threads of a process, which from then on give way to whatever else runs there.
+    /// Pins all threads of a process to these CPUs at the lowest priority.
     ///
     /// # Errors
-    /// If it may not use these CPUs, or is gone.
+    /// If the process may not use these CPUs, or has ended.
     pub fn pin_process_behind(&self, pid: u32) -> Result<(), PeersError> {
         threads(pid)?.try_for_each(|thread| {
             setpriority_process(Some(thread), LEAST_URGENT)
@@ -89,10 +90,10 @@ impl CpuList {
         })
     }
 
-    /// Moves all threads of a process.
+    /// Pins all threads of a process to these CPUs.
     ///
     /// # Errors
-    /// If it may not use these CPUs, or is gone.
+    /// If the process may not use these CPUs, or has ended.
     pub fn pin_process(&self, pid: u32) -> Result<(), PeersError> {
         threads(pid)?.try_for_each(|thread| self.pin(Some(thread)))
     }

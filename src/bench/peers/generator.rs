@@ -1,4 +1,5 @@
-//! A run of load: `rollbook bench` as a process of its own, on the generator's CPUs, so that it takes nothing from the servers.
+//! Runs the load generator: `rollbook bench` as a process of its own, on its own CPUs, so that it takes no CPU time
+//! from the servers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,20 +10,20 @@ use super::{Options, PeersError};
 use crate::bench::report::json;
 use crate::bench::result::Report;
 
-/// What is asked of a server.
+/// Parameters of one run of load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load<'a> {
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: &'a str,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Requests under way at once on a connection.
+    /// Maximum requests in progress on a connection.
     pub pipeline: usize,
-    /// Requests a second; as many as are answered without.
+    /// Requests per second; `None` means as fast as possible.
     pub rate: Option<f64>,
     /// Length of the measured part, in seconds.
     pub seconds: f64,
-    /// Whether the data set is loaded first.
+    /// Whether to load the data set first.
     pub load: bool,
 }
 
@@ -57,16 +58,16 @@ impl Load<'_> {
     }
 }
 
-/// Runs `load` against a server and returns what was found.
+/// Runs `load` against a server and returns the report.
 ///
 /// # Errors
-/// If the generator fails, or the server answered with errors.
+/// If the generator fails, or the server replied with errors.
 pub fn run(options: &Options, server: &Server, load: &Load<'_>) -> Result<Report, PeersError> {
     let failed = |why: String| PeersError::Load { server: server.program.to_string(), why };
     let file: PathBuf = options.dir.join("run.json");
     let mut command = Command::new(&options.rollbook.path);
     command.args(load.arguments(server.port(), server.pid(), options.keys)).arg("--json").arg(&file);
-    // Whatever else it writes by itself is of no use here, and goes with the directory.
+    // Other files that the generator writes are not needed, and are deleted with the directory.
     command.current_dir(&options.dir).stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.stderr(Stdio::piped()).output().map_err(PeersError::system("the generator"))?;
     if !output.status.success() {

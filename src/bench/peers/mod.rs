@@ -1,18 +1,18 @@
-//! Rollbook beside its peers: the same machine, the same CPUs, the same durability, in turn.
+//! Compares Rollbook with other servers on the same machine, the same CPUs and the same durability, in turn.
 //!
-//! Each server is started on its own CPUs with a directory of its own; the generator is another process, on other CPUs. Where several
-//! servers are measured they all live at once, and rounds go around them (A B A B …), so that a noisy machine is noisy for all. What is
-//! shown are medians, and ratios with the spread over the rounds.
+//! Each server is started on its own CPUs with a directory of its own; the generator is another process, on other CPUs.
+//! All servers of an experiment run at the same time, and rounds alternate between them (A B A B …), so that noise of
+//! the machine affects all of them. The results are medians, and ratios with their spread over the rounds.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`program`] | the servers that are known: how they are found and told to be comparable |
-//! | [`server`] | one of them, running |
-//! | [`generator`] | a run of load, as a process of its own |
+//! | [`program`] | the known servers: finding them, and making them comparable |
+//! | [`server`] | a running server |
+//! | [`generator`] | a run of the load generator in its own process |
 //! | [`experiments`] | what is measured |
-//! | [`cpus`] | which CPUs |
-//! | [`result`] | what was found: the schema of `peers.json` |
-//! | [`show`] | the same as text and page |
+//! | [`cpus`] | pinning to CPUs |
+//! | [`result`] | the results: the schema of `peers.json` |
+//! | [`show`] | the results as text and as a page |
 
 pub mod cpus;
 pub mod experiments;
@@ -34,82 +34,82 @@ use self::result::{PeersReport, SCHEMA};
 use super::error::BenchError;
 use super::process;
 
-/// What is to be measured, and how.
+/// Parameters of a comparison.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Rollbook's own program.
+    /// The Rollbook program to measure.
     pub rollbook: Program,
-    /// Those it is compared with.
+    /// The servers to compare it with.
     pub peers: Vec<Program>,
     /// Experiments, in the order in which they are run.
     pub experiments: Vec<&'static Experiment>,
-    /// How often each server is measured.
+    /// Number of rounds, in each of which every server is measured once.
     pub rounds: usize,
-    /// Keys in each server.
+    /// Number of keys in each server.
     pub keys: u64,
     /// Length of a run, in seconds.
     pub seconds: f64,
-    /// Where the servers run.
+    /// CPUs of the servers.
     pub server_cpus: CpuList,
-    /// Where the generator runs.
+    /// CPUs of the generator.
     pub client_cpus: CpuList,
-    /// Where the servers have their files: on a disk that is one. It exists, is empty, and is the caller's to remove.
+    /// Directory for the servers' files, which should be on a real disk. The caller creates it, empty, and removes it.
     pub dir: PathBuf,
-    /// The arguments it was called with.
+    /// The program's arguments, for the report.
     pub command: Vec<String>,
     /// Set when no further run shall begin.
     pub stop: Arc<AtomicBool>,
 }
 
-/// Why there is no comparison.
+/// Reason why a comparison or an experiment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PeersError {
     /// A program cannot be used.
     #[error("{program}: {why}")]
     Program {
-        /// Which.
+        /// Name of the program.
         program: String,
-        /// Why.
+        /// Why the program cannot be used.
         why: String,
     },
-    /// The generator came to nothing.
+    /// The load generator failed.
     #[error("a run of load against {server} failed: {why}")]
     Load {
-        /// Against whom.
+        /// Name of the measured server.
         server: String,
-        /// What the generator said.
+        /// Error that the generator printed.
         why: String,
     },
-    /// A server answered with something else than it should have.
+    /// A server did not reply as it should have.
     #[error(transparent)]
     Bench(#[from] BenchError),
-    /// This machine cannot do it.
+    /// An operation failed on this machine.
     #[error("{what}: {why}")]
     System {
-        /// What it cannot do.
+        /// The operation.
         what: String,
-        /// What the system said.
+        /// Error from the system.
         why: std::io::Error,
     },
-    /// It was told to end.
+    /// The comparison was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl PeersError {
-    /// For `map_err`: the system cannot do `what`.
+    /// For `map_err`: makes an error that operation `what` failed on this machine.
     pub fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |why| Self::System { what: what.into(), why }
     }
 }
 
-/// Runs the experiments one after the other; `progress` is told what is being done. An experiment that fails is a note in the
-/// report; interrupted, the report has what was measured until then.
+/// Runs the experiments one after the other; `progress` is told what is being done. A failed experiment becomes a note
+/// in the report. If interrupted, the report has what was measured so far.
 ///
 /// # Errors
-/// If this process cannot be moved to the CPUs of the generator.
+/// If this process cannot be pinned to the generator's CPUs.
 pub fn run(options: &Options, progress: &dyn Fn(&str)) -> Result<PeersReport, PeersError> {
-    // For good: children are moved to where they belong.
+    // For the rest of the process: children are pinned to their own CPUs.
     options.client_cpus.pin_this_thread()?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut report = PeersReport {
@@ -143,20 +143,20 @@ pub fn run(options: &Options, progress: &dyn Fn(&str)) -> Result<PeersReport, Pe
     Ok(report)
 }
 
-/// What an experiment works with.
+/// Context of an experiment.
 #[derive(Clone, Copy)]
 pub struct Bench<'a> {
-    /// What is to be measured.
+    /// Parameters of the comparison.
     pub options: &'a Options,
     progress: &'a dyn Fn(&str),
     experiment: &'static str,
 }
 
 impl Bench<'_> {
-    /// Says what is being done, unless it is time to end.
+    /// Reports progress, unless the comparison is to end.
     ///
     /// # Errors
-    /// [`PeersError::Interrupted`].
+    /// [`PeersError::Interrupted`] if it is to end.
     pub fn step(&self, what: &str) -> Result<(), PeersError> {
         if self.options.stop.load(Ordering::Relaxed) {
             return Err(PeersError::Interrupted);
@@ -165,7 +165,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Rollbook and its peers.
+    /// Rollbook, followed by its peers.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
         [&self.options.rollbook].into_iter().chain(&self.options.peers)
     }

@@ -1,7 +1,7 @@
-//! The servers that are known: how they are found, and how they are told to do the same.
+//! The known servers: how they are found, and how they are configured to be comparable.
 //!
-//! All log every write to disk, sync that log as the durability says, rewrite nothing in the background and write no snapshots unless
-//! asked. Dragonfly has no such log; it is measured where nothing is to be on disk.
+//! All servers log every write to disk, sync the log as the durability requires, rewrite nothing in the background, and
+//! write no snapshots unless asked. Dragonfly has no such log; it is measured only where nothing is written to disk.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::config::Durability;
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// This one.
+    /// Rollbook.
     Rollbook,
     /// `redis-server`.
     Redis,
@@ -27,10 +27,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every peer.
+    /// Every kind except Rollbook.
     pub const PEERS: [Self; 4] = [Self::Redis, Self::Valkey, Self::KeyDb, Self::Dragonfly];
 
-    /// What its program is called.
+    /// Name of the executable.
     pub const fn program(self) -> &'static str {
         match self {
             Self::Rollbook => "rollbook",
@@ -41,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// Whether it logs each write, so that it can be asked to have it on disk, and recovers from that.
+    /// Whether the server logs each write, so that it can sync writes and recover from the log.
     pub const fn has_log(self) -> bool {
         !matches!(self, Self::Dragonfly)
     }
@@ -50,11 +50,11 @@ impl Kind {
 /// An installed server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Its kind.
+    /// Kind of the server.
     pub kind: Kind,
-    /// Its file.
+    /// Path of the executable.
     pub path: PathBuf,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
 }
 
@@ -64,20 +64,20 @@ impl fmt::Display for Program {
     }
 }
 
-/// How a server shall be.
+/// Settings with which a server is started.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens.
+    /// Port for clients.
     pub port: u16,
-    /// Where its checkpoint node does (Rollbook).
+    /// Port for the checkpoint node (Rollbook only).
     pub node_port: u16,
-    /// Its files. The directory exists.
+    /// Directory for the server's files. It must exist.
     pub dir: PathBuf,
     /// When a write is acknowledged.
     pub durability: Durability,
-    /// Threads that serve.
+    /// Number of threads that serve clients.
     pub cores: usize,
-    /// Whether it has a checkpoint node (Rollbook).
+    /// Whether to run a checkpoint node (Rollbook only).
     pub node: bool,
 }
 
@@ -87,10 +87,10 @@ impl Program {
         Kind::PEERS.into_iter().filter_map(|kind| Self::at(kind, which(kind.program())?).ok()).collect()
     }
 
-    /// The peer of this name, or at this path.
+    /// Finds the peer of this name, or at this path.
     ///
     /// # Errors
-    /// If it is not there, or is none that is known.
+    /// If it does not exist, or is of no known kind.
     pub fn named(name: &str) -> Result<Self, PeersError> {
         let unusable = |why: &str| PeersError::Program { program: name.to_owned(), why: why.to_owned() };
         let file = Path::new(name).file_name().unwrap_or_default();
@@ -102,10 +102,10 @@ impl Program {
         Self::at(kind, path.ok_or_else(|| unusable("not installed"))?)
     }
 
-    /// The program at `path`, asked for its version.
+    /// The program at `path`, with the version that it reports.
     ///
     /// # Errors
-    /// If it cannot be run.
+    /// If the program cannot be run.
     pub fn at(kind: Kind, path: PathBuf) -> Result<Self, PeersError> {
         let asked = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
         let output = asked.map_err(PeersError::system(path.display().to_string()))?;
@@ -119,7 +119,7 @@ impl Program {
         }
     }
 
-    /// The arguments that make it so.
+    /// Command-line arguments for these settings.
     pub fn arguments(&self, settings: &Settings) -> Vec<OsString> {
         let mut arguments = Arguments(Vec::new());
         match self.kind {
@@ -139,7 +139,7 @@ impl Program {
                 arguments.pair("--save", "");
                 arguments.pair("--appendonly", "yes");
                 arguments.pair("--appendfsync", sync);
-                // No forks: Rollbook is measured without its node beside it, too.
+                // No forks: Rollbook is measured without its node, too.
                 arguments.pair("--auto-aof-rewrite-percentage", "0");
                 arguments.pair("--loglevel", "warning");
                 if self.kind == Kind::KeyDb {
@@ -174,18 +174,18 @@ fn rollbook(settings: &Settings, arguments: &mut Arguments) {
     arguments.set("log.durability", durability);
     arguments.set("checkpoint.node", if settings.node { "child" } else { "none" });
     arguments.set("checkpoint.port", settings.node_port.to_string());
-    // Checkpoints are made when they are asked for.
+    // Checkpoints are made only on request.
     arguments.set("checkpoint.every_edits", "1000000000000");
     arguments.set("checkpoint.every_seconds", "1000000");
 }
 
-/// Where a program is found, as a shell would find it.
+/// Finds a program in `PATH`, as a shell does.
 fn which(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// The version in what a program says of itself: `v=7.0.15`, `v1.2`, `0.1.0`.
+/// Extracts the version from a program's output: `v=7.0.15`, `v1.2`, `0.1.0`.
 fn version(text: &str) -> Option<&str> {
     let words = text.split(|c: char| c.is_whitespace() || c == ',');
     let numbers = words.map(|word| word.strip_prefix("v=").or(word.strip_prefix('v')).unwrap_or(word));

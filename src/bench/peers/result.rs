@@ -1,100 +1,100 @@
-//! What a comparison found: the schema of `peers.json`. Fields are only ever added.
+//! Results of a comparison: the schema of `peers.json`. Fields are only ever added.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bench::result::Machine;
 
-/// The version of this schema.
+/// Version of this schema.
 pub const SCHEMA: u32 = 1;
 
-/// A whole comparison.
+/// Results of a whole comparison.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PeersReport {
-    /// [`SCHEMA`].
+    /// Version of the schema, [`SCHEMA`].
     pub schema: u32,
-    /// The version of the generator.
+    /// Version of the generator.
     pub rollbook: String,
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Start of the comparison, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// The arguments it was called with.
+    /// Arguments of the program.
     pub command: Vec<String>,
-    /// Where it ran.
+    /// Machine on which it ran.
     pub machine: Machine,
     /// The servers, Rollbook first.
     pub programs: Vec<String>,
-    /// How often each was measured.
+    /// Number of rounds.
     pub rounds: usize,
-    /// Keys in each.
+    /// Number of keys in each server.
     pub keys: u64,
-    /// What was measured.
+    /// The measurements.
     pub rows: Vec<Row>,
-    /// What else is to be known: what was not measured, and why.
+    /// Remarks, such as experiments that could not be run, and why.
     pub notes: Vec<String>,
 }
 
-/// One quantity of several subjects.
+/// One quantity, measured for several subjects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The experiment that it belongs to.
+    /// Name of the experiment.
     pub experiment: String,
-    /// What it is.
+    /// Name of the quantity.
     pub what: String,
-    /// The unit of the values.
+    /// Unit of the values.
     pub unit: Unit,
-    /// Of whom; the first is compared with each of the others.
+    /// The measured subjects; the first is compared with each of the others.
     pub subjects: Vec<Subject>,
-    /// What is aimed at.
+    /// Target for the quantity, if any.
     pub aim: Option<Aim>,
 }
 
-/// Whose values.
+/// Measurements of one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
-    /// A server and its version, or what was different about it.
+    /// Name of the subject: a server and its version, or what was varied.
     pub name: String,
-    /// The values, in the order of the rounds; never empty.
+    /// Values in the order of the rounds; never empty.
     pub values: Vec<f64>,
 }
 
-/// A unit.
+/// Unit of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Microseconds.
     Micros,
-    /// Events a second.
+    /// Events per second.
     PerSecond,
     /// Bytes.
     Bytes,
 }
 
-/// What is aimed at.
+/// Target for a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aim {
-    /// At most so many times what the other has.
+    /// The ratio to the other subject is at most this.
     RatioAtMost(f64),
-    /// At least so many times what the other has.
+    /// The ratio to the other subject is at least this.
     RatioAtLeast(f64),
-    /// At most this, whatever others have.
+    /// The value is at most this, whatever others have.
     AtMost(f64),
-    /// At least this.
+    /// The value is at least this, whatever others have.
     AtLeast(f64),
 }
 
-/// A middle and how far from it values lie.
+/// Median and range of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// The median.
     pub median: f64,
-    /// The least.
+    /// The smallest value.
     pub min: f64,
-    /// The greatest.
+    /// The largest value.
     pub max: f64,
 }
 
 impl Spread {
-    /// Of these values; `None` of none.
+    /// Median and range of these values; `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -106,13 +106,13 @@ impl Spread {
 }
 
 impl Subject {
-    /// The values' median and spread.
+    /// Median and range of the subject's values.
     pub fn spread(&self) -> Option<Spread> {
         Spread::of(self.values.iter().copied())
     }
 
-    /// These values divided by those of another: medians by medians, and the spread over the rounds, which were run one after the
-    /// other and so saw the same machine.
+    /// Ratio to another subject: median divided by median, with the range of the ratios within each round. Runs of a
+    /// round follow each other, so that they saw the machine in the same state.
     pub fn ratio(&self, other: &Self) -> Option<Spread> {
         let rounds = self.values.iter().zip(&other.values).map(|(a, b)| a / b);
         let spread = Spread::of(rounds)?;
@@ -121,7 +121,8 @@ impl Subject {
 }
 
 impl Aim {
-    /// Whether it is reached: `value` is the first subject's, `ratio` that of it and another's, if there is another.
+    /// Whether the target is met; `value` is the first subject's, `ratio` its ratio to another subject, if there is
+    /// one.
     pub fn is_met(self, value: f64, ratio: Option<f64>) -> Option<bool> {
         match self {
             Self::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),

@@ -1,4 +1,4 @@
-//! A server that runs: on its CPUs, in its directory, until it is stopped or dropped.
+//! A running server: on its CPUs, in its directory, until it is stopped or dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,20 +17,20 @@ use crate::bench::plan::Plan;
 use crate::bench::process;
 use crate::config::Durability;
 
-/// How long a start may take, recovery included, and how long a graceful end.
+/// Maximum time of a start, including recovery, and of a graceful shutdown.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a server that accepts connections may take to say whether it serves.
+/// Maximum time that a server that accepts connections may take to reply whether it is ready.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How often a starting server is asked whether it serves.
+/// Interval at which a starting server is asked whether it is ready.
 const ASK: Duration = Duration::from_millis(1);
-/// Keys that are set in one pipeline by [`Server::fill`].
+/// Number of keys per pipeline in [`Server::fill`].
 const PIPELINE: u64 = 1000;
-/// What of the server's own log is shown if it does not start, in bytes.
+/// Number of bytes of the server's own log that are shown if it does not start.
 const LAST_WORDS: usize = 2000;
 
 /// A server process.
 pub struct Server {
-    /// What runs.
+    /// The server's program.
     pub program: Program,
     settings: Settings,
     cpus: CpuList,
@@ -39,13 +39,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that has never lived before, not yet started. It runs on `cpus`; `clients` are those of this thread.
+    /// Makes a server without data, not yet started. It will run on `cpus`; this thread's own CPUs are `clients`.
     ///
     /// # Errors
-    /// If there is no port, or its directory cannot be made.
+    /// If no port is free, or its directory cannot be created.
     pub fn fresh(program: &Program, parent: &Path, cpus: &CpuList, clients: &CpuList) -> Result<Self, PeersError> {
         let dir = unused(parent, program.kind.program());
-        // Made already, the data directory is not taken for a mistake.
+        // The data directory is created beforehand, so that its absence is not reported as a mistake.
         fs::create_dir_all(dir.join("data")).map_err(PeersError::system(dir.display().to_string()))?;
         let (port, node_port) = ports().map_err(PeersError::system("there is no free port"))?;
         let settings = Settings { port, node_port, dir, durability: Durability::Async, cores: 1, node: false };
@@ -53,15 +53,15 @@ impl Server {
         Ok(Self { program: program.clone(), settings, cpus, clients, child: None })
     }
 
-    /// Changes how it will be when it is started next.
+    /// Settings for the server's next start.
     pub const fn settings_mut(&mut self) -> &mut Settings {
         &mut self.settings
     }
 
-    /// Starts it, waits until it serves, and returns how long that took.
+    /// Starts the server and waits until it is ready. Returns how long that took.
     ///
     /// # Errors
-    /// If it cannot be started, ends, or does not answer.
+    /// If the server cannot be started, exits, or does not reply.
     pub fn start(&mut self) -> Result<Duration, PeersError> {
         let log = self.settings.dir.join("log.txt");
         let open = || -> io::Result<(File, File)> {
@@ -71,9 +71,9 @@ impl Server {
         let (out, err) = open().map_err(PeersError::system(log.display().to_string()))?;
         let mut command = Command::new(&self.program.path);
         command.args(self.program.arguments(&self.settings)).current_dir(&self.settings.dir);
-        // A variable of the environment must not make it another server than it is said to be.
+        // Environment variables must not change the server's configuration.
         command.env_clear().stdin(Stdio::null()).stdout(out).stderr(err);
-        // A child begins where its parent's thread is.
+        // A child process inherits the CPUs of the thread that starts it.
         self.cpus.pin_this_thread()?;
         let begun = Instant::now();
         let spawned = command.spawn();
@@ -92,17 +92,17 @@ impl Server {
         Ok(begun.elapsed())
     }
 
-    /// Whether it answers, and not only that it is loading.
+    /// Whether the server is ready, rather than still loading.
     fn serves(&self) -> bool {
         let asked = self.target().and_then(|target| Ok(target.connect_within(ANSWER, Some(ANSWER))?));
         let answer = asked.and_then(|mut client| Ok(client.call(&[b"PING"])?));
         matches!(answer, Ok(Value::Text(text)) if text == b"PONG")
     }
 
-    /// A connection to it.
+    /// Connects to the server.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the server does not reply.
     pub fn client(&self) -> Result<Client, PeersError> {
         Ok(self.target()?.connect()?)
     }
@@ -112,10 +112,10 @@ impl Server {
         Ok(Target::find(&plan)?)
     }
 
-    /// One command; an error in reply is an error.
+    /// Sends a command. An error reply is returned as an error.
     ///
     /// # Errors
-    /// If it does not answer, or refuses.
+    /// If the server does not reply, or refuses the command.
     pub fn call(&self, words: &[&[u8]]) -> Result<Value, PeersError> {
         match self.client()?.call(words)? {
             Value::Error(why) => Err(self.unusable(format!("{}: {why}", words.join(&b' ').escape_ascii()))),
@@ -123,10 +123,10 @@ impl Server {
         }
     }
 
-    /// Sets `keys` keys of 16 bytes to values of 100.
+    /// Sets `keys` keys of 16 bytes to values of 100 bytes.
     ///
     /// # Errors
-    /// If it does not answer, or refuses.
+    /// If the server does not reply, or refuses the command.
     pub fn fill(&self, keys: u64) -> Result<(), PeersError> {
         let mut client = self.client()?;
         for first in (0..keys).step_by(PIPELINE as usize) {
@@ -142,22 +142,22 @@ impl Server {
         Ok(())
     }
 
-    /// Where it listens.
+    /// Port on which the server listens.
     pub const fn port(&self) -> u16 {
         self.settings.port
     }
 
-    /// Its process.
+    /// Process id of the server, if it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Bytes of memory that it holds.
+    /// Resident memory of the server in bytes.
     pub fn resident_bytes(&self) -> Option<u64> {
         process::resident_bytes(self.pid()?)
     }
 
-    /// Its child processes.
+    /// Process ids of the server's child processes.
     pub fn children(&self) -> Vec<u32> {
         let tasks = self.pid().and_then(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
         let children =
@@ -167,14 +167,14 @@ impl Server {
             .collect()
     }
 
-    /// Ends it gracefully; it can be started again on what it has on disk.
+    /// Shuts the server down gracefully. It can be started again with the data that it has on disk.
     ///
     /// # Errors
-    /// If it does not end.
+    /// If the server does not exit.
     pub fn stop(&mut self) -> Result<(), PeersError> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         if let Some(pid) = Pid::from_raw(child.id() as i32) {
-            // Fails only if it has ended by itself, which is then seen below.
+            // Fails only if the server has already exited, which is noticed below.
             let _ = kill_process(pid, Signal::TERM);
         }
         let begun = Instant::now();
@@ -189,7 +189,7 @@ impl Server {
         Err(self.unusable("does not end when told to".to_owned()))
     }
 
-    /// An error of this server.
+    /// Makes an error about this server.
     pub fn unusable(&self, why: String) -> PeersError {
         PeersError::Program { program: self.program.to_string(), why }
     }
@@ -198,7 +198,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // What it leaves behind is removed in any case; it need not end well, only end.
+            // The server's files are removed in any case, so it need not shut down gracefully.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -206,13 +206,13 @@ impl Drop for Server {
     }
 }
 
-/// Two ports that nobody listens on.
+/// Finds two ports that are not in use.
 fn ports() -> io::Result<(u16, u16)> {
     let (one, other) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
     Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }
 
-/// A path in `parent` that does not exist.
+/// Path in `parent` that does not exist yet.
 fn unused(parent: &Path, name: &str) -> PathBuf {
     let mut number = 1;
     loop {

@@ -1,4 +1,4 @@
-//! A comparison as text and as a page.
+//! Shows a comparison as text and as a page.
 
 use super::result::{Aim, PeersReport, Row, Spread, Subject, Unit};
 use crate::bench::report::chart::rounds::{self, Lane};
@@ -6,12 +6,12 @@ use crate::bench::report::grid::{Cell, Grid, Tone};
 use crate::bench::report::html::Page;
 use crate::bench::report::{ReportError, text, units};
 
-/// For the terminal.
+/// The comparison as text for a terminal.
 pub fn text(report: &PeersReport) -> String {
     text::join(&[table(report), about(report)])
 }
 
-/// A page with the table and every round.
+/// The comparison as a page, with the table and every round.
 ///
 /// # Errors
 /// If a chart cannot be drawn.
@@ -33,7 +33,7 @@ pub fn html(report: &PeersReport) -> Result<String, ReportError> {
 }
 
 impl Unit {
-    /// How a value is written.
+    /// Function that formats values of this unit.
     pub fn shown(self) -> fn(f64) -> String {
         match self {
             Self::Micros => units::micros,
@@ -43,7 +43,7 @@ impl Unit {
     }
 }
 
-/// One line for each quantity and each subject that the first is compared with.
+/// Table with one line per quantity and compared subject.
 fn table(report: &PeersReport) -> Grid {
     let mut grid = Grid::numbers("Medians", ["", "", "against", "", "ratio (min – max)", "aim", "met"]);
     for row in &report.rows {
@@ -92,7 +92,7 @@ fn aim_text(aim: Aim, shown: fn(f64) -> String) -> String {
     }
 }
 
-/// How it was measured.
+/// Table of how the comparison was measured.
 fn about(report: &PeersReport) -> Grid {
     let mut grid = Grid::words("Setting");
     grid.fact("servers", report.programs.join(", "));

@@ -1,4 +1,4 @@
-//! Two reports side by side: ratios, and both curves on one page.
+//! Comparison of two reports: ratios, and both curves on one page.
 
 use super::chart::{load, percentiles};
 use super::grid::{Cell, Columns, Grid, Tone};
@@ -6,19 +6,19 @@ use super::html::Page;
 use super::{ReportError, facts, hdr, text, units};
 use crate::bench::result::{Latency, Report};
 
-/// A ratio beyond this, or below its inverse, is shown as better or worse; what is between may be chance.
+/// Ratios above this, or below its inverse, are shown as better or worse; smaller differences may be chance.
 const NOTABLE: f64 = 1.05;
 
-/// Two reports with their names, usually their files'.
+/// Two reports with their names, usually file names.
 #[derive(Clone, Copy, Debug)]
 pub struct Comparison<'a> {
-    /// The one that is compared with.
+    /// The baseline.
     pub a: (&'a str, &'a Report),
-    /// The one that is compared.
+    /// The report compared with the baseline.
     pub b: (&'a str, &'a Report),
 }
 
-/// What is better.
+/// Which direction of a ratio is an improvement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Better {
     Less,
@@ -26,12 +26,12 @@ enum Better {
 }
 
 impl Comparison<'_> {
-    /// For the terminal.
+    /// The comparison as text for a terminal.
     pub fn text(&self) -> String {
         text::join(&[self.differences(), self.ratios()])
     }
 
-    /// One page with the tables and both curves.
+    /// The comparison as a page with the tables and both curves.
     ///
     /// # Errors
     /// If a histogram in a report is damaged, or a chart cannot be drawn.
@@ -56,13 +56,13 @@ impl Comparison<'_> {
         Ok(page.finish())
     }
 
-    /// In what the runs were not the same, so that ratios are read with care.
+    /// Table of differences between the two runs' settings, which the reader of ratios should know.
     pub fn differences(&self) -> Grid {
         let mut grid =
             Grid { columns: Columns::Words, ..Grid::numbers("Not the same in both runs", ["", self.a.0, self.b.0]) };
         let described = |report: &Report| {
             let mut rows = facts::plan(report).rows;
-            // The command is said by the rest.
+            // The command's differences are shown by the other rows.
             rows.retain(|row| row[0].text != "command");
             rows.extend(
                 facts::setting(report)
@@ -86,7 +86,7 @@ impl Comparison<'_> {
         grid
     }
 
-    /// What was measured in both, with B divided by A.
+    /// Table of quantities measured in both runs, with the ratio B / A.
     pub fn ratios(&self) -> Grid {
         let (a, b) = (self.a.1, self.b.1);
         let mut grid = Grid::numbers("Ratios", ["", "A", "B", "B / A"]);
@@ -122,13 +122,13 @@ impl Comparison<'_> {
     }
 }
 
-/// What of a distribution is compared.
+/// Figures of a latency distribution that are compared.
 const fn quantiles(latency: &Latency) -> [(&'static str, f64); 6] {
     let Latency { mean, p50, p90, p99, p999, max, .. } = *latency;
     [("mean", mean), ("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
 }
 
-/// B divided by A.
+/// Cell with the ratio B / A.
 fn ratio(a: f64, b: f64, better: Better) -> Cell {
     if a == b {
         return units::ratio(1.0).into();

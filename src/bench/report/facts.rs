@@ -1,13 +1,13 @@
-//! What is shown of a report, as grids: the same in a terminal and on a page.
+//! Tables of a report, shown both in a terminal and on a page.
 
 use super::grid::{Cell, Grid, Tone};
 use super::units;
 use crate::bench::result::{Latency, Report, Step};
 
-/// The names of the columns of latencies.
+/// Column titles of the latency table.
 const LATENCIES: [&str; 9] = ["", "requests", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
-/// Latencies: of all requests, of each kind of operation, and uncorrected.
+/// Table of latencies: all requests, each kind of operation, and uncorrected.
 pub fn latencies(report: &Report) -> Grid {
     let mut grid = Grid::numbers("Latency", LATENCIES);
     let row = |name: &str, latency: &Latency| {
@@ -25,7 +25,7 @@ pub fn latencies(report: &Report) -> Grid {
     grid
 }
 
-/// Requests, errors, bytes, and what the server paid for them.
+/// Table of requests, errors, bytes, and the server's CPU time and memory.
 pub fn totals(report: &Report) -> Grid {
     let totals = &report.totals;
     let mut grid = Grid::words("Run");
@@ -76,7 +76,7 @@ pub fn totals(report: &Report) -> Grid {
     grid
 }
 
-/// What was asked for.
+/// Table of the run's plan.
 pub fn plan(report: &Report) -> Grid {
     let plan = &report.plan;
     let mut grid = Grid::words("Configuration");
@@ -101,7 +101,7 @@ pub fn plan(report: &Report) -> Grid {
     grid
 }
 
-/// Who was measured, by what, where and when.
+/// Table of the server, the generator, the machine and the date.
 pub fn setting(report: &Report) -> Grid {
     let (server, machine) = (&report.server, &report.machine);
     let mut grid = Grid::words("Setting");
@@ -114,14 +114,14 @@ pub fn setting(report: &Report) -> Grid {
     grid
 }
 
-/// What happened, with its instant; empty if nothing did.
+/// Table of events with their times; empty if there were none.
 pub fn events(report: &Report) -> Grid {
     let mut grid = Grid::words("Events");
     report.events.iter().for_each(|event| grid.fact(&format!("{:.1} s", event.at), event.text.as_str()));
     grid
 }
 
-/// The steps of a sweep; empty if it was none.
+/// Table of a sweep's steps; empty for other runs.
 pub fn sweep(report: &Report) -> Grid {
     let mut grid =
         Grid::numbers("Sweep", ["aimed at", "reached", "p50", "p99", "p99.9", "max", "server CPU", "sustained"]);
@@ -134,7 +134,7 @@ pub fn sweep(report: &Report) -> Grid {
     grid
 }
 
-/// What `--verify` found; empty if it was not asked.
+/// Table of the results of `--verify`; empty if the run was not verified.
 pub fn verification(report: &Report) -> Grid {
     let mut grid = Grid::words("Verification");
     let Some(found) = &report.verification else { return grid };
@@ -162,7 +162,7 @@ pub fn verification(report: &Report) -> Grid {
     grid
 }
 
-/// What of the server's INFO was another afterwards; what it counts and what it is set to, without its uptime.
+/// Table of the server's INFO fields that changed during the run, except its uptime.
 pub fn info(report: &Report) -> Grid {
     let mut grid =
         Grid { columns: super::grid::Columns::Words, ..Grid::numbers("INFO of the server", ["", "before", "after"]) };
@@ -176,7 +176,7 @@ pub fn info(report: &Report) -> Grid {
     grid
 }
 
-/// A step's verdict.
+/// Cell with the verdict on a step of a sweep.
 fn yes_or_no(yes: bool) -> Cell {
     if yes { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Bad) }
 }

@@ -1,25 +1,25 @@
-//! A small table that is shown as text or as HTML.
+//! Small tables that can be shown as text or as HTML.
 
 use std::fmt::Write as _;
 
-/// How a cell is meant.
+/// Emphasis of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
-    /// As it is.
+    /// No emphasis.
     #[default]
     Plain,
-    /// Good news.
+    /// Emphasis of a good result.
     Good,
-    /// Bad news.
+    /// Emphasis of a bad result.
     Bad,
 }
 
-/// A cell.
+/// A cell of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says.
+    /// Text of the cell.
     pub text: String,
-    /// How it is meant; seen on pages, not in text.
+    /// Emphasis of the cell; visible on pages, not in text.
     pub tone: Tone,
 }
 
@@ -30,42 +30,42 @@ impl<T: Into<String>> From<T> for Cell {
 }
 
 impl Cell {
-    /// A cell with a tone.
+    /// Makes a cell with emphasis.
     pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
         Self { text: text.into(), tone }
     }
 }
 
-/// How the columns after the first are set.
+/// Alignment of the columns after the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// Numbers: to the right.
+    /// Right-aligned, for numbers.
     Numbers,
-    /// Words: to the left.
+    /// Left-aligned, for words.
     Words,
 }
 
-/// A titled table. Its first column names the rows.
+/// A table with a title. Its first column names the rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
-    /// What it shows.
+    /// Title of the table.
     pub title: String,
-    /// The names of the columns; may be empty.
+    /// Column titles; may be empty.
     pub head: Vec<String>,
-    /// The rows, each as long as the head unless that is empty.
+    /// Rows; each has as many cells as `head`, unless that is empty.
     pub rows: Vec<Vec<Cell>>,
-    /// How the columns after the first are set.
+    /// Alignment of the columns after the first.
     pub columns: Columns,
 }
 
 impl Grid {
-    /// A table of numbers under these names.
+    /// Makes a table of numbers with these column titles.
     pub fn numbers<const N: usize>(title: &str, head: [&str; N]) -> Self {
         let head = head.map(str::to_owned).into();
         Self { title: title.to_owned(), head, rows: Vec::new(), columns: Columns::Numbers }
     }
 
-    /// A list of names, each with what belongs to it.
+    /// Makes a table of names and their values, without column titles.
     pub fn words(title: &str) -> Self {
         Self { title: title.to_owned(), head: Vec::new(), rows: Vec::new(), columns: Columns::Words }
     }
@@ -75,12 +75,12 @@ impl Grid {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Adds a name with what belongs to it.
+    /// Adds a row with a name and its value.
     pub fn fact(&mut self, name: &str, value: impl Into<Cell>) {
         self.rows.push(vec![name.into(), value.into()]);
     }
 
-    /// For a terminal, in columns two spaces apart; empty if there are no rows.
+    /// The table as text for a terminal, with columns two spaces apart; empty if there are no rows.
     pub fn to_text(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -95,7 +95,7 @@ impl Grid {
         for row in [&head].into_iter().filter(|head| !head.is_empty()).chain(&self.rows) {
             let mut line = String::from(" ");
             for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                // The formatter counts characters, as do terminals for what stands in reports.
+                // The formatter counts characters; for the texts in reports that equals their width in a terminal.
                 let _ = match (at, self.columns) {
                     (0, _) | (_, Columns::Words) => write!(line, " {:<width$} ", cell.text),
                     (_, Columns::Numbers) => write!(line, " {:>width$} ", cell.text),
@@ -107,7 +107,7 @@ impl Grid {
         text
     }
 
-    /// For a page; empty if there are no rows.
+    /// The table as HTML; empty if there are no rows.
     pub fn to_html(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -137,7 +137,7 @@ impl Grid {
     }
 }
 
-/// `text` as the content of an HTML element or attribute.
+/// Escapes `text` for use in an HTML element or attribute.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,8 @@
-//! Histograms for other tools: HdrHistogram's percentile text (`.hgrm`) and its interval log (`.hlog`, version 1.3).
+//! Histograms in the formats of other tools: HdrHistogram's percentile text (`.hgrm`) and its interval log (`.hlog`,
+//! version 1.3).
 //!
-//! In a report a histogram holds nanoseconds, in the compressed V2 encoding in base64, which is also what stands in a log: the log
-//! is put together without decoding anything.
+//! A report stores histograms of nanoseconds in the compressed V2 encoding in base64, which is also the encoding in a
+//! log, so that a log is written without decoding anything.
 
 use std::fmt::Write as _;
 
@@ -13,20 +14,20 @@ use hdrhistogram::serialization::Deserializer;
 use super::ReportError;
 use crate::bench::result::{Latency, Report};
 
-/// Lines for each halving of the distance to 100 %, as HdrHistogram's own tools print them.
+/// Lines per halving of the distance to 100 %, as HdrHistogram's own tools print them.
 const TICKS_PER_HALF: u32 = 5;
-/// Nanoseconds in the unit of the percentile text: milliseconds, as in other load generators.
+/// Nanoseconds per unit of the percentile text: it uses milliseconds, like other load generators.
 const NANOS_PER_MILLI: f64 = 1e6;
-/// The tag of the intervals that count from when a request was really sent.
+/// Tag of log lines whose latencies count from when a request was really sent.
 const UNCORRECTED: &str = "uncorrected";
 
-/// The histogram of `latency`, in nanoseconds. `what` names it in an error.
+/// Decodes the histogram of `latency`, in nanoseconds. `what` names it in an error.
 ///
 /// # Errors
-/// If it is damaged.
+/// If the histogram is damaged.
 pub fn decode(latency: &Latency, what: &str) -> Result<Histogram<u64>, ReportError> {
     let histogram = match latency {
-        // Nothing was measured, so nothing is kept.
+        // Without measurements, no histogram is stored.
         Latency { count: 0, histogram, .. } if histogram.is_empty() => Histogram::new(3).ok(),
         Latency { histogram, .. } => decode_text(histogram),
     };
@@ -38,7 +39,7 @@ fn decode_text(text: &str) -> Option<Histogram<u64>> {
     Deserializer::new().deserialize(&mut &bytes[..]).ok()
 }
 
-/// The percentiles of all latencies in milliseconds, in the format that HdrHistogram's plotter reads.
+/// Percentiles of all latencies in milliseconds, in the format of HdrHistogram's plotter.
 ///
 /// # Errors
 /// If the histogram is damaged.
@@ -51,7 +52,7 @@ pub fn hgrm(report: &Report) -> Result<String, ReportError> {
         let value = step.value_iterated_to() as f64 / NANOS_PER_MILLI;
         let quantile = step.quantile_iterated_to();
         let _ = write!(text, "{value:12.3} {quantile:2.12} {seen:10}");
-        // The last line, 100 %, has no distance to it.
+        // The last line, 100 %, has no inverse distance to print.
         let _ = if quantile < 1.0 { writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile)) } else { writeln!(text) };
     }
     let (mean, deviation) = (histogram.mean() / NANOS_PER_MILLI, histogram.stdev() / NANOS_PER_MILLI);
@@ -63,8 +64,9 @@ pub fn hgrm(report: &Report) -> Result<String, ReportError> {
     Ok(text)
 }
 
-/// HdrHistogram's log of a run: a line for each piece of the timeline (for the whole run, if the report has no histograms of the
-/// pieces), and with tags a line for the uncorrected latencies and one for each kind of operation, over the whole run.
+/// HdrHistogram's log of a run: one line per piece of the timeline (or one for the whole run, if the report has no
+/// histograms of the pieces), and tagged lines for the uncorrected latencies and for each kind of operation, over the
+/// whole run.
 pub fn hlog(report: &Report) -> String {
     let started = report.started_unix_ms as f64 / 1e3;
     let mut text = format!(
@@ -73,7 +75,8 @@ pub fn hlog(report: &Report) -> String {
          \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
         report.rollbook
     );
-    // A piece in which nothing was answered has no histogram, and gets no line. The greatest is for people, in milliseconds as in HdrHistogram's own logs.
+    // A piece without replies has no histogram and gets no line. The maximum is for people, in milliseconds as in
+    // HdrHistogram's own logs.
     let mut line = |tag: &str, start: f64, length: f64, max_micros: f64, histogram: &str| {
         if histogram.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! A report as one self-contained page: no script, no font and no picture from elsewhere. It reads in the light, in the dark and on paper.
+//! A report as one self-contained page: no scripts, fonts or pictures from elsewhere. It is readable in light and dark
+//! mode and on paper.
 
 use std::fmt::Write as _;
 
@@ -10,7 +11,7 @@ use plotters::style::RGBColor;
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// The page of a run.
+/// Renders the report of a run as a page.
 ///
 /// # Errors
 /// If a histogram in the report is damaged, or a chart cannot be drawn.
@@ -37,7 +38,7 @@ pub fn html(report: &Report) -> Result<String, ReportError> {
     Ok(page.finish())
 }
 
-/// What is read first: names and values.
+/// Key figures, shown first: name, value, and whether it is good.
 fn figures(report: &Report) -> Vec<(&'static str, String, bool)> {
     let name = if report.sweep.is_empty() { "requests a second" } else { "sustained rate" };
     let latency = &report.latency;
@@ -65,7 +66,7 @@ pub(in crate::bench) struct Page {
 }
 
 impl Page {
-    /// The head of a page.
+    /// Begins a page with a title and a subtitle.
     pub(in crate::bench) fn new(title: &str, under: &str) -> Self {
         let (title, under) = (escape(title), escape(under));
         let html = format!(
@@ -76,7 +77,7 @@ impl Page {
         Self { html }
     }
 
-    /// Names and values that are read first; a value is good news or bad.
+    /// Adds key figures: names and values, and whether each is good.
     pub(in crate::bench) fn figures(&mut self, figures: &[(&str, String, bool)]) {
         self.html.push_str("<dl class=\"figures\">\n");
         for (name, value, good) in figures {
@@ -86,7 +87,7 @@ impl Page {
         self.html.push_str("</dl>\n");
     }
 
-    /// A chart with the names of its series, in the order of [`ink::SERIES`], if they are not in the chart itself.
+    /// Adds a chart with a legend of its series, in the order of [`ink::SERIES`], unless the chart itself has one.
     pub(in crate::bench) fn chart(&mut self, title: &str, series: &[&str], svg: &str) {
         let _ = write!(self.html, "<h2>{}</h2>\n<figure>\n", escape(title));
         if !series.is_empty() {
@@ -105,12 +106,12 @@ impl Page {
         let _ = writeln!(self.html, "{end}{svg}</figure>");
     }
 
-    /// A paragraph.
+    /// Adds a paragraph.
     pub(in crate::bench) fn note(&mut self, text: &str) {
         let _ = writeln!(self.html, "<p class=\"under\">{}</p>", escape(text));
     }
 
-    /// A table; nothing if it has no rows.
+    /// Adds a table; nothing if it has no rows.
     pub(in crate::bench) fn grid(&mut self, grid: &Grid) {
         let table = grid.to_html();
         if !table.is_empty() {
@@ -118,7 +119,7 @@ impl Page {
         }
     }
 
-    /// A table that is opened by who wants to see it; nothing if it has no rows.
+    /// Adds a table that is folded until the reader opens it; nothing if it has no rows.
     pub(in crate::bench) fn folded(&mut self, summary: &str, grid: &Grid) {
         if !grid.rows.is_empty() {
             let _ = write!(self.html, "<details>\n<summary>{}</summary>\n", escape(summary));
@@ -127,7 +128,8 @@ impl Page {
         }
     }
 
-    /// The latencies of a run (of a sweep's best step) by percentile; beside them the uncorrected ones, where there is a difference.
+    /// Adds the latencies by percentile (of a sweep, those of its best step), and the uncorrected ones where they
+    /// differ.
     fn percentiles(&mut self, report: &Report) -> Result<(), ReportError> {
         let corrected = hdr::decode(&report.latency, "all latencies")?;
         if report.plan.mode == "closed" {
@@ -147,7 +149,7 @@ impl Page {
         Ok(())
     }
 
-    /// The whole page.
+    /// Completes the page and returns it.
     pub(in crate::bench) fn finish(mut self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         let _ = write!(self.html, "</main>\n<footer>rollbook bench {version}</footer>\n</body>\n</html>\n");

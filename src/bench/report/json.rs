@@ -1,39 +1,39 @@
-//! `bench.json`: a report as it is kept, and read again for comparisons.
+//! `bench.json`: writing reports, and reading them for comparisons.
 
 use serde::Deserialize;
 
 use crate::bench::result::{Report, SCHEMA};
 
-/// Why a text is no report.
+/// Reason why a text cannot be read as a report.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// It is no JSON, or lacks what a report has.
+    /// The text is not JSON, or lacks fields of a report.
     #[error("not a report of `rollbook bench`: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// Its schema is not this program's.
+    /// The report has a schema of another version.
     #[error("a report of schema {found}, and this rollbook reads schema {SCHEMA}: use the rollbook that wrote it")]
     Schema {
-        /// What it says.
+        /// Version of the report's schema.
         found: u32,
     },
 }
 
-/// The report as JSON, with a line break at the end.
+/// Serializes the report as JSON, with a line break at the end.
 ///
 /// # Errors
-/// Never for a report whose numbers are finite.
+/// Does not occur for a report whose numbers are finite.
 pub fn write(report: &Report) -> Result<String, JsonError> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
     Ok(text)
 }
 
-/// The report that a text holds.
+/// Reads a report from JSON.
 ///
 /// # Errors
-/// If it holds none, or one of another schema.
+/// If the text is not a report, or has another schema.
 pub fn read(text: &str) -> Result<Report, JsonError> {
-    /// What is looked at first: everything else may have another shape in another schema.
+    /// The version is read first, because the other fields may differ in another schema.
     #[derive(Deserialize)]
     struct Version {
         schema: u32,

@@ -1,16 +1,16 @@
-//! What a run found, as people and other tools read it. Pure: a [`Report`](super::result::Report) in, a text out; whoever calls prints it
-//! or writes it to a file.
+//! Output of reports, for people and other tools. The functions are pure: they turn a [`Report`](super::result::Report)
+//! into text; the caller prints it or writes it to a file.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`json`] | `bench.json`, written and read |
-//! | [`text`] | the tables for the terminal |
+//! | [`json`] | writing and reading `bench.json` |
+//! | [`text`] | tables for the terminal |
 //! | [`html`] | one self-contained page with charts |
 //! | [`hdr`] | histograms for other tools: percentile text and HdrHistogram's log |
-//! | [`compare`] | two reports side by side |
-//! | [`facts`] | what is shown, as [`grid`]s that text and page share |
-//! | [`chart`] | the charts, as SVG |
-//! | [`units`] | numbers with their units |
+//! | [`compare`] | comparison of two reports |
+//! | [`facts`] | tables of a report as [`grid`]s, which text and page share |
+//! | [`chart`] | charts, as SVG |
+//! | [`units`] | formatting numbers with units |
 
 pub mod chart;
 pub mod compare;
@@ -24,10 +24,10 @@ pub mod sample;
 pub mod text;
 pub mod units;
 
-/// Why a report cannot be shown.
+/// Reason why a report cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A histogram in it is not one.
+    /// A histogram in the report is damaged.
     #[error("the histogram of {0} is damaged")]
     Histogram(String),
     /// A chart could not be drawn.

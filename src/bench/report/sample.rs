@@ -1,4 +1,4 @@
-//! A report as a run would make it, for tests: a server that checkpoints twice, is lost for two seconds and comes back.
+//! A made-up report for tests: the server checkpoints twice, is lost for two seconds and comes back.
 
 use hdrhistogram::Histogram;
 
@@ -9,10 +9,10 @@ use crate::bench::result::{
 
 const SECONDS: u64 = 30;
 const RATE: f64 = 40_000.0;
-/// The server is away in these seconds.
+/// Seconds of the run during which the server is lost.
 const AWAY: std::ops::Range<u64> = 19..21;
 
-/// A run at a fixed rate; always the same.
+/// A report of a run at a fixed rate; always the same.
 pub fn report() -> Report {
     let mut chance = fastrand::Rng::with_seed(3);
     let (mut all, mut uncorrected) = (histogram(), histogram());
@@ -59,7 +59,7 @@ pub fn report() -> Report {
     }
 }
 
-/// A sweep over rates up to and beyond the knee.
+/// Steps of a sweep over rates up to and beyond the knee.
 pub fn sweep() -> Report {
     let mut chance = fastrand::Rng::with_seed(4);
     let steps = (1..=9).map(|step| {
@@ -84,7 +84,7 @@ fn histogram() -> Histogram<u64> {
     Histogram::new(3).unwrap()
 }
 
-/// Nanoseconds that the server takes, slower beside a checkpoint.
+/// Simulated latency of the server in nanoseconds; higher during a checkpoint.
 fn latency(second: u64, chance: &mut fastrand::Rng) -> u64 {
     let usual = 60_000.0 * (1.0 + 3.0 * chance.f64().powi(8)) + 20_000.0 * chance.f64();
     let tail = if chance.f64() < 0.004 { 2e6 * chance.f64() } else { 0.0 };
@@ -92,7 +92,7 @@ fn latency(second: u64, chance: &mut fastrand::Rng) -> u64 {
     (usual + tail + checkpoint) as u64
 }
 
-/// Nanoseconds that a request waits before it can be sent: those due while the server was away.
+/// Simulated delay in nanoseconds before a request can be sent, for requests due while the server was lost.
 fn waited(second: u64, chance: &mut fastrand::Rng) -> u64 {
     if second == AWAY.end { (2e9 * chance.f64() * chance.f64()) as u64 } else { 0 }
 }

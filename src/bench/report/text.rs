@@ -1,10 +1,10 @@
-//! A report for the terminal.
+//! A report as text for the terminal.
 
 use super::facts;
 use super::grid::Grid;
 use crate::bench::result::Report;
 
-/// The tables of a run, an empty line between them. What the run was asked for is not among them: whoever reads has just asked.
+/// The tables of a run, separated by empty lines. The plan is omitted, because the user has just given it.
 pub fn text(report: &Report) -> String {
     let grids = [
         facts::totals(report),
@@ -16,7 +16,7 @@ pub fn text(report: &Report) -> String {
     join(&grids)
 }
 
-/// Grids as text, an empty line between them; those without rows are left out.
+/// Formats tables as text, separated by empty lines; tables without rows are omitted.
 pub fn join(grids: &[Grid]) -> String {
     let texts: Vec<_> = grids.iter().map(Grid::to_text).filter(|text| !text.is_empty()).collect();
     texts.join("\n")

@@ -1,6 +1,6 @@
-//! Numbers with their units, short enough for a table and exact enough for a comparison: three significant digits.
+//! Formats numbers with units: three significant digits, short enough for a table and exact enough for a comparison.
 
-/// Microseconds as a duration in the unit that suits: `850 ns`, `12.3 µs`, `1.20 ms`, `3.00 s`.
+/// Formats microseconds as a duration in a suitable unit: `850 ns`, `12.3 µs`, `1.20 ms`, `3.00 s`.
 pub fn micros(micros: f64) -> String {
     match micros {
         m if !m.is_finite() => "–".into(),
@@ -12,7 +12,7 @@ pub fn micros(micros: f64) -> String {
     }
 }
 
-/// Requests a second: `44,100/s`, `1.18 M/s`.
+/// Formats a number of requests per second: `44,100/s`, `1.18 M/s`.
 pub fn rate(per_second: f64) -> String {
     match per_second {
         r if !r.is_finite() => "–".into(),
@@ -23,7 +23,7 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
-/// A whole number with commas between thousands.
+/// Formats a whole number with commas between thousands.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -36,7 +36,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// Bytes in binary units: `512 B`, `1.50 KiB`, `23.4 GiB`.
+/// Formats bytes in binary units: `512 B`, `1.50 KiB`, `23.4 GiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -54,12 +54,12 @@ pub fn bytes(bytes: u64) -> String {
     format!("{} {}", significant(size), unit.unwrap_or(&"KiB"))
 }
 
-/// Seconds: `0.25 s`, `30 s`, `2.5 min`.
+/// Formats seconds: `0.25 s`, `30 s`, `2.5 min`.
 pub fn seconds(seconds: f64) -> String {
     if seconds < 120.0 { format!("{} s", trimmed(seconds)) } else { format!("{} min", trimmed(seconds / 60.0)) }
 }
 
-/// A ratio: `0.88`, `12.3`.
+/// Formats a ratio: `0.88`, `12.3`.
 pub fn ratio(ratio: f64) -> String {
     match ratio {
         r if !r.is_finite() => "–".into(),
@@ -68,7 +68,7 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
-/// Three significant digits, and every digit before the point.
+/// Formats three significant digits, and every digit before the point.
 pub fn significant(number: f64) -> String {
     match number.abs() {
         n if n < 9.995 => format!("{number:.2}"),
@@ -77,13 +77,13 @@ pub fn significant(number: f64) -> String {
     }
 }
 
-/// At most two decimals, without zeros at the end: for what was chosen, not measured.
+/// Formats at most two decimals without trailing zeros, for numbers that were chosen rather than measured.
 pub fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// An instant, in milliseconds since the Unix epoch, as `2026-01-31 23:59:59 UTC`.
+/// Formats a time in milliseconds since the Unix epoch as `2026-01-31 23:59:59 UTC`.
 pub fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (year, month, day) = civil(seconds / 86_400);
@@ -93,7 +93,8 @@ pub fn date(unix_ms: u64) -> String {
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 const fn civil(days: u64) -> (u64, u64, u64) {
-    // Years are taken to begin in March, so that the leap day is the last of its year; an era is the 400 years after which all repeats.
+    // Years are taken to begin in March, so that the leap day is the last of its year; an era is the 400 years after
+    // which the calendar repeats.
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -1,7 +1,8 @@
-//! `metadata`: a file system's namespace.
+//! Workload `metadata`: the namespace of a file system.
 //!
-//! Operations come in the proportions that were measured on Spotify's HDFS cluster and published with HopsFS (Niazi et al., "HopsFS: Scaling
-//! Hierarchical File System Metadata Using NewSQL Databases", FAST 2017, table 1), those of one kind taken together:
+//! Operations have the proportions measured on Spotify's HDFS cluster and published with HopsFS (Niazi et al., "HopsFS:
+//! Scaling Hierarchical File System Metadata Using NewSQL Databases", FAST 2017, table 1); similar operations are
+//! combined:
 //!
 //! | operation | in HDFS | % | commands |
 //! |---|---|---|---|
@@ -14,9 +15,10 @@
 //! | delete | delete | 0.75 | `DEL` of an inode, `HDEL` in its directory |
 //! | attributes | set owner, replication, permissions | 0.49 | `HSET` of attributes |
 //!
-//! An inode is a hash `{d<dir>}/f<file>`; a directory is a hash `{d<dir>}` from names to inodes. The tag keeps a directory and its files on one
-//! core of the server, because a rename across cores may be refused. `--keys` files are loaded, 100 to a directory; they stay. Connections rename
-//! and delete, the oldest first, files that they have created themselves.
+//! An inode is a hash `{d<dir>}/f<file>`; a directory is a hash `{d<dir>}` that maps names to inodes. The hash tag
+//! keeps a directory and its files on one core of the server, because a rename across cores may be refused. `--keys`
+//! files are loaded, 100 per directory; they stay. Connections rename and delete only files that they have created
+//! themselves, the oldest first.
 
 use std::collections::VecDeque;
 
@@ -26,9 +28,9 @@ use super::{About, Issued, Sheet, Stream, Tools, draw};
 
 /// The workload's name.
 pub const NAME: &str = "metadata";
-/// Files of a directory that are loaded.
+/// Number of loaded files per directory.
 const FILES: u64 = 100;
-/// Weights of the operations in hundredths of a percent, summed up.
+/// Cumulated weights of the operations, in hundredths of a percent.
 const UPTO: [u32; 8] = [6873, 8573, 9474, 9624, 9754, 9876, 9951, 10_000];
 const OPEN: u8 = 0;
 const STAT: u8 = 1;
@@ -39,7 +41,7 @@ const CREATE: u8 = 5;
 const DELETE: u8 = 6;
 const ATTRIBUTES: u8 = 7;
 
-/// What is known of it.
+/// Description of the workload.
 pub const ABOUT: About = About {
     name: NAME,
     text: "A file system's namespace: open, stat, list, append, rename, create, delete, attributes in the proportions of Spotify's HDFS \
@@ -49,7 +51,7 @@ pub const ABOUT: About = About {
     verifiable: false,
 };
 
-/// The workload.
+/// Templates of the workload's requests.
 #[derive(Debug)]
 pub struct Metadata {
     directories: u64,
@@ -73,7 +75,7 @@ pub struct Own {
 }
 
 impl Metadata {
-    /// With `keys` files.
+    /// Makes the workload with `keys` loaded files.
     pub fn new(keys: u64) -> Self {
         Self {
             directories: keys.div_ceil(FILES),
@@ -99,7 +101,7 @@ impl Metadata {
         let own = matches!(operation, RENAME | DELETE);
         match operation {
             CREATE => self.create_file(tools, stream, sheet),
-            // Nothing of its own to rename or delete: it creates it first.
+            // Without files of its own to rename or delete, the connection first creates one.
             _ if own && stream.own.files.is_empty() => self.create_file(tools, stream, sheet),
             RENAME => self.rename_file(tools, stream, sheet),
             DELETE => {
@@ -164,7 +166,7 @@ impl Metadata {
     }
 }
 
-/// A file's number that no connection has had before.
+/// A file number that no connection has used before.
 fn fresh(tools: &Tools, stream: &mut Stream) -> u64 {
     let number = tools.keys + stream.connection + stream.own.created * tools.connections;
     stream.own.created += 1;

@@ -1,11 +1,12 @@
-//! Workloads: what is asked of the server.
+//! Workloads: generators of requests.
 //!
-//! A *request* is what a workload asks for as one: usually one command, sometimes several that are sent together, of which the last answer
-//! counts (creating a file makes an inode and an entry in a directory). Latency, rates and pipelines are of requests.
+//! A *request* is the unit of a workload: usually one command, sometimes several that are sent together, of which the
+//! last reply counts (creating a file creates an inode and an entry in a directory). Latencies, rates and pipelines
+//! refer to requests.
 //!
-//! The n-th request of a connection depends on the plan, the seed and the connection's number, and on nothing else: neither on time nor on
-//! answers, nor on how many cores the generator has. With the same seed a run asks for the same in closed and open loops; only how far each
-//! connection comes, and how connections mix, depends on the server.
+//! The n-th request of a connection depends only on the plan, the seed and the connection's number: not on time, on
+//! replies, or on the number of generator threads. With the same seed, closed and open loops send the same requests;
+//! only how far each connection gets, and how connections interleave, depends on the server.
 //!
 //! | module | workloads |
 //! |---|---|
@@ -23,80 +24,80 @@ use super::distribution::{Chooser, Cursor, Distribution};
 use super::ledger::{Ledger, Write};
 use super::values::{Sizes, Values};
 
-/// What is known of a workload before it runs.
+/// Description of a workload.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What it does, in a few lines.
+    /// Description in a few lines.
     pub text: &'static str,
-    /// Its kinds of operation.
+    /// Names of the kinds of operation.
     pub operations: &'static [&'static str],
-    /// How it chooses keys unless told otherwise.
+    /// Default distribution of keys.
     pub distribution: Distribution,
-    /// Whether its values can say what they are, so that `--verify` can tell what became of them.
+    /// Whether the values can identify themselves, which `--verify` needs.
     pub verifiable: bool,
 }
 
-/// All workloads, in the order in which they are listed.
+/// Every workload, in the order in which they are listed.
 pub fn all() -> Vec<About> {
     let simple = simple::ALL.iter().map(|(_, about)| *about);
     let ycsb = ycsb::ALL.iter().map(|(_, about)| *about);
     simple.chain(ycsb).chain([metadata::ABOUT, scheduler::ABOUT]).collect()
 }
 
-/// The workload of this name.
+/// Finds a workload's description by name.
 pub fn find(name: &str) -> Option<About> {
     all().into_iter().find(|about| about.name == name)
 }
 
-/// What a workload is made from.
+/// Parameters of a workload.
 #[derive(Clone, Debug)]
 pub struct Ingredients {
-    /// Records that are there from the beginning.
+    /// Number of records that exist from the beginning.
     pub keys: u64,
-    /// How they are chosen.
+    /// Distribution of keys.
     pub distribution: Distribution,
     /// Sizes of values.
     pub values: Sizes,
-    /// The seed of all choices.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// The number of connections.
+    /// Number of connections.
     pub connections: u64,
 }
 
-/// A request that was written to an output.
+/// Properties of a request that was written to an output buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// Its kind: an index into [`About::operations`].
+    /// Kind of the operation: an index into [`About::operations`].
     pub operation: u8,
-    /// Answers that it gets.
+    /// Number of replies to the request.
     pub commands: u8,
-    /// What it writes, if that is in a ledger. It is then the last of its commands.
+    /// The write, if it is recorded in a ledger. Then it is the last of the request's commands.
     pub write: Option<Write>,
 }
 
 impl Issued {
-    /// A request of one command.
+    /// Makes a request of one command.
     const fn one(operation: u8) -> Self {
         Self { operation, commands: 1, write: None }
     }
 
-    /// A request of several commands.
+    /// Makes a request of several commands.
     const fn of(operation: u8, commands: u8) -> Self {
         Self { operation, commands, write: None }
     }
 }
 
-/// Where requests are written to.
+/// Where a workload writes requests.
 pub struct Sheet<'a> {
-    /// A connection's output.
+    /// Output buffer of the connection.
     pub out: &'a mut Vec<u8>,
-    /// The connection's ledger, in a run that is to be verified.
+    /// Ledger of the connection, if the run is verified.
     pub ledger: Option<&'a mut Ledger>,
 }
 
-/// What all workloads work with.
+/// Generators that all workloads use.
 #[derive(Debug)]
 struct Tools {
     keys: u64,
@@ -106,13 +107,13 @@ struct Tools {
 }
 
 impl Tools {
-    /// The next key.
+    /// Chooses a key.
     #[inline]
     fn choose(&self, stream: &mut Stream) -> u64 {
         self.chooser.choose(&mut stream.cursor, &mut stream.random)
     }
 
-    /// The next key to be written. In a run that is to be verified every connection writes keys of its own.
+    /// Chooses a key to be written. In a verified run, every connection writes only keys of its own.
     #[inline]
     fn choose_to_write(&self, stream: &mut Stream, sheet: &Sheet<'_>) -> u64 {
         let key = self.choose(stream);
@@ -123,7 +124,7 @@ impl Tools {
         if own < self.keys { own } else { own - self.connections }
     }
 
-    /// Appends the value of `cell`.
+    /// Appends the value of `cell`. Returns the write, if it is recorded in a ledger.
     #[inline]
     fn value(&self, stream: &mut Stream, sheet: &mut Sheet<'_>, cell: u64) -> Option<Write> {
         match &mut sheet.ledger {
@@ -140,10 +141,10 @@ impl Tools {
     }
 }
 
-/// A workload: shared by all connections, and never changed.
+/// A workload: shared by all connections, and immutable.
 #[derive(Debug)]
 pub struct Workload {
-    /// What is known of it.
+    /// Description of the workload.
     pub about: About,
     tools: Tools,
     seed: u64,
@@ -158,27 +159,27 @@ enum Kind {
     Scheduler(scheduler::Scheduler),
 }
 
-/// What one connection asks for; where it has come to.
+/// Position of one connection in its sequence of requests.
 #[derive(Debug)]
 pub struct Stream {
     connection: u64,
     random: fastrand::Rng,
     cursor: Cursor,
-    /// Records that it has loaded.
+    /// Number of records that the connection has loaded.
     loaded: u64,
     own: metadata::Own,
     tasks: scheduler::Tasks,
 }
 
 impl Stream {
-    /// The last `records` that it was given to load are to be loaded again.
+    /// Makes the last `records` load requests be repeated.
     pub const fn load_again(&mut self, records: u64) {
         self.loaded -= records;
     }
 }
 
 impl Workload {
-    /// The workload of this name, if there is one.
+    /// Makes the workload of this name, if it exists.
     pub fn new(name: &str, ingredients: &Ingredients) -> Option<Self> {
         let about = find(name)?;
         let kind = match name {
@@ -198,9 +199,9 @@ impl Workload {
         Some(Self { about, tools, seed: ingredients.seed, kind })
     }
 
-    /// The beginning of what connection number `connection` asks for.
+    /// Start of the request sequence of connection number `connection`.
     pub fn stream(&self, connection: u64) -> Stream {
-        // Neighbouring seeds must not give related streams.
+        // Hashing ensures that neighbouring seeds give unrelated sequences.
         let seed = xxhash_rust::xxh3::xxh3_64_with_seed(&connection.to_le_bytes(), self.seed);
         Stream {
             connection,
@@ -223,7 +224,8 @@ impl Workload {
         }
     }
 
-    /// Writes the request that loads the connection's next record, if any is left. Connections share the records out among them.
+    /// Writes the request that loads the connection's next record, if any is left. The connections divide the records
+    /// among them.
     pub fn load_next(&self, stream: &mut Stream, sheet: &mut Sheet<'_>) -> Option<Issued> {
         let record = stream.connection + stream.loaded * self.tools.connections;
         if record >= self.records() {
@@ -238,7 +240,7 @@ impl Workload {
         })
     }
 
-    /// How many records it wants loaded.
+    /// Number of records that the workload wants loaded.
     pub fn records(&self) -> u64 {
         match &self.kind {
             Kind::Simple(simple) if !simple.wants_records() => 0,
@@ -247,7 +249,7 @@ impl Workload {
         }
     }
 
-    /// Writes the request that reads a cell back, for `--verify`, and returns the cell's name for people.
+    /// Writes the request that reads a cell back, for `--verify`. Returns the cell's name for messages.
     pub fn read_back(&self, cell: u64, out: &mut Vec<u8>) -> String {
         match &self.kind {
             Kind::Ycsb(ycsb) => ycsb.read_back(cell, out),
@@ -256,7 +258,7 @@ impl Workload {
     }
 }
 
-/// Draws an operation; `upto` holds for each the sum of its own and all earlier weights.
+/// Draws an operation; `upto` has the cumulated weights.
 #[inline]
 fn draw(random: &mut fastrand::Rng, upto: &[u32]) -> u8 {
     let all = upto.last().copied().unwrap_or(1);

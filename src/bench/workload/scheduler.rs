@@ -1,9 +1,10 @@
-//! `scheduler`: the life of tasks.
+//! Workload `scheduler`: the life cycle of tasks.
 //!
-//! Each connection is a scheduler with tasks of its own. A task is a hash `task:<id>`; while it runs, its worker holds a lease, a string
-//! `lease:<id>` that expires after thirty seconds unless a heartbeat renews it; what waits stands in a hash `queue:<connection>`. Tasks are
-//! claimed and finished in the order in which they were enqueued, at most [`RUNNING`] at a time. There are no ordered sets to ask for expired
-//! leases: whoever looks for stuck tasks asks for the leases of sixteen running ones, and those without are stuck.
+//! Each connection is a scheduler with tasks of its own. A task is a hash `task:<id>`. While it runs, its worker holds
+//! a lease: a string `lease:<id>` that expires after thirty seconds unless a heartbeat renews it. Waiting tasks are in
+//! a hash `queue:<connection>`. Tasks are claimed and finished in the order in which they were enqueued; at most
+//! [`RUNNING`] run at a time. There are no sorted sets to find expired leases: a check for stuck tasks reads the leases
+//! of sixteen running tasks, and those without a lease are stuck.
 //!
 //! | operation | % | commands |
 //! |---|---|---|
@@ -11,7 +12,7 @@
 //! | claim | 4 | `HDEL` from the queue, `HSET` of state and host, `SET` of the lease with `PX` |
 //! | heartbeat | 25 | `PEXPIRE` of the lease |
 //! | progress | 60 | `HSET` of progress, message and time |
-//! | finish | 4 | `HSET` of the state, `DEL` of the lease, `PEXPIRE` of the task: a minute later it is forgotten |
+//! | finish | 4 | `HSET` of the state, `DEL` of the lease, `PEXPIRE` of the task, which is deleted a minute later |
 //! | stuck | 3 | `MGET` of sixteen leases |
 
 use super::super::distribution::Distribution;
@@ -20,11 +21,11 @@ use super::{About, Issued, Sheet, Stream, Tools, draw};
 
 /// The workload's name.
 pub const NAME: &str = "scheduler";
-/// Tasks of a connection that run at the same time.
+/// Maximum number of a connection's tasks that run at the same time.
 pub const RUNNING: u64 = 1000;
-/// Leases that are looked at together.
+/// Number of leases that a check for stuck tasks reads.
 const LOOKED_AT: u64 = 16;
-/// Weights of the operations, summed up.
+/// Cumulated weights of the operations, in percent.
 const UPTO: [u32; 6] = [4, 8, 33, 93, 97, 100];
 const ENQUEUE: u8 = 0;
 const CLAIM: u8 = 1;
@@ -32,7 +33,7 @@ const HEARTBEAT: u8 = 2;
 const PROGRESS: u8 = 3;
 const FINISH: u8 = 4;
 
-/// What is known of it.
+/// Description of the workload.
 pub const ABOUT: About = About {
     name: NAME,
     text: "The life of tasks: enqueue, claim with a lease that expires, heartbeat, many progress updates, finish, scan for the stuck. Loads \
@@ -42,7 +43,7 @@ pub const ABOUT: About = About {
     verifiable: false,
 };
 
-/// The workload.
+/// Templates of the workload's requests.
 #[derive(Debug)]
 pub struct Scheduler {
     enqueue: Template<1>,
@@ -59,7 +60,7 @@ pub struct Scheduler {
     looked_at: Template<1>,
 }
 
-/// A connection's tasks, numbered from 0: finished < claimed < enqueued.
+/// Tasks of a connection, numbered from 0: finished < claimed < enqueued.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tasks {
     enqueued: u64,
@@ -68,7 +69,7 @@ pub struct Tasks {
 }
 
 impl Scheduler {
-    /// The workload.
+    /// Makes the workload.
     #[expect(clippy::new_without_default, reason = "it is made like the others")]
     pub fn new() -> Self {
         Self {
@@ -93,7 +94,8 @@ impl Scheduler {
         let (queued, running) = (enqueued - claimed, claimed - finished);
         match draw(&mut stream.random, &UPTO) {
             ENQUEUE => self.enqueue_one(tools, stream, sheet),
-            // What cannot be done yet is begun: no task runs before it was claimed, none is claimed before it was enqueued.
+            // An operation that is not possible yet is replaced by its prerequisite: a task must be claimed before it
+            // runs, and enqueued before it is claimed.
             _ if queued == 0 && running == 0 => self.enqueue_one(tools, stream, sheet),
             CLAIM if running == RUNNING => self.finish_one(tools, stream, sheet),
             CLAIM if queued > 0 => self.claim_one(tools, stream, sheet),
@@ -135,7 +137,7 @@ impl Scheduler {
         Issued::of(FINISH, 3)
     }
 
-    /// Something about a running task.
+    /// Writes a request about a running task.
     fn attend(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>, operation: u8, chosen: u64) -> Issued {
         let task = id(tools, stream, chosen);
         match operation {
@@ -164,7 +166,7 @@ impl Scheduler {
     }
 }
 
-/// The task of this number among all connections' tasks.
+/// Number of a connection's task among the tasks of all connections.
 fn id(tools: &Tools, stream: &Stream, number: u64) -> u64 {
     stream.connection + number * tools.connections
 }

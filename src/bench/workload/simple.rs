@@ -1,10 +1,10 @@
-//! `set`, `get`, `incr`: one command each, on strings.
+//! Workloads `set`, `get`, `incr`: one command each, on strings.
 
 use super::super::distribution::Distribution;
 use super::super::request::Template;
 use super::{About, Issued, Sheet, Stream, Tools};
 
-/// Which of them.
+/// Kind of simple workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// `SET key:<n> <value>`
@@ -15,7 +15,7 @@ pub enum Which {
     Incr,
 }
 
-/// All of them.
+/// Every simple workload, with its description.
 pub const ALL: [(Which, About); 3] = [
     (
         Which::Set,
@@ -53,13 +53,13 @@ pub const ALL: [(Which, About); 3] = [
 #[derive(Debug)]
 pub struct Simple {
     which: Which,
-    /// With its key; a value may follow.
+    /// Template of the measured request with its key; a value may follow.
     measured: Template<1>,
     set: Template<1>,
 }
 
 impl Simple {
-    /// The one of this name, if there is one.
+    /// Makes the workload of this name, if it exists.
     pub fn new(name: &str) -> Option<Self> {
         let (which, _) = ALL.iter().find(|(_, about)| about.name == name)?;
         let set = Template::new(&["SET", "key:#"], 1);
@@ -71,7 +71,7 @@ impl Simple {
         Some(Self { which: *which, measured, set })
     }
 
-    /// Whether there is something to be read or overwritten.
+    /// Whether the workload needs records to be loaded.
     pub fn wants_records(&self) -> bool {
         self.which != Which::Incr
     }
@@ -96,7 +96,7 @@ impl Simple {
     }
 }
 
-/// Writes the request that reads a key back, and returns the key.
+/// Writes the request that reads a key back. Returns the key.
 pub fn read_back(key: u64, out: &mut Vec<u8>) -> String {
     Template::<1>::new(&["GET", "key:#"], 0).write(out, [key]);
     format!("key:{key:012}")

@@ -1,4 +1,4 @@
-//! What every workload promises.
+//! Tests of properties that every workload has.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn ingredients(about: &About, seed: u64, connections: u64) -> Ingredients {
     Ingredients { keys: 1000, distribution: about.distribution, values: Sizes::Uniform(32, 64), seed, connections }
 }
 
-/// The first requests of a connection, loads first.
+/// The first requests of a connection, including those that load records.
 fn requests(about: &About, seed: u64, connection: u64, ledger: Option<&mut Ledger>) -> (Vec<u8>, Vec<Issued>) {
     let workload = Workload::new(about.name, &ingredients(about, seed, 4)).unwrap();
     let mut stream = workload.stream(connection);
@@ -21,7 +21,7 @@ fn requests(about: &About, seed: u64, connection: u64, ledger: Option<&mut Ledge
     (out, issued)
 }
 
-/// The requests in `bytes`, as lists of arguments. A request looks like a reply: an array of bulk strings.
+/// Parses requests into lists of arguments.
 fn parse(bytes: &[u8]) -> Vec<Vec<String>> {
     let mut replies = Replies::default();
     let mut count = 0;

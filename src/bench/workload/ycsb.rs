@@ -1,18 +1,19 @@
-//! `ycsb-a` to `ycsb-f`: the core workloads of the Yahoo! Cloud Serving Benchmark (Cooper et al., SoCC 2010).
+//! Workloads `ycsb-a` to `ycsb-f`: the core workloads of the Yahoo! Cloud Serving Benchmark (Cooper et al., SoCC 2010).
 //!
-//! A record is a hash `user<n>` of ten fields; `--values` is the size of a field (100 bytes unless told otherwise). A read takes the whole
-//! record, an update sets one field. Two things differ from YCSB: there are no ordered keys to scan, so that a scan of `ycsb-e` reads 1 to 100
-//! records that follow each other by number; and a read-modify-write of `ycsb-f` sends both of its commands together.
+//! A record is a hash `user<n>` of ten fields; `--values` is the size of a field (100 bytes by default). A read gets
+//! the whole record, an update sets one field. Two things differ from YCSB: there are no ordered keys to scan, so a
+//! scan of `ycsb-e` reads 1 to 100 records with consecutive numbers; and a read-modify-write of `ycsb-f` sends both of
+//! its commands together.
 
 use super::super::distribution::Distribution::{self, Latest, Zipfian};
 use super::super::request::{self, Template};
 use super::{About, Issued, Sheet, Stream, Tools, draw};
 
-/// Fields of a record.
+/// Number of fields per record.
 const FIELDS: u64 = 10;
-/// Records of the longest scan.
+/// Maximum number of records in a scan.
 const LONGEST_SCAN: u64 = 100;
-/// Cells of a record: fields, rounded up.
+/// Number of cells reserved per record: the number of fields, rounded up.
 const CELLS: u64 = 16;
 
 const OPERATIONS: [&str; 5] = ["read", "update", "insert", "scan", "read-modify-write"];
@@ -25,7 +26,7 @@ const fn about(name: &'static str, text: &'static str, distribution: Distributio
     About { name, text, operations: &OPERATIONS, distribution, verifiable }
 }
 
-/// All of them; with the weights of [`OPERATIONS`] in percent, summed up.
+/// Every YCSB workload, with the cumulated weights of [`OPERATIONS`] in percent.
 pub const ALL: [([u32; 5], About); 6] = [
     ([50, 100, 100, 100, 100], about("ycsb-a", "Half reads, half updates; zipfian. The default.", Zipfian, true)),
     ([95, 100, 100, 100, 100], about("ycsb-b", "95 % reads, 5 % updates; zipfian.", Zipfian, true)),
@@ -45,12 +46,12 @@ pub struct Ycsb {
     read: Template<1>,
     update: Template<1>,
     insert: Template<1>,
-    /// Names of the fields, as arguments.
+    /// Field names as encoded arguments.
     fields: Vec<Vec<u8>>,
 }
 
 impl Ycsb {
-    /// The one of this name, if there is one.
+    /// Makes the workload of this name, if it exists.
     pub fn new(name: &str) -> Option<Self> {
         let (upto, _) = ALL.iter().find(|(_, about)| about.name == name)?;
         let field = |number| {
@@ -86,7 +87,7 @@ impl Ycsb {
             }
             SCAN => {
                 let (first, length) = (tools.choose(stream), stream.random.u64(1..=LONGEST_SCAN.min(tools.keys)));
-                // The last records are followed by the first.
+                // After the last record, a scan continues with the first.
                 (first..first + length).for_each(|record| self.read.write(sheet.out, [record % tools.keys]));
                 Issued::of(SCAN, length as u8)
             }
@@ -113,7 +114,8 @@ impl Ycsb {
         Issued { operation, commands, write: tools.value(stream, sheet, key * CELLS + field) }
     }
 
-    /// All fields at once. Cells are in the ledger only once they are written by themselves; until then they hold write 0.
+    /// Appends all fields of a record. Their cells enter the ledger only when they are written individually; until then
+    /// they hold write 0.
     fn set_all(&self, tools: &Tools, stream: &mut Stream, sheet: &mut Sheet<'_>, key: u64) -> Issued {
         self.insert.write(sheet.out, [key]);
         for (cell, field) in (key * CELLS..).zip(&self.fields) {
@@ -131,7 +133,7 @@ impl Ycsb {
         self.set_all(tools, stream, sheet, record)
     }
 
-    /// Writes the request that reads a field back, and returns its name.
+    /// Writes the request that reads a field back. Returns the field's name.
     pub(super) fn read_back(&self, cell: u64, out: &mut Vec<u8>) -> String {
         let (record, field) = (cell / CELLS, cell % CELLS);
         Template::<1>::new(&["HGET", "user#"], 1).write(out, [record]);

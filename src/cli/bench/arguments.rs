@@ -30,7 +30,8 @@ pub struct Bench {
 pub enum BenchCommand {
     /// Two reports side by side: ratios, and both curves on a page.
     Compare(super::compare::Compare),
-    /// Rollbook beside the servers of its kind that are installed: the command behind the figures in docs/benchmarks.md.
+    /// Rollbook beside the servers of its kind that are installed: the command behind the figures in
+    /// docs/benchmarks.md.
     Peers(super::peers::Peers),
 }
 
@@ -49,15 +50,15 @@ pub struct LoadArguments {
     /// What to ask for; `help` lists all workloads.
     #[arg(long, default_value = "ycsb-a", value_name = "NAME")]
     pub workload: String,
-    /// Requests a second (50000, 50k, 1.5M), each due at its instant whatever the server does (open loop); `max`: as many as are answered
-    /// (closed loop); `sweep`: ever more, until the server no longer keeps up.
+    /// Requests a second (50000, 50k, 1.5M), each due at its instant whatever the server does (open loop); `max`: as
+    /// many as are answered (closed loop); `sweep`: ever more, until the server no longer keeps up.
     #[arg(long, default_value = "max")]
     pub rate: Rate,
     /// Connections.
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     pub connections: usize,
-    /// Requests under way at once on a connection. In a closed loop they are sent together, when those before are answered; in an open
-    /// loop further ones wait, and their latency counts.
+    /// Requests under way at once on a connection. In a closed loop they are sent together, when those before are
+    /// answered; in an open loop further ones wait, and their latency counts.
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub pipeline: usize,
     /// Threads of the generator, each on a CPU of its own; it takes the last ones that it may use.
@@ -84,7 +85,8 @@ pub struct LoadArguments {
     /// Load nothing: the records are there already.
     #[arg(long)]
     pub no_load: bool,
-    /// The server's process, for its CPU and memory [default: the one that listens on the port, if it is on this machine].
+    /// The server's process, for its CPU and memory [default: the one that listens on the port, if it is on this
+    /// machine].
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
     /// Keep a ledger of all writes, and at the end check that nothing acknowledged was lost and nothing is torn.
@@ -96,14 +98,14 @@ pub struct LoadArguments {
     /// What the server promises: async, sync, mirrored [default: what it says, or async].
     #[arg(long, value_parser = durability)]
     pub durability: Option<Durability>,
-    /// With durability async: how long before a loss of the server acknowledged writes may be gone [default: its flush interval and half a
-    /// second for the sync under way; 2s for other servers].
+    /// With durability async: how long before a loss of the server acknowledged writes may be gone [default: its flush
+    /// interval and half a second for the sync under way; 2s for other servers].
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub excuse: Option<Duration>,
 }
 
 impl LoadArguments {
-    /// The plan that they mean.
+    /// The plan that these arguments describe.
     pub fn plan(&self) -> Plan {
         let from_environment = || std::env::var("REDISCLI_AUTH").ok().filter(|text| !text.is_empty());
         Plan {
@@ -131,7 +133,7 @@ impl LoadArguments {
     }
 }
 
-/// `text` as a duration.
+/// Parses a duration such as `30s`, `500ms` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration such as 30s, 500ms, 2m or 1h");
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');

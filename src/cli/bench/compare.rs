@@ -1,4 +1,4 @@
-//! `rollbook bench compare`: two reports side by side.
+//! `rollbook bench compare`: compares two reports.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ pub struct Compare {
     pub html: Option<PathBuf>,
 }
 
-/// Prints ratios, and writes the page.
+/// Prints the ratios and writes the page.
 ///
 /// # Errors
-/// If a file is no report, or cannot be read or written.
+/// If a file is not a report, or cannot be read or written.
 pub fn run(compare: &Compare) -> Result<(), Failure> {
     let (a, b) = (read(&compare.a)?, read(&compare.b)?);
     let (a_name, b_name) = (compare.a.display().to_string(), compare.b.display().to_string());
     let comparison = Comparison { a: (&a_name, &a), b: (&b_name, &b) };
-    // The page first: what is wrong with a report is then said instead of a table.
+    // The page comes first, so that a problem in a report is reported instead of printing a table.
     if let Some(path) = &compare.html {
         let page = comparison.html().map_err(|error| Failure::new(Exit::Data, error))?;
         files::write(path, &page)?;

@@ -1,4 +1,4 @@
-//! The files that are read and written: what goes wrong is said in one sentence, with the name.
+//! Reads and writes the files of `bench`. Every error is one sentence that names the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::bench::report::{hdr, html, json};
 use crate::bench::result::Report;
 use crate::cli::{Exit, Failure};
 
-/// Instead of a file's name: it is not wanted.
+/// Argument that suppresses a file when given in place of its name.
 const NONE: &str = "none";
 
 /// Where to write what was measured.
@@ -29,10 +29,10 @@ pub struct Files {
     pub hlog: Option<PathBuf>,
 }
 
-/// The text in a file.
+/// Reads a text file.
 ///
 /// # Errors
-/// If it cannot be read, or is no text.
+/// If the file cannot be read, or is not text.
 pub fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|why| Failure::new(Exit::Data, format_args!("{}: {why}", path.display())))
 }
@@ -40,15 +40,15 @@ pub fn read(path: &Path) -> Result<String, Failure> {
 /// Writes a file, or replaces it.
 ///
 /// # Errors
-/// If the place is not there, or the disk is full or fails.
+/// If the directory does not exist, or the disk is full or fails.
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).map_err(|why| Failure::new(Exit::Io, format_args!("{}: {why}", path.display())))
 }
 
-/// Writes all files that are wanted; returns their names.
+/// Writes all requested files. Returns their paths.
 ///
 /// # Errors
-/// The first that cannot be written, and why.
+/// Returns the first failure: which file cannot be written, and why.
 pub fn write_all<'a>(files: &'a Files, report: &Report) -> Result<Vec<&'a Path>, Failure> {
     let mut written = Vec::new();
     let mut put = |path: &'a Path, text: String| {

@@ -1,4 +1,4 @@
-//! What is shown while a run goes on: a bar, and the last second's figures beside it. Nothing if nobody looks.
+//! Progress line of a run: a bar, and the figures of the last second. Shown only on a terminal.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::bench::plan::Plan;
 use crate::bench::report::units;
 use crate::bench::result::{Interval, Step};
 
-/// Ticks of a bar that measures time: one a millisecond.
+/// Duration of one tick of a bar that measures time.
 const MILLIS: Duration = Duration::from_millis(1);
 
-/// The live line.
+/// The progress line.
 pub struct Live {
     bar: ProgressBar,
     stage: Stage,
@@ -31,17 +31,17 @@ enum Stage {
 }
 
 impl Live {
-    /// For a run of this plan.
+    /// Makes the progress line for a run of this plan.
     pub fn new(plan: &Plan) -> Self {
         let bar = ProgressBar::new(0);
-        // The template is right; if it were not, the usual bar would do.
+        // The template is valid; if it were not, the default style would do.
         if let Ok(style) = ProgressStyle::with_template("{prefix:<9} {wide_bar} {msg}") {
             bar.set_style(style);
         }
         Self { bar, stage: Stage::Connecting, began: Instant::now(), length: plan.warmup + plan.duration, errors: 0 }
     }
 
-    /// Shows how far the run has come.
+    /// Updates the line with the run's progress.
     pub fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Loading(done, of) => {
@@ -81,7 +81,7 @@ impl Live {
         }
     }
 
-    /// Makes room for what is printed next.
+    /// Removes the line, so that results can be printed.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! `rollbook bench peers`: Rollbook beside other servers.
+//! `rollbook bench peers`: measures Rollbook and other servers side by side.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use crate::cli::{Exit, Failure};
 /// Arguments of `bench peers`.
 #[derive(Clone, Debug, Args)]
 pub struct Peers {
-    /// Compare with these servers, names or paths [default: redis-server, valkey-server, keydb-server and dragonfly, where installed].
+    /// Compare with these servers, names or paths [default: redis-server, valkey-server, keydb-server and dragonfly,
+    /// where installed].
     #[arg(long, value_name = "PROGRAM,…", value_delimiter = ',')]
     pub against: Vec<String>,
     /// Measure only these; `--only help` lists them.
@@ -56,10 +57,10 @@ pub struct Peers {
     pub html: PathBuf,
 }
 
-/// Measures, prints a table, writes the files. Interrupted, it prints and writes what was measured until then.
+/// Measures, prints a table and writes the files. If interrupted, prints and writes what was measured so far.
 ///
 /// # Errors
-/// If an argument means nothing here, if nothing could be measured, or if a file cannot be written.
+/// If an argument is invalid, if nothing could be measured, or if a file cannot be written.
 pub fn run(peers: &Peers) -> Result<(), Failure> {
     if peers.only.iter().any(|name| name == "help") {
         experiments::ALL.iter().for_each(|experiment| println!("{:<11} {}", experiment.name, experiment.about));
@@ -91,7 +92,7 @@ fn options(
         std::env::current_exe().map_err(|error| Failure::new(Exit::Unavailable, format_args!("this program: {error}")))
     };
     let rollbook = peers.rollbook.clone().map_or_else(own, Ok)?;
-    // It is started from elsewhere.
+    // Servers are started in another working directory.
     let rollbook = std::path::absolute(rollbook)?;
     let others = if peers.against.is_empty() {
         Program::installed()
@@ -118,7 +119,7 @@ fn options(
     })
 }
 
-/// The experiments of these names; all without names.
+/// The experiments with these names; all of them if no names are given.
 fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>, Failure> {
     if only.is_empty() {
         return Ok(experiments::ALL.iter().collect());
@@ -131,7 +132,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>, Failure> {
     only.iter().map(find).collect()
 }
 
-/// Prints the table and writes the files. The table comes first: it is there even if a disk is full.
+/// Prints the table and writes the files. The table comes first, so that it is shown even if the disk is full.
 fn write(peers: &Peers, report: &PeersReport) -> Result<(), Failure> {
     let printed = io::stdout().lock().write_all(show::text(report).as_bytes());
     printed.map_err(|error| Failure::new(Exit::Io, format_args!("standard output: {error}")))?;
@@ -141,7 +142,7 @@ fn write(peers: &Peers, report: &PeersReport) -> Result<(), Failure> {
     files::write(&peers.html, &page)
 }
 
-/// A directory that goes with everything in it when this is dropped.
+/// Temporary directory that is deleted with its contents when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -149,7 +150,7 @@ impl Scratch {
         let cannot = |path: &Path, error: io::Error| {
             Failure::new(Exit::Unavailable, format_args!("cannot keep files in {}: {error}", path.display()))
         };
-        // Servers are started from elsewhere, and need the whole path.
+        // Servers are started in another working directory and need the absolute path.
         let parent = std::fs::canonicalize(parent).map_err(|error| cannot(parent, error))?;
         let path = parent.join(format!("rollbook-peers-{}", std::process::id()));
         std::fs::create_dir(&path).map_err(|error| cannot(&path, error))?;

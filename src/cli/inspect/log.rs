@@ -21,7 +21,7 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     out.raw(&format!("{{\"stream\":{head},\"frames\":["))?;
     let mut count = 0;
     let outcome = loop {
-        // Where the frame stands is asked after it was read.
+        // The position of the frame is known only after it was read.
         let frame = match reader.next_with_marks() {
             Ok(Some(frame)) => frame.bytes.to_vec(),
             Ok(None) => break Ok(()),
@@ -54,7 +54,7 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     finish(out, outcome.map(|()| value), &text)
 }
 
-/// Opens all segments in the directory of a stream.
+/// Opens all segments in a stream's directory.
 fn open_stream(dir: &Path) -> Result<(StreamReader, SegmentHeader), StorageError> {
     let entries = std::fs::read_dir(dir).map_err(|source| StorageError::Io {
         path: dir.to_owned(),
@@ -66,7 +66,7 @@ fn open_stream(dir: &Path) -> Result<(StreamReader, SegmentHeader), StorageError
         return Err(Corruption::new(dir, 0, "there are no segments here").into());
     };
     let (reader, header) = StreamReader::open_file(&dir.join(path::segment_name(first)))?;
-    // log/<epoch>/<core> lies three directories below the data directory.
+    // log/<epoch>/<core> is three levels below the data directory.
     let data = dir.canonicalize().ok().and_then(|dir| dir.ancestors().nth(3).map(Path::to_owned));
     let data = data.unwrap_or_default();
     let (id, stream) = (reader.id(), header.stream);
@@ -118,7 +118,7 @@ fn show_frame(
     Ok(outcome)
 }
 
-/// An edit as text and as JSON; values only by their length.
+/// Describes an edit as text and as JSON. Values are shown only by their length.
 fn describe(edit: &Edit<'_>) -> (String, Value) {
     match edit {
         Edit::Key { db, slot, key, change } => {

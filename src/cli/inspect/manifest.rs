@@ -1,4 +1,4 @@
-//! `inspect manifest`: what a copy of the manifest says, or the better of the two in a data directory.
+//! `inspect manifest`: contents of a copy of the manifest, or of the valid, newer copy in a data directory.
 
 use std::path::Path;
 

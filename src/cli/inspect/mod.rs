@@ -1,6 +1,6 @@
-//! `rollbook inspect`: what is on disk, and whether it is good. Changes nothing.
+//! `rollbook inspect`: shows and verifies files on disk. Changes nothing.
 //!
-//! Everything is printed as text for people, or with `--json` as one JSON document. Exit code 65 says that something is damaged.
+//! Output is text for people or, with `--json`, one JSON document. Exit code 65 means that something is damaged.
 
 mod log;
 mod manifest;
@@ -16,10 +16,10 @@ use super::arguments::{Inspect, Inspected};
 use super::{Exit, Failure};
 use crate::storage::StorageError;
 
-/// Shows what the arguments name.
+/// Shows what the arguments ask for.
 ///
 /// # Errors
-/// If it is damaged, or cannot be read.
+/// If the file is damaged, or cannot be read.
 pub fn run(inspect: &Inspect) -> Result<(), Failure> {
     let mut out = Printer { out: BufWriter::new(io::stdout().lock()), json: inspect.json };
     let shown = match &inspect.what {
@@ -31,16 +31,16 @@ pub fn run(inspect: &Inspect) -> Result<(), Failure> {
     let flushed = out.out.flush().map_err(Interrupted::from);
     match shown.and_then(|verdict| flushed.map(|()| verdict)) {
         Ok(None) => Ok(()),
-        // What is wrong was printed, as a part of the text or the document.
+        // The problem has already been printed, as part of the text or the document.
         Ok(Some(failure)) => Err(failure),
         Err(Interrupted::Failed(failure)) => Err(failure),
-        // Whoever reads has seen enough.
+        // The reader of the output has closed it, which is no failure.
         Err(Interrupted::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Interrupted::Output(e)) => Err(Failure::new(Exit::Io, format!("cannot print: {e}"))),
     }
 }
 
-/// Why showing has ended before the end.
+/// Reason why output stopped early.
 enum Interrupted {
     Output(io::Error),
     Failed(Failure),
@@ -58,33 +58,34 @@ impl From<StorageError> for Interrupted {
     }
 }
 
-/// What showing returns: all was printed, and this is wrong with it, if anything.
+/// Result of showing a file: `Some` if everything was printed but something is damaged.
 type Shown = Result<Option<Failure>, Interrupted>;
 
-/// Prints text or JSON.
+/// Prints either text or JSON.
 struct Printer<'a> {
     out: BufWriter<io::StdoutLock<'a>>,
     json: bool,
 }
 
 impl Printer<'_> {
-    /// A line of text; nothing with `--json`.
+    /// Prints a line of text; nothing with `--json`.
     fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
         if self.json { Ok(()) } else { writeln!(self.out, "{}", text.as_ref()) }
     }
 
-    /// The whole document; nothing without `--json`.
+    /// Prints the whole JSON document; nothing without `--json`.
     fn document(&mut self, value: &Value) -> io::Result<()> {
         if self.json { writeln!(self.out, "{value}") } else { Ok(()) }
     }
 
-    /// A part of the document as it is; nothing without `--json`. A long list is printed item by item, not kept.
+    /// Prints a raw part of the JSON document; nothing without `--json`. This lets a long list be printed item by item
+    /// instead of being kept in memory.
     fn raw(&mut self, text: &str) -> io::Result<()> {
         if self.json { write!(self.out, "{text}") } else { Ok(()) }
     }
 }
 
-/// Prints what is wrong, as text and as the end of a document that is an object with something in it.
+/// Prints the outcome as text, or as the last members of a JSON object that already has members.
 fn finish(out: &mut Printer<'_>, outcome: Result<Value, StorageError>, text: &str) -> Shown {
     match outcome {
         Ok(end) => {
@@ -100,7 +101,7 @@ fn finish(out: &mut Printer<'_>, outcome: Result<Value, StorageError>, text: &st
     }
 }
 
-/// What is wrong, and where.
+/// Describes an error and its location as JSON.
 fn error_value(error: &StorageError) -> Value {
     match error {
         StorageError::Corrupt(c) => json!({"file": c.file, "offset": c.offset, "why": c.why}),
@@ -108,7 +109,7 @@ fn error_value(error: &StorageError) -> Value {
     }
 }
 
-/// Bytes as text, with what cannot be printed escaped; long ones are shortened.
+/// Formats bytes as text: unprintable bytes are escaped, long values are shortened.
 fn readable(bytes: &[u8]) -> String {
     const LONGEST: usize = 120;
     let shown = bytes.get(..LONGEST).unwrap_or(bytes).escape_ascii().to_string();

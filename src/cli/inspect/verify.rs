@@ -1,4 +1,4 @@
-//! `inspect verify`: reads a whole data directory as a start would, and says what a start would do. Changes nothing.
+//! `inspect verify`: reads a whole data directory as a start would, and reports what a start would do. Changes nothing.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::partition::{Tally, keep_all, recover_all};
 use crate::storage::directory::Found;
 use crate::storage::{Corruption, DataDir, StorageError, StreamEnd, TornTail};
 
-/// What a start would find.
+/// Findings of a simulated start.
 struct Outcome {
     found: Found,
     tally: Tally,
@@ -19,7 +19,7 @@ struct Outcome {
     cut_off: Vec<(StreamId, Lsn, Lsn)>,
 }
 
-/// Prints what a start with the data directory `path` would do.
+/// Prints what starting on the data directory `path` would do.
 pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
     match look(path) {
         Ok(None) => {
@@ -44,7 +44,7 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
 fn look(path: &Path) -> Result<Option<Outcome>, StorageError> {
     let Some((dir, found)) = DataDir::open_read_only(path)? else { return Ok(None) };
     let manifest = dir.manifest();
-    // As many shares as there were cores: then each share reads streams that are its own.
+    // As many shares as the last epoch had cores: then each share reads only its own streams.
     let cores = manifest.newest_epoch().map_or(1, |e| e.streams.len() as u16);
     let placement = Placement::new(manifest.partitions, cores).ok_or_else(|| {
         Corruption::new(path, 0, format!("{cores} cores cannot hold {} partitions", manifest.partitions.count()))

@@ -1,4 +1,4 @@
-//! Whether a directory can be used, can do direct I/O, is free, and is of this version.
+//! Checks of directories: usable, capable of direct I/O, not in use, of this program's format version.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,10 +16,10 @@ use crate::storage::files::{LOCK_PATIENCE, PlainFile};
 use crate::storage::path::LOCK;
 use crate::storage::{DataDir, StorageError};
 
-/// File systems in memory, by their number in `statfs`.
+/// File systems in memory, with their magic numbers from `statfs`.
 const VOLATILE: [(u32, &str); 2] = [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs")];
 
-/// Whether files can be made in `dir`, or `dir` itself where it would be.
+/// Checks that files can be created in `dir`, or that `dir` itself can be created.
 pub(super) fn usable(loaded: &Loaded, key: &'static str, dir: &Path) -> Finding {
     let place = existing(dir);
     match probe_file(&place, OFlags::empty()) {
@@ -33,7 +33,7 @@ pub(super) fn usable(loaded: &Loaded, key: &'static str, dir: &Path) -> Finding 
     }
 }
 
-/// That nothing can be written in `place`, why, and what to do.
+/// Explains that `place` is not writable, why, and what to do.
 fn unwritable(place: &Path, error: &io::Error) -> String {
     let remedy = match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => "give this user the right to, or choose another directory",
@@ -49,7 +49,7 @@ fn unwritable(place: &Path, error: &io::Error) -> String {
     format!("{} can't be written ({error}): {remedy}", place.display())
 }
 
-/// Whether the file system of `dir` can do direct I/O.
+/// Checks that the file system of `dir` supports direct I/O.
 pub(super) fn direct_io(dir: &Path) -> Finding {
     let place = existing(dir);
     let block = usize::try_from(BLOCK_BYTES).unwrap_or(4096);
@@ -79,7 +79,7 @@ pub(super) fn direct_io(dir: &Path) -> Finding {
     }
 }
 
-/// Whether no other process has the data directory.
+/// Checks that no other process uses the data directory.
 pub(super) fn free(dir: &Path) -> Finding {
     match File::open(dir.join(LOCK)).map(|lock| PlainFile::lock_shared(&lock, LOCK_PATIENCE)) {
         Err(_) | Ok(Ok(true)) => Finding::fine("data directory", format!("{} is free", dir.display())),
@@ -94,7 +94,7 @@ pub(super) fn free(dir: &Path) -> Finding {
     }
 }
 
-/// Whether the data directory is of this version, and was made with as many partitions as configured.
+/// Checks that the data directory has this program's format version and the configured number of partitions.
 pub(super) fn contents(loaded: &Loaded) -> Finding {
     let Data { dir, partitions } = &loaded.config.data;
     match DataDir::peek(dir) {
@@ -112,7 +112,7 @@ pub(super) fn contents(loaded: &Loaded) -> Finding {
     }
 }
 
-/// Whether there is room for the log to begin: two segments for each core.
+/// Checks that the disk has room for the initial log: two segments per core.
 pub(super) fn space(config: &Config) -> Finding {
     let place = existing(&config.data.dir);
     let cores = super::kernel::ready(config).cpus.len() as u64;
@@ -138,12 +138,12 @@ fn existing(dir: &Path) -> PathBuf {
     ancestors.find(|above| above.symlink_metadata().is_ok()).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// A new file in `dir` that is gone as soon as it is closed.
+/// Creates a file in `dir` that is deleted when it is closed.
 fn probe_file(dir: &Path, flags: OFlags) -> io::Result<File> {
     let path = dir.join(format!(".rollbook-probe-{}-{:016x}", std::process::id(), fastrand::u64(..)));
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).write(true).create_new(true).custom_flags(flags).open(&path);
-    // With O_DIRECT the file is made before its file system refuses; so it is removed in any case.
+    // With O_DIRECT, the file is created before the file system refuses; so it is removed in any case.
     let removed = std::fs::remove_file(&path);
     let file = file?;
     removed.map(|()| file)

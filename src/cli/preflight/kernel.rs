@@ -1,4 +1,4 @@
-//! Kernel version, limits of the process, CPUs.
+//! Checks of the kernel version, the process's limits, and CPUs.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -7,21 +7,21 @@ use super::Finding;
 use crate::config::Config;
 use crate::config::load::Loaded;
 
-/// The first kernel with `IORING_SETUP_DEFER_TASKRUN`; multishot receive came one before.
+/// Oldest supported kernel: the first with `IORING_SETUP_DEFER_TASKRUN`; multishot receive came one version before.
 const OLDEST: (u32, u32) = (6, 1);
-/// Below this glommio refuses to start, whatever the privileges.
+/// Lockable memory in bytes below which glommio refuses to start, whatever the privileges.
 const LOCKED_LEAST: u64 = 512 << 10;
-/// Files that a core has open besides its clients: rings, event descriptors, segments, snapshots being read.
+/// Number of files that a core has open besides its clients' sockets: rings, eventfds, segments, snapshots being read.
 const FILES_PER_CORE: u64 = 64;
-/// Files that the rest of the process has open.
+/// Number of files that the rest of the process has open.
 const FILES: u64 = 256;
 
-/// What a master has to work with.
+/// Resources that a master may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// The CPU of each core.
     pub cpus: Vec<usize>,
-    /// Most clients at a time: `server.max_clients`, or fewer if the process may not open as many files.
+    /// Maximum number of clients: `server.max_clients`, or fewer if the process may not open as many files.
     pub max_clients: u32,
 }
 
@@ -29,12 +29,12 @@ pub struct Ready {
 pub fn raise_limits() {
     for resource in [Resource::Nofile, Resource::Memlock] {
         let limit = getrlimit(resource);
-        // A limit that can't be raised is reported by the checks, if it matters.
+        // If a limit cannot be raised, the checks report it where it matters.
         let _ = setrlimit(resource, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }
 
-/// What `config` gets of this machine.
+/// The resources of this machine that a master with `config` uses.
 pub(super) fn ready(config: &Config) -> Ready {
     let cpus = chosen(config, &allowed());
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -47,13 +47,13 @@ pub(super) fn ready(config: &Config) -> Ready {
 fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
     let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
-    // More CPUs than fit the set: take them to be numbered without gaps.
+    // If there are more CPUs than the set can hold, assume that they are numbered without gaps.
     let counted = || std::thread::available_parallelism().map_or(1, usize::from);
     if cpus.is_empty() { (0..counted()).collect() } else { cpus }
 }
 
-/// The CPUs of the cores: as many as configured, or else as many as the process may use, a container's quota counted in, but
-/// no more than there are partitions.
+/// CPUs of the cores: as many as configured, or else as many as the process may use (respecting a container's quota),
+/// but never more than there are partitions.
 fn chosen(config: &Config, allowed: &[usize]) -> Vec<usize> {
     let usable = std::thread::available_parallelism().map_or(1, usize::from);
     let most = usable.min(usize::from(config.data.partitions.count()));
@@ -64,7 +64,7 @@ fn other_files(cores: usize) -> u64 {
     FILES + FILES_PER_CORE * cores as u64
 }
 
-/// Whether there is a CPU for each core.
+/// Checks that there is a CPU for each core.
 pub(super) fn cores(loaded: &Loaded) -> Finding {
     let allowed = allowed();
     let wanted = loaded.config.server.cores.map_or(1, usize::from);
@@ -78,7 +78,7 @@ pub(super) fn cores(loaded: &Loaded) -> Finding {
     Finding::fine("cores", format!("{} of {} CPUs: {list}", cpus.len(), allowed.len()))
 }
 
-/// Whether the kernel is new enough.
+/// Checks that the kernel is recent enough.
 pub(super) fn version() -> Finding {
     let name = rustix::system::uname();
     judge_version(&name.release().to_string_lossy())
@@ -94,12 +94,12 @@ fn judge_version(release: &str) -> Finding {
                 OLDEST.0, OLDEST.1
             ),
         ),
-        // Whoever hides the number is judged by what the rings can do.
+        // Where the version is hidden, the io_uring check decides.
         _ => Finding::fine("kernel", format!("Linux {release}")),
     }
 }
 
-/// Whether enough memory may be locked.
+/// Checks that enough memory may be locked.
 pub(super) fn locked_memory() -> Finding {
     let limit = getrlimit(Resource::Memlock);
     judge_locked(limit.maximum.unwrap_or(u64::MAX))
@@ -121,7 +121,7 @@ fn judge_locked(most: u64) -> Finding {
     }
 }
 
-/// Whether enough files may be open.
+/// Checks that enough files may be open.
 pub(super) fn open_files(config: &Config) -> Finding {
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let others = other_files(chosen(config, &allowed()).len()) + u64::from(config.server.admin_clients);
@@ -145,7 +145,7 @@ fn judge_files(most: u64, clients: u32, others: u64) -> Finding {
     }
 }
 
-/// Whether the machine has the memory that the data may take.
+/// Checks that the machine has as much memory as the data may take.
 pub(super) fn memory(config: &Config) -> Option<Finding> {
     let info = rustix::system::sysinfo();
     let total = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit.max(1)));

@@ -1,9 +1,9 @@
-//! What must hold before anything starts, looked at without changing anything.
+//! Preflight: checks before anything starts, without changing anything.
 //!
-//! Three questions: does the configuration fit the machine ([`settings`]), can the kernel do what the program needs
-//! (`kernel`, `ring`), is what is configured free (`directory`, `ports`). Every answer is a [`Finding`] of one sentence that
-//! says what to do. What is found free here may be taken a moment later; the lock and the listeners decide in the end, this
-//! only says it early and well.
+//! There are three groups of checks: the configuration fits the machine ([`settings`]), the kernel supports what the
+//! program needs (`kernel`, `ring`), and the configured resources are free (`directory`, `ports`). Every check gives a
+//! [`Finding`]: one sentence that says what to do. A resource found free here may be taken a moment later; the data
+//! directory's lock and the listeners decide in the end. The preflight reports problems early and clearly.
 
 pub mod directory;
 pub mod kernel;
@@ -18,51 +18,51 @@ use crate::config::{Config, NodeMode, Origin};
 
 pub use kernel::{Ready, raise_limits};
 
-/// What a check says.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is well.
+    /// The check found no problem.
     Fine,
-    /// It works, but somebody may want to know.
+    /// The server can run, but the operator should know of something.
     Note,
-    /// Nothing can start; the program ends with this code.
+    /// The server cannot start; the program exits with this code.
     Blocker(Exit),
 }
 
-/// One thing that was looked at.
+/// Finding of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub subject: &'static str,
-    /// How it is.
+    /// Result of the check.
     pub verdict: Verdict,
-    /// A sentence that says so, and what to do about it.
+    /// A sentence with the result, and what to do about it.
     pub text: String,
 }
 
 impl Finding {
-    /// All is well.
+    /// Finding that all is well.
     pub fn fine(subject: &'static str, text: impl Into<String>) -> Self {
         Self { subject, verdict: Verdict::Fine, text: text.into() }
     }
 
-    /// It works, but.
+    /// Finding that the server can run, with a note for the operator.
     pub fn note(subject: &'static str, text: impl Into<String>) -> Self {
         Self { subject, verdict: Verdict::Note, text: text.into() }
     }
 
-    /// The machine lacks something, or it is taken.
+    /// Finding that the machine lacks something, or that a resource is in use.
     pub fn missing(subject: &'static str, text: impl Into<String>) -> Self {
         Self { subject, verdict: Verdict::Blocker(Exit::Unavailable), text: text.into() }
     }
 
-    /// Looking failed, or showed that nothing can go on.
+    /// Finding that a check failed, or showed that the server cannot start.
     pub fn failed(subject: &'static str, error: impl Into<Failure>) -> Self {
         let failure = error.into();
         Self { subject, verdict: Verdict::Blocker(failure.exit), text: failure.to_string() }
     }
 
-    /// A setting does not fit the machine.
+    /// Finding that a setting does not fit the machine.
     pub fn misconfigured(loaded: &Loaded, key: &'static str, why: impl fmt::Display) -> Self {
         let text = match loaded.origin(key) {
             Origin::Default => format!("{key}: {why}"),
@@ -75,7 +75,7 @@ impl Finding {
 /// All findings of a preflight.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// In the order in which they were made.
+    /// Findings in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
@@ -86,12 +86,12 @@ impl FromIterator<Finding> for Report {
 }
 
 impl Report {
-    /// Nothing, if nothing stands in the way; else all that does. A wrong configuration outweighs a lacking machine: it is
-    /// what the user can mend at once, and what follows from it may be beside the point.
+    /// Fails if there are blockers. If any of them is a wrong configuration, that determines the exit code: the user
+    /// can fix it at once, and the others may be consequences of it.
     ///
     /// # Errors
     ///
-    /// The blockers.
+    /// Returns all blockers.
     pub fn verdict(&self) -> Result<(), Failure> {
         let blockers = || {
             self.findings.iter().filter_map(|finding| match finding.verdict {
@@ -104,14 +104,14 @@ impl Report {
         Err(Failure { exit, reasons: blockers().map(|(_, finding)| finding.text.clone()).collect() })
     }
 
-    /// What works, but somebody may want to know.
+    /// Findings that do not prevent a start but that the operator should know of.
     pub fn notes(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.verdict == Verdict::Note)
     }
 }
 
-/// Whether the configuration fits this machine: what `serve --check` adds to the rules of the configuration itself. Asks for
-/// nothing that a running server would have taken.
+/// Checks that the configuration fits this machine; `serve --check` runs these in addition to the configuration's own
+/// rules. Needs no resource that a running server would hold.
 pub fn settings(loaded: &Loaded) -> Vec<Finding> {
     let mut findings = vec![kernel::cores(loaded)];
     findings.push(directory::usable(loaded, "data.dir", &loaded.config.data.dir));
@@ -125,7 +125,7 @@ pub fn settings(loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
-/// Everything that a server needs; what `rollbook doctor` shows.
+/// Runs all checks for a server; `rollbook doctor` shows the result.
 pub fn everything(loaded: &Loaded) -> Report {
     let config = &loaded.config;
     let mut findings = settings(loaded);
@@ -133,11 +133,11 @@ pub fn everything(loaded: &Loaded) -> Report {
     findings.push(ring::check());
     findings.push(kernel::locked_memory());
     findings.push(kernel::open_files(config));
-    // A directory that can't be used has been reported; there is nothing more to learn about it.
+    // If the directory is unusable, that has been reported; nothing more can be learned about it.
     if !findings.iter().any(|finding| finding.verdict == Verdict::Blocker(Exit::Config)) {
         findings.push(directory::direct_io(&config.data.dir));
         let free = directory::free(&config.data.dir);
-        // Whoever has the directory may be changing it.
+        // If another process uses the directory, it may be changing the contents.
         let looked = (free.verdict == Verdict::Fine).then(|| directory::contents(loaded));
         findings.push(free);
         findings.extend(looked);
@@ -147,25 +147,25 @@ pub fn everything(loaded: &Loaded) -> Report {
     Report::from_iter(findings)
 }
 
-/// Prepares the process to be a master: raises its limits as far as it may, then looks at everything.
+/// Prepares the process to be a master: raises its limits as far as permitted, then runs all checks.
 ///
 /// # Errors
 ///
-/// All that stands in the way.
+/// Returns everything that prevents a start.
 pub fn master(loaded: &Loaded) -> Result<Ready, Failure> {
     raise_limits();
     let report = everything(loaded);
-    // So that they are not lost on who does not ask the doctor.
+    // Logged for operators who do not run `doctor`.
     report.notes().for_each(|note| tracing::warn!(subject = note.subject, "{}", note.text));
     report.verdict()?;
     Ok(kernel::ready(&loaded.config))
 }
 
-/// Looks at what a checkpoint node needs: its directory, and nothing of the kernel.
+/// Runs the checks for a checkpoint node: its directory, and nothing about the kernel.
 ///
 /// # Errors
 ///
-/// All that stands in the way.
+/// Returns everything that prevents a start.
 pub fn node(loaded: &Loaded) -> Result<(), Failure> {
     let dir = loaded.config.node_dir();
     let key = if loaded.config.checkpoint.dir.is_some() { "checkpoint.dir" } else { "data.dir" };
@@ -174,7 +174,7 @@ pub fn node(loaded: &Loaded) -> Result<(), Failure> {
     report.verdict()
 }
 
-/// Whether the password stands where everybody on this machine can read it.
+/// Note if the password is readable by every user of this machine.
 fn password(loaded: &Loaded) -> Option<Finding> {
     let key = "server.password";
     let shown = loaded.config.server.password.is_some() && matches!(loaded.origin(key), Origin::Argument(_));
@@ -185,7 +185,7 @@ fn password(loaded: &Loaded) -> Option<Finding> {
     })
 }
 
-/// Who can reach the server, and whether he must prove who he is.
+/// Note about who can reach the server, and whether a password is required.
 fn exposure(config: &Config) -> Option<Finding> {
     let server = &config.server;
     let node = (config.checkpoint.node != NodeMode::None).then_some(&config.checkpoint.bind);

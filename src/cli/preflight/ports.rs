@@ -1,8 +1,9 @@
-//! Whether the addresses exist and their ports are free; and listeners that no second process can share by accident.
+//! Checks that addresses exist and ports are free; and makes listeners that no second process can share by accident.
 //!
-//! Every core has a listener of its own, and the kernel spreads clients over all sockets of a port that ask for
-//! `SO_REUSEPORT`. Two servers that both ask for it would silently share their clients. So the first listener of a port is
-//! made without it, which fails if anybody has the port, and only then lets its siblings in.
+//! Every core has its own listener, and the kernel distributes clients over all sockets of a port that set
+//! `SO_REUSEPORT`. Two servers that both set it would silently share their clients. So the first listener of a port is
+//! bound without it, which fails if any socket uses the port; only then is the option set and the other listeners are
+//! bound.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -14,13 +15,13 @@ use super::Finding;
 use crate::config::load::Loaded;
 use crate::config::{Config, NodeMode};
 
-/// Connections that may wait to be accepted, per listener; the kernel's `somaxconn` may lower it.
+/// Maximum number of connections waiting to be accepted, per listener; the kernel's `somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
-/// How long a port may be taken by a server that has been killed.
+/// Maximum time that a killed server may keep the port occupied.
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Whether this machine has the addresses. Any port will do for that.
+/// Checks that this machine has the configured addresses, using an arbitrary port.
 pub(super) fn addresses(loaded: &Loaded) -> Vec<Finding> {
     let config = &loaded.config;
     let node = (config.checkpoint.node != NodeMode::None).then_some(("checkpoint.bind", config.checkpoint.bind));
@@ -32,7 +33,7 @@ pub(super) fn addresses(loaded: &Loaded) -> Vec<Finding> {
     .collect()
 }
 
-/// Whether the ports are free.
+/// Checks that the configured ports are free.
 pub(super) fn free(config: &Config) -> Vec<Finding> {
     let node = (config.checkpoint.node != NodeMode::None).then_some((
         "checkpoint port",
@@ -56,7 +57,7 @@ pub(super) fn free(config: &Config) -> Vec<Finding> {
     .collect()
 }
 
-/// `count` listeners on one address: all of this process, none of another's.
+/// Makes `count` listeners on one address, all owned by this process and shared with no other.
 ///
 /// # Errors
 ///
@@ -64,7 +65,7 @@ pub(super) fn free(config: &Config) -> Vec<Finding> {
 pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let first = bound_in_time(address)?;
     first.listen(BACKLOG)?;
-    // From here on the kernel keeps everybody out who does not share, and the siblings in.
+    // From here on other listeners of this process can bind; sockets without `SO_REUSEPORT` cannot.
     first.set_reuse_port(true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![TcpListener::from(first)];
@@ -78,7 +79,8 @@ pub fn listeners(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListene
     Ok(listeners)
 }
 
-/// As [`bound`], with patience for a server that was killed just now: the kernel closes the sockets of its rings a while after its end.
+/// Like [`bound`], but retries for a while: after a server is killed, the kernel needs time to close the sockets of its
+/// rings.
 fn bound_in_time(address: SocketAddr) -> io::Result<Socket> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -89,7 +91,7 @@ fn bound_in_time(address: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// A socket that is bound to `address`, which it does not share.
+/// Makes a socket that is bound to `address` and does not share it.
 fn bound(address: SocketAddr) -> io::Result<Socket> {
     let address = address.into();
     let socket = socket(&address)?;
@@ -99,10 +101,10 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 
 fn socket(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, None)?;
-    // Only connections that linger after their server's end are passed over, never a listener.
+    // Ignores only connections that linger after their server has ended, never a listener.
     socket.set_reuse_address(true)?;
     if address.domain() == Domain::IPV6 {
-        // So that 0.0.0.0 and :: can stand side by side.
+        // Allows listeners on both 0.0.0.0 and ::.
         socket.set_only_v6(true)?;
     }
     Ok(socket)
@@ -133,7 +135,7 @@ mod tests {
         let _clients: Vec<_> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
         let accepted: Vec<_> = ours.iter().map(|listener| listener.incoming().map_while(Result::ok).count()).collect();
         assert_eq!(accepted.iter().sum::<usize>(), 64);
-        // One of them getting nothing has a chance of 2^-63.
+        // The probability that one of them gets no connection is 2^-63.
         assert!(accepted.iter().all(|count| *count > 0), "{accepted:?}");
     }
 

@@ -1,5 +1,5 @@
-//! Whether io_uring can do what the program needs, found out by doing it: a ring with the flags of the network's, a ring of
-//! provided buffers, a multishot receive into it. This file exists for the `unsafe` that takes.
+//! Checks that io_uring supports what the program needs by doing it: a ring with the network's flags, a ring of
+//! provided buffers, and a multishot receive into it. This file exists for the `unsafe` code that this takes.
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -14,15 +14,15 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::Finding;
 
-/// What is received, to see that it arrives.
+/// Bytes that are sent and must be received.
 const MESSAGE: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const PAGE: usize = 4096;
-/// Entries of the ring of buffers; one takes the message, one the end.
+/// Number of provided buffers: one for the message, one for the end of the stream.
 const ENTRIES: u16 = 2;
 const BUFFER: usize = PAGE / ENTRIES as usize;
-/// The number of the ring of buffers.
+/// Group number of the provided buffers.
 const GROUP: u16 = 0;
-/// The operations that the network and the files are made of, with their names for people.
+/// Operations that network and file I/O use, with readable names.
 const OPERATIONS: [(u8, &str); 7] = [
     (opcode::Accept::CODE, "accept"),
     (opcode::Recv::CODE, "recv"),
@@ -33,16 +33,16 @@ const OPERATIONS: [(u8, &str); 7] = [
     (opcode::AsyncCancel::CODE, "cancel"),
 ];
 
-/// What io_uring can't do here.
+/// What io_uring lacks on this machine.
 #[derive(Debug)]
 enum Lack {
-    /// It may not be used at all.
+    /// io_uring may not be used at all.
     Denied(io::Error),
-    /// It may be used, but a part of it fails.
+    /// io_uring may be used, but this feature fails.
     Part(&'static str, io::Error),
 }
 
-/// Whether io_uring is there, allowed and able.
+/// Checks that io_uring is present, permitted and supports the features needed.
 pub(super) fn check() -> Finding {
     match probe() {
         Ok(()) => {
@@ -61,7 +61,7 @@ pub(super) fn check() -> Finding {
     }
 }
 
-/// Why io_uring is denied, as far as the system says, and what to do.
+/// Explains why io_uring is denied, as far as the system tells, and what to do.
 fn explain(error: &io::Error, sysctl: &str, filtered: bool) -> Finding {
     let text = match (error.raw_os_error(), sysctl) {
         (_, "2") => "io_uring is switched off by the sysctl kernel.io_uring_disabled = 2: set it to 0".to_owned(),
@@ -91,10 +91,10 @@ fn explain(error: &io::Error, sysctl: &str, filtered: bool) -> Finding {
 }
 
 fn probe() -> Result<(), Lack> {
-    // Nothing special first, to tell a ring that is denied from flags that are unknown.
+    // A plain ring first, to distinguish io_uring being denied from flags being unknown.
     IoUring::new(2).map_err(Lack::Denied)?;
     let part = |what| move |e| Lack::Part(what, e);
-    // glommio has one ring of this kind on each core.
+    // glommio creates one polling ring per core.
     IoUring::<io_uring::squeue::Entry>::builder().setup_iopoll().build(2).map(drop).map_err(part("rings that poll"))?;
     let ring = IoUring::builder()
         .setup_single_issuer()
@@ -111,16 +111,16 @@ fn probe() -> Result<(), Lack> {
     receive(ring).map_err(part("multishot receive into provided buffers"))
 }
 
-/// Receives a message and the end of a connection as the network does.
+/// Receives a message and the end of a connection, as the network does.
 fn receive(ring: IoUring) -> io::Result<()> {
     let mut pages = Pages::take()?;
-    // Declared after the memory that the kernel may write to, and so dropped before it.
+    // Dropped before the memory that the kernel may write to, because it is declared after it.
     let mut ring = ring;
     let (local, mut remote) = UnixStream::pair()?;
     pages.offer(&ring)?;
     let request = opcode::RecvMulti::new(Fd(local.as_raw_fd()), GROUP).build();
-    // SAFETY: `local` is open until the last completion has been seen or the ring is dropped; the buffers belong to `pages`,
-    // which outlives the ring.
+    // SAFETY: `local` is open until the last completion has been seen or the ring is dropped; the buffers belong to
+    // `pages`, which outlives the ring.
     unsafe { ring.submission().push(&request) }.map_err(io::Error::other)?;
     remote.write_all(MESSAGE)?;
     let (length, flags) = completion(&mut ring)?;
@@ -136,7 +136,7 @@ fn receive(ring: IoUring) -> io::Result<()> {
     }
 }
 
-/// Result and flags of the next completion, which is waited for but not for long.
+/// Waits, up to a limit, for the next completion. Returns its result and flags.
 fn completion(ring: &mut IoUring) -> io::Result<(usize, u32)> {
     let patience = Timespec::from(Duration::from_secs(2));
     ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&patience))?;
@@ -145,7 +145,7 @@ fn completion(ring: &mut IoUring) -> io::Result<(usize, u32)> {
     Ok((length, entry.flags()))
 }
 
-/// Two pages: a ring of two entries, and the two buffers that they stand for.
+/// Two pages of memory: a ring of two entries, and the two buffers that they describe.
 struct Pages {
     start: NonNull<u8>,
 }
@@ -159,11 +159,11 @@ impl Pages {
         NonNull::new(start.cast()).map(|start| Self { start }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
-    /// Gives both buffers to the kernel.
+    /// Provides both buffers to the kernel.
     fn offer(&mut self, ring: &IoUring) -> io::Result<()> {
         let base = self.start.cast::<BufRingEntry>().as_ptr();
-        // SAFETY: the first page holds nothing else, is aligned to a page and is zero, which is a valid entry; the kernel does
-        // not look at the entries before they are registered and the tail says that they are there.
+        // SAFETY: the first page holds nothing else, is aligned to a page and is zero, which is a valid entry; the
+        // kernel does not look at the entries before they are registered and the tail says that they are there.
         unsafe {
             for entry in 0..ENTRIES {
                 let slot = &mut *base.add(usize::from(entry));
@@ -177,7 +177,7 @@ impl Pages {
         Ok(())
     }
 
-    /// The content of a buffer that the kernel has handed back.
+    /// Contents of a buffer that the kernel has returned.
     fn buffer(&self, number: u16) -> &[u8] {
         let number = usize::from(number.min(ENTRIES - 1));
         // SAFETY: it lies in the second page, and the kernel writes to no buffer that it has handed back.
@@ -187,7 +187,8 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and the ring that was told of it is gone. It can't fail on a mapping of ours.
+        // SAFETY: the mapping is this value's own, and the ring that was told of it is gone. It can't fail on a mapping
+        // of ours.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), 2 * PAGE) };
     }
 }

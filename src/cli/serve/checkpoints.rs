@@ -1,4 +1,4 @@
-//! Starts the master's side of the checkpoint node, as the configuration asks for it.
+//! Starts the master's side of replication to the checkpoint node, as configured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,39 +17,39 @@ use crate::replication::master::{Master, Options};
 use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, PartitionMarks, StreamMarks};
 
-/// How long a graceful end waits for the node to get the last edits. They are on disk anyway.
+/// Maximum time that a graceful shutdown waits for the node to receive the last edits. They are on disk anyway.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What the master's side needs of a server that has recovered.
+/// Input for the master's side, from a server that has recovered.
 pub struct Setting<'a> {
-    /// Where the configuration came from, for the child.
+    /// Arguments from which the configuration was loaded, to be passed to the child.
     pub arguments: &'a Configuration,
     /// The configuration.
     pub config: &'a Config,
     /// The data directory.
     pub dir: Arc<DataDir>,
-    /// Which core holds what.
+    /// Assignment of partitions to cores.
     pub placement: Placement,
-    /// Marks of the streams, by core.
+    /// Marks of the streams, indexed by core.
     pub streams: Vec<Arc<StreamMarks>>,
     /// Marks of the partitions.
     pub partitions: Arc<[PartitionMarks]>,
-    /// Where recovery found each partition's last edit.
+    /// Position of each partition's last edit as found by recovery.
     pub last_edits: Vec<Position>,
-    /// How long the cores have taken to recover.
+    /// Recovery times of the cores.
     pub measured: Vec<Measured>,
-    /// Where the cores take orders.
+    /// Inboxes through which cores receive orders.
     pub inboxes: Vec<Inbox<Order>>,
-    /// What they report.
+    /// Reports that the cores send.
     pub reports: Reports,
-    /// Who may come in.
+    /// Guard that authenticates nodes.
     pub guard: Arc<Guard>,
 }
 
-/// Starts the master's side, and the node if it is to be a child.
+/// Starts the master's side, and the node if it is configured as a child process.
 ///
 /// # Errors
-/// If the port cannot be had.
+/// If the port cannot be opened.
 pub fn start(setting: Setting<'_>) -> Result<Master, Failure> {
     let Setting { config, placement, .. } = setting;
     let listen = match config.checkpoint.node {
@@ -85,13 +85,13 @@ pub fn start(setting: Setting<'_>) -> Result<Master, Failure> {
     Master::start(options).map_err(|e| Failure::new(Exit::Unavailable, e))
 }
 
-/// Lets the node have the last edits, and ends it.
+/// Waits for the node to receive the last edits, then ends it.
 pub fn end(master: &Master) {
     master.drain(GRACE);
     master.stop();
 }
 
-/// The bound of the log; where the number of cores was not known to the configuration, at least what they need.
+/// Maximum size of the log. If the configuration did not know the number of cores, at least what these cores need.
 fn max_log_bytes(config: &Config, placement: Placement) -> Option<u64> {
     let most = config.log.max_bytes?;
     let least = LEAST_SEGMENTS.saturating_mul(config.log.segment_bytes).saturating_mul(placement.cores().into());
@@ -101,7 +101,7 @@ fn max_log_bytes(config: &Config, placement: Placement) -> Option<u64> {
     Some(most.max(least))
 }
 
-/// This program as a checkpoint node of this master.
+/// Command that runs this program as a checkpoint node of this master.
 fn child_command(arguments: &Configuration, config: &Config) -> Result<ChildCommand, Failure> {
     let address = SocketAddr::new(config.checkpoint.bind, config.checkpoint.port);
     let mut line = vec!["checkpoint".into()];

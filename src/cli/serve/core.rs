@@ -1,4 +1,4 @@
-//! One core of the master: a thread pinned to a CPU that recovers its partitions and then serves them.
+//! One core of the master: a thread pinned to a CPU that first recovers its partitions and then serves them.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use crate::runtime::mesh::Endpoint;
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::store::Store;
 
-/// Bytes of registered I/O memory. Only the log's buffers come from it, and glommio takes more by itself when it runs out.
+/// Bytes of registered I/O memory. Only the log's buffers use it, and glommio allocates more by itself when it runs
+/// out.
 const IO_MEMORY: usize = 1 << 20;
-/// Entries of each of glommio's rings: a log has a handful of operations under way.
+/// Entries in each of glommio's rings: a log has only a handful of operations in progress.
 const RING_DEPTH: usize = 64;
 
-/// What a core needs to recover.
+/// Everything a core needs to start and recover.
 pub struct Seat {
-    /// Which core.
+    /// Number of the core.
     pub core: CoreId,
-    /// The CPU that it is pinned to.
+    /// CPU to which its thread is pinned.
     pub cpu: usize,
     /// The data directory.
     pub dir: Arc<DataDir>,
-    /// Which core holds what.
+    /// Assignment of partitions to cores.
     pub placement: Placement,
     /// Its queues to the other cores.
     pub endpoint: Endpoint<Mail>,
@@ -56,34 +57,34 @@ pub enum Progress {
 
 /// What a core has recovered; the data stays with it.
 pub struct Recovery {
-    /// Where each of its partitions stands.
+    /// Recovered position of each of the core's partitions.
     pub places: Vec<Place>,
     /// What it has read.
     pub tally: Tally,
-    /// How long it loaded snapshots, and how long it replayed the log.
+    /// Time spent loading snapshots, and time spent replaying the log.
     pub took: [Duration; 2],
 }
 
-/// What a core needs to serve.
+/// Everything a core needs to serve.
 pub struct Launch {
-    /// What it has in common with the others.
+    /// State that all cores share.
     pub service: Arc<Service>,
-    /// Where it reports to those who make checkpoints.
+    /// Sends reports to the master's side of replication.
     pub reporter: Reporter,
-    /// How writes are made durable.
+    /// How writes are made durable, as probed.
     pub probed: Probed,
-    /// The marks of its stream.
+    /// Marks of the core's stream.
     pub marks: Arc<StreamMarks>,
     /// The marks of all partitions.
     pub partitions: Arc<[PartitionMarks]>,
-    /// Its listening sockets.
+    /// Listening sockets of the core.
     pub listeners: Vec<OwnedFd>,
-    /// Where it reports that it serves, or why not.
+    /// Channel on which the core reports that it serves, or why it cannot.
     pub ready: Sender<Result<(), String>>,
 }
 
 impl Seat {
-    /// Recovers and serves, until the server ends.
+    /// Recovers and then serves until the server ends.
     pub fn run(self) -> Result<(), String> {
         let name = format!("core-{}", self.core);
         let executor = LocalExecutorBuilder::new(CpuPlacement::Fixed(self.cpu))
@@ -132,7 +133,7 @@ impl Seat {
         Ok(Some((replayed.finish(&cut)?, [snapshots, log])))
     }
 
-    /// Opens the log and the listeners.
+    /// Opens the log and prepares the listeners.
     async fn prepare(self, launch: Launch, store: Store) -> Result<Server, String> {
         let Launch { service, reporter, .. } = launch;
         let config = &service.config;

@@ -1,4 +1,4 @@
-//! Properties of commands, as sets of bits, with the names that Redis gives them.
+//! Properties of commands, as bit sets whose members have Redis's names.
 
 macro_rules! bits {
     ($(#[$doc:meta])* $set:ident($repr:ty) { $($(#[$bit_doc:meta])* $name:ident = $bit:expr, $text:expr;)* }) => {
@@ -7,29 +7,29 @@ macro_rules! bits {
         pub struct $set($repr);
 
         impl $set {
-            /// None of them.
+            /// The empty set.
             pub const NONE: Self = Self(0);
             $($(#[$bit_doc])* pub const $name: Self = Self(1 << $bit);)*
 
             const NAMES: &'static [(Self, &'static str)] = &[$((Self::$name, $text)),*];
 
-            /// These and those.
+            /// Union of both sets.
             pub const fn and(self, more: Self) -> Self {
                 Self(self.0 | more.0)
             }
 
-            /// Whether all of `some` are in it.
+            /// Whether all members of `some` are in this set.
             #[inline]
             pub const fn contains(self, some: Self) -> bool {
                 self.0 & some.0 == some.0
             }
 
-            /// The names of those in it.
+            /// Names of the members.
             pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
                 Self::NAMES.iter().filter(move |(bit, _)| self.contains(*bit)).map(|(_, name)| *name)
             }
 
-            /// The one that is called `name`, in any letter case.
+            /// The set with the one member called `name`, in any letter case.
             pub fn named(name: &[u8]) -> Option<Self> {
                 Self::NAMES.iter().find(|(_, own)| own.as_bytes().eq_ignore_ascii_case(name)).map(|(bit, _)| *bit)
             }
@@ -38,33 +38,33 @@ macro_rules! bits {
 }
 
 bits! {
-    /// What kind of command it is, in the order in which `COMMAND INFO` lists them.
+    /// Command flags, in the order in which `COMMAND INFO` lists them.
     Flags(u16) {
-        /// It can change data.
+        /// Command may change data.
         WRITE = 0, "write";
-        /// It reads data.
+        /// Command only reads data.
         READONLY = 1, "readonly";
-        /// It is refused when memory is used up.
+        /// Command is refused when memory is used up.
         DENYOOM = 2, "denyoom";
-        /// It is for operators.
+        /// Command is for operators.
         ADMIN = 3, "admin";
-        /// Not allowed in scripts.
+        /// Command is not allowed in scripts.
         NOSCRIPT = 4, "noscript";
-        /// It waits.
+        /// Command may block the client.
         BLOCKING = 5, "blocking";
-        /// Allowed while data is being loaded.
+        /// Command is allowed while data is being loaded.
         LOADING = 6, "loading";
-        /// Allowed on a replica that has lost its master.
+        /// Command is allowed on a replica that has lost its master.
         STALE = 7, "stale";
-        /// Its cost does not depend on the data.
+        /// Command's cost does not depend on the amount of data.
         FAST = 8, "fast";
-        /// Allowed before authentication.
+        /// Command is allowed before authentication.
         NO_AUTH = 9, "no_auth";
-        /// Refused while data is being loaded in the background.
+        /// Command is refused while data is being loaded in the background.
         NO_ASYNC_LOADING = 10, "no_async_loading";
-        /// Not allowed in a transaction.
+        /// Command is not allowed in a transaction.
         NO_MULTI = 11, "no_multi";
-        /// Allowed while a script runs too long.
+        /// Command is allowed while a script runs too long.
         ALLOW_BUSY = 12, "allow_busy";
     }
 }
@@ -72,81 +72,81 @@ bits! {
 bits! {
     /// Access-control categories, in Redis's order.
     Categories(u32) {
-        /// Keys of whatever type.
+        /// Commands on keys of any type.
         KEYSPACE = 0, "keyspace";
-        /// Reads data.
+        /// Commands that read data.
         READ = 1, "read";
-        /// Changes data.
+        /// Commands that change data.
         WRITE = 2, "write";
-        /// Sets.
+        /// Commands on sets.
         SET = 3, "set";
-        /// Sorted sets.
+        /// Commands on sorted sets.
         SORTEDSET = 4, "sortedset";
-        /// Lists.
+        /// Commands on lists.
         LIST = 5, "list";
-        /// Hashes.
+        /// Commands on hashes.
         HASH = 6, "hash";
-        /// Strings.
+        /// Commands on strings.
         STRING = 7, "string";
-        /// Bitmaps.
+        /// Commands on bitmaps.
         BITMAP = 8, "bitmap";
-        /// HyperLogLogs.
+        /// Commands on HyperLogLogs.
         HYPERLOGLOG = 9, "hyperloglog";
-        /// Places.
+        /// Commands on geographic positions.
         GEO = 10, "geo";
-        /// Streams.
+        /// Commands on streams.
         STREAM = 11, "stream";
-        /// Publish and subscribe.
+        /// Commands for publish and subscribe.
         PUBSUB = 12, "pubsub";
-        /// For operators.
+        /// Commands for operators.
         ADMIN = 13, "admin";
-        /// Cost independent of the data.
+        /// Commands whose cost does not depend on the amount of data.
         FAST = 14, "fast";
-        /// All others.
+        /// Commands that are not in `FAST`.
         SLOW = 15, "slow";
-        /// Waits.
+        /// Commands that may block the client.
         BLOCKING = 16, "blocking";
-        /// Can do harm, or is for operators.
+        /// Commands that can do harm, or are for operators.
         DANGEROUS = 17, "dangerous";
-        /// Connections.
+        /// Commands on connections.
         CONNECTION = 18, "connection";
-        /// Transactions.
+        /// Commands for transactions.
         TRANSACTION = 19, "transaction";
-        /// Scripts.
+        /// Commands for scripts.
         SCRIPTING = 20, "scripting";
     }
 }
 
 bits! {
-    /// What a command does to a key, in the words of Redis's key specifications.
+    /// What a command does to a key, in the terms of Redis's key specifications.
     KeyFlags(u16) {
-        /// Reads it.
+        /// Key is only read.
         RO = 0, "RO";
-        /// Reads and changes it.
+        /// Key is read and changed.
         RW = 1, "RW";
-        /// Overwrites it, whatever it was.
+        /// Key is overwritten, whatever it held.
         OW = 2, "OW";
-        /// Removes it.
+        /// Key is deleted.
         RM = 3, "RM";
-        /// Its value is returned, copied or used.
+        /// Key's value is returned, copied or used.
         ACCESS = 4, "access";
-        /// Its value is changed.
+        /// Key's value is changed.
         UPDATE = 5, "update";
-        /// Something is added to it, nothing else changes.
+        /// Something is added to the key's value; nothing else changes.
         INSERT = 6, "insert";
-        /// Something of it is deleted.
+        /// Some of the key's content is deleted.
         DELETE = 7, "delete";
-        /// It depends on the arguments which of these hold.
+        /// The flags that apply depend on the arguments.
         VARIABLE = 8, "variable_flags";
-        /// It looks like a key and is none, but is routed as one.
+        /// Argument is not a key, but is routed as one.
         NOT_KEY = 9, "not_key";
-        /// There may be more keys of this group than the specification finds.
+        /// The command may use more keys than the specification finds.
         INCOMPLETE = 10, "incomplete";
     }
 }
 
 impl Categories {
-    /// These, and those that follow from a command's flags.
+    /// Adds the categories that follow from a command's flags.
     pub(super) const fn with_implied(self, flags: Flags) -> Self {
         let mut all = self.and(if flags.contains(Flags::FAST) { Self::FAST } else { Self::SLOW });
         if flags.contains(Flags::WRITE) {

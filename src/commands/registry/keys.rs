@@ -1,5 +1,6 @@
-//! Where a command's keys stand among its arguments, in the terms of Redis's key specifications
-//! (<https://redis.io/docs/latest/develop/reference/key-specs/>): one way to find the first of them, one way to find the rest.
+//! Positions of a command's keys among its arguments, in the terms of Redis's key specifications
+//! (<https://redis.io/docs/latest/develop/reference/key-specs/>): one rule for where a group of keys begins, one for
+//! which arguments belong to it.
 
 use super::KeyFlags;
 use crate::commands::parse;
@@ -8,79 +9,80 @@ use crate::encoding::resp::Args;
 /// A group of keys among the arguments of a command, and what the command does to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Where the group begins.
+    /// Beginning of the group of keys.
     pub begin: Begin,
-    /// Where its keys stand, seen from there.
+    /// Which arguments belong to the group, relative to its beginning.
     pub find: Find,
-    /// What the command does to them.
+    /// Flags that say what the command does to the keys of the group.
     pub flags: KeyFlags,
 }
 
-/// Where a group of keys begins.
+/// Beginning of a group of keys among a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// At this argument; the command's name has index 0.
+    /// The group begins at this argument; the command's name has index 0.
     Index(u8),
-    /// Behind this word, in any letter case. It is looked for from argument `from` on; if `from` is negative, it counts from the end
-    /// and the search goes backwards.
+    /// The group begins after this word, in any letter case. The search starts at argument `from` and goes forwards; if
+    /// `from` is negative, it counts from the end and the search goes backwards.
     Keyword {
-        /// The word.
+        /// The word to find.
         word: &'static str,
-        /// Where the search begins.
+        /// Argument at which the search starts.
         from: i8,
     },
 }
 
-/// Which arguments are keys, seen from where their group begins.
+/// Which arguments are keys, relative to where their group begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
     /// Every `step`th argument up to `last`.
     Range {
-        /// Index of the last one, counted from the first key; if negative, counted from the end of the request, -1 being its last
-        /// argument.
+        /// Index of the last key, counted from the first key; if negative, counted from the end of the request, where
+        /// -1 is the last argument.
         last: i8,
-        /// From one key to the next.
+        /// Distance from one key to the next.
         step: u8,
-        /// With `last` -1: only the first `1 / limit` of the remaining arguments are looked at; 0 and 1 mean all of them.
+        /// With `last` -1: only the first `1 / limit` of the remaining arguments are considered; 0 and 1 mean all of
+        /// them.
         limit: u8,
     },
-    /// As many as an argument says (*numkeys*).
+    /// A number of keys that is given by an argument (*numkeys*).
     Count {
-        /// Index of that argument, counted from where the group begins.
+        /// Index of the *numkeys* argument, counted from where the group begins.
         at: u8,
-        /// Index of the first key, counted from there as well.
+        /// Index of the first key, counted from where the group begins.
         first: u8,
-        /// From one key to the next.
+        /// Distance from one key to the next.
         step: u8,
     },
 }
 
-/// The indices of a group of keys in one request: every `step`th from `first` to `last`.
+/// Indexes of a group of keys in one request.
 type Indices = std::iter::StepBy<std::ops::Range<usize>>;
 
 impl KeySpec {
-    /// One key, at a fixed place.
+    /// One key, at a fixed position.
     pub const fn one(at: u8, flags: KeyFlags) -> Self {
         Self::range(at, 0, 1, flags)
     }
 
-    /// Every `step`th argument from `first` to `last`, which is counted as in [`Find::Range`].
+    /// Every `step`th argument from `first` to `last`; `last` is counted as in [`Find::Range`].
     pub const fn range(first: u8, last: i8, step: u8, flags: KeyFlags) -> Self {
         Self { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, flags }
     }
 
-    /// As many keys as argument `at` says, which stand right behind it.
+    /// A group whose number of keys is argument `at`; the keys follow it immediately.
     pub const fn counted(at: u8, flags: KeyFlags) -> Self {
         Self { begin: Begin::Index(at), find: Find::Count { at: 0, first: 1, step: 1 }, flags }
     }
 
-    /// The key behind `word`, if a request has that word at or after argument `from`.
+    /// The one key after `word`, if a request has that word at or after argument `from`.
     pub const fn behind(word: &'static str, from: i8, flags: KeyFlags) -> Self {
         Self { begin: Begin::Keyword { word, from }, find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
     }
 
-    /// The indices of these keys in a request. Empty where the request has no such keys, or gives a number of keys that it does not have:
-    /// the command's plan then says what is wrong.
+    /// Indexes of these keys in a request. Empty if the request has no such keys, or announces more keys than it has;
+    /// the command's plan then reports the error.
     #[inline]
     pub fn indices(&self, args: Args<'_>) -> Indices {
         let nothing = (0..0).step_by(1);

@@ -1,22 +1,23 @@
-//! From a request's words to the row of its command.
+//! Look-up of commands: from a request's words to a registry row.
 //!
-//! Names are found in a table with open addressing, made once at the start. A name's first 16 bytes, in small letters, are one number: a
-//! look-up is one multiplication and, nearly always, one comparison. What a longer name has beyond them is compared byte by byte.
+//! Names are in a hash table with open addressing, built once at the start. A name's first 16 bytes, in lower case, are
+//! compared as one number, so that a look-up is one multiplication and nearly always one comparison. Further bytes of
+//! longer names are compared one by one.
 
 use super::{CommandId, Spec};
 use crate::encoding::resp::{Args, Reply};
 
-/// Bytes of a name that are compared as one number.
+/// Number of leading bytes of a name that are compared as one number.
 const WORD: usize = 16;
 
-/// Every command and subcommand of a server, to be found by name.
+/// Every command and subcommand of a server, searchable by name.
 #[derive(Debug)]
 pub struct Registry {
-    /// Rows of commands that are not subcommands, in the order in which they were given.
+    /// Rows of all commands except subcommands, in the order given.
     rows: Vec<&'static Spec>,
-    /// Number of rows, subcommands included: ids are below it.
+    /// Number of rows, including subcommands; ids are below it.
     count: usize,
-    /// Entries of `rows` by the hash of their name; a power of two of places, at least half of them free.
+    /// Hash table of `rows` by name; its size is a power of two, and at least half of it is free.
     places: Vec<Option<Place>>,
 }
 
@@ -27,7 +28,8 @@ struct Place {
 }
 
 impl Registry {
-    /// Makes a registry of the rows of these families. It lives as long as the process: rows are handed out for ever.
+    /// Makes a registry from the rows of these families. It lives as long as the process, so that rows can be borrowed
+    /// for ever.
     ///
     /// # Panics
     /// If two commands have the same name, or there are more than `u16::MAX`.
@@ -50,7 +52,7 @@ impl Registry {
         Self { rows, count: usize::from(count), places }
     }
 
-    /// Every command that is not a subcommand, in the order of their families.
+    /// Every command that is not a subcommand, family by family.
     pub fn all(&self) -> impl Iterator<Item = &'static Spec> + Clone {
         self.rows.iter().copied()
     }
@@ -60,7 +62,7 @@ impl Registry {
         self.count
     }
 
-    /// The row of the command called `name`, in any letter case.
+    /// Finds the row of the command called `name`, in any letter case.
     #[inline]
     pub fn lookup(&self, name: &[u8]) -> Option<&'static Spec> {
         let word = small_letters(name);
@@ -74,10 +76,11 @@ impl Registry {
         None
     }
 
-    /// The row of the command or subcommand that a request names, if the request has as many arguments as it takes.
+    /// Finds the row of the command or subcommand that a request names, and checks the number of arguments.
     ///
     /// # Errors
-    /// If there is no such command or the number of arguments is wrong.
+    ///
+    /// If there is no such command, or the number of arguments is wrong.
     #[inline]
     pub fn resolve<'a>(&self, args: Args<'a>) -> Result<&'static Spec, Refusal<'a>> {
         let Some(mut spec) = self.lookup(args.at(0)) else { return Err(Refusal::UnknownCommand(args)) };
@@ -90,7 +93,7 @@ impl Registry {
     }
 }
 
-/// A row with its subcommands, all of them numbered.
+/// Copy of a row in which the command and all its subcommands have their ids.
 fn numbered(row: &Spec, count: &mut u16) -> &'static Spec {
     let mut spec = row.clone();
     spec.id = CommandId(*count);
@@ -106,16 +109,16 @@ fn place(word: u128, places: usize) -> usize {
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (places - 1)
 }
 
-/// Whether two words whose first [`WORD`] bytes are the same go on alike.
+/// Whether two names that agree in their first [`WORD`] bytes agree in the rest.
 #[inline]
 fn has_rest(own: &[u8], name: &[u8]) -> bool {
     own.len() == name.len() && (name.len() <= WORD || own[WORD..].eq_ignore_ascii_case(&name[WORD..]))
 }
 
-/// The first [`WORD`] bytes of a word as a number, the first one lowest, capital letters turned into small ones.
+/// The first [`WORD`] bytes of a name as a number, in lower case, the first byte lowest.
 #[inline]
 fn small_letters(word: &[u8]) -> u128 {
-    // Two loads that may overlap: no loop over a length that the CPU cannot foresee.
+    // Two loads that may overlap avoid a loop whose length the CPU cannot predict.
     let bits = if let Some(head) = word.first_chunk() {
         u128::from_le_bytes(*head)
     } else if let (Some(head), Some(tail)) = (word.first_chunk(), word.last_chunk()) {
@@ -127,8 +130,8 @@ fn small_letters(word: &[u8]) -> u128 {
     } else {
         word.iter().rev().fold(0, |bits, byte| bits << 8 | u128::from(*byte))
     };
-    // Bytes from A to Z, and no others, have bit 7 of exactly one of these sums set, and have it clear themselves. No sum of seven bits
-    // and a byte below 0x40 reaches the next byte.
+    // Exactly the bytes A to Z have bit 7 set in just one of these two sums, and clear in themselves. A sum of a 7-bit
+    // value and a byte below 0x40 never carries into the next byte.
     const fn all(byte: u8) -> u128 {
         u128::from_le_bytes([byte; WORD])
     }
@@ -137,22 +140,22 @@ fn small_letters(word: &[u8]) -> u128 {
     bits | (capital & !bits & all(0x80)) >> 2
 }
 
-/// Why a request is no command.
+/// Reason why a request names no executable command.
 #[derive(Debug)]
 pub enum Refusal<'a> {
     /// There is no command of this name.
     UnknownCommand(Args<'a>),
     /// The command has no subcommand of this name.
     UnknownSubcommand(&'static Spec, &'a [u8]),
-    /// It takes another number of arguments.
+    /// The command takes a different number of arguments.
     WrongArity(&'static Spec),
 }
 
-/// As much of a client's words as an error repeats, in bytes.
+/// Maximum bytes of a client's words that an error message repeats.
 const REPEATED: usize = 128;
 
 impl Refusal<'_> {
-    /// Answers the client, in Redis's words.
+    /// Writes the refusal as an error reply in Redis's wording.
     #[cold]
     pub fn reply(&self, reply: &mut Reply<'_>) {
         match self {
@@ -182,7 +185,7 @@ impl Refusal<'_> {
     }
 }
 
-/// As much of a client's word as an error repeats: up to a zero byte, as in C.
+/// The part of a client's word that an error message repeats: up to a zero byte, as in C.
 fn repeated(word: &[u8], len: usize) -> &[u8] {
     let word = &word[..word.len().min(len)];
     &word[..memchr::memchr(0, word).unwrap_or(word.len())]

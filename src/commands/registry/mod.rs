@@ -1,15 +1,15 @@
-//! The registry of commands: what each is called, how many arguments it takes, where its keys stand, how it is routed, and which function
-//! plans it.
+//! The registry of commands: the name of each, its number of arguments, the positions of its keys, its routing, and the
+//! function that plans it.
 //!
-//! The rows stand with their functions, one family a file (`commands::*`, and `net::session` for commands that touch no data). What is
-//! known of a command without running it is said in its row, so that routing, `COMMAND` and the plans cannot disagree.
+//! Rows are defined next to their functions, one file per family (`commands::*`, and `net::session` for commands that
+//! touch no data). Every property of a command is in its row, so that routing, `COMMAND` and the plans cannot disagree.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `flags` | properties of commands and of their keys |
-//! | `keys` | where keys stand among the arguments |
-//! | `row` | what the rows of several families are made of |
-//! | `lookup` | [`Registry`]: from a request's words to a row |
+//! | `keys` | positions of keys among the arguments |
+//! | `row` | building blocks shared by the rows of several families |
+//! | `lookup` | [`Registry`]: finds the row of a request |
 
 mod flags;
 mod keys;
@@ -23,42 +23,42 @@ pub use lookup::{Refusal, Registry};
 use super::{Plan, Planned, Scratch};
 use crate::encoding::resp::Args;
 
-/// Number of a command in its [`Registry`]: counted from 0, subcommands included.
+/// Id of a command in its [`Registry`]: counted from 0, including subcommands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u16);
 
-/// The function that plans a command: it reads the store, writes the reply and leaves the edits in the plan.
+/// Function that plans a command: it reads the store, writes the reply and puts the edits into the plan.
 pub type PlanFn = for<'p, 'a, 'b> fn(&mut Plan<'p, 'a, 'b>, &'a mut Scratch) -> Planned;
 
 /// Where a command is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// On the core of its connection; it touches no data, and has no plan.
+    /// The command runs on the core of the client's connection: it touches no data, and has no plan.
     Session,
-    /// On the core of its only key.
+    /// The command runs on the core that owns its only key.
     Key,
-    /// On every core that has one of its keys, with these keys only; the replies are put together.
+    /// The command runs on every core that owns some of its keys, each with its own keys only; the replies are merged.
     Scatter(Gather),
-    /// On the core of all its keys; refused if they are on several.
+    /// The command runs on the core that owns all its keys; it is refused if they are on several cores.
     OneCore,
-    /// On every core; the replies are put together.
+    /// The command runs on every core; the replies are merged.
     EveryCore(Gather),
-    /// On every core; one of the answers is drawn (`RANDOMKEY`).
+    /// The command runs on every core; one of the replies is drawn at random (`RANDOMKEY`).
     Random,
-    /// On the core of its cursor's slot ([`super::scan::cursor_slot`]).
+    /// The command runs on the core that owns the slot of its cursor ([`super::scan::cursor_slot`]).
     Cursor,
 }
 
-/// How the replies of several cores become one.
+/// How the replies of several cores are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gather {
-    /// `+OK`, if all say so.
+    /// Every core replies `+OK`, and so does the server.
     Ok,
-    /// Integers, added up.
+    /// Integers: the sum is replied.
     Sum,
-    /// Arrays; the elements go to the places that their keys had in the request.
+    /// Arrays: each element goes to the position that its key has in the request.
     ByKey,
-    /// Arrays, one behind the other.
+    /// Arrays: they are concatenated.
     Concat,
 }
 
@@ -74,7 +74,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// Its name in `COMMAND DOCS`.
+    /// Name of the group in `COMMAND DOCS`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connection => "connection",
@@ -86,48 +86,49 @@ impl Group {
     }
 }
 
-/// A row of the registry: a command, its properties and its function. What every request needs is in the first cache line.
+/// A row of the registry: a command, its properties and its plan. The fields that every request needs are in the first
+/// cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Spec {
-    /// Its number in the registry that it was taken from.
+    /// Id of the command in its registry.
     pub id: CommandId,
-    /// Number of arguments, the name included; if negative, at least that many.
+    /// Number of arguments, including the name; a negative number means at least that many.
     pub arity: i16,
-    /// Index of its first key if that has a fixed place, else 0.
+    /// Index of the first key if it has a fixed position, else 0.
     first_key: u8,
-    /// Where it is executed.
+    /// Where the command is executed.
     pub route: Route,
-    /// Properties.
+    /// Flags of the command.
     pub flags: Flags,
-    /// What it does to the data; `None` if it touches none ([`Route::Session`]).
+    /// Function that plans the command; `None` if it touches no data ([`Route::Session`]).
     pub plan: Option<PlanFn>,
-    /// Where its keys stand; empty if it has none.
+    /// Positions of the keys; empty if the command has none.
     pub keys: &'static [KeySpec],
-    /// The commands that its first argument can name.
+    /// Subcommands that the first argument can name.
     pub subcommands: &'static [Self],
-    /// Its name in small letters; a subcommand's is `parent|name`.
+    /// Name in lower case; for a subcommand `parent|name`.
     pub name: &'static str,
     /// Access-control categories.
     pub categories: Categories,
-    /// Its grammar, as [`super::syntax`] reads it.
+    /// Grammar of the arguments, as [`super::syntax`] reads it.
     pub syntax: &'static str,
-    /// What it does, in a sentence.
+    /// Summary in one sentence.
     pub summary: &'static str,
-    /// What it costs.
+    /// Cost in O notation.
     pub complexity: &'static str,
-    /// The version of Redis (or Valkey) whose command this is.
+    /// Version of Redis (or Valkey) that introduced the command.
     pub since: &'static str,
-    /// The group under which it is documented.
+    /// Group under which the command is documented.
     pub group: Group,
-    /// Hints for clients and proxies, as Redis defines them.
+    /// Command tips for clients and proxies, as Redis defines them.
     pub tips: &'static [&'static str],
-    /// If it is deprecated: since when, and what to use instead.
+    /// If the command is deprecated: the version since which it is, and its replacement.
     pub deprecated: Option<(&'static str, &'static str)>,
 }
 
 impl Spec {
-    /// A row of a command that touches no data; the functions below fill in the rest.
+    /// Row of a command that touches no data; the builder functions below set the other properties.
     pub const fn new(group: Group, name: &'static str, arity: i16, syntax: &'static str) -> Self {
         Self {
             id: CommandId(0),
@@ -150,26 +151,26 @@ impl Spec {
         }
     }
 
-    /// Says what it does to the data.
+    /// Sets the function that plans the command.
     pub const fn plan(mut self, plan: PlanFn) -> Self {
         self.plan = Some(plan);
         self
     }
 
-    /// Says where it is executed.
+    /// Sets where the command is executed.
     pub const fn route(mut self, route: Route) -> Self {
         self.route = route;
         self
     }
 
-    /// Says its flags, and those of its categories that do not follow from its flags.
+    /// Sets the flags, and the categories that do not follow from the flags.
     pub const fn flags(mut self, flags: Flags, categories: Categories) -> Self {
         self.flags = flags;
         self.categories = categories.with_implied(flags);
         self
     }
 
-    /// Says where its keys stand.
+    /// Sets the positions of the keys.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
         if let [KeySpec { begin: Begin::Index(at), find: Find::Range { .. }, .. }, ..] = keys {
@@ -178,57 +179,57 @@ impl Spec {
         self
     }
 
-    /// Says since which version of Redis there is such a command, what it costs and what it does.
+    /// Sets the version that introduced the command, its cost and its summary.
     pub const fn about(mut self, since: &'static str, complexity: &'static str, summary: &'static str) -> Self {
         (self.since, self.complexity, self.summary) = (since, complexity, summary);
         self
     }
 
-    /// Gives hints to clients and proxies.
+    /// Sets tips for clients and proxies.
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {
         self.tips = tips;
         self
     }
 
-    /// Says since when it is deprecated, and what to use instead.
+    /// Marks the command as deprecated since a version, with its replacement.
     pub const fn deprecated(mut self, since: &'static str, instead: &'static str) -> Self {
         self.deprecated = Some((since, instead));
         self
     }
 
-    /// Gives it subcommands.
+    /// Sets the subcommands.
     pub const fn subcommands(mut self, subcommands: &'static [Self]) -> Self {
         self.subcommands = subcommands;
         self
     }
 
-    /// Whether a request of `len` arguments, the name included, has as many as the command takes.
+    /// Whether the command accepts a request of `len` arguments, including the name.
     #[inline]
     pub const fn takes(&self, len: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity >= 0 { len == arity } else { len >= arity }
     }
 
-    /// Whether it can change data.
+    /// Whether the command may change data.
     #[inline]
     pub const fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
     }
 
-    /// The indices of the keys in a request that the command takes.
+    /// Indexes of the keys in a request whose number of arguments was checked.
     #[inline]
     pub fn key_indices(&self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let groups = self.keys.iter().map(|keys| keys.indices(args)).collect::<smallvec::SmallVec<[_; 2]>>();
         groups.into_iter().flatten()
     }
 
-    /// The keys in a request that the command takes.
+    /// Keys in a request whose number of arguments was checked.
     #[inline]
     pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.key_indices(args).map(move |index| args.at(index))
     }
 
-    /// The first key in a request that the command takes; all there is for [`Route::Key`].
+    /// First key in a request whose number of arguments was checked; for [`Route::Key`] it is the only one.
     #[inline]
     pub fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
         match self.first_key {
@@ -237,12 +238,12 @@ impl Spec {
         }
     }
 
-    /// The subcommand called `name`, in any letter case.
+    /// Finds the subcommand called `name`, in any letter case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands.iter().find(|sub| sub.short_name().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// The name without its parent's.
+    /// Name of a subcommand without its parent's; of other commands the whole name.
     pub fn short_name(&self) -> &'static str {
         self.name.rsplit_once('|').map_or(self.name, |(_, own)| own)
     }

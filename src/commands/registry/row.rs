@@ -1,89 +1,90 @@
-//! What the rows of several families are made of: how a row begins, and the flags and key specifications that many commands share.
+//! Building blocks shared by the rows of several families: constructors of rows, and common flags and key
+//! specifications.
 
 use super::{Categories, Flags, Group, KeyFlags, KeySpec, PlanFn, Route, Spec};
 
-/// Reads data.
+/// Flags of commands that read data.
 pub const READ: Flags = Flags::READONLY;
-/// Reads data, at a cost that does not depend on it.
+/// Flags of commands that read data at a cost independent of its amount.
 pub const READ_FAST: Flags = READ.and(Flags::FAST);
-/// Changes data, and needs no memory for it.
+/// Flags of commands that change data without needing memory, at a cost independent of its amount.
 pub const WRITE_FAST: Flags = Flags::WRITE.and(Flags::FAST);
-/// Changes data, and may need memory for it.
+/// Flags of commands that change data and may need memory for it.
 pub const PUT: Flags = Flags::WRITE.and(Flags::DENYOOM);
-/// As [`PUT`], at a cost that does not depend on the data.
+/// Like [`PUT`], at a cost independent of the amount of data.
 pub const PUT_FAST: Flags = PUT.and(Flags::FAST);
-/// Touches no data, and is answered in whatever state the server is.
+/// Flags of commands that touch no data and are answered in every state of the server.
 pub const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
 
-/// Commands on keys of whatever type.
+/// Categories of commands on keys of any type.
 pub const KEYSPACE: Categories = Categories::KEYSPACE;
 
-/// The first argument is a key of which nothing is returned but how it is.
+/// Argument 1 is a key of which only metadata is returned.
 pub const LOOKED_AT: &[KeySpec] = &[key(1, KeyFlags::RO)];
-/// The first argument is a key whose value is returned.
+/// Argument 1 is a key whose value is returned.
 pub const READ_FROM: &[KeySpec] = &[key(1, KeyFlags::RO.and(KeyFlags::ACCESS))];
-/// The first argument is a key whose value is changed.
+/// Argument 1 is a key whose value is changed.
 pub const CHANGED: &[KeySpec] = &[key(1, KeyFlags::RW.and(KeyFlags::UPDATE))];
-/// The first argument is a key whose value is returned and changed.
+/// Argument 1 is a key whose value is returned and changed.
 pub const READ_AND_CHANGED: &[KeySpec] = &[key(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE))];
-/// The first argument is a key that is overwritten.
+/// Argument 1 is a key that is overwritten.
 pub const OVERWRITTEN: &[KeySpec] = &[key(1, KeyFlags::OW.and(KeyFlags::UPDATE))];
-/// The first argument is a key that is made.
+/// Argument 1 is a key that is created.
 pub const INSERTED: &[KeySpec] = &[key(1, KeyFlags::OW.and(KeyFlags::INSERT))];
-/// All arguments are keys of which nothing is returned but how they are.
+/// All arguments are keys of which only metadata is returned.
 pub const MANY_LOOKED_AT: &[KeySpec] = &[run(1, -1, 1, KeyFlags::RO)];
 /// All arguments are keys that are deleted.
 pub const MANY_REMOVED: &[KeySpec] = &[run(1, -1, 1, KeyFlags::RM.and(KeyFlags::DELETE))];
-/// The first argument is a key that is returned and deleted.
+/// Argument 1 is a key whose value is returned and that is deleted.
 pub const RENAMED_FROM: KeySpec = key(1, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE));
-/// The argument behind the subcommand is a key of which nothing is returned but how it is.
+/// The argument after the subcommand is a key of which only metadata is returned.
 pub const SUBJECT: &[KeySpec] = &[key(2, KeyFlags::RO)];
 
-/// Tips for a command on several keys whose replies add up.
+/// Tips for a command on several keys whose integer replies add up.
 pub const SUM_OF_KEYS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
-/// Tips for a command that concerns every core and answers OK.
+/// Tips for a command that runs on every core and replies OK.
 pub const EVERY_CORE: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
-/// Tips for a command that may answer differently each time.
+/// Tips for a command whose reply may differ each time.
 pub const VARIES: &[&str] = &["nondeterministic_output"];
-/// Tips for a command that answers the same, in whatever order.
+/// Tips for a command whose reply has a varying order.
 pub const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 
-/// One key, at a fixed place.
+/// One key, at a fixed position.
 pub const fn key(at: u8, flags: KeyFlags) -> KeySpec {
     KeySpec::one(at, flags)
 }
 
-/// Several keys, as [`KeySpec::range`] finds them.
+/// Several keys at regular positions, see [`KeySpec::range`].
 pub const fn run(first: u8, last: i8, step: u8, flags: KeyFlags) -> KeySpec {
     KeySpec::range(first, last, step, flags)
 }
 
-/// A command on one string.
+/// Row of a command on one string.
 pub const fn string(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     strings(name, plan, arity, syntax, flags).route(Route::Key)
 }
 
-/// A command on several strings; its row says how it is routed.
+/// Row of a command on several strings; the caller adds the route.
 pub const fn strings(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     Spec::new(Group::String, name, arity, syntax).plan(plan).flags(flags, Categories::STRING)
 }
 
-/// A command on one hash.
+/// Row of a command on one hash.
 pub const fn hash(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     Spec::new(Group::Hash, name, arity, syntax).plan(plan).flags(flags, Categories::HASH).route(Route::Key)
 }
 
-/// A command on keys of whatever type; its row says how it is routed.
+/// Row of a command on keys of any type; the caller adds the route.
 pub const fn generic(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str) -> Spec {
     Spec::new(Group::Generic, name, arity, syntax).plan(plan)
 }
 
-/// A command on one key of whatever type.
+/// Row of a command on one key of any type.
 pub const fn generic_key(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str) -> Spec {
     generic(name, plan, arity, syntax).route(Route::Key)
 }
 
-/// A command on whole databases; its row says how it is routed.
+/// Row of a command on whole databases; the caller adds the route.
 pub const fn server(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str) -> Spec {
     Spec::new(Group::Server, name, arity, syntax).plan(plan)
 }

@@ -1,4 +1,4 @@
-//! Changes of hashes: their fields, and how the changes stand in flatbuffers.
+//! Edits of hashes: their fields, and how they are encoded as flatbuffers.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use flatbuffers::{Vector, WIPOffset};
 
 use super::{Body, Builder, Change, EditError, UnixMillis, fb};
 
-/// Fields of a hash with their values (empty in [`Change::RemoveFields`]), in one run of bytes.
+/// Fields of a hash with their values (empty in [`Change::RemoveFields`]), stored in one byte buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     /// Per field: length of name and of value, 4 bytes each, little-endian.
@@ -66,12 +66,12 @@ fn span_lengths(span: &[u8; SPAN]) -> (usize, usize) {
     (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
 }
 
-/// Where fields are put together. Kept, it allocates nothing once it has grown.
+/// Reusable buffer in which fields are assembled. Reused, it seldom allocates.
 #[derive(Debug, Default)]
 pub struct FieldsBuffer(Fields<'static>);
 
 impl FieldsBuffer {
-    /// Forgets all fields.
+    /// Removes all fields.
     pub fn clear(&mut self) {
         self.0.spans.to_mut().clear();
         self.0.bytes.to_mut().clear();
@@ -90,7 +90,7 @@ impl FieldsBuffer {
         Fields { spans: Cow::Borrowed(&self.0.spans), bytes: Cow::Borrowed(&self.0.bytes) }
     }
 
-    /// Bytes that it has room for.
+    /// Capacity of the buffer in bytes.
     pub fn capacity(&self) -> usize {
         let room = |bytes: &Cow<'static, [u8]>| match bytes {
             Cow::Owned(bytes) => bytes.capacity(),
@@ -113,7 +113,7 @@ pub(super) fn decode_remove(remove: fb::RemoveFields<'_>) -> Result<Change<'_>, 
     fields(remove.spans(), remove.bytes()).map(Change::RemoveFields)
 }
 
-/// Fields out of a verified flatbuffer.
+/// Reads fields from a verified flatbuffer.
 fn fields<'a>(spans: Vector<'a, fb::FieldSpan>, bytes: Vector<'a, u8>) -> Result<Fields<'a>, EditError> {
     let fields = Fields { spans: Cow::Borrowed(spans.bytes()), bytes: Cow::Borrowed(bytes.bytes()) };
     if fields.is_consistent() { Ok(fields) } else { Err(EditError::Meaningless("fields of other lengths than stated")) }

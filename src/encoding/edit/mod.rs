@@ -1,17 +1,17 @@
 //! Edits and their encoding, a flatbuffer each (`schema/edit.fbs`).
 //!
-//! [`Edit`] is what the rest of the program knows; only this module names the generated types. A live core encodes the
-//! edits that it applies; recovery and the mirror decode the same edits from a log. [`Edit::decode`] verifies the
-//! flatbuffer once and then borrows.
+//! [`Edit`] is the type that the rest of the program uses; only this module names the generated types. A live core
+//! encodes the edits that it applies; recovery and the mirror decode the same edits from a log. [`Edit::decode`]
+//! verifies the flatbuffer once and then borrows from it.
 //!
-//! In a frame, edits follow each other like this; it is also how [`EncodedEdits`] holds them:
+//! In the body of a frame, and in [`EncodedEdits`], each edit has this layout:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`) has how its changes are encoded and decoded.
+//! The file of each type of value (`string`, `hash`) encodes and decodes the changes of that type.
 
 mod hash;
 mod string;
@@ -31,104 +31,104 @@ use generated::rollbook::edit as fb;
 
 pub use hash::{Fields, FieldsBuffer};
 
-/// The effect of a write on one partition, as absolute state.
+/// Effect of a write on one partition, stated as absolute state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<'a> {
-    /// One key changes.
+    /// A change of one key.
     Key {
         /// The database of the key.
         db: Db,
         /// The slot of the key; always `slot_of(key)`.
         slot: Slot,
-        /// The key.
+        /// Name of the key.
         key: Cow<'a, [u8]>,
-        /// What becomes of it.
+        /// The key's new content or expiry.
         change: Change<'a>,
     },
-    /// Every key of one database of the partition goes.
+    /// Deletion of every key in one database of the partition.
     Flush {
-        /// The partition.
+        /// The affected partition.
         partition: PartitionId,
-        /// The database.
+        /// The database that is emptied.
         db: Db,
     },
-    /// Two databases of the partition change places.
+    /// Exchange of two databases of the partition.
     SwapDb {
-        /// The partition.
+        /// The affected partition.
         partition: PartitionId,
-        /// One of the databases.
+        /// One of the two databases.
         a: Db,
-        /// The database that takes its place.
+        /// The other of the two databases.
         b: Db,
     },
-    /// Nothing changes; whoever applies this compares digests.
+    /// A check that changes nothing: whoever applies it compares digests.
     Barrier {
-        /// The partition.
+        /// The partition whose digests are given.
         partition: PartitionId,
-        /// The checkpoint node is asked for a snapshot at this position.
+        /// Whether the checkpoint node is to make a snapshot at this position.
         checkpoint: bool,
         /// Digests of the partition's slots, in the order of the slots.
         digests: Cow<'a, [u64]>,
     },
 }
 
-/// What becomes of a key.
+/// Change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// The key holds this string and expires then.
+    /// The key gets this string and this expiry, replacing whatever it held.
     PutString {
-        /// The string.
+        /// The new value.
         value: Cow<'a, [u8]>,
-        /// When the key expires.
+        /// Time at which the key expires, if any.
         expire_at: Option<UnixMillis>,
     },
-    /// The key's string holds `bytes` from `offset` on; a gap before them is filled with zeros. The string is made if
-    /// it is missing; the expiry stays.
+    /// `bytes` are written into the key's string at `offset`; a gap before them is filled with zeros. The string is
+    /// created if it is missing; its expiry stays.
     WriteString {
-        /// Where the bytes begin.
+        /// Position of the first byte written.
         offset: u64,
-        /// The bytes.
+        /// The bytes written.
         bytes: Cow<'a, [u8]>,
     },
-    /// The key holds exactly this hash and expires then.
+    /// The key gets exactly this hash and this expiry, replacing whatever it held.
     PutHash {
-        /// The hash's fields, each named once.
+        /// All fields of the hash, each named once.
         fields: Fields<'a>,
-        /// When the key expires.
+        /// Time at which the key expires, if any.
         expire_at: Option<UnixMillis>,
     },
-    /// These fields of the key's hash have these values. The hash is made if it is missing; the expiry stays.
+    /// These fields of the key's hash get these values. The hash is created if it is missing; its expiry stays.
     SetFields(Fields<'a>),
-    /// These fields of the key's hash are gone, and the key with the last of them.
+    /// These fields of the key's hash are deleted; the key is deleted with the last of them.
     RemoveFields(Fields<'a>),
-    /// The key expires then.
+    /// The key gets this expiry, or loses its expiry.
     SetExpiry(Option<UnixMillis>),
-    /// The key is gone.
+    /// The key is deleted.
     Delete(Removal),
 }
 
-/// Why a key was deleted.
+/// Reason why a key was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// A client asked for it.
+    /// A client deleted it.
     Deleted,
-    /// The key's time had come.
+    /// The key's expiry was reached.
     Expired,
 }
 
-/// Bytes that are not an edit.
+/// Error for bytes that are not a valid edit.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The flatbuffer is malformed.
     #[error("malformed edit: {0}")]
     Malformed(#[from] flatbuffers::InvalidFlatbuffer),
-    /// The flatbuffer is well-formed, but not something that this version writes.
+    /// The flatbuffer is well-formed, but no version of this program writes such an edit.
     #[error("edit with {0}")]
     Meaningless(&'static str),
 }
 
 impl<'a> Edit<'a> {
-    /// The edit in a flatbuffer.
+    /// Decodes the edit in a flatbuffer.
     ///
     /// # Errors
     /// If the bytes are not an edit that this version knows.
@@ -182,7 +182,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Edits as they stand in a frame, one after the other. Kept and cleared, it allocates nothing once it has grown.
+/// Encoded edits, one after the other as in a frame's body. Cleared and reused, it seldom allocates.
 #[derive(Default)]
 pub struct EncodedEdits {
     builder: FlatBufferBuilder<'static>,
@@ -191,12 +191,12 @@ pub struct EncodedEdits {
 }
 
 impl EncodedEdits {
-    /// A buffer without edits.
+    /// Makes an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets all edits.
+    /// Removes all edits.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
@@ -207,12 +207,12 @@ impl EncodedEdits {
         self.count
     }
 
-    /// The bytes for a frame's body.
+    /// The encoded edits, for use as a frame's body.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Encodes one more edit. `partition` is that of the edit's slot.
+    /// Encodes an edit and appends it. `partition` must be the partition of the edit's slot.
     ///
     /// # Panics
     /// If the edit has 2 GiB or more, which the limits on requests rule out.

@@ -1,4 +1,4 @@
-//! How changes of strings stand in flatbuffers.
+//! Encodes and decodes edits of strings as flatbuffers.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The payload of a hash.
+//! Payload of a hash in a snapshot entry.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -7,20 +7,20 @@
 
 use super::{EntryError, HASH, Head, begin, length, take, take_slice};
 
-/// Bytes of the number before the fields.
+/// Size of the number of fields, in bytes.
 const COUNT: usize = 4;
-/// Bytes of the lengths before a name.
+/// Size of the two lengths before each name, in bytes.
 const LENGTHS: usize = 8;
 
-/// The fields of a hash, each named once; at least one.
+/// Fields of a hash: at least one, each named once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryFields<'a> {
     bytes: &'a [u8],
     len: usize,
 }
 
-/// Appends the beginning of the entry of a key that holds a hash of `count` fields, whose names and values have
-/// `content` bytes together. The fields are to follow, by [`write_field`].
+/// Appends the beginning of the entry of a key that holds a hash of `count` fields. `content` is the total length of
+/// names and values in bytes. The caller must append the fields with [`write_field`].
 ///
 /// # Panics
 /// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many fields.
@@ -29,7 +29,7 @@ pub fn begin_hash(out: &mut Vec<u8>, head: Head<'_>, count: usize, content: usiz
     out.extend_from_slice(&length(count));
 }
 
-/// Appends a field of the hash that was begun.
+/// Appends one field of a hash.
 ///
 /// # Panics
 /// If name or value has 4 GiB or more, which the limits on requests rule out.
@@ -41,7 +41,7 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 impl<'a> EntryFields<'a> {
-    /// Reads a payload, which must hold exactly the fields that it says.
+    /// Reads a payload, which must contain exactly the number of fields that it announces.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
         let mut bytes = payload;
         let count = u32::from_le_bytes(take(&mut bytes)?);
@@ -72,7 +72,7 @@ impl<'a> EntryFields<'a> {
     }
 }
 
-/// Takes a field off `rest`.
+/// Removes and returns the first field of `rest`.
 #[inline]
 fn field<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), EntryError> {
     let (name_len, value_len) = (u32::from_le_bytes(take(rest)?), u32::from_le_bytes(take(rest)?));

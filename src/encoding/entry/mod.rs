@@ -1,4 +1,4 @@
-//! A key with all its content, as it stands in a snapshot's section.
+//! Snapshot entries: one key with all its content, as stored in a snapshot's section.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -8,13 +8,12 @@
 //! | 8 | length of the payload |
 //! | 8 or 0 | when the key expires, if it does: milliseconds since the Unix epoch |
 //! | … | the key |
-//! | … | the payload: a string's bytes; of other types, what the file of the type says |
+//! | … | the payload: a string's bytes; for other types see the file of the type |
 //!
-//! All numbers are little-endian. Entries follow each other without gaps. The length lets a reader find the next entry
-//! without understanding this one. A type whose payload gets something new (an expiry for each field, say) takes
-//! another number for it, so that what stands in a snapshot never changes its meaning. A large value may be written in
-//! slices, with edits in between: lengths and numbers are those of the value as it was at the beginning, and so is all
-//! that follows them.
+//! All numbers are little-endian. Entries follow each other without gaps. The payload length lets a reader skip an
+//! entry without understanding it. A change of a type's payload (an expiry for each field, say) takes a new layout
+//! number, so that existing snapshots never change their meaning. A large value may be written in slices with edits in
+//! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
 
@@ -28,31 +27,31 @@ const HASH: u8 = 1;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
-/// What an entry says besides the value.
+/// The part of an entry that is the same for all types: everything but the value.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     /// The database of the key.
     pub db: Db,
-    /// The key.
+    /// Name of the key.
     pub key: &'a [u8],
-    /// When the key expires.
+    /// Time at which the key expires, if any.
     pub expire_at: Option<UnixMillis>,
 }
 
-/// A key with all its content.
+/// One key with all its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The database of the key.
     pub db: Db,
-    /// The key.
+    /// Name of the key.
     pub key: &'a [u8],
-    /// When it expires.
+    /// Time at which the key expires, if any.
     pub expire_at: Option<UnixMillis>,
-    /// What it holds.
+    /// Value of the key.
     pub value: EntryValue<'a>,
 }
 
-/// What a key holds.
+/// Value in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryValue<'a> {
     /// A string.
@@ -61,7 +60,7 @@ pub enum EntryValue<'a> {
     Hash(EntryFields<'a>),
 }
 
-/// Bytes that are not an entry.
+/// Error for bytes that are not a valid entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed entry: {0}")]
 pub struct EntryError(&'static str);
@@ -75,7 +74,7 @@ pub fn write_string(out: &mut Vec<u8>, head: Head<'_>, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// Appends the beginning of the entry of a key that holds a string of `len` bytes, which are to follow.
+/// Appends the beginning of the entry of a key that holds a string of `len` bytes. The caller must append the bytes.
 ///
 /// # Panics
 /// If the key has 4 GiB or more, which the limits on requests rule out.
@@ -83,7 +82,7 @@ pub fn begin_string(out: &mut Vec<u8>, head: Head<'_>, len: usize) {
     begin(out, head, STRING, len);
 }
 
-/// Appends an entry up to its payload, which is to follow.
+/// Appends an entry up to its payload; the caller must append the payload.
 fn begin(out: &mut Vec<u8>, head: Head<'_>, layout: u8, payload: usize) {
     let Head { db, key, expire_at } = head;
     out.push(layout);
@@ -101,11 +100,12 @@ fn length(of: usize) -> [u8; 4] {
 }
 
 impl<'a> Entry<'a> {
-    /// Takes the first entry off `bytes`.
+    /// Reads the first entry of `bytes` and advances `bytes` past it.
     ///
     /// # Errors
-    /// If they do not begin with an entry that this version knows. Nothing is read or reserved beyond `bytes`, whatever
-    /// they say.
+    ///
+    /// If `bytes` does not begin with an entry that this version knows. Whatever lengths the entry claims, nothing
+    /// beyond `bytes` is read or allocated.
     #[inline]
     pub fn read(bytes: &mut &'a [u8]) -> Result<Self, EntryError> {
         let rest = &mut *bytes;
@@ -194,7 +194,7 @@ mod tests {
         };
         let good = hash(2, 14);
         assert_eq!(read_all(&good).unwrap().len(), 1);
-        // Whoever trusts the length finds the next entry without a look at the payload.
+        // A reader that trusts the length finds the next entry without reading the payload.
         let length = u64::from_le_bytes(good[6..14].try_into().unwrap());
         assert_eq!(good.len() as u64, 14 + 4 + length);
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {

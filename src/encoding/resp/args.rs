@@ -1,15 +1,15 @@
-//! A request's arguments: places in the bytes that it came in.
+//! A request's arguments, as ranges of the bytes that it was received in.
 
-/// Where one argument stands in a buffer.
+/// Position of one argument in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// First byte.
+    /// Offset of the first byte.
     pub start: u32,
     /// Number of bytes.
     pub len: u32,
 }
 
-/// The arguments of one request, its name first; never empty. Cheap to copy.
+/// The arguments of one request, beginning with the command's name; never empty. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     bytes: &'a [u8],
@@ -17,38 +17,38 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// Arguments at `spans` of `bytes`. Every span lies in `bytes`, and there is at least one.
+    /// Makes arguments from the ranges `spans` of `bytes`. There must be at least one, and all must lie within `bytes`.
     pub const fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
         Self { bytes, spans }
     }
 
-    /// Their number, the name included.
+    /// Number of arguments, including the name.
     #[expect(clippy::len_without_is_empty, reason = "a request has a name at least")]
     pub const fn len(self) -> usize {
         self.spans.len()
     }
 
-    /// The argument at `index`; 0 is the name.
+    /// The argument at `index`, if any; 0 is the name.
     #[inline]
     pub fn get(self, index: usize) -> Option<&'a [u8]> {
         let span = self.spans.get(index)?;
         Some(&self.bytes[span.start as usize..][..span.len as usize])
     }
 
-    /// The argument at `index`, which the command's arity promises.
+    /// The argument at `index`, for commands whose arity guarantees that it exists.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no such argument.
     #[inline]
     pub fn at(self, index: usize) -> &'a [u8] {
         let span = self.spans[index];
         &self.bytes[span.start as usize..][..span.len as usize]
     }
 
-    /// The request that begins after the first `count` arguments; there are more than these.
+    /// The arguments without the first `count` ones. At least one must remain.
     ///
     /// # Panics
-    /// If there are not even so many.
+    /// If there are fewer than `count` arguments.
     pub fn skip(self, count: usize) -> Self {
         Self { spans: &self.spans[count..], ..self }
     }

@@ -1,10 +1,10 @@
-//! Numbers with a fraction, as `INCRBYFLOAT` adds them: with a significand of 64 bits (the `long double` of x86-64 Linux), so that
-//! 0.1 + 0.2 is 0.3, and printed with at most 17 decimals and no exponent. Read, added and printed exactly, then rounded once, half to
-//! even.
+//! Floating-point numbers for `INCRBYFLOAT`: a 64-bit significand (the `long double` of x86-64 Linux), so that 0.1 +
+//! 0.2 is 0.3, printed with at most 17 decimals and no exponent. Each operation is computed exactly and then rounded
+//! once, half to even.
 
 mod decimal;
 
-/// A finite number or an infinity: `mantissa × 2^exponent`. Normal numbers have the highest bit of the mantissa set.
+/// A finite number `mantissa × 2^exponent`, or an infinity. Normal numbers have the highest bit of the mantissa set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Float {
     negative: bool,
@@ -12,24 +12,24 @@ pub struct Float {
     exponent: i32,
 }
 
-/// Exponent of the smallest numbers.
+/// Exponent of the smallest (denormal) numbers.
 const LOWEST: i32 = -16_445;
 /// Exponent of the largest numbers.
 const HIGHEST: i32 = 16_320;
-/// Marks an infinity.
+/// Exponent value that marks an infinity.
 const INFINITE: i32 = i32::MAX;
-/// Decimals printed at most.
+/// Maximum number of decimals printed.
 const DECIMALS: usize = 17;
 const SCALE: u128 = 10u128.pow(DECIMALS as u32);
-/// Longest text that is a number, in bytes.
+/// Maximum length of a number's text, in bytes.
 const LONGEST: usize = 5 * 1024;
 
 impl Float {
-    /// 0
+    /// Zero.
     pub const ZERO: Self = Self { negative: false, mantissa: 0, exponent: LOWEST };
 
-    /// The number that all of `text` stands for, as C's `strtold` reads it: decimal or hexadecimal, with an exponent or without, or
-    /// `inf`. `None` for anything else, and for numbers too large or too small to be told from infinity or zero.
+    /// Parses all of `text` as C's `strtold` does: decimal or hexadecimal, with or without exponent, or `inf`. `None`
+    /// for anything else, and for numbers that overflow or underflow.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() >= LONGEST {
             return None;
@@ -49,12 +49,12 @@ impl Float {
         Some(Self { negative, ..number })
     }
 
-    /// Whether it is an infinity.
+    /// Whether the number is infinite.
     pub const fn is_infinite(self) -> bool {
         self.exponent == INFINITE
     }
 
-    /// Digits with at most one point among them, then perhaps an exponent after `mark`.
+    /// Parses digits with at most one point, and an optional exponent after `mark`.
     fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<Self> {
         let is_digit = |b: &u8| char::from(*b).is_digit(base);
         let whole_len = text.iter().take_while(|b| is_digit(b)).count();
@@ -85,7 +85,7 @@ impl Float {
         (number.mantissa != 0 && number.exponent != INFINITE).then_some(number)
     }
 
-    /// The sum; `None` if it is no finite number.
+    /// The sum; `None` if it is not finite.
     pub fn plus(self, other: Self) -> Option<Self> {
         if self.exponent == INFINITE || other.exponent == INFINITE {
             return None;
@@ -94,7 +94,7 @@ impl Float {
             return Some(if self.mantissa == 0 { other } else { self });
         }
         let (high, low) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
-        // 63 bits below the higher one: enough that what is cut off beneath them only decides between equal halves.
+        // 63 bits below the higher number: any bits cut off beneath only decide between equal halves.
         let exponent = high.exponent - 63;
         let high_bits = u128::from(high.mantissa) << 63;
         let shift = low.exponent - exponent;
@@ -114,7 +114,8 @@ impl Float {
         (sum.exponent != INFINITE).then_some(sum)
     }
 
-    /// The number nearest to `bits × 2^exponent`, half to even, without a sign. The lowest of `bits` may stand for more below it.
+    /// Rounds `bits × 2^exponent` to the nearest positive number, half to even. The lowest bit of `bits` may be a
+    /// sticky bit.
     fn round(bits: u128, exponent: i32) -> Self {
         if bits == 0 {
             return Self::ZERO;
@@ -134,7 +135,7 @@ impl Float {
         Self { negative: false, mantissa, exponent }
     }
 
-    /// Appends the digits: at most 17 decimals, no zeros at their end, no exponent. For finite numbers.
+    /// Appends the number in decimal: at most 17 decimals, no trailing zeros, no exponent. The number must be finite.
     pub fn format(self, out: &mut Vec<u8>) {
         let start = out.len();
         if self.negative {
@@ -164,7 +165,7 @@ impl Float {
     }
 }
 
-/// A decimal exponent with its sign; far beyond all numbers it is no longer exact.
+/// Parses a decimal exponent with its sign. Values far outside the range of numbers saturate.
 fn parse_exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -191,7 +192,7 @@ fn hexadecimal(digits: impl Iterator<Item = u32>, mut exponent: i64) -> Float {
     Float::round(bits, exponent.clamp(-40_000, 40_000) as i32)
 }
 
-/// `bits` shifted right, its lowest bit set if any that was cut off was.
+/// Shifts `bits` right; the lowest bit of the result is set if any bit that was cut off was.
 fn shift_right_sticky(bits: u128, shift: u32) -> u128 {
     if shift >= u128::BITS {
         return u128::from(bits != 0);
@@ -205,7 +206,7 @@ fn round_shifted(bits: u128, shift: u32) -> u128 {
         return bits;
     }
     if shift > u128::BITS {
-        // Less than a half.
+        // Less than one half.
         return 0;
     }
     let (kept, cut) = if shift == u128::BITS { (0, bits) } else { (bits >> shift, bits & ((1 << shift) - 1)) };

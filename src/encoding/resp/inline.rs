@@ -1,17 +1,18 @@
 //! Inline requests: words on a line, quoted as in `redis-cli`.
 //!
-//! `"…"` knows `\n \r \t \a \b \xHH` and `\c` for any other `c`; `'…'` knows only `\'`. After a closing quote comes a space or the end.
+//! `"…"` supports `\n \r \t \a \b \xHH`, and `\c` for any other `c`; `'…'` supports only `\'`. A closing quote must be
+//! followed by a space or the end of the line.
 
 use super::Span;
 
-/// A line that cannot be split.
+/// Reason why a line cannot be split into words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InlineError {
-    /// A quote is not closed, or something stands right behind a closing one.
+    /// A quote is not closed, or text follows directly after a closing quote.
     UnbalancedQuotes,
 }
 
-/// Splits `line` into words: their bytes go to the end of `words`, their places to the end of `spans`.
+/// Splits `line` into words: appends their bytes to `words` and their positions to `spans`.
 pub fn split(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Span>) -> Result<(), InlineError> {
     let first = spans.len();
     let mut rest = line.trim_ascii_start();
@@ -29,7 +30,7 @@ pub fn split(line: &[u8], words: &mut Vec<u8>, spans: &mut Vec<Span>) -> Result<
     Ok(())
 }
 
-/// Moves one word to `words` and returns what follows it; `None` if its quotes are unbalanced.
+/// Moves one word to `words` and returns the rest of the line; `None` if the quotes are unbalanced.
 fn word<'a>(mut rest: &'a [u8], words: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match rest {

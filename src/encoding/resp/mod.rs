@@ -1,4 +1,4 @@
-//! RESP, the Redis serialization protocol, versions 2 and 3: requests in, replies out. Follows the protocol's specification.
+//! RESP, the Redis serialization protocol, versions 2 and 3: parsing requests and writing replies.
 
 mod args;
 pub mod float;

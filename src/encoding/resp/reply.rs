@@ -1,33 +1,33 @@
-//! Writing replies.
+//! Writes replies in RESP.
 
-/// Which version of the protocol a client speaks.
+/// Version of RESP that a client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// Version 2, the default of a new connection.
+    /// RESP2, the default of a new connection.
     #[default]
     Resp2,
-    /// Version 3, chosen with `HELLO 3`.
+    /// RESP3, chosen with `HELLO 3`.
     Resp3,
 }
 
-/// Writes replies behind each other into a buffer, in the client's version of the protocol.
+/// Writes replies one after the other into a buffer, in the client's version of the protocol.
 pub struct Reply<'b> {
     out: &'b mut Vec<u8>,
     protocol: Protocol,
 }
 
 impl<'b> Reply<'b> {
-    /// Replies go to the end of `out`.
+    /// Makes a writer that appends to `out`.
     pub const fn new(out: &'b mut Vec<u8>, protocol: Protocol) -> Self {
         Self { out, protocol }
     }
 
-    /// Uses another version from here on, which the client has just chosen.
+    /// Switches to another protocol version, which the client has just chosen.
     pub const fn speak(&mut self, protocol: Protocol) {
         self.protocol = protocol;
     }
 
-    /// The version in use.
+    /// The protocol version in use.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -42,35 +42,35 @@ impl<'b> Reply<'b> {
         self.out.extend_from_slice(b"+OK\r\n");
     }
 
-    /// A status; one line.
+    /// Appends a status of one line.
     pub fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error: its code, a space and a sentence, such as `ERR syntax error`. Line ends become spaces.
+    /// Appends an error: its code, a space and a sentence, such as `ERR syntax error`. Line ends become spaces.
     pub fn error(&mut self, text: &str) {
         self.error_bytes(text.as_bytes());
     }
 
-    /// As [`Self::error`], with what a client sent repeated in it.
+    /// Like [`Self::error`], for texts that repeat bytes of a client's request.
     pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
         self.out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// An integer.
+    /// Appends an integer.
     #[inline]
     pub fn int(&mut self, number: i64) {
         self.line(b':', itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// A length or count.
+    /// Appends a length or count.
     pub fn count(&mut self, number: usize) {
         self.head(b':', number);
     }
 
-    /// A string.
+    /// Appends a bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.head(b'$', bytes.len());
@@ -78,7 +78,7 @@ impl<'b> Reply<'b> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// A string, or null.
+    /// Appends a bulk string, or null.
     pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
@@ -86,7 +86,7 @@ impl<'b> Reply<'b> {
         }
     }
 
-    /// A text for people (`INFO`, `CLIENT LIST`): a verbatim string in version 3.
+    /// Appends a text for people (`INFO`, `CLIENT LIST`): a verbatim string in RESP3, a bulk string in RESP2.
     pub fn text(&mut self, text: &str) {
         if self.resp3() {
             self.head(b'=', text.len() + 4);
@@ -98,33 +98,33 @@ impl<'b> Reply<'b> {
         }
     }
 
-    /// A missing value.
+    /// Appends null, for a missing value.
     #[inline]
     pub fn null(&mut self) {
         self.out.extend_from_slice(if self.resp3() { b"_\r\n" } else { b"$-1\r\n" });
     }
 
-    /// A missing array.
+    /// Appends a null array.
     pub fn null_array(&mut self) {
         self.out.extend_from_slice(if self.resp3() { b"_\r\n" } else { b"*-1\r\n" });
     }
 
-    /// The head of an array; `len` replies follow.
+    /// Begins an array; `len` replies must follow.
     pub fn array(&mut self, len: usize) {
         self.head(b'*', len);
     }
 
-    /// The head of a map; `len` keys, each followed by its value. An array of both in version 2.
+    /// Begins a map; `len` keys must follow, each with its value. In RESP2 it is a flat array.
     pub fn map(&mut self, len: usize) {
         if self.resp3() { self.head(b'%', len) } else { self.head(b'*', len * 2) }
     }
 
-    /// The head of a set; an array in version 2.
+    /// Begins a set; in RESP2 it is an array.
     pub fn set(&mut self, len: usize) {
         self.head(if self.resp3() { b'~' } else { b'*' }, len);
     }
 
-    /// An array whose length is known only at its end: `write` writes the elements and returns their number.
+    /// Appends an array of unknown length: `write` writes the elements and returns their number.
     pub fn array_of(&mut self, write: impl FnOnce(&mut Self) -> usize) {
         let start = self.out.len();
         let len = write(self);
@@ -133,17 +133,17 @@ impl<'b> Reply<'b> {
         self.out.splice(start..start, head);
     }
 
-    /// Bytes in the buffer so far.
+    /// Length of the buffer in bytes, to be passed to [`Self::take_back`].
     pub const fn written(&self) -> usize {
         self.out.len()
     }
 
-    /// Takes back what was written since there were `written` bytes.
+    /// Truncates the buffer to `written` bytes.
     pub fn take_back(&mut self, written: usize) {
         self.out.truncate(written);
     }
 
-    /// A truth value; 1 or 0 in version 2.
+    /// Appends a boolean; 1 or 0 in RESP2.
     pub fn bool(&mut self, value: bool) {
         match (self.resp3(), value) {
             (true, true) => self.out.extend_from_slice(b"#t\r\n"),
@@ -152,7 +152,7 @@ impl<'b> Reply<'b> {
         }
     }
 
-    /// Bytes that are a whole reply already.
+    /// Appends bytes that already are a complete reply.
     pub fn raw(&mut self, reply: &[u8]) {
         self.out.extend_from_slice(reply);
     }

@@ -1,37 +1,37 @@
-//! Reading requests: every complete one in the bytes at hand, as a batch.
+//! Parses requests: all complete ones in the bytes received so far, as a batch.
 //!
-//! A request is an array of bulk strings or, typed by hand, one line of words ([`super::inline`]). *Incomplete* is not *malformed*:
-//! what is begun is remembered in [`Partial`], so that bytes are looked at once however they are cut, and nothing is allocated
-//! for a length that has merely been announced.
+//! A request is an array of bulk strings or, typed by hand, one line of words ([`super::inline`]). *Incomplete* is not
+//! *malformed*: [`Partial`] keeps the state of an incomplete request, so that every byte is examined once however the
+//! input is cut, and no memory is allocated for a length that has only been announced.
 
 use super::inline::{self, InlineError};
 use super::{Args, Span};
 
-/// The longest line: an inline request, or the head of an array or string.
+/// Maximum length of a line in bytes: an inline request, or the header line of an array or string.
 const LINE_MAX: usize = 64 * 1024;
 
-/// What a client may send.
+/// Limits of a client's requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Arguments of one request.
+    /// Maximum number of arguments of one request.
     pub args: usize,
-    /// Bytes of one argument.
+    /// Maximum bytes of one argument.
     pub bulk_bytes: usize,
-    /// The client has not authenticated yet; only the wording of a refusal depends on it.
+    /// Whether the client has yet to authenticate; affects only the wording of a refusal.
     pub unauthenticated: bool,
 }
 
 impl Limits {
-    /// What a client may send before it has authenticated.
+    /// Limits for unauthenticated clients.
     pub const UNAUTHENTICATED: Self = Self { args: 10, bulk_bytes: 16 * 1024, unauthenticated: true };
 
-    /// What is said to a request of too many arguments.
+    /// Error for a request of too many arguments.
     const fn too_many(&self) -> ProtocolError {
         if self.unauthenticated { ProtocolError::UnauthenticatedArrayLength } else { ProtocolError::ArrayLength }
     }
 }
 
-/// Bytes that are not RESP. The connection is of no use any more: where the next request begins is unknown.
+/// Error for bytes that are not RESP. The connection must be closed, because the start of the next request is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it; they are the protocol's own")]
 pub enum ProtocolError {
@@ -55,25 +55,25 @@ pub enum ProtocolError {
     UnbalancedQuotes,
 }
 
-/// The request at the end of the bytes at hand, as far as it has come. Positions count from its first byte.
+/// Parsing state of the incomplete request at the end of the input. Positions count from its first byte.
 #[derive(Debug, Default)]
 pub struct Partial {
-    /// Where to go on.
+    /// Position at which parsing continues.
     position: usize,
-    /// Arguments still to come; 0 if not even the array's head is complete.
+    /// Number of arguments still to come; 0 while the array's header is incomplete.
     missing: usize,
     spans: Vec<Span>,
-    /// With fewer bytes than this the request cannot be complete.
+    /// Minimum length of the complete request, as far as known.
     needed: usize,
 }
 
 impl Partial {
-    /// Bytes that the request has at least; known as soon as the length of its current argument is.
+    /// Minimum length in bytes of the complete request; known as soon as the length of its current argument is.
     pub const fn needed(&self) -> usize {
         self.needed
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that the state takes.
     pub const fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
     }
@@ -86,12 +86,12 @@ impl Partial {
     }
 }
 
-/// A batch of requests. Kept and filled again, it allocates nothing once it has grown.
+/// A batch of parsed requests. Refilled, it seldom allocates.
 #[derive(Debug, Default)]
 pub struct Requests {
     spans: Vec<Span>,
     requests: Vec<Request>,
-    /// Words of inline requests, unquoted.
+    /// Words of inline requests, without quotes.
     words: Vec<u8>,
 }
 
@@ -100,22 +100,23 @@ struct Request {
     first: usize,
     count: usize,
     inline: bool,
-    /// Where it ends in the bytes that were parsed.
+    /// End of the request in the parsed bytes.
     end: usize,
 }
 
-/// How one step over a request ended.
+/// Result of one parsing step.
 enum Step {
     Complete(usize),
     Incomplete,
 }
 
 impl Requests {
-    /// Replaces the batch by every complete request in `bytes`, which begin with what `partial` remembers, up to `most` of them.
-    /// Returns the bytes that are done with. An error comes only when no request is left before it.
+    /// Replaces the batch by the complete requests in `bytes`, at most `most` of them. `bytes` must begin with the
+    /// incomplete request that `partial` describes, if any. Returns the number of bytes consumed. An error is returned
+    /// only once all requests before it have been.
     ///
     /// # Errors
-    /// If the first of the remaining bytes are not RESP, or are beyond the limits.
+    /// If the next bytes are not RESP, or exceed the limits.
     pub fn parse(
         &mut self,
         bytes: &[u8],
@@ -145,7 +146,7 @@ impl Requests {
         Ok(done)
     }
 
-    /// Forgets the batch.
+    /// Removes all requests.
     pub fn clear(&mut self) {
         self.spans.clear();
         self.requests.clear();
@@ -157,12 +158,12 @@ impl Requests {
         self.requests.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch is empty.
     pub const fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// The arguments of the request at `index`, `bytes` being those that were parsed.
+    /// The arguments of the request at `index`; `bytes` must be the bytes that were parsed.
     ///
     /// # Panics
     /// If there is no such request.
@@ -173,7 +174,7 @@ impl Requests {
         Args::new(source, &self.spans[request.first..][..request.count])
     }
 
-    /// Where the request at `index` ends in the bytes that were parsed.
+    /// End of the request at `index` in the parsed bytes.
     ///
     /// # Panics
     /// If there is no such request.
@@ -201,7 +202,7 @@ impl Requests {
         Ok(Step::Complete(newline + 1))
     }
 
-    /// Steps over one array of bulk strings, which begins at `offset` of the whole.
+    /// Parses one array of bulk strings, which begins at `offset` of the whole input.
     fn array(
         &mut self,
         bytes: &[u8],
@@ -221,7 +222,7 @@ impl Requests {
                 None => return Err(ProtocolError::ArrayLength),
             };
         } else {
-            // A request that goes on is the first in the bytes: its spans are as they were, and none is moved for a byte that has come.
+            // A continued request is the first in the input: its spans are still valid, and need not be moved.
             debug_assert!(first == 0 && offset == 0, "only the last request of a batch is incomplete");
             std::mem::swap(&mut self.spans, &mut partial.spans);
         }
@@ -254,13 +255,13 @@ fn shifted(span: Span, by: usize) -> Span {
     Span { start: span.start + by as u32, ..span }
 }
 
-/// What stands where a bulk string should.
+/// Result of parsing a bulk string.
 enum Bulk {
-    /// One, and where it ends.
+    /// A complete string, and the position of its end.
     Whole(Span, usize),
-    /// Its head is not complete.
+    /// The header line is incomplete.
     Headless,
-    /// It will be complete with this many bytes.
+    /// The string will be complete with this many bytes.
     Until(usize),
 }
 
@@ -285,17 +286,17 @@ fn bulk(bytes: &[u8], at: usize, limits: &Limits) -> Result<Bulk, ProtocolError>
     Ok(Bulk::Whole(Span { start: head.end as u32, len: length as u32 }, end))
 }
 
-/// A line of a type byte and a number.
+/// A header line: a type byte and a number.
 struct Head {
-    /// `None`: what stands there is no number.
+    /// `None` if it is not a number.
     number: Option<i64>,
     end: usize,
 }
 
-/// The head at `at`; `None` while its line has no end.
+/// Parses the header line at `at`; `None` while the line has no end.
 #[inline]
 fn head(bytes: &[u8], at: usize, too_long: ProtocolError) -> Result<Option<Head>, ProtocolError> {
-    // Nearly every head is a few digits: read them on the way to the end of the line.
+    // Nearly every header is a few digits: read them on the way to the end of the line.
     let mut number = 0i64;
     let digits = at + 1;
     let mut i = digits;

@@ -1,25 +1,25 @@
-//! The first word of a record, which says what the rest is and how long.
+//! First word of a record: its form, and the lengths of its parts.
 //!
 //! | bits | what |
 //! |---|---|
-//! | 0–29 | of a string: its length. Of anything else: length in 24 bits, then the number of its form in 6 |
+//! | 0–29 | string: its length. Any other form: length in 24 bits, then the form's number in 6 |
 //! | 30–59 | length of the key |
-//! | 60 | whether the value is something else than a string |
+//! | 60 | whether the value is something other than a string |
 //! | 61, 62 | zeros |
 //! | 63 | whether the key expires |
 //!
-//! Only strings are long: other values are packed into at most [`MAX_PACKED`] bytes, or are the 8 bytes of an address.
-//! That leaves room for 64 forms. Number 0 is the address of a [`Structure`](crate::store::value::form::Structure),
-//! other numbers are those of a [`Kind`].
+//! Only strings can be long: other values are packed into at most [`MAX_PACKED`] bytes, or are an 8-byte address. That
+//! leaves room for 64 forms. Form 0 is the address of a [`Structure`](crate::store::value::form::Structure); the other
+//! numbers each stand for a [`Kind`].
 
 use std::alloc::Layout;
 
 use crate::store::memory::allocated;
 use crate::store::value::form::{Form, Kind};
 
-/// Where the coarse time of the last use stands in a record.
+/// Offset of the coarse time of last use in a record.
 pub(super) const CLOCK: usize = size_of::<Head>();
-/// Where the expiry stands, if there is one; else the key.
+/// Offset of the expiry; without an expiry, offset of the key.
 pub(super) const EXPIRY: usize = CLOCK + size_of::<u32>();
 const EXPIRY_BYTES: usize = size_of::<u64>();
 
@@ -34,25 +34,25 @@ const EXPIRES: u64 = 1 << 63;
 
 const _: () = assert!(Kind::ALL.len() as u64 <= FORM_MASK + 1 && Kind::String as u64 == STRUCTURE);
 
-/// Longest key and longest string.
+/// Maximum length of a key and of a string, in bytes.
 pub(in crate::store) const MAX_LENGTH: usize = LENGTH_MASK as usize;
-/// Longest value of another kind.
+/// Maximum length of a value of any other kind, in bytes.
 const MAX_PACKED: usize = PACKED_MASK as usize;
 
-/// Above this size, records are given an eighth more than they need at most, so that one which grows bit by bit is
-/// seldom moved. Below, the allocator does the same.
+/// Records above this size get up to an eighth of spare room, so that one that grows bit by bit is seldom moved. Below
+/// this size the allocator's size classes do the same.
 const SLACK_ABOVE: usize = 512 * 1024;
 
-/// What a record is and how long its parts are.
+/// Form of a record and lengths of its parts, packed into 8 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub(super) struct Head(u64);
 
 impl Head {
-    /// The head of a record with these parts; `value_len` is the length of an address if the form is a structure.
+    /// Makes the head of a record with these parts. For a structure, `value_len` is the length of an address.
     ///
     /// # Panics
-    /// If a length is above [`MAX_LENGTH`], or [`MAX_PACKED`] where that holds.
+    /// If a length exceeds [`MAX_LENGTH`], or [`MAX_PACKED`] where that applies.
     #[inline]
     pub fn new(form: Form, expires: bool, key_len: usize, value_len: usize) -> Self {
         let (most, bits) = match form {
@@ -65,12 +65,12 @@ impl Head {
         Self(value_len as u64 | (key_len as u64) << LENGTH_BITS | bits | expires)
     }
 
-    /// This head with another form.
+    /// Copy of this head with another form.
     pub fn with_form(self, form: Form) -> Self {
         Self::new(form, self.expires(), self.key_len(), self.value_len())
     }
 
-    /// This head with another length of the value.
+    /// Copy of this head with another value length.
     pub fn with_value_len(self, value_len: usize) -> Self {
         Self::new(self.form(), self.expires(), self.key_len(), value_len)
     }
@@ -87,7 +87,7 @@ impl Head {
         self.0 & OTHER == 0
     }
 
-    /// What the value is. [`Self::new`] writes no number that is not one of a form, so the look-up never fails.
+    /// Form of the value. [`Self::new`] writes only valid form numbers, so the look-up never fails.
     #[inline]
     pub const fn form(self) -> Form {
         if self.is_string() {
@@ -103,35 +103,35 @@ impl Head {
         self.0 & EXPIRES != 0
     }
 
-    /// Where the key begins.
+    /// Offset of the key.
     pub const fn key_at(self) -> usize {
         EXPIRY + if self.expires() { EXPIRY_BYTES } else { 0 }
     }
 
-    /// Where the value begins.
+    /// Offset of the value.
     pub const fn value_at(self) -> usize {
         self.key_at() + self.key_len()
     }
 
-    /// Where it ends.
+    /// Offset of the end of the value.
     pub const fn end(self) -> usize {
         self.value_at() + self.value_len()
     }
 
-    /// Size of the allocation: at least [`Self::end`].
+    /// Size of the allocation, at least [`Self::end`].
     #[inline]
     const fn size(self) -> usize {
         let end = self.end();
         if end > SLACK_ABOVE { end.next_multiple_of(1 << (end.ilog2() - 3)) } else { end }
     }
 
-    /// The allocation to ask for.
+    /// Layout of the allocation.
     #[inline]
     pub fn layout(self) -> Layout {
         Layout::from_size_align(self.size(), align_of::<Self>()).expect("two lengths of 30 bits are no overflow")
     }
 
-    /// Bytes that the allocator sets aside for it.
+    /// Bytes that the allocator really sets aside for the record.
     #[inline]
     pub const fn memory(self) -> usize {
         allocated(self.size())

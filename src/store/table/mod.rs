@@ -1,13 +1,13 @@
 //! A hash table of records that never stalls: it grows and shrinks by one small subtable at a time (linear hashing).
 //!
-//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable that its low `d` bits name, or, if there
-//! is none yet, to the one that its low `d - 1` bits name. Growing appends subtable `n` and moves to it what now
-//! belongs there, all of it from one other subtable; shrinking undoes that. No operation touches more than two
-//! subtables, and most tables have but one.
+//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable given by its low `d` bits or, if that
+//! does not exist yet, to the one given by its low `d - 1` bits. Growing appends subtable `n` and moves its records
+//! there, all from one other subtable; shrinking undoes that. No operation touches more than two subtables, and most
+//! tables have only one.
 //!
 //! A scan walks the subtables in the order of the *reversed* low bits of their hashes, and within a subtable in the
-//! order of the high bits. In the first order a subtable is an interval, and splitting it cuts the interval in two: a
-//! cursor keeps its meaning whatever happens between two calls, and whatever is in the table all along is visited.
+//! order of the high bits. In the reversed order a subtable is an interval, and splitting it cuts the interval in two:
+//! a cursor stays valid whatever happens between two calls, and a record that is present throughout is visited.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -28,32 +28,32 @@ pub(in crate::store) use subtable::Subtable;
 
 use super::memory::allocated;
 
-/// Average number of records in a subtable above which another subtable is added. Subtables not yet split have up to
-/// twice as many.
+/// Average number of records per subtable above which a subtable is added. Subtables not yet split hold up to twice as
+/// many.
 const GROW_AT: usize = 256;
-/// Average number below which the last subtable is given up.
+/// Average number of records per subtable below which the last subtable is removed.
 const SHRINK_AT: usize = 80;
 
-/// How many records ahead of the one under way are fetched when all of a subtable are looked at.
+/// Number of records prefetched ahead when a whole subtable is walked.
 const AHEAD: usize = 16;
 
-/// The seed of all tables of this process, drawn at its start, so that nobody can choose keys that collide.
+/// Seed of all hash tables of this process, drawn at its start, so that nobody can choose keys that collide.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Seed(u64);
 
-/// Where a key is filed.
+/// Hash of a key, which determines its place in a table.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Hash(u64);
 
 impl Seed {
-    /// The seed of this process.
+    /// Seed of this process.
     pub fn get() -> Self {
         use std::hash::{BuildHasher, RandomState};
         static SEED: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| RandomState::new().hash_one(0));
         Self(*SEED)
     }
 
-    /// The hash under which `key` is filed.
+    /// Hash of `key` under this seed.
     #[inline]
     pub fn hash(self, key: &[u8]) -> Hash {
         Hash(xxh3_64_with_seed(key, self.0))
@@ -61,36 +61,36 @@ impl Seed {
 }
 
 impl Hash {
-    /// The bits that choose a subtable.
+    /// Bits that choose a subtable.
     const fn low(self) -> u32 {
         self.0 as u32
     }
 
-    /// Where a sweep comes to it.
+    /// Position of the hash in the order of a sweep.
     pub const fn turn(self) -> u32 {
         self.low().reverse_bits()
     }
 
-    /// The bits that find a place in a subtable.
+    /// Bits that choose a place within a subtable.
     #[inline]
     const fn high(self) -> u16 {
         (self.0 >> 48) as u16
     }
 }
 
-/// Records, found by their keys.
+/// Hash table of records, found by their keys.
 #[derive(Default)]
 pub(in crate::store) struct Table {
     first: Subtable,
     more: Option<Box<More>>,
 }
 
-/// What a table of more than one subtable has besides the first.
+/// Additional state of a table that has more than one subtable.
 struct More {
     subtables: Vec<Subtable>,
     /// Records in all subtables.
     len: usize,
-    /// Places in the largest subtable there has been.
+    /// Number of places in the largest subtable so far.
     most_places: usize,
 }
 
@@ -101,20 +101,20 @@ impl Table {
         self.more.as_ref().map_or(self.first.len(), |more| more.len)
     }
 
-    /// Bytes of memory that the table itself takes, without the records.
+    /// Bytes of memory that the table itself takes, without its records.
     pub fn memory(&self) -> usize {
         let more = self.more.iter().flat_map(|more| more.subtables.iter());
         self.own_memory() + self.first.memory() + more.map(Subtable::memory).sum::<usize>()
     }
 
-    /// All subtables, the table itself being given up.
+    /// Consumes the table and returns its subtables.
     pub fn into_subtables(self) -> Vec<Subtable> {
         let mut subtables = self.more.map(|more| more.subtables).unwrap_or_default();
         subtables.push(self.first);
         subtables
     }
 
-    /// The part of [`Self::memory`] that is not of subtables.
+    /// The part of [`Self::memory`] that does not belong to subtables.
     pub fn own_memory(&self) -> usize {
         self.more.as_ref().map_or(0, |more| {
             allocated(size_of::<More>()) + allocated(more.subtables.capacity() * size_of::<Subtable>())
@@ -142,13 +142,13 @@ impl Table {
         }
     }
 
-    /// The subtable that a hash belongs to.
+    /// Index of the subtable that a hash belongs to.
     #[inline]
     fn subtable_of(&self, hash: Hash) -> usize {
         if self.more.is_none() { 0 } else { self.interval_of(hash.low()).0 }
     }
 
-    /// The subtable that a hash with these low bits belongs to, and how many of the bits say so.
+    /// Index of the subtable for a hash with these low bits, and how many of the bits determine it.
     fn interval_of(&self, low: u32) -> (usize, u32) {
         let count = self.subtables();
         let bits = count.next_power_of_two().trailing_zeros();
@@ -163,21 +163,21 @@ impl Table {
         }
     }
 
-    /// The record of a key.
+    /// Finds the record of a key.
     #[inline]
     pub fn find(&self, hash: Hash, key: &[u8]) -> Option<&Record> {
         self.subtable(self.subtable_of(hash)).find(hash.high(), key)
     }
 
-    /// The record of a key, to be changed. Its key must stay, and a whole record is put in its place by
-    /// [`Record::replace`] alone.
+    /// Finds the record of a key for modification. The caller must not change the key; only [`Record::replace`] may
+    /// replace the whole record.
     #[inline]
     pub fn find_mut(&mut self, hash: Hash, key: &[u8]) -> Option<&mut Record> {
         let subtable = self.subtable_of(hash);
         self.subtable_mut(subtable).find_mut(hash.high(), key)
     }
 
-    /// Adds a record whose key is not in the table. Returns by how many bytes the table itself grew.
+    /// Adds a record whose key is not in the table. Returns the growth of the table itself in bytes.
     #[inline]
     pub fn insert(&mut self, seed: Seed, hash: Hash, record: Record) -> isize {
         let index = self.subtable_of(hash);
@@ -196,7 +196,7 @@ impl Table {
         delta
     }
 
-    /// Takes a key's record out. Also returns by how many bytes the table itself grew (it shrinks: below 0).
+    /// Removes a key's record. Also returns the growth of the table itself in bytes (negative, as it shrinks).
     pub fn remove(&mut self, hash: Hash, key: &[u8]) -> Option<(Record, isize)> {
         let index = self.subtable_of(hash);
         let subtable = self.subtable_mut(index);
@@ -221,7 +221,7 @@ impl Table {
         // Subtables that have not been split have twice as many records as those that have.
         let share = |index| if subtables > 1 && index < half && index + half >= subtables { 2 } else { 1 };
         let shares: usize = (0..subtables).map(share).sum();
-        // So much above the average, chance does not often bring.
+        // Margin above the average that a random distribution seldom exceeds.
         let room = |index: usize| {
             let average = count * share(index) / shares;
             average + if subtables > 1 { 2 * average.isqrt() } else { 0 }
@@ -235,7 +235,7 @@ impl Table {
         self.memory() as isize - before as isize
     }
 
-    /// Appends a subtable and moves to it what belongs there.
+    /// Appends a subtable and moves its records there. Returns the growth in bytes.
     #[cold]
     fn grow(&mut self, seed: Seed) -> isize {
         let before = self.own_memory();
@@ -262,7 +262,7 @@ impl Table {
         own + after as isize - from_memory as isize
     }
 
-    /// Gives the last subtable up and moves its records to where they belong now.
+    /// Removes the last subtable and moves its records to where they now belong. Returns the growth in bytes.
     #[cold]
     fn shrink(&mut self) -> isize {
         let before = self.own_memory();
@@ -288,15 +288,15 @@ impl Table {
         std::iter::once(&self.first).chain(more).flat_map(Subtable::iter)
     }
 
-    /// Visits records from `cursor` on (0 begins) until at least `count` have been visited. Returns where to go on, 0
-    /// at the end. Cursors are below 2^48. A record that is there all along is visited, some perhaps twice.
+    /// Visits at least `count` records from `cursor` on (0 begins). Returns the next cursor, 0 at the end; cursors are
+    /// below 2^48. A record present throughout the scan is visited at least once, some perhaps twice.
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a Record)) -> u64 {
         let mut at = Cursor::from_raw(cursor);
         let mut left = count.max(1);
         loop {
             let (index, bits) = self.interval_of(at.interval.reverse_bits());
-            // The records of a subtable that has been given up since are now in one of which only half has been visited
-            // up to `within`.
+            // If the cursor's subtable has been merged back since, the merged one contains records of which only half
+            // were visited up to `within`.
             let from = if bits < at.bits { 0 } else { at.within };
             let (visited, next) = self.subtable(index).scan(from, left, &mut visit);
             if let Some(within) = next {
@@ -312,10 +312,9 @@ impl Table {
         }
     }
 
-    /// Visits the records of one subtable whose turn is at `from` or later; a sweep begins with 0. Returns where the
-    /// next subtable's turns begin, `None` at the end. However the table grows and shrinks between two calls, a sweep
-    /// visits a record that is there all along exactly once. `visit` may end the visit early; the sweep is then still
-    /// at `from`.
+    /// Visits the records of one subtable whose turn is `from` or later; a sweep begins with 0. Returns the turn at
+    /// which the next subtable begins, `None` at the end. However the table grows and shrinks between calls, a sweep
+    /// visits a record present throughout exactly once. `visit` may stop early; the sweep is then still at `from`.
     pub fn sweep<'a>(
         &'a self,
         seed: Seed,
@@ -324,19 +323,19 @@ impl Table {
     ) -> ControlFlow<(), Option<u32>> {
         let (index, bits) = self.interval_of(from.reverse_bits());
         let begins = (index as u32).reverse_bits();
-        // Subtables that were split before have been given up since: a part of this one has had its turn.
+        // Subtables that were split earlier may have been merged back: part of this one has been swept already.
         let mut left = self.subtable(index).iter().filter(|r| begins == from || seed.hash(r.key()).turn() >= from);
         left.try_for_each(&mut visit)?;
         ControlFlow::Continue(u32::try_from(u64::from(begins) + (1u64 << (32 - bits))).ok())
     }
 
-    /// A record at random, each as likely as any other.
+    /// A random record, uniformly distributed.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&Record> {
         if self.len() == 0 {
             return None;
         }
-        // A subtable, and a place in it, as if all subtables were as large as the largest: drawn again while there is
-        // nothing.
+        // Draws a subtable and a place in it, as if all subtables were as large as the largest, until the place is
+        // occupied.
         let places = self.more.as_ref().map_or(self.first.places(), |more| more.most_places.max(self.first.places()));
         loop {
             let subtable = self.subtable(below(random(), self.subtables()));
@@ -346,27 +345,27 @@ impl Table {
         }
     }
 
-    /// Hints the CPU that a key with this hash is about to be looked up.
+    /// Prefetches the bucket for a key with this hash.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {
         self.subtable(self.subtable_of(hash)).prefetch(hash.high());
     }
 
-    /// Hints the CPU that the record of such a key is about to be read; a second step, after [`Self::prefetch`] has had
-    /// some time.
+    /// Prefetches the record of a key with this hash. Call it some time after [`Self::prefetch`].
     #[inline]
     pub fn prefetch_record(&self, hash: Hash) {
         self.subtable(self.subtable_of(hash)).prefetch_record(hash.high());
     }
 }
 
-/// How far a scan has come.
+/// Position of a scan.
 #[derive(Clone, Copy)]
 struct Cursor {
-    /// Where the interval begins that comes next, or is under way. Only the upper 27 bits are ever used: there are no
-    /// 2^27 subtables.
+    /// Start of the interval that comes next or is in progress. Only the upper 27 bits are used: a table never has 2^27
+    /// subtables.
     interval: u32,
-    /// In a subtable under way, the high bits of the hash to go on from, and how many low bits chose the subtable.
+    /// Within a subtable in progress, the high bits of the hash to continue from, and the number of low bits that chose
+    /// the subtable.
     within: u16,
     bits: u32,
 }
@@ -381,12 +380,12 @@ impl Cursor {
     }
 }
 
-/// The subtable that a subtable was split from.
+/// Index of the subtable that a subtable was split from.
 const fn parent(subtable: usize) -> usize {
     subtable - (1 << subtable.ilog2())
 }
 
-/// A number below `bound` from a uniform 64-bit number.
+/// Maps a uniform 64-bit number to a number below `bound`.
 #[inline]
 pub(in crate::store) fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize

@@ -1,4 +1,4 @@
-//! One key and its value, or one field of a large hash and its value, in one allocation.
+//! One key and its value, or one field of a large hash and its value, in a single allocation.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -8,10 +8,10 @@
 //! | … | the key |
 //! | … | the value: bytes of some [`Kind`], or the address of a [`Structure`] |
 //!
-//! A record is known by its address, of which only the low 48 bits are one; the high 16 keep some bits of the key's
-//! hash, so that tables can tell most records apart, and be rebuilt, without looking at them.
+//! A record is represented by its 48-bit address; the high 16 bits of the pointer hold some bits of the key's hash, so
+//! that tables can tell most records apart, and be rebuilt, without reading the records.
 //!
-//! The value stands last, so that it can grow and shrink where it is as long as the allocator's size class allows.
+//! The value comes last, so that it can grow and shrink in place as far as the allocator's size class allows.
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
@@ -22,14 +22,13 @@ use crate::store::prefetch;
 use crate::store::value::form::{Form, Kind, Stored, Structure};
 use crate::time::UnixMillis;
 
-/// Bytes at the start of a record that are worth fetching before it is known how long it is.
+/// Bytes at the start of a record to prefetch while its length is still unknown.
 const PREFETCHED: usize = 128;
 
-/// A key with its value, its expiry and the time of its last use; and 16 bits of the key's hash, 0 until they are set.
+/// A key with its value, expiry and time of last use; plus 16 bits of the key's hash, 0 until they are set.
 pub(in crate::store) struct Record(NonNull<u8>);
 
-/// Bits of an address. No system that this program runs on gives a process addresses above them unless it asks for
-/// some.
+/// Number of bits in an address. No system that this program runs on gives a process higher addresses unless asked to.
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 
@@ -39,16 +38,16 @@ unsafe impl Send for Record {}
 unsafe impl Sync for Record {}
 
 impl Record {
-    /// Makes a record whose value is these bytes. `clock` is the coarse time of its last use.
+    /// Makes a record with these bytes as value. `clock` is the coarse time of last use.
     ///
     /// # Panics
-    /// If key or value is longer than the head has room for.
+    /// If key or value is longer than the head can express.
     #[inline]
     pub fn new(kind: Kind, key: &[u8], value: &[u8], expire_at: Option<UnixMillis>, clock: u32) -> Self {
         Self::with_form(Form::Bytes(kind), key, value, expire_at, clock)
     }
 
-    /// Makes a record that owns `structure`, which is its value.
+    /// Makes a record whose value is `structure`, which it owns.
     ///
     /// # Panics
     /// As [`Self::new`].
@@ -78,14 +77,14 @@ impl Record {
         record
     }
 
-    /// The record whose allocation begins at `start`, with these bits of its key's hash.
+    /// Makes the record whose allocation begins at `start`, with these bits of its key's hash.
     #[inline]
     fn at(start: NonNull<u8>, hash: u16) -> Self {
         assert!(start.addr().get() & !ADDRESS_MASK == 0, "addresses have 48 bits");
         Self(start.map_addr(|address| address | usize::from(hash) << ADDRESS_BITS))
     }
 
-    /// The address of the allocation.
+    /// Address of the allocation.
     #[inline]
     fn start(&self) -> NonNull<u8> {
         let start = self.0.as_ptr().map_addr(|address| address & ADDRESS_MASK);
@@ -93,13 +92,13 @@ impl Record {
         unsafe { NonNull::new_unchecked(start) }
     }
 
-    /// The 16 bits of the key's hash that [`Self::with_hash16`] has set; 0 before.
+    /// The 16 hash bits set by [`Self::with_hash16`]; 0 before.
     #[inline]
     pub fn hash16(&self) -> u16 {
         (self.0.addr().get() >> ADDRESS_BITS) as u16
     }
 
-    /// Sets the 16 bits of the key's hash that the record keeps.
+    /// Sets the 16 bits of the key's hash that the record carries.
     #[inline]
     pub fn with_hash16(self, hash: u16) -> Self {
         let record = Self::at(self.start(), hash);
@@ -107,19 +106,19 @@ impl Record {
         record
     }
 
-    /// Puts `new`, of the same key, in the place of this record; the bits of the hash stay.
+    /// Replaces this record by `new`, which has the same key. The hash bits stay.
     #[inline]
     pub fn replace(&mut self, new: Self) {
         *self = new.with_hash16(self.hash16());
     }
 
-    /// Hints the CPU that the record is about to be read.
+    /// Prefetches the start of the record.
     #[inline]
     pub fn prefetch(&self) {
         prefetch::bytes(self.start().as_ptr(), PREFETCHED);
     }
 
-    /// Hints the CPU that the key is about to be read.
+    /// Prefetches the key.
     #[inline]
     pub fn prefetch_key(&self) {
         prefetch::bytes(self.start().as_ptr(), 1);
@@ -139,7 +138,7 @@ impl Record {
         unsafe { NonNull::slice_from_raw_parts(self.start().add(head.key_at()), head.key_len()).as_ref() }
     }
 
-    /// The kind of the value's bytes; `None` if the value is a structure.
+    /// Kind of the value's bytes; `None` if the value is a structure.
     #[inline]
     pub fn kind(&self) -> Option<Kind> {
         match self.head().form() {
@@ -148,7 +147,7 @@ impl Record {
         }
     }
 
-    /// The bytes in the value's place; of a structure, those of its address.
+    /// Raw bytes of the value; for a structure, the bytes of its address.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         let head = self.head();
@@ -157,7 +156,7 @@ impl Record {
         unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_ref() }
     }
 
-    /// The bytes of the value, to be changed; `None` if the value is a structure.
+    /// Bytes of the value for modification; `None` if the value is a structure.
     #[inline]
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         let head = self.head();
@@ -168,7 +167,7 @@ impl Record {
         Some(unsafe { NonNull::slice_from_raw_parts(self.start().add(head.value_at()), head.value_len()).as_mut() })
     }
 
-    /// The value.
+    /// The value in its stored form.
     #[inline]
     pub fn stored(&self) -> Stored<'_> {
         match self.head().form() {
@@ -178,26 +177,26 @@ impl Record {
         }
     }
 
-    /// The structure that is the value, to be changed.
+    /// The structure for modification; `None` if the value is not a structure.
     pub fn structure_mut(&mut self) -> Option<&mut Structure> {
         // SAFETY: as in `stored`; the exclusive borrow makes it the only reference.
         (self.head().form() == Form::Structure).then(|| unsafe { &mut *self.structure() })
     }
 
-    /// Address of the structure; meaningless if the value is none.
+    /// Address of the structure; meaningless if the value is not a structure.
     fn structure(&self) -> *mut Structure {
         let address = self.bytes().first_chunk().map_or(0, |bytes| usize::from_ne_bytes(*bytes));
         std::ptr::with_exposed_provenance_mut(address)
     }
 
-    /// When the key expires.
+    /// Time at which the key expires, if any.
     #[inline]
     pub fn expire_at(&self) -> Option<UnixMillis> {
         // SAFETY: the head says that `new` wrote an expiry there.
         self.head().expires().then(|| UnixMillis::new(unsafe { self.start().add(EXPIRY).cast().read_unaligned() }))
     }
 
-    /// Gives the key another expiry. A record without room for one, or with room to give back, is made anew.
+    /// Changes the key's expiry. The record is reallocated if adding or removing the expiry changes its layout.
     pub fn set_expire_at(&mut self, expire_at: Option<UnixMillis>) {
         let head = self.head();
         if let (Some(at), true) = (expire_at, head.expires()) {
@@ -210,8 +209,8 @@ impl Record {
         }
     }
 
-    /// Takes the structure that is the value. Leaves a string of 8 arbitrary bytes, which the caller overwrites or
-    /// drops.
+    /// Takes the structure out of the record. Leaves the value as a string of 8 arbitrary bytes; the caller overwrites
+    /// or drops the record.
     pub fn take_structure(&mut self) -> Option<Box<Structure>> {
         if self.head().form() != Form::Structure {
             return None;
@@ -223,7 +222,8 @@ impl Record {
         Some(unsafe { Box::from_raw(structure) })
     }
 
-    /// Makes the address of a structure, if there is one, mere bytes: something else owns the structure from now on.
+    /// Turns the structure's address, if there is one, into plain bytes, because something else owns the structure from
+    /// now on.
     fn disown_structure(&mut self) {
         let head = self.head();
         if head.form() == Form::Structure {
@@ -238,7 +238,7 @@ impl Record {
         self.clock_cell().load(Ordering::Relaxed)
     }
 
-    /// Notes a use.
+    /// Sets the time of last use.
     #[inline]
     pub fn touch(&self, now: u32) {
         self.clock_cell().store(now, Ordering::Relaxed);
@@ -250,16 +250,16 @@ impl Record {
         unsafe { self.start().add(CLOCK).cast().as_ref() }
     }
 
-    /// Replaces the bytes of the value by others of the same kind.
+    /// Replaces the bytes of the value; the kind stays.
     ///
     /// # Panics
-    /// If the value is a structure, or the new bytes are longer than a value may be.
+    /// If the value is a structure, or the new bytes exceed the maximum length of a value.
     #[inline]
     pub fn set_bytes(&mut self, value: &[u8]) {
         let head = self.head();
         if value.len() != head.value_len() {
             if head.with_value_len(value.len()).memory() != head.memory() {
-                // The record has to move, and leaves its old bytes behind.
+                // The record has to move, and its old bytes need not be copied.
                 assert!(head.form() != Form::Structure, "a structure is never overwritten");
                 return self.replace(Self::with_form(head.form(), self.key(), value, self.expire_at(), self.clock()));
             }
@@ -268,10 +268,10 @@ impl Record {
         self.bytes_mut().expect("a structure is never overwritten").copy_from_slice(value);
     }
 
-    /// Makes the bytes of the value longer, by zeros, or shorter.
+    /// Resizes the bytes of the value; new bytes are zero.
     ///
     /// # Panics
-    /// If the value is a structure, or `len` is more than a value may have.
+    /// If the value is a structure, or `len` exceeds the maximum length of a value.
     pub fn resize(&mut self, len: usize) {
         let old = self.head();
         assert!(old.form() != Form::Structure, "a structure is never resized");
@@ -294,7 +294,7 @@ impl Record {
         }
     }
 
-    /// Bytes of memory that the allocation takes, without the structure, which counts for itself.
+    /// Bytes of memory that the allocation takes, without the structure (see [`Structure::memory`]).
     #[inline]
     pub fn memory(&self) -> usize {
         self.head().memory()

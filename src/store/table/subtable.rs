@@ -1,47 +1,47 @@
-//! A small hash table of records: buckets of one cache line each, so that finding a key costs one miss here and one for
-//! the record.
+//! A small hash table of records. Buckets are one cache line each, so that finding a key costs one cache miss here and
+//! one for the record.
 //!
 //! | bytes of a bucket | what |
 //! |---|---|
-//! | 7 | per record a tag, 8 bits of its hash; 0 where there is none |
-//! | 1 | `passed`: how many records would have their home here or before, but found this bucket full and went on |
+//! | 7 | a tag per record: 8 bits of its hash; 0 if the place is empty |
+//! | 1 | `passed`: number of records whose home is here or earlier, but that went on because this bucket was full |
 //! | 7 × 8 | the records |
 //!
-//! A record is in its home bucket, or, if that was full, in the next one that was not, the first following the last. A
-//! search ends at a bucket that nobody passed. `passed` stays at 255 once it gets there: then a search may go on for
-//! nothing, but never ends too soon.
+//! A record is in its home bucket or, if that was full, in the next bucket with room (wrapping around). A search ends
+//! at a bucket that no record passed. `passed` saturates at 255: a search may then go on needlessly, but never ends too
+//! soon.
 //!
-//! A subtable knows of a hash only the 16 bits that a [`Record`] keeps with its address; so it can be rebuilt without
-//! looking at the records themselves.
+//! A subtable knows only the 16 hash bits that a [`Record`] carries with its address, so it can be rebuilt without
+//! reading the records.
 
 use super::record::Record;
 use crate::store::memory::allocated;
 
 const PLACES: usize = 7;
-/// How many buckets ahead of the one under way have their records fetched when all are visited.
+/// Number of buckets ahead whose records are prefetched when all are visited.
 const BUCKETS_AHEAD: usize = 4;
 const ONES: u64 = 0x0001_0101_0101_0101;
 const PASSED_ONE: u64 = 1 << 56;
 
-/// Seven records; one cache line.
+/// Bucket of seven records; one cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Bucket {
-    /// The tags, the first in the lowest byte; `passed` in the highest.
+    /// The tags, the first in the lowest byte; `passed` is the highest byte.
     head: u64,
     records: [Option<Record>; PLACES],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// The low 8 bits of a hash, but never 0.
+/// Tag of a hash: its low 8 bits, but never 0.
 #[inline]
 fn tag(hash: u16) -> u64 {
     u64::from(hash as u8).max(1)
 }
 
 impl Bucket {
-    /// Marks, in the top bits of their bytes, the places whose tag may be `tag`: all that are, and few that are not.
+    /// Bit mask of the places that may have `tag` (top bit of each byte): includes all that do, and few that do not.
     #[inline]
     const fn matches(&self, tag: u64) -> u64 {
         let differing = self.head ^ (tag * ONES);
@@ -74,36 +74,36 @@ impl Bucket {
         self.records.iter().flatten()
     }
 
-    /// Hints the CPU that the records' keys and expiries are about to be read.
+    /// Prefetches keys and expiries of the bucket's records.
     #[inline]
     fn prefetch_records(&self) {
         self.records().for_each(Record::prefetch_key);
     }
 }
 
-/// The first place that is marked.
+/// First place marked in the mask.
 #[inline]
 const fn place_of(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
 }
 
-/// The bucket where a record with this hash belongs, of so many.
+/// Home bucket of a hash in a subtable of `buckets` buckets.
 #[inline]
 const fn home(hash: u16, buckets: usize) -> usize {
     (hash as usize * buckets) >> 16
 }
 
-/// Most records in so many buckets: nine tenths of the places.
+/// Maximum number of records in so many buckets: nine tenths of the places.
 const fn limit(buckets: usize) -> usize {
     (buckets * PLACES * 9).div_ceil(10)
 }
 
-/// The next number of buckets: a quarter more, which is also the allocator's next class.
+/// Next larger number of buckets: a quarter more, which is also the allocator's next size class.
 const fn more_than(buckets: usize) -> usize {
     if buckets < 4 { buckets + 1 } else { buckets + (1 << (buckets.ilog2() - 2)) }
 }
 
-/// The least number of buckets with room for so many records.
+/// Smallest number of buckets with room for so many records.
 fn buckets_for(records: usize) -> usize {
     let mut buckets = records.div_ceil(PLACES);
     while limit(buckets) < records {
@@ -112,7 +112,7 @@ fn buckets_for(records: usize) -> usize {
     buckets
 }
 
-/// Records with the same low bits of their hashes.
+/// Hash table of the records whose hashes share the same low bits.
 #[derive(Default)]
 pub(in crate::store) struct Subtable {
     buckets: Box<[Bucket]>,
@@ -135,17 +135,17 @@ impl Subtable {
         self.len as usize
     }
 
-    /// Bytes of memory that it takes, without the records.
+    /// Bytes of memory that the subtable takes, without its records.
     pub const fn memory(&self) -> usize {
         allocated(self.buckets.len() * size_of::<Bucket>())
     }
 
-    /// Number of places; [`Self::at`] takes numbers below it.
+    /// Number of places; [`Self::at`] accepts numbers below it.
     pub const fn places(&self) -> usize {
         self.buckets.len() * PLACES
     }
 
-    /// The record at a place.
+    /// The record at a place, if any.
     pub fn at(&self, place: usize) -> Option<&Record> {
         self.buckets.get(place / PLACES)?.records[place % PLACES].as_ref()
     }
@@ -177,21 +177,21 @@ impl Subtable {
         if index + 1 == self.buckets.len() { 0 } else { index + 1 }
     }
 
-    /// The record of a key.
+    /// Finds the record of a key.
     #[inline]
     pub fn find(&self, hash: u16, key: &[u8]) -> Option<&Record> {
         let (index, place) = self.find_place(hash, key)?;
         self.buckets[index].records[place].as_ref()
     }
 
-    /// The record of a key, to be changed.
+    /// Finds the record of a key for modification.
     #[inline]
     pub fn find_mut(&mut self, hash: u16, key: &[u8]) -> Option<&mut Record> {
         let (index, place) = self.find_place(hash, key)?;
         self.buckets[index].records[place].as_mut()
     }
 
-    /// Adds a record whose key is not there; its hash is the one that it keeps.
+    /// Adds a record whose key is not present, under the hash bits that it carries.
     #[inline]
     pub fn insert(&mut self, record: Record) {
         if self.len() >= limit(self.buckets.len()) {
@@ -200,7 +200,7 @@ impl Subtable {
         self.place(record);
     }
 
-    /// Adds a record for which there is room.
+    /// Places a record; there must be room for it.
     #[inline]
     fn place(&mut self, record: Record) {
         let mut index = home(record.hash16(), self.buckets.len());
@@ -218,7 +218,7 @@ impl Subtable {
         }
     }
 
-    /// Takes out the record of a key.
+    /// Removes and returns the record of a key.
     pub fn remove(&mut self, hash: u16, key: &[u8]) -> Option<Record> {
         let (found, place) = self.find_place(hash, key)?;
         let mut index = home(hash, self.buckets.len());
@@ -255,9 +255,9 @@ impl Subtable {
         })
     }
 
-    /// Visits records in the order of their home buckets, those with hashes from `from` on, until at least `count` have
-    /// been visited. Returns how many have been, and the hash to go on from unless that was all. Records with smaller
-    /// hashes may be visited as well.
+    /// Visits at least `count` records in the order of their home buckets, beginning with hash `from`. Returns how many
+    /// were visited, and the hash to continue from (`None` at the end). Records with smaller hashes may be visited as
+    /// well.
     pub fn scan<'a>(&'a self, from: u16, count: usize, mut visit: impl FnMut(&'a Record)) -> (usize, Option<u16>) {
         let buckets = self.buckets.len();
         let mut visited = 0;
@@ -286,18 +286,18 @@ impl Subtable {
         (visited, None)
     }
 
-    /// Every record, the subtable itself being given up.
+    /// Consumes the subtable and returns its records.
     pub fn into_records(self) -> impl Iterator<Item = Record> {
         self.buckets.into_iter().flat_map(|bucket| bucket.records).flatten()
     }
 
-    /// The records of the bucket with this number, which are taken out of a subtable that nobody will use again.
+    /// Takes out the records of one bucket, for a subtable that is being freed. `None` if there is no such bucket.
     pub fn give_up(&mut self, bucket: usize) -> Option<impl Iterator<Item = Record> + use<>> {
         let bucket = self.buckets.get_mut(bucket)?;
         Some(std::mem::take(&mut bucket.records).into_iter().flatten())
     }
 
-    /// Hints the CPU that a key with this hash is about to be looked up.
+    /// Prefetches the home bucket of a key with this hash.
     #[inline]
     pub fn prefetch(&self, hash: u16) {
         if let Some(bucket) = self.buckets.get(home(hash, self.buckets.len())) {
@@ -305,8 +305,8 @@ impl Subtable {
         }
     }
 
-    /// Hints the CPU that the record which is probably that of a key with this hash is about to be read; it looks at
-    /// one bucket, which [`Self::prefetch`] may have fetched before.
+    /// Prefetches the record that probably belongs to a key with this hash. It reads one bucket, which
+    /// [`Self::prefetch`] should have fetched before.
     #[inline]
     pub fn prefetch_record(&self, hash: u16) {
         let Some(bucket) = self.buckets.get(home(hash, self.buckets.len())) else { return };

@@ -1,7 +1,6 @@
-//! The forms in which values are stored: as bytes inside their record, of some [`Kind`], or as a [`Structure`] outside
-//! of it.
+//! Forms in which values are stored: as bytes of some [`Kind`] inside their record, or as a [`Structure`] outside it.
 //!
-//! A record is made of a `Kind` and bytes, or of a `Structure`; so it never bears a form that is not listed here.
+//! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::hash::fields::FieldTable;
 use crate::store::memory::allocated;
@@ -9,7 +8,7 @@ use crate::store::table::Table;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// What the bytes of a value mean that is stored inside its record.
+        /// Meaning of the bytes of a value that is stored inside its record.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(in crate::store) enum Kind {
@@ -17,31 +16,31 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Every kind, at the place that its number says.
+            /// Every kind, indexed by its number.
             pub const ALL: &[Self] = &[$(Self::$name),+];
         }
     };
 }
 
 kinds! {
-    /// A string. It is the first, because a record's head has a bit of its own for it.
+    /// A string. It comes first, because a record's head marks it with a bit of its own.
     String,
-    /// A small hash, as `value::hash::packed` lays it out.
+    /// A small hash in the layout of `value::hash::packed`.
     PackedHash,
 }
 
-/// What a record bears.
+/// Form of a record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Form {
-    /// Bytes of this kind.
+    /// Bytes of this kind, inside the record.
     Bytes(Kind),
-    /// The address of a [`Structure`].
+    /// Address of a [`Structure`].
     Structure,
 }
 
-/// A value too large for bytes that are rewritten with each change. It lives in a box that its record owns.
+/// A value too large to be rewritten as bytes with each change. It lives in a box that its record owns.
 pub(in crate::store) enum Structure {
-    /// The fields of a hash.
+    /// A hash as a table of fields.
     Hash(FieldTable),
 }
 
@@ -67,15 +66,15 @@ impl Structure {
             }
     }
 
-    /// Number of elements, each of which takes about as long to free as any other.
+    /// Number of elements, each of which takes about the same time to free.
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(fields) => fields.len(),
         }
     }
 
-    /// Takes the structure apart, so that its records can be freed in slices. Returns how many bytes of memory that
-    /// freed, and the table of records that is left.
+    /// Takes the structure apart, so that its records can be freed in slices. Returns the bytes of memory freed
+    /// immediately, and the table of records that remains.
     pub fn dismantle(self) -> (usize, Table) {
         match self {
             Self::Hash(fields) => (Self::BOX, fields.into_table()),

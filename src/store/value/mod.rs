@@ -1,7 +1,7 @@
-//! Values: one folder a type, and the only places where types are told apart.
+//! Values: one folder per type, and the only place where the code distinguishes types.
 //!
-//! Hash table, slots, edits, snapshots and garbage know values by what stands in this file; a type's folder knows
-//! nothing of the others.
+//! Hash table, slots, edits, snapshots and garbage handle values through the interface in this file; a type's folder
+//! knows nothing of the other types.
 //!
 //! | type | forms | folder |
 //! |---|---|---|
@@ -40,7 +40,7 @@ use crate::encoding::edit::Change;
 use crate::encoding::entry::{self, EntryValue, Head};
 use crate::time::UnixMillis;
 
-/// A value, borrowed.
+/// A value, borrowed from its record.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// A string.
@@ -50,7 +50,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value that a record holds.
+    /// Value of a record.
     #[inline]
     pub(super) fn of(record: &'a Record) -> Self {
         match record.stored() {
@@ -60,7 +60,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What the value adds to the digest of its slot.
+    /// Contribution of the value to the digest of its slot.
     #[inline]
     pub(super) fn digest(self, key: KeyDigest) -> u64 {
         match self {
@@ -78,18 +78,19 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Bytes of memory that a record takes, its structure included.
+/// Bytes of memory that a record takes, including its structure.
 #[inline]
 pub(super) fn memory(record: &Record) -> usize {
     let structure = if let Stored::Structure(structure) = record.stored() { structure.memory() } else { 0 };
     record.memory() + structure
 }
 
-/// Applies a change to a key that is not there. Returns the record that it makes, with the digest of its value; `None`
-/// if there still is nothing.
+/// Applies a change to a key that does not exist. Returns the record that the change creates and the digest of its
+/// value; `None` if it creates nothing.
 ///
 /// # Errors
-/// If the change needs a key that is there, or something in it is too long.
+///
+/// If the change requires an existing key, or something in it is too long.
 #[inline]
 pub(super) fn create(
     key: Key<'_>,
@@ -115,10 +116,10 @@ pub(super) fn create(
     }
 }
 
-/// Applies a change to the record of a key.
+/// Applies a change to the record of an existing key.
 ///
 /// # Errors
-/// If the change contradicts what the key holds; then nothing has changed.
+/// If the change contradicts the key's value; then nothing has changed.
 #[inline]
 pub(super) fn change(
     key: Key<'_>,
@@ -156,7 +157,7 @@ pub(super) fn change(
     }
 }
 
-/// Puts another record, of the same key, in the place of one.
+/// Replaces a record by a new one of the same key.
 fn replace(key: Key<'_>, record: &mut Record, (new, digest): (Record, u64)) -> Changed {
     let before = Value::of(record).digest(key.digest);
     let replaced = record.take_structure();
@@ -164,7 +165,7 @@ fn replace(key: Key<'_>, record: &mut Record, (new, digest): (Record, u64)) -> C
     Changed { digest: digest.wrapping_sub(before), replaced, is_empty: false }
 }
 
-/// Checks the value of a snapshot entry for what its form alone does not rule out.
+/// Checks limits on a snapshot entry's value that decoding does not enforce.
 ///
 /// # Errors
 /// If something in it is too long.
@@ -176,7 +177,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
 
-/// Makes the record of a snapshot entry whose value has been checked, with the digest of the value.
+/// Makes the record of a snapshot entry whose value has been checked. Returns it with the value's digest.
 pub(super) fn load_entry(
     key: Key<'_>,
     value: EntryValue<'_>,
@@ -189,17 +190,17 @@ pub(super) fn load_entry(
     }
 }
 
-/// A large value on its way into a snapshot, written in slices with edits in between.
+/// Capture of a large value for a snapshot, written in slices with edits in between.
 pub(super) enum Slices {
-    /// A string.
+    /// Capture of a string.
     String(string::slices::Slices),
-    /// A hash.
+    /// Capture of a hash.
     Hash(hash::slices::Slices),
 }
 
 impl Slices {
-    /// Begins the entry of a value, if it is large. Number of elements and length in the entry are those of this
-    /// moment: what is written from here on is the value as it is now.
+    /// Begins the entry of a large value; `None` for small ones. The entry states the value's length and number of
+    /// elements at this moment: what follows is the value as it is now.
     pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
@@ -207,7 +208,7 @@ impl Slices {
         }
     }
 
-    /// Whether all of the value is written, and no more. Anything else, once nothing is left, is a bug.
+    /// Whether exactly the value from the beginning has been written. `false` once nothing is left means a bug.
     pub const fn is_whole(&self) -> bool {
         match self {
             Self::String(slices) => slices.is_whole(),
@@ -215,19 +216,19 @@ impl Slices {
         }
     }
 
-    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left. `value`
-    /// is what the key holds now.
+    /// Writes until nothing is left or `go_on`, called with the length of `out`, returns false. Returns whether nothing
+    /// is left. `value` is the key's current value.
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
             (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
-            // The key holds something else by now, and what was left has been written before that.
+            // The key holds a value of another form by now, and what was left was written before that change.
             (Self::String(_) | Self::Hash(_), _) => true,
         }
     }
 
-    /// Writes the elements that `change` is about to change, before it is applied to the key, which holds `value`.
-    /// Returns whether all that is left of the value has to be written before it.
+    /// Call before `change` is applied to the key, which holds `value`: writes the elements that it changes. Returns
+    /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
             (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),

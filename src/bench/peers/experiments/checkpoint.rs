@@ -1,4 +1,4 @@
-//! Latency beside checkpoints: Rollbook against itself.
+//! Experiment: effect of checkpoints on latency, Rollbook only.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,12 +8,12 @@ use super::super::server::Server;
 use super::super::{Bench, PeersError};
 use super::subjects;
 
-/// Requests a second: far below what a core can do, so that waiting comes from checkpoints only.
+/// Requests per second: far below a core's capacity, so that only checkpoints cause waiting.
 const RATE: f64 = 4000.0;
-/// A run is so many times as long as others: what is looked for is rare.
+/// Length of a run, as a multiple of the other experiments' runs, because the effect is rare.
 const LONGER: f64 = 3.0;
 
-/// p99.9 of a paced load while one checkpoint follows the other, against the same load without.
+/// Compares p99.9 of a paced load during continuous checkpoints with the same load without checkpoints.
 ///
 /// # Errors
 /// If the server or the generator fails.
@@ -22,7 +22,8 @@ pub fn checkpoint(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     let mut server = Server::fresh(&options.rollbook, &options.dir, &options.server_cpus, &options.client_cpus)?;
     server.settings_mut().node = true;
     server.start()?;
-    // A node would have a CPU of its own, or a machine; where it must share one with the generator, that one is not to wait for it.
+    // A node would have a CPU or a machine of its own. Where it must share the generator's CPU, the generator has
+    // priority.
     server.children().into_iter().try_for_each(|node| options.client_cpus.pin_process_behind(node))?;
     bench.step("loading")?;
     let paced = Load { connections: 20, rate: Some(RATE), seconds: options.seconds * LONGER, ..Load::default() };
@@ -46,7 +47,7 @@ pub fn checkpoint(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     Ok(vec![bench.row(what, Unit::Micros, subjects, Some(Aim::RatioAtMost(1.2)))])
 }
 
-/// Does `work` while another thread asks for one checkpoint after the other and counts them.
+/// Does `work` while another thread requests checkpoints back to back and counts them.
 fn while_saving<T>(
     server: &Server,
     count: &AtomicU64,

@@ -1,4 +1,4 @@
-//! Two cores against one: the price of work for another core.
+//! Experiment: two cores against one, to measure the cost of requests for another core.
 
 use super::super::cpus::CpuList;
 use super::super::generator::Load;
@@ -7,9 +7,9 @@ use super::super::server::Server;
 use super::super::{Bench, PeersError};
 use super::load;
 
-/// SET on two cores against one core. With fewer than three CPUs the generator shares one with the server, which is then a part of what
-/// is measured. There the aim is of another measurement: both cores on the one CPU that the generator leaves alone, which shows what
-/// the messages cost, though not the way between two CPUs' caches.
+/// Compares SET on two cores with SET on one. With fewer than three CPUs, the generator shares one with the server,
+/// which distorts the result. The target then applies to another measurement: both cores on the one CPU that the
+/// generator does not use, which shows the cost of the messages, but not of transfers between two CPUs' caches.
 ///
 /// # Errors
 /// If a server or the generator fails, or there is only one CPU.
@@ -30,7 +30,7 @@ pub fn cores(bench: &Bench<'_>, pipeline: usize, limit: f64) -> Result<Vec<Row>,
     }
 }
 
-/// A server of two cores that is started on the CPUs `both` and moved to `on`, against a server of one core.
+/// Measures a two-core server, started on the CPUs `both` and then moved to `on`, against a one-core server.
 fn against_one(
     bench: &Bench<'_>,
     pipeline: usize,

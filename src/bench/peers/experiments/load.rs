@@ -1,4 +1,4 @@
-//! Throughput, and the CPU that a server pays for each request: what can be compared on a noisy machine.
+//! Experiments: throughput, and the server's CPU time per request, which is comparable even on a noisy machine.
 
 use super::super::generator::{self, Load};
 use super::super::program::Program;
@@ -9,7 +9,7 @@ use super::subjects;
 use crate::bench::result::Report;
 use crate::config::Durability;
 
-/// A workload over 50 connections. The aim is of CPU against each peer.
+/// Runs a workload over 50 connections. The target applies to the CPU time relative to each peer.
 ///
 /// # Errors
 /// If a server or the generator fails.
@@ -25,7 +25,7 @@ pub fn plain(bench: &Bench<'_>, workload: &str, pipeline: usize, aim: Option<f64
     rows(bench, &what, &names, &measured, aim.map(Aim::RatioAtMost))
 }
 
-/// Throughput when every acknowledged write is on disk.
+/// Measures throughput when every acknowledged write is on disk.
 ///
 /// # Errors
 /// If a server or the generator fails.
@@ -37,7 +37,7 @@ pub fn sync(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     Ok(rows)
 }
 
-/// CPU for each request, if it is known of every server, and throughput.
+/// Rows for throughput and, if known for every server, CPU time per request.
 ///
 /// # Errors
 /// If the CPU of a server is not known.
@@ -63,7 +63,7 @@ pub fn rows(
     ])
 }
 
-/// Runs a load against each server in turn, as often as there are rounds; the names of the servers and what was found.
+/// Runs a load against each server in turn, for all rounds. Returns the servers' names and results.
 ///
 /// # Errors
 /// If a server or the generator fails.
@@ -85,7 +85,7 @@ fn alternate(
     Ok((programs.iter().map(Program::to_string).collect(), measured))
 }
 
-/// Fills the servers, then goes around them.
+/// Loads the data set into the servers, then runs all rounds.
 ///
 /// # Errors
 /// If a server or the generator fails.
@@ -100,7 +100,7 @@ pub fn rounds(bench: &Bench<'_>, servers: &[Server], load: Load<'_>) -> Result<V
         for (server, reports) in servers.iter().zip(&mut measured) {
             bench.step(&format!("{}: round {round} of {}", server.program, bench.options.rounds))?;
             let mut report = generator::run(bench.options, server, &load)?;
-            // Only the figures are kept.
+            // Only the summary figures are kept.
             report.timeline_histograms.clear();
             reports.push(report);
         }

@@ -1,4 +1,4 @@
-//! What a key takes in memory.
+//! Experiment: memory per key.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::super::server::Server;
 use super::super::{Bench, PeersError};
 use super::subjects;
 
-/// How long a filled server is left alone before it is looked at: what it frees in the background is then free.
+/// Pause after loading, so that the server can free memory in the background before it is measured.
 const REST: Duration = Duration::from_secs(2);
 
-/// Resident bytes for each key of 16 bytes with a value of 100.
+/// Measures resident bytes per key, for keys of 16 bytes with values of 100 bytes.
 ///
 /// # Errors
-/// If a server does not start or take the keys.
+/// If a server does not start, or refuses the keys.
 pub fn memory(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     let options = bench.options;
     let programs: Vec<_> = bench.programs().cloned().collect();

@@ -1,12 +1,12 @@
-//! What is measured.
+//! The experiments of a comparison.
 //!
 //! | module | experiments |
 //! |---|---|
-//! | [`load`] | CPU for each request and throughput, by workload |
-//! | [`cores`] | the same on two cores, against one |
-//! | [`recovery`] | starts, with nothing, with snapshots, with a log |
-//! | [`memory`] | what a key takes |
-//! | [`checkpoint`] | latency beside checkpoints, against without |
+//! | [`load`] | CPU time per request and throughput, by workload |
+//! | [`cores`] | the same on two cores, compared with one |
+//! | [`recovery`] | start time: empty, from snapshots, from the log |
+//! | [`memory`] | memory per key |
+//! | [`checkpoint`] | latency during checkpoints, compared with no checkpoints |
 
 pub mod checkpoint;
 pub mod cores;
@@ -17,14 +17,14 @@ pub mod recovery;
 use super::result::{Aim, Row, Subject, Unit};
 use super::{Bench, PeersError};
 
-/// Something that is measured by itself.
+/// An experiment, which can be run by itself.
 #[derive(Debug)]
 pub struct Experiment {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What it measures.
+    /// Description of what is measured.
     pub about: &'static str,
-    /// Measures it.
+    /// Function that runs the experiment.
     pub run: fn(&Bench<'_>) -> Result<Vec<Row>, PeersError>,
 }
 
@@ -71,19 +71,19 @@ pub static ALL: [Experiment; 15] = [
     },
 ];
 
-/// The experiment of this name.
+/// Finds an experiment by name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
     ALL.iter().find(|experiment| experiment.name == name)
 }
 
 impl Bench<'_> {
-    /// A row of this experiment.
+    /// Makes a row of this experiment.
     fn row(&self, what: impl Into<String>, unit: Unit, subjects: Vec<Subject>, aim: Option<Aim>) -> Row {
         Row { experiment: self.experiment.to_owned(), what: what.into(), unit, subjects, aim }
     }
 }
 
-/// Subjects from their names and what was measured of each.
+/// Makes subjects from names and measurements, with `value` selecting the figure.
 fn subjects<T>(names: &[String], measured: &[Vec<T>], value: impl Fn(&T) -> f64) -> Vec<Subject> {
     let values = measured.iter().map(|rounds| rounds.iter().map(&value).collect());
     names.iter().zip(values).map(|(name, values)| Subject { name: name.clone(), values }).collect()

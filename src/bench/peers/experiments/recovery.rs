@@ -1,4 +1,4 @@
-//! Starts: with no data, from snapshots, from the log.
+//! Experiments: start time without data, from snapshots, and from the log.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use super::super::{Bench, PeersError};
 use super::subjects;
 use crate::bench::client::Value;
 
-/// How long a server may take to write a snapshot.
+/// Maximum time that a server may take to write a snapshot.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a server starts from.
+/// Data from which a server starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Snapshots,
     Log,
 }
 
-/// The start of a server that has never lived before, Rollbook's with its checkpoint node.
+/// Measures the start of a server without data; Rollbook's includes its checkpoint node.
 ///
 /// # Errors
 /// If a server does not start.
@@ -38,7 +38,7 @@ pub fn start(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     Ok(vec![bench.row("start without data", Unit::Micros, subjects, Some(Aim::AtMost(300e3)))])
 }
 
-/// Keys recovered a second from snapshots.
+/// Measures keys recovered per second from snapshots.
 ///
 /// # Errors
 /// If a server does not start, or has lost keys.
@@ -46,7 +46,7 @@ pub fn snapshots(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     recovery(bench, Source::Snapshots, "from snapshots", 2e6)
 }
 
-/// Keys recovered a second from the log alone.
+/// Measures keys recovered per second from the log alone.
 ///
 /// # Errors
 /// If a server does not start, or has lost keys.
@@ -64,7 +64,7 @@ fn recovery(bench: &Bench<'_>, source: Source, from: &str, aim: f64) -> Result<V
         server.settings_mut().node = source == Source::Snapshots && program.kind == Kind::Rollbook;
         server.start()?;
         server.stop()?;
-        // What a start costs by itself is not recovery.
+        // The time of an empty start is not recovery, and is subtracted.
         empty.push(server.start()?);
         server.fill(keys)?;
         if source == Source::Snapshots {
@@ -103,10 +103,10 @@ fn recovery(bench: &Bench<'_>, source: Source, from: &str, aim: f64) -> Result<V
     ])
 }
 
-/// Makes a server have everything in snapshots, and hardly anything in its log.
+/// Makes a server write all data to snapshots, so that its log is almost empty.
 fn checkpoint(bench: &Bench<'_>, server: &Server) -> Result<(), PeersError> {
     if server.program.kind == Kind::Rollbook {
-        // The log is kept back to the older of two generations.
+        // The log is kept back to the older of two snapshot generations, so two saves are needed.
         server.call(&[b"SAVE"])?;
         server.call(&[b"SAVE"])?;
         return Ok(());

@@ -1,6 +1,6 @@
-//! Scales and their marks.
+//! Axes of charts, with their scales and marks.
 //!
-//! An axis is linear in what is given to it; for a logarithmic one that is the logarithm, which [`Axis::place`] takes.
+//! The chart library draws linear axes. For a logarithmic axis [`Axis::place`] takes the logarithm of a value.
 
 use std::ops::Range;
 
@@ -8,25 +8,25 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
 use super::super::units;
 
-/// A scale.
+/// An axis of a chart.
 pub struct Axis {
-    /// What it shows.
+    /// Title of the axis.
     pub name: &'static str,
-    /// Its beginning.
+    /// Value at the beginning of the axis.
     pub from: f64,
-    /// Its end.
+    /// Value at the end of the axis.
     pub to: f64,
-    /// Where it is marked.
+    /// Values that have a mark with a label.
     pub marks: Vec<f64>,
-    /// Where only a faint line is drawn.
+    /// Values that have only a faint line.
     pub between: Vec<f64>,
-    /// What is written at a mark.
+    /// Formats the label of a mark.
     pub label: Box<dyn Fn(f64) -> String>,
-    /// From a value to its place between beginning and end.
+    /// Maps a value to its position on the axis.
     place: fn(f64) -> f64,
 }
 
-/// An axis as the library knows it: linear, with its marks at hand.
+/// An axis in the form that the chart library needs: linear, with its marks.
 #[derive(Clone, Debug)]
 pub struct Scale {
     range: Range<f64>,
@@ -56,22 +56,22 @@ impl Ranged for Scale {
 const SHORTEST: f64 = 1e-3;
 
 impl Axis {
-    /// The same without its name, where another axis says it.
+    /// The same axis without a title, for charts where another axis has it.
     pub fn unnamed(self) -> Self {
         Self { name: "", ..self }
     }
 
-    /// Where a value stands on the axis.
+    /// Position of a value on the axis.
     pub fn place(&self, value: f64) -> f64 {
         (self.place)(value).clamp(self.from, self.to)
     }
 
-    /// The axis as the library knows it.
+    /// The axis in the form that the chart library needs.
     pub fn scale(&self) -> Scale {
         Scale { range: self.from..self.to, marks: self.marks.clone(), between: self.between.clone() }
     }
 
-    /// Latencies in microseconds, logarithmic.
+    /// Logarithmic axis of latencies in microseconds.
     pub fn latency(values: impl IntoIterator<Item = f64>) -> Self {
         let (mut least, mut greatest) = (f64::MAX, f64::MIN);
         for value in values.into_iter().filter(|value| value.is_finite()).map(|value| value.max(SHORTEST)) {
@@ -85,7 +85,7 @@ impl Axis {
         let top =
             steps.iter().find(|step| **step >= greatest * 0.9999 && **step > bottom).copied().unwrap_or(greatest * 2.0);
         let within = |step: &&f64| (bottom..=top).contains(*step);
-        // Three marks for each power of ten, or one where that would be too many.
+        // Three marks per power of ten, or one where that would be too many.
         let dense = top / bottom < 2000.0;
         let marks = steps.iter().filter(within).filter(|step| dense || leading(**step) == 1);
         let between =
@@ -101,7 +101,8 @@ impl Axis {
         }
     }
 
-    /// Quantiles from 0 up to where one of `count` values is beyond; each power of ten nearer to 1 takes as much room.
+    /// Axis of quantiles, from 0 to the quantile that one of `count` values exceeds; each further power of ten towards
+    /// 1 takes equal room.
     pub fn quantiles(count: u64) -> Self {
         let to = (count.max(100) as f64).log10().ceil();
         Self {
@@ -115,7 +116,7 @@ impl Axis {
         }
     }
 
-    /// Seconds from the beginning of a run.
+    /// Axis of seconds since the start of a run.
     pub fn seconds(end: f64) -> Self {
         let end = if end > 0.0 { end } else { 1.0 };
         let marks = linear(end, 10.0);
@@ -123,12 +124,12 @@ impl Axis {
         Self { name: "time", from: 0.0, to: end, marks, between: Vec::new(), label, place: |seconds| seconds }
     }
 
-    /// Requests a second, from none.
+    /// Axis of requests per second, starting at zero.
     pub fn rate(greatest: f64) -> Self {
         Self { name: "requests a second", label: Box::new(short_rate), ..Self::from_zero(greatest) }
     }
 
-    /// Values from zero, with their marks as plain numbers.
+    /// Axis of plain numbers, starting at zero.
     pub fn from_zero(greatest: f64) -> Self {
         let greatest = if greatest > 0.0 { greatest } else { 1.0 };
         let step = step(greatest, 5.0);
@@ -146,31 +147,31 @@ impl Axis {
     }
 }
 
-/// 1, 2, 5, 10 … around a range of positive values.
+/// The steps 1, 2, 5, 10 … that enclose a range of positive values.
 fn decades(least: f64, greatest: f64) -> Vec<f64> {
     let powers = least.log10().floor() as i32..=greatest.log10().ceil() as i32;
     powers.flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10f64.powi(power))).collect()
 }
 
-/// The first digit of a step of [`decades`].
+/// First digit of a step of [`decades`].
 fn leading(step: f64) -> u32 {
     (step / 10f64.powf((step.log10() + 1e-9).floor())).round() as u32
 }
 
-/// Marks from zero to `end`, about `count` of them.
+/// About `count` evenly spaced marks from zero to `end`.
 fn linear(end: f64, count: f64) -> Vec<f64> {
     let step = step(end, count);
     (0..=(end / step * 1.000_001) as u32).map(|n| f64::from(n) * step).collect()
 }
 
-/// 1, 2 or 5 times a power of ten, so that about `count` steps reach `end`.
+/// Step size, 1, 2 or 5 times a power of ten, for about `count` steps up to `end`.
 fn step(end: f64, count: f64) -> f64 {
     let rough = end / count;
     let power = 10f64.powf(rough.log10().floor());
     [1.0, 2.0, 5.0].into_iter().map(|n| n * power).find(|step| *step >= rough * 0.999).unwrap_or(power * 10.0)
 }
 
-/// `90 %`, `99.9 %` …, from how many powers of ten are left to 100 %.
+/// Formats a percentile (`90 %`, `99.9 %` …), given its distance to 100 % in powers of ten.
 fn percent(place: f64) -> String {
     if place < 1.0 {
         return format!("{:.0} %", 100.0 * (1.0 - 10f64.powf(-place)));
@@ -179,7 +180,7 @@ fn percent(place: f64) -> String {
     format!("{:.*} %", nines.saturating_sub(2), 100.0 * (1.0 - 10f64.powi(-(nines as i32))))
 }
 
-/// A duration without digits that say nothing.
+/// Formats a duration in microseconds without superfluous digits.
 fn short_micros(micros: f64) -> String {
     let micros = micros * (1.0 + 1e-9);
     match micros {

@@ -1,4 +1,4 @@
-//! Latency over throughput: the steps of a sweep, each where it came to, and the knee.
+//! Chart of latency over throughput: the steps of a sweep, and the knee.
 
 use plotters::element::Circle;
 use plotters::style::Color;
@@ -10,10 +10,10 @@ use crate::bench::result::{Latency, Step};
 
 const HEIGHT: u32 = 800;
 
-/// The names of the latencies shown, in the order of [`ink::SERIES`].
+/// Names of the latency curves, in the order of [`ink::SERIES`].
 pub const LATENCIES: [&str; 3] = ["p50", "p99", "p99.9"];
 
-/// The curves of a sweep. Steps that the server sustained are full circles, the others hollow.
+/// Draws the curves of a sweep. Steps that the server sustained are filled circles, the others hollow.
 ///
 /// # Errors
 /// If the chart cannot be drawn.
@@ -27,7 +27,7 @@ pub fn load(sweep: &[Step]) -> Result<String, ReportError> {
             let rate = x.place(knee.totals.rate);
             line(&mut plot, [(rate, y.from), (rate, y.to)], ink::MARK)?;
         }
-        // A step may have been tried between two that came before it.
+        // The last step may have been tried between two earlier ones.
         let mut sweep: Vec<_> = sweep.iter().collect();
         sweep.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         for (of, colour) in series.into_iter().zip(ink::SERIES) {

@@ -1,16 +1,17 @@
-//! Charts as SVG, to stand in a page.
+//! Charts as SVG, to be embedded in a page.
 //!
-//! They are drawn in the colours of [`ink`], which are those for paper and light screens. A page's style sheet finds elements by these
-//! colours (`[stroke="#005A9C"]`) and gives them others in the dark, and to lines a pattern of dashes, so that they can be told apart
-//! without colours too. The canvas is twice as large as it is shown, because coordinates are whole numbers.
+//! Charts use the colours of [`ink`], made for paper and light screens. The page's style sheet selects elements by
+//! these colours (`[stroke="#005A9C"]`) to change them in dark mode, and to give each line a dash pattern, so that
+//! lines can be told apart without colours. The canvas is twice as large as the displayed size, because coordinates are
+//! whole numbers.
 //!
 //! | module | what it shows |
 //! |---|---|
-//! | [`axis`] | scales and their marks |
+//! | [`axis`] | axes with their scales and marks |
 //! | [`percentiles`] | latency over percentiles, the distance to 100 % on a logarithmic axis |
 //! | [`timeline`] | throughput and latency over time, with events |
 //! | [`load`] | latency over throughput: a sweep |
-//! | [`rounds`] | values measured again and again, for several servers |
+//! | [`rounds`] | repeated measurements of several servers |
 
 pub mod axis;
 pub mod load;
@@ -30,17 +31,17 @@ use self::axis::{Axis, Scale};
 use super::ReportError;
 use super::grid::escape;
 
-/// The colours of charts; `style.css` names each of them again.
+/// Colours of charts; `style.css` repeats each of them.
 pub mod ink {
     use plotters::style::RGBColor;
 
-    /// Words, axes.
+    /// Colour of text and axes.
     pub const TEXT: RGBColor = RGBColor(0x1B, 0x1F, 0x24);
-    /// Lines at the marks of an axis.
+    /// Colour of the grid lines at the marks of an axis.
     pub const GRID: RGBColor = RGBColor(0xD5, 0xDA, 0xE0);
-    /// Lines between the marks.
+    /// Colour of the grid lines between the marks.
     pub const FAINT: RGBColor = RGBColor(0xEC, 0xEF, 0xF2);
-    /// Series, in their order.
+    /// Colours of series, in their order.
     pub const SERIES: [RGBColor; 5] = [
         RGBColor(0x00, 0x5A, 0x9C),
         RGBColor(0xB8, 0x42, 0x0F),
@@ -48,24 +49,24 @@ pub mod ink {
         RGBColor(0x7A, 0x3E, 0x9D),
         RGBColor(0x7A, 0x5C, 0x00),
     ];
-    /// Something ended well, such as a checkpoint.
+    /// Colour of good or neutral events, such as the end of a checkpoint.
     pub const MARK: RGBColor = RGBColor(0x5B, 0x64, 0x70);
-    /// Something went wrong.
+    /// Colour of bad events.
     pub const ALARM: RGBColor = RGBColor(0xC0, 0x1F, 0x2E);
-    /// A time without a server.
+    /// Background colour of a time without a server.
     pub const SHADE: RGBColor = RGBColor(0xF9, 0xDD, 0xDD);
 }
 
-/// Width of the canvas.
+/// Width of the canvas, in pixels.
 const WIDTH: u32 = 1800;
-/// Size of letters on it.
+/// Font size on the canvas, in pixels.
 const LETTERS: u32 = 28;
 
-/// What is drawn on.
+/// Area of the canvas that a chart is drawn on.
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-/// Something with two axes.
+/// A chart with two axes.
 type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
-/// What the library says if it cannot draw.
+/// Error of the chart library.
 type Undrawn = DrawingAreaErrorKind<std::io::Error>;
 
 impl From<Undrawn> for ReportError {
@@ -74,7 +75,7 @@ impl From<Undrawn> for ReportError {
     }
 }
 
-/// A chart as high as this, with a description for those who cannot see it.
+/// Draws a chart of the given height, with a text description for screen readers.
 fn draw(
     height: u32,
     description: &str,
@@ -89,7 +90,7 @@ fn draw(
     Ok(svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{}\" ", escape(description)), 1))
 }
 
-/// Draws axes with their marks; what is returned takes series.
+/// Draws axes with their marks. Returns the chart, to which series can be added.
 fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, Undrawn> {
     let mut plot = ChartBuilder::on(area)
         .margin_top(24)
@@ -111,7 +112,7 @@ fn plot<'a, 'b>(area: &'a Area<'b>, x: &Axis, y: &Axis) -> Result<Plot<'a, 'b>, 
     Ok(plot)
 }
 
-/// A line through points.
+/// Draws a line through points.
 fn line(
     plot: &mut Plot<'_, '_>,
     points: impl IntoIterator<Item = (f64, f64)>,
@@ -121,12 +122,12 @@ fn line(
     Ok(())
 }
 
-/// How series are drawn.
+/// Line style of series.
 fn stroke(colour: RGBColor) -> ShapeStyle {
     colour.stroke_width(4)
 }
 
-/// How words are written.
+/// Text style.
 fn letters(colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", LETTERS).into_font().color(&colour)
 }

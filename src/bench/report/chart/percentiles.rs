@@ -1,4 +1,4 @@
-//! Latency over percentiles: what one in ten, in a hundred, in a thousand requests exceeds.
+//! Chart of latency over percentiles: the latency that one in ten, a hundred, a thousand requests exceeds.
 
 use hdrhistogram::Histogram;
 
@@ -7,10 +7,10 @@ use super::{draw, ink, line, plot};
 use crate::bench::report::ReportError;
 
 const HEIGHT: u32 = 800;
-/// Points for each halving of the distance to 100 %.
+/// Number of points per halving of the distance to 100 %.
 const POINTS_PER_HALF: u32 = 12;
 
-/// One curve for each histogram (of nanoseconds), in the order of [`ink::SERIES`].
+/// Draws one curve per histogram (of nanoseconds), in the order of [`ink::SERIES`].
 ///
 /// # Errors
 /// If the chart cannot be drawn.
@@ -30,7 +30,8 @@ pub fn percentiles(histograms: &[&Histogram<u64>]) -> Result<String, ReportError
     })
 }
 
-/// Quantiles with their latency in microseconds. The greatest stands where only one value is left, not infinitely far away.
+/// Points of a curve: quantile and latency in microseconds. The maximum is placed where one value is left, not
+/// infinitely far away.
 fn curve(histogram: &Histogram<u64>) -> impl Iterator<Item = (f64, f64)> + '_ {
     let last = 1.0 - 1.0 / histogram.len().max(1) as f64;
     let steps = histogram.iter_quantiles(POINTS_PER_HALF);

@@ -1,4 +1,4 @@
-//! Values measured again and again for several servers: every single one, and the median.
+//! Chart of repeated measurements of several servers: every value, and the median.
 
 use plotters::element::Circle;
 use plotters::style::Color;
@@ -7,25 +7,25 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::axis::Axis;
 use super::{ReportError, WIDTH, draw, ink, letters};
 
-/// Height of what one server takes.
+/// Height of one server's lane, in pixels.
 const LANE: u32 = 64;
-/// Height of the axis.
+/// Height of the axis, in pixels.
 const SCALE: u32 = 64;
-/// Where the values begin, and how far from the right edge they end.
+/// Left end of the value range, and its distance from the right edge, in pixels.
 const LEFT: u32 = 360;
 const RIGHT: u32 = 60;
 
-/// What was measured for one server.
+/// Measurements of one server.
 pub struct Lane<'a> {
-    /// Its name.
+    /// Name of the server.
     pub name: &'a str,
-    /// The values, in the order of the rounds.
+    /// Values in the order of the rounds.
     pub values: &'a [f64],
-    /// Their median.
+    /// Median of the values.
     pub median: f64,
 }
 
-/// A lane for each server, on one scale from zero, whose marks are written as `shown` does.
+/// Draws a lane per server on a common scale from zero; `shown` formats the labels.
 ///
 /// # Errors
 /// If the chart cannot be drawn.

@@ -1,4 +1,4 @@
-//! A run over time: throughput above, latency below, and what happened.
+//! Chart of a run over time: throughput above, latency below, and events.
 
 use plotters::element::{Rectangle, Text};
 use plotters::style::Color;
@@ -10,15 +10,15 @@ use crate::bench::report::ReportError;
 use crate::bench::result::{Event, EventKind, Interval, Report};
 
 const HEIGHT: u32 = 1160;
-/// Of which the throughput takes.
+/// Height of the throughput part, in pixels.
 const THROUGHPUT: u32 = 480;
-/// Events up to this number are named, not only marked.
+/// Maximum number of events that get a label; if there are more, they are only marked.
 const NAMED: usize = 8;
 
-/// The names of what is shown, in the order of [`ink::SERIES`].
+/// Names of the series, in the order of [`ink::SERIES`].
 pub const SERIES: [&str; 4] = ["p50", "p99", "max", "throughput"];
 
-/// The timeline of `report`.
+/// Draws the timeline of `report`.
 ///
 /// # Errors
 /// If the chart cannot be drawn.
@@ -33,7 +33,7 @@ pub fn timeline(report: &Report) -> Result<String, ReportError> {
         let (above, below) = area.split_vertically(THROUGHPUT);
         let mut upper = plot(&above, &Axis::seconds(end).unnamed(), &rate)?;
         events(&mut upper, report, &rate, true)?;
-        // A step for each interval: a mean holds for all of it.
+        // Each interval is drawn as a step, because its mean holds for all of it.
         let steps = report.timeline.iter().flat_map(|interval| {
             let level = rate.place(throughput(interval));
             [(interval.start, level), (interval.start + interval.seconds, level)]
@@ -59,7 +59,7 @@ fn throughput(interval: &Interval) -> f64 {
     if interval.seconds > 0.0 { interval.requests as f64 / interval.seconds } else { 0.0 }
 }
 
-/// Marks what happened, and shades the time in which the server was away.
+/// Marks the events, and shades the times when the server was lost.
 fn events(plot: &mut Plot<'_, '_>, report: &Report, y: &Axis, named: bool) -> Result<(), Undrawn> {
     let end = plot.x_range().end;
     for (from, to) in outages(&report.events, end) {
@@ -74,7 +74,8 @@ fn events(plot: &mut Plot<'_, '_>, report: &Report, y: &Axis, named: bool) -> Re
         };
         line(plot, [(event.at, y.from), (event.at, y.to)], colour)?;
         if named && report.events.len() <= NAMED {
-            // Towards the side that has room, and each a little higher than the one before, so that neighbours do not meet.
+            // Labels go to the side that has room, each a little higher than the one before, so that neighbours do not
+            // overlap.
             let before = event.at > end * 0.9;
             let (side, gap) = if before { (HPos::Right, -end / 300.0) } else { (HPos::Left, end / 300.0) };
             let style = letters(colour).pos(Pos::new(side, VPos::Bottom));
@@ -85,7 +86,7 @@ fn events(plot: &mut Plot<'_, '_>, report: &Report, y: &Axis, named: bool) -> Re
     Ok(())
 }
 
-/// Where the server was away, from and to, in seconds.
+/// Times (from, to) in seconds when the server was lost.
 fn outages(events: &[Event], end: f64) -> Vec<(f64, f64)> {
     let mut found = Vec::new();
     let mut lost = None;

@@ -1,19 +1,19 @@
-//! From decimal digits to a [`Float`] and back, exactly, in numbers of as many 32-bit limbs as it takes.
+//! Exact conversion between decimal digits and [`Float`], with integers of as many 32-bit limbs as needed.
 
 use super::Float;
 
-/// Largest power of ten, and of five, that fits a limb, with its exponent.
+/// Largest power of ten that fits into a limb, with its exponent.
 const TENS: (u32, u32) = (1_000_000_000, 9);
 const FIVES: (u32, u32) = (1_220_703_125, 13);
-/// Powers of ten beyond which a number is infinite or zero whatever its digits are.
+/// Decimal exponents beyond which a number overflows or underflows whatever its digits are.
 const FARTHEST: i64 = 5_000;
 
-/// A whole number, its lowest limb first; no zero limbs at the end.
+/// A non-negative integer of any size, lowest limb first, without leading zero limbs.
 #[derive(Default)]
 struct Whole(Vec<u32>);
 
 impl Whole {
-    /// Becomes `self × factor + more`.
+    /// Sets `self` to `self × factor + more`.
     fn multiply_add(&mut self, factor: u32, more: u32) {
         let mut carry = u64::from(more);
         for limb in &mut self.0 {
@@ -26,7 +26,7 @@ impl Whole {
         }
     }
 
-    /// Becomes `self / divisor`; returns the remainder.
+    /// Sets `self` to `self / divisor`; returns the remainder.
     fn divide(&mut self, divisor: u32) -> u32 {
         let mut remainder = 0u64;
         for limb in self.0.iter_mut().rev() {
@@ -40,12 +40,12 @@ impl Whole {
         remainder as u32
     }
 
-    /// Becomes `self × 2^(32 × limbs)`.
+    /// Sets `self` to `self × 2^(32 × limbs)`.
     fn shift_up(&mut self, limbs: usize) {
         self.0.splice(0..0, std::iter::repeat_n(0, limbs));
     }
 
-    /// The nearest number to `self × 2^exponent`, a little more if `sticky`.
+    /// The [`Float`] nearest to `self × 2^exponent`, where `sticky` means a fraction more.
     fn round(&self, exponent: i32, sticky: bool) -> Float {
         let kept = self.0.len().min(4);
         let (below, top) = self.0.split_at(self.0.len() - kept);
@@ -55,7 +55,7 @@ impl Whole {
     }
 }
 
-/// The number `digits × 10^exponent`; `None` if it is too large or too small. At least one digit is not 0.
+/// The number `digits × 10^exponent`; `None` on overflow or underflow. At least one digit must not be 0.
 pub(super) fn from_digits(digits: impl Iterator<Item = u32>, exponent: i64) -> Option<Float> {
     let mut whole = Whole::default();
     let (mut chunk, mut factor, mut count) = (0, 1, 0i64);
@@ -71,7 +71,7 @@ pub(super) fn from_digits(digits: impl Iterator<Item = u32>, exponent: i64) -> O
     if !(-FARTHEST..=FARTHEST).contains(&magnitude) {
         return None;
     }
-    // A power of ten is one of five and one of two; the latter goes to the binary exponent.
+    // A power of ten is a power of five times a power of two; the latter goes to the binary exponent.
     let binary = i32::try_from(exponent).ok()?;
     let (mut left, sticky) = (binary.unsigned_abs(), &mut false);
     if binary >= 0 {
@@ -82,7 +82,7 @@ pub(super) fn from_digits(digits: impl Iterator<Item = u32>, exponent: i64) -> O
         }
         return Some(whole.round(binary, false));
     }
-    // Enough limbs that the quotient has four: 5^n has fewer than 7n/3 bits.
+    // Enough limbs for a quotient of four limbs: 5^n has fewer than 7n/3 bits.
     let limbs = (left as usize * 7 / 3).div_ceil(32) + 4;
     whole.shift_up(limbs);
     while left > 0 {
@@ -93,7 +93,7 @@ pub(super) fn from_digits(digits: impl Iterator<Item = u32>, exponent: i64) -> O
     Some(whole.round(binary - 32 * limbs as i32, *sticky))
 }
 
-/// Appends the digits of `mantissa × 2^shift`.
+/// Appends the decimal digits of `mantissa × 2^shift`.
 pub(super) fn write_shifted(mantissa: u64, shift: u32, out: &mut Vec<u8>) {
     let mut whole = Whole(vec![mantissa as u32, (mantissa >> 32) as u32]);
     whole.multiply_add(1 << (shift % 32), 0);

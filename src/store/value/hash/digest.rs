@@ -1,20 +1,20 @@
 //! The digest of a hash: the sum over its fields of `mix(mix(!K, xxh3(field)), xxh3(value))`, where `K` is the key's
 //! digest.
 //!
-//! The sum does not depend on the order in which fields came, and a change of one field costs that field. `!K` keeps
-//! fields apart from the chunks of a string. This file is part of the format on disk.
+//! The sum does not depend on the order in which fields were set, and changing a field costs only that field. `!K`
+//! keeps fields distinct from the chunks of a string. This file is part of the format on disk.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::{KeyDigest, mix};
 
-/// The part of a hash's digest that one field makes.
+/// Contribution of one field to a hash's digest.
 #[inline]
 pub(super) fn field(key: KeyDigest, name: &[u8], value: &[u8]) -> u64 {
     mix(mix(!key.get(), xxh3_64(name)), xxh3_64(value))
 }
 
-/// The digest of a hash of these fields.
+/// Digest of a hash with these fields.
 pub(super) fn of<'a>(key: KeyDigest, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64 {
     fields.fold(0, |sum, (name, value)| sum.wrapping_add(field(key, name, value)))
 }

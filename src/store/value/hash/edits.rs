@@ -1,4 +1,4 @@
-//! What edits do to hashes. A hash is packed while it is small, and a table from then on.
+//! Edits of hashes. A hash is packed while it is small, and becomes a table when it outgrows that.
 
 use super::fields::FieldTable;
 use super::{digest, packed};
@@ -17,8 +17,8 @@ pub(in crate::store::value) fn check(key: Key<'_>, fields: &Fields<'_>) -> Resul
     if all_fit { Ok(()) } else { Err(TOO_LONG) }
 }
 
-/// Makes the record of a key that holds a hash of about `count` fields, with the digest of the hash. A name that comes
-/// again replaces.
+/// Makes the record of a key that holds a hash of about `count` fields. Returns it with the hash's digest. If a name
+/// occurs twice, its last value counts.
 pub(in crate::store::value) fn make<'f>(
     key: Key<'_>,
     count: usize,
@@ -45,7 +45,7 @@ fn in_table(key: Key<'_>, table: FieldTable, expire_at: Option<UnixMillis>, cloc
     Record::with_structure(key.bytes, Box::new(Structure::Hash(table)), expire_at, clock)
 }
 
-/// Sets these fields of the record's hash. Returns by how much the digest grew.
+/// Sets these fields of the record's hash. Returns the growth of its digest.
 ///
 /// # Errors
 /// If the record holds no hash, or a field is too long.
@@ -66,7 +66,7 @@ pub(in crate::store::value) fn set(
     }
 }
 
-/// Removes these fields from the record's hash. Returns whether any are left, and by how much the digest grew.
+/// Removes these fields from the record's hash. Returns whether any fields are left, and the growth of its digest.
 ///
 /// # Errors
 /// If the record holds no hash.
@@ -87,18 +87,18 @@ pub(in crate::store::value) fn remove(
     Ok(remove_from_packed(key.digest, record, fields, tools.scratch))
 }
 
-/// Sets fields in a table. Returns by how much the digest grew.
+/// Sets fields in a table. Returns the growth of the digest.
 fn set_in_table<'f>(key: KeyDigest, table: &mut FieldTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
     let before = table.digest();
     fields.for_each(|(name, value)| table.set(key, name, value));
     table.digest().wrapping_sub(before)
 }
 
-/// Sets fields of a packed hash, which becomes a table if they do not fit. Returns by how much the digest grew.
+/// Sets fields of a packed hash, which becomes a table if they do not fit. Returns the growth of the digest.
 fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: &mut Tools<'_>) -> u64 {
     let mut delta = 0u64;
     let mut rest = fields.iter();
-    // Values that are as long as the old ones go where those were.
+    // New values as long as the old ones are written in place.
     let Some(mut next) = rest.by_ref().find(|(name, value)| match set_in_place(key.digest, record, name, value) {
         Some(change) => {
             delta = delta.wrapping_add(change);
@@ -131,7 +131,8 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
     delta.wrapping_add(more)
 }
 
-/// Sets a field of a packed hash if it has a value of that length already. Returns by how much the digest grew.
+/// Overwrites a field of a packed hash in place if its current value has the same length. Returns the growth of the
+/// digest, `None` if it does not.
 fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) -> Option<u64> {
     let packed = record.bytes_mut()?;
     let place = packed::find(packed, name).filter(|place| place.value.len() == value.len())?;
@@ -141,8 +142,8 @@ fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) 
     Some(digest::field(key, name, value).wrapping_sub(before))
 }
 
-/// Removes fields from a packed hash. Returns whether any are left (if not, the record stays as it was), and by how
-/// much the digest grew.
+/// Removes fields from a packed hash. Returns whether any fields are left (if not, the record is unchanged), and the
+/// growth of the digest.
 fn remove_from_packed(key: KeyDigest, record: &mut Record, fields: &Fields<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
     let mut delta = 0u64;
     packed.clear();

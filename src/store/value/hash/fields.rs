@@ -1,5 +1,5 @@
-//! The fields of a large hash, in a table like that of a slot: a hash of millions of fields stalls no more than a slot
-//! does.
+//! Fields of a large hash, in the same kind of table as the keys of a slot: millions of fields stall a core no more
+//! than millions of keys do.
 
 use std::ops::ControlFlow;
 
@@ -8,7 +8,7 @@ use crate::store::digest::KeyDigest;
 use crate::store::table::{Hash, Record, Seed, Table};
 use crate::store::value::form::Kind;
 
-/// Fields and values, with the digest, the length and the memory of all of them.
+/// Table of fields and values, with their total digest, length and memory.
 pub(in crate::store) struct FieldTable {
     table: Table,
     seed: Seed,
@@ -18,7 +18,7 @@ pub(in crate::store) struct FieldTable {
 }
 
 impl FieldTable {
-    /// Makes a table without fields, but with room for `count`.
+    /// Makes an empty table with room for `count` fields.
     pub fn with_capacity(seed: Seed, count: usize) -> Self {
         let mut table = Table::default();
         let memory = 0usize.wrapping_add_signed(table.reserve(count));
@@ -30,12 +30,12 @@ impl FieldTable {
         self.table.len()
     }
 
-    /// The sum of the fields' digests.
+    /// Sum of the fields' digests.
     pub const fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// Bytes that all names and values have together.
+    /// Total bytes of all names and values.
     pub const fn content_len(&self) -> usize {
         self.content_len
     }
@@ -45,7 +45,7 @@ impl FieldTable {
         self.memory
     }
 
-    /// The value of a field.
+    /// Value of a field.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.table.find(self.seed.hash(name), name).map(Record::bytes)
     }
@@ -65,7 +65,7 @@ impl FieldTable {
         self.digest = self.digest.wrapping_add(digest::field(key, name, value));
     }
 
-    /// Adds a field that is not there yet, without its digest.
+    /// Adds a field that does not exist yet; the caller adds its digest.
     fn add(&mut self, hash: Hash, name: &[u8], value: &[u8]) {
         let record = Record::new(Kind::String, name, value, None, 0);
         self.memory += record.memory();
@@ -73,7 +73,7 @@ impl FieldTable {
         self.memory = self.memory.wrapping_add_signed(self.table.insert(self.seed, hash, record));
     }
 
-    /// Removes a field, if it is there.
+    /// Removes a field, if it exists.
     pub fn remove(&mut self, key: KeyDigest, name: &[u8]) {
         if let Some((record, delta)) = self.table.remove(self.seed.hash(name), name) {
             self.digest = self.digest.wrapping_sub(digest::field(key, name, record.bytes()));
@@ -82,7 +82,7 @@ impl FieldTable {
         }
     }
 
-    /// The table, whose records hold a field each and take [`Self::memory`] together.
+    /// Consumes this and returns the table of records, one per field; they take [`Self::memory`] in all.
     pub fn into_table(self) -> Table {
         self.table
     }
@@ -92,12 +92,12 @@ impl FieldTable {
         self.table.iter().map(|record| (record.key(), record.bytes()))
     }
 
-    /// Visits about `count` fields from `cursor` on and returns where to go on, 0 at the end; see [`Table::scan`].
+    /// Visits about `count` fields from `cursor` on and returns the next cursor, 0 at the end; see [`Table::scan`].
     pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         self.table.scan(cursor, count, |record| visit(record.key(), record.bytes()))
     }
 
-    /// Visits the fields whose turn is at `from` or later, up to the end of a piece of the table; see [`Table::sweep`].
+    /// Visits the fields whose turn is `from` or later in one subtable; see [`Table::sweep`].
     pub fn sweep<'a>(
         &'a self,
         from: u32,
@@ -106,12 +106,12 @@ impl FieldTable {
         self.table.sweep(self.seed, from, |record| visit(record.key(), record.bytes()))
     }
 
-    /// The turn at which a sweep comes to a field.
+    /// Position of a field in the order of a sweep.
     pub fn turn(&self, name: &[u8]) -> u32 {
         self.seed.hash(name).turn()
     }
 
-    /// A field at random.
+    /// A random field, uniformly distributed.
     pub fn random(&self, random: impl FnMut() -> u64) -> Option<(&[u8], &[u8])> {
         self.table.random(random).map(|record| (record.key(), record.bytes()))
     }

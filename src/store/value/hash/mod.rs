@@ -1,4 +1,4 @@
-//! Hashes. Two forms: packed bytes while they are small, a table of fields from then on (and until the key goes).
+//! Hashes, in two forms: packed bytes while small, then a table of fields (which it stays until the key is deleted).
 //!
 //! | file | what it is |
 //! |---|---|
@@ -24,11 +24,11 @@ use crate::store::table::below;
 
 pub(super) use edits::{check, make, remove, set};
 
-/// A hash, borrowed.
+/// A hash, borrowed from its record.
 #[derive(Clone, Copy)]
 pub struct HashRef<'a>(Layout<'a>);
 
-/// In which form a hash is stored.
+/// Form in which a hash is stored.
 #[derive(Clone, Copy)]
 enum Layout<'a> {
     Packed(&'a [u8]),
@@ -36,12 +36,12 @@ enum Layout<'a> {
 }
 
 impl<'a> HashRef<'a> {
-    /// The hash that these packed bytes are.
+    /// Hash in these packed bytes.
     pub(super) const fn packed(packed: &'a [u8]) -> Self {
         Self(Layout::Packed(packed))
     }
 
-    /// The hash of these fields.
+    /// Hash in this table of fields.
     pub(super) const fn table(fields: &'a FieldTable) -> Self {
         Self(Layout::Table(fields))
     }
@@ -55,7 +55,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// The value of a field.
+    /// Value of a field.
     pub fn get(self, field: &[u8]) -> Option<&'a [u8]> {
         match self.0 {
             Layout::Packed(packed) => packed::find(packed, field).map(|place| &packed[place.value]),
@@ -71,9 +71,9 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// For HSCAN: visits about `count` fields from `cursor` on (0 begins), returns the next cursor (0 = end). Fields
-    /// that are there all along are visited, however many come and go between calls. A packed hash is visited whole in
-    /// one call.
+    /// For HSCAN: visits about `count` fields from `cursor` on (0 begins). Returns the next cursor, 0 at the end.
+    /// Fields present throughout the scan are visited, however many others come and go between calls. A packed hash is
+    /// visited whole in one call.
     pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         match self.0 {
             Layout::Packed(packed) => {
@@ -84,7 +84,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// A field at random, each as likely as any other, `random` being a uniform 64-bit number.
+    /// A random field, uniformly distributed; `random` is a uniform 64-bit number.
     pub fn random_field(self, random: u64) -> (&'a [u8], &'a [u8]) {
         let mut rng = fastrand::Rng::with_seed(random);
         let field = match self.0 {
@@ -94,12 +94,12 @@ impl<'a> HashRef<'a> {
         field.unwrap_or_default()
     }
 
-    /// True while it is small and packed ("listpack" in OBJECT ENCODING), false once it is a table ("hashtable").
+    /// Whether the hash is small and packed ("listpack" in OBJECT ENCODING) rather than a table ("hashtable").
     pub const fn is_packed(self) -> bool {
         matches!(self.0, Layout::Packed(_))
     }
 
-    /// What the hash adds to the digest of its slot.
+    /// Contribution of the hash to the digest of its slot.
     pub(super) fn digest(self, key: KeyDigest) -> u64 {
         match self.0 {
             Layout::Packed(packed) => digest::of(key, packed::iter(packed)),

@@ -1,4 +1,4 @@
-//! A small hash as one run of bytes, as it stands in the value of a record.
+//! A small hash as one run of bytes: the layout of its record's value.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,24 +10,24 @@
 
 use std::ops::Range;
 
-/// Most fields of a packed hash.
+/// Maximum number of fields in a packed hash.
 pub(super) const MAX_FIELDS: usize = 128;
-/// Longest name and longest value in a packed hash.
+/// Maximum length of a name and of a value in a packed hash, in bytes.
 pub(super) const MAX_ELEMENT: usize = 64;
 
-/// Whether a field may be in a packed hash.
+/// Whether a field is small enough for a packed hash.
 pub(super) const fn fits(name: &[u8], value: &[u8]) -> bool {
     name.len() <= MAX_ELEMENT && value.len() <= MAX_ELEMENT
 }
 
-/// Lengths of names and values, and the bytes that they are the lengths of.
+/// Splits a packed hash into the lengths of names and values, and the content bytes behind them.
 fn parts(packed: &[u8]) -> (&[[u8; 2]], &[u8]) {
     let Some((&count, rest)) = packed.split_first() else { return (&[], &[]) };
     let (spans, bytes) = rest.split_at(2 * usize::from(count));
     (spans.as_chunks().0, bytes)
 }
 
-/// Bytes that all names and values have together.
+/// Total bytes of all names and values.
 pub(super) fn content_len(packed: &[u8]) -> usize {
     parts(packed).1.len()
 }
@@ -37,7 +37,7 @@ pub(super) fn len(packed: &[u8]) -> usize {
     packed.first().map_or(0, |count| usize::from(*count))
 }
 
-/// Names and values.
+/// Names and values, in stored order.
 pub(super) fn iter(packed: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let (spans, mut rest) = parts(packed);
     spans.iter().map(move |[name_len, value_len]| {
@@ -48,15 +48,15 @@ pub(super) fn iter(packed: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Where a field stands.
+/// Position of a field within a packed hash.
 pub(super) struct Place {
     index: usize,
     name: Range<usize>,
-    /// The bytes of the value.
+    /// Byte range of the value.
     pub value: Range<usize>,
 }
 
-/// Finds a field.
+/// Finds a field by name.
 pub(super) fn find(packed: &[u8], field: &[u8]) -> Option<Place> {
     let (spans, bytes) = parts(packed);
     let start = packed.len() - bytes.len();
@@ -72,8 +72,8 @@ pub(super) fn find(packed: &[u8], field: &[u8]) -> Option<Place> {
     None
 }
 
-/// Sets a field; a hash may begin as an empty `packed`. Returns whether it did: not if the field would be one too many
-/// or does not fit.
+/// Sets a field. An empty `packed` is a hash without fields. Returns false, and changes nothing, if the field does not
+/// fit or would be one too many.
 pub(super) fn set(packed: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
     if !fits(name, value) {
         return false;
@@ -98,7 +98,7 @@ pub(super) fn set(packed: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
     true
 }
 
-/// Takes the field at `place` out; nothing is left of `packed` when it was the last.
+/// Removes the field at `place`. Removing the last field leaves `packed` empty.
 pub(super) fn remove(packed: &mut Vec<u8>, place: Place) {
     if len(packed) == 1 {
         return packed.clear();

@@ -1,8 +1,8 @@
-//! Writing a hash with a table of fields to a snapshot in slices.
+//! Writes a hash that has a table of fields to a snapshot in slices.
 //!
-//! The fields are swept as the keys of a slot are ([`crate::store::capture`]), and an edit of some fields has only
-//! those written before. An edit that puts something else in the key's place has all that are left written: about 70 ns
-//! for each. A field is written in one go.
+//! The fields are swept like the keys of a slot ([`crate::store::capture`]), and only the old content of edited fields
+//! must be written before an edit. An edit that replaces the whole value first has all remaining fields written, at
+//! about 70 ns each. A single field is written in one go.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -13,35 +13,35 @@ use crate::encoding::edit::{Change, Fields};
 use crate::encoding::entry::{self, Head};
 use crate::store::pace::Pace;
 
-/// A hash on its way into a snapshot.
+/// State of a hash's capture for a snapshot.
 pub(in crate::store) struct Slices {
-    /// Fields of the hash as it was at the beginning that are still to be written.
+    /// Number of fields from the beginning that are still to be written.
     left: usize,
-    /// How far the sweep has come.
+    /// Turn that the sweep has reached.
     turn: u32,
-    /// Names of fields that the sweep has not passed and is not to write, because that is done or because they are new.
+    /// Names of fields ahead of the sweep that it must skip: already written, or created after the capture began.
     settled: HashSet<Box<[u8]>>,
 }
 
 impl Slices {
-    /// Begins the entry of a hash, if it is large enough to have a table.
+    /// Begins the entry of a hash that is large enough to have a table; `None` for others.
     pub fn begin(head: Head<'_>, hash: HashRef<'_>, out: &mut Vec<u8>) -> Option<Self> {
         let Layout::Table(fields) = hash.0 else { return None };
         entry::begin_hash(out, head, fields.len(), fields.content_len());
         Some(Self { left: fields.len(), turn: 0, settled: HashSet::new() })
     }
 
-    /// Whether all fields are written, and no more.
+    /// Whether exactly the fields from the beginning have been written.
     pub const fn is_whole(&self) -> bool {
         self.left == 0
     }
 
-    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left.
+    /// Writes fields until none is left or `go_on`, called with the length of `out`, returns false. Returns whether
+    /// none is left.
     pub fn go_on(&mut self, hash: HashRef<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match hash.0 {
             Layout::Table(fields) if self.left > 0 => self.sweep(fields, out, go_on),
-            // A hash stays in its table until the key holds something else, and what was left has been written before
-            // that.
+            // A hash stays a table until the key gets another value, and what was left was written before that.
             Layout::Table(_) | Layout::Packed(_) => true,
         }
     }
@@ -72,15 +72,15 @@ impl Slices {
         true
     }
 
-    /// Writes the fields that `change` is about to change, before it is applied to the hash. Returns whether all that is
-    /// left of the hash has to be written before it.
+    /// Call before `change` is applied: writes the fields that it changes. Returns whether the caller must first have
+    /// all remaining fields written.
     pub fn save_before(&mut self, hash: HashRef<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (hash.0, change) {
-            // When the key expires stands in the entry's head, which is written.
+            // The expiry is part of the entry's head, which has been written.
             (_, Change::SetExpiry(_)) => false,
             (Layout::Table(fields), Change::SetFields(changed) | Change::RemoveFields(changed)) => {
                 self.save(fields, changed, out);
-                // With the last of its fields the key may be gone.
+                // Removing the last field may delete the key.
                 self.left == 0
             }
             _ => true,

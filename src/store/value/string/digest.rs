@@ -1,8 +1,8 @@
 //! The digest of a string: the sum over its chunks of 4096 bytes of `mix(mix(K, chunk's number), xxh3(chunk))`, where
 //! `K` is the key's digest. An empty string is one empty chunk.
 //!
-//! A string is cut into chunks so that writing into a long one costs no more than what is written. This file is part of
-//! the format on disk.
+//! Chunks make a write into a long string cost only as much as the bytes written. This file is part of the format on
+//! disk.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -10,13 +10,13 @@ use crate::store::digest::{KeyDigest, mix};
 
 const CHUNK: usize = 4096;
 
-/// The digest of a key's string.
+/// Digest of the string that a key holds.
 #[inline]
 pub(in crate::store) fn of(key: KeyDigest, value: &[u8]) -> u64 {
     if value.len() <= CHUNK { chunk(key, 0, value) } else { part(key, value, 0, value.len()) }
 }
 
-/// The digest of those chunks of a string that a write to the bytes from `start` up to `end` touches.
+/// Digest of the chunks that a write to bytes `start..end` of a string touches.
 pub(super) fn part(key: KeyDigest, value: &[u8], start: usize, end: usize) -> u64 {
     if value.is_empty() {
         return chunk(key, 0, value);

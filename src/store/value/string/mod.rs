@@ -1,4 +1,4 @@
-//! Strings. One form: bytes in the record ([`Kind::String`]).
+//! Strings, in one form: bytes in the record ([`Kind::String`]).
 //!
 //! | file | what it is |
 //! |---|---|
@@ -16,14 +16,14 @@ use crate::time::UnixMillis;
 
 const NOT_A_STRING: Contradiction = "it does not hold a string";
 
-/// Makes the record of a key that holds this string, with the digest of the string.
+/// Makes the record of a key that holds this string. Returns it with the string's digest.
 #[inline]
 pub(super) fn make(key: Key<'_>, value: &[u8], expire_at: Option<UnixMillis>, tools: &Tools<'_>) -> (Record, u64) {
     let record = Record::new(Kind::String, key.bytes, value, expire_at, tools.clock);
     (record, digest::of(key.digest, value))
 }
 
-/// Makes the record of a key that holds `bytes` behind `offset` zeros, with the digest of that string.
+/// Makes the record of a key that holds `offset` zero bytes followed by `bytes`. Returns it with the string's digest.
 ///
 /// # Errors
 /// If key or string is too long.
@@ -40,8 +40,8 @@ pub(super) fn make_from(
     Ok(make(key, &value, None, tools))
 }
 
-/// Puts this string in the place of the one that the record holds, if that is one and has an expiry exactly if it is to
-/// have one. Returns by how much the digest grew; `None`, with the record as it was, if the record has to be made anew.
+/// Overwrites the record's string if it holds one and need not gain or lose an expiry. Returns the growth of the
+/// digest; `None`, with the record unchanged, if the record must be made anew.
 #[inline]
 pub(super) fn overwrite(key: Key<'_>, record: &mut Record, value: &[u8], expire_at: Option<UnixMillis>) -> Option<u64> {
     let Stored::Bytes(Kind::String, old) = record.stored() else { return None };
@@ -54,8 +54,8 @@ pub(super) fn overwrite(key: Key<'_>, record: &mut Record, value: &[u8], expire_
     Some(digest::of(key.digest, value).wrapping_sub(before))
 }
 
-/// Writes `bytes` into the record's string from `offset` on; a gap before them is filled with zeros. Returns by how
-/// much the digest grew.
+/// Writes `bytes` into the record's string at `offset`; a gap before them is filled with zeros. Returns the growth of
+/// the digest.
 ///
 /// # Errors
 /// If the record holds no string, or the string would be too long.
@@ -63,7 +63,7 @@ pub(super) fn write(key: Key<'_>, record: &mut Record, offset: u64, bytes: &[u8]
     let (offset, end) = span(offset, bytes)?;
     let Stored::Bytes(Kind::String, old) = record.stored() else { return Err(NOT_A_STRING) };
     let old_len = old.len();
-    // A string that grows changes from its old end on, for its last chunk gets longer.
+    // A growing string changes from its old end on, because its last chunk gets longer.
     let start = if end > old_len { offset.min(old_len.saturating_sub(1)) } else { offset };
     let before = digest::part(key.digest, old, start, end);
     if end > old_len {
@@ -81,7 +81,7 @@ pub(super) fn check(key: Key<'_>, value: &[u8]) -> Result<(), Contradiction> {
     if fit(key.bytes) && fit(value) { Ok(()) } else { Err(TOO_LONG) }
 }
 
-/// Where a write begins and ends.
+/// Byte range of a write: start and end.
 fn span(offset: u64, bytes: &[u8]) -> Result<(usize, usize), Contradiction> {
     let offset = usize::try_from(offset).map_err(|_| TOO_LONG)?;
     let end = offset.checked_add(bytes.len()).filter(|end| *end <= MAX_LENGTH).ok_or(TOO_LONG)?;

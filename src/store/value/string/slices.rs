@@ -1,25 +1,25 @@
-//! Writing a long string to a snapshot in slices, from its first byte to its last.
+//! Writes a long string to a snapshot in slices, from its first byte to its last.
 //!
-//! An edit that changes the string has what is left of it written before: that takes about 0.1 ms for each MiB, as
-//! changing it mostly does, too.
+//! Before an edit changes the string, all that is left of it is written: about 0.1 ms per MiB, about what the edit
+//! itself mostly costs.
 
 use crate::encoding::edit::Change;
 use crate::encoding::entry::{self, Head};
 use crate::store::pace::STEP;
 
-/// Strings from this length on are written in slices, in bytes.
+/// Minimum length, in bytes, of a string that is written in slices.
 const LONG: usize = 4 * STEP;
 
-/// A string on its way into a snapshot.
+/// State of a string's capture for a snapshot.
 pub(in crate::store) struct Slices {
-    /// Bytes that have been written.
+    /// Number of bytes written.
     at: usize,
-    /// Bytes that there were at the beginning.
+    /// Length of the string when the capture began.
     len: usize,
 }
 
 impl Slices {
-    /// Begins the entry of a string, if it is long.
+    /// Begins the entry of a long string; `None` for shorter ones.
     pub fn begin(head: Head<'_>, value: &[u8], out: &mut Vec<u8>) -> Option<Self> {
         if value.len() < LONG {
             return None;
@@ -28,12 +28,13 @@ impl Slices {
         Some(Self { at: 0, len: value.len() })
     }
 
-    /// Whether all bytes are written, and no more.
+    /// Whether exactly the bytes from the beginning have been written.
     pub const fn is_whole(&self) -> bool {
         self.at == self.len
     }
 
-    /// Writes as long as `go_on` says so, which is told the length of `out`. Returns whether nothing is left.
+    /// Writes until nothing is left or `go_on`, called with the length of `out`, returns false. Returns whether nothing
+    /// is left.
     pub fn go_on(&mut self, value: &[u8], out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         loop {
             let Some(left) = value.get(self.at..).filter(|left| !left.is_empty()) else { return true };
@@ -46,9 +47,9 @@ impl Slices {
         }
     }
 
-    /// Whether what is left has to be written before `change` is applied.
+    /// Whether all that is left must be written before `change` is applied.
     pub const fn is_changed_by(change: &Change<'_>) -> bool {
-        // When the key expires stands in the entry's head, which is written.
+        // The expiry is part of the entry's head, which has been written.
         !matches!(change, Change::SetExpiry(_))
     }
 }
