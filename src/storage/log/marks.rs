@@ -337,4 +337,56 @@ mod tests {
         }
         assert_eq!((marks.mirrored(), calls.load(Relaxed)), (Lsn(5), 2));
     }
+
+    #[test]
+    fn what_a_partition_has_had_is_the_sum_of_its_edits() {
+        let marks = PartitionMarks::new();
+        assert_eq!((marks.last_edit(), marks.edits(), marks.bytes()), (Lsn(0), 0, 0));
+        marks.note(Lsn(4), 100);
+        marks.note(Lsn(9), 20);
+        assert_eq!((marks.last_edit(), marks.edits(), marks.bytes()), (Lsn(9), 2, 120));
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_a_new_end_by_the_last_one_and_by_a_ring() {
+        let marks = StreamMarks::new();
+        let wake: [fn(&StreamMarks); 3] = [
+            |marks| marks.set_durable(DurableEnd { lsn: Lsn(1), ..DurableEnd::default() }),
+            StreamMarks::ring,
+            |marks| {
+                marks.set_ended();
+            },
+        ];
+        for wake in wake {
+            let seen = marks.durable_end();
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    let began = std::time::Instant::now();
+                    marks.wait(seen, Duration::from_secs(60));
+                    began.elapsed()
+                });
+                while marks.mirror.waiting.load(SeqCst) == 0 && !waiting.is_finished() {
+                    std::thread::yield_now();
+                }
+                // Until it sleeps; whoever rings before that is not heard.
+                std::thread::sleep(Duration::from_millis(50));
+                wake(&marks);
+                assert!(waiting.join().unwrap() < Duration::from_secs(30), "nobody has woken it");
+            });
+        }
+    }
+
+    #[test]
+    fn who_has_not_seen_the_end_or_will_see_no_other_does_not_wait() {
+        let (marks, long) = (StreamMarks::new(), Duration::from_secs(60));
+        let began = std::time::Instant::now();
+        marks.set_durable(DurableEnd { lsn: Lsn(1), ..DurableEnd::default() });
+        let end = marks.wait(DurableEnd::default(), long);
+        assert_eq!(end.lsn, Lsn(1));
+        assert_eq!(marks.wait(end, Duration::from_millis(50)), end);
+        assert!(began.elapsed() >= Duration::from_millis(50), "there was nothing new");
+        marks.set_ended();
+        marks.wait(end, long);
+        assert!(began.elapsed() < long / 2, "it waits for what will not come");
+    }
 }
