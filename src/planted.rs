@@ -3,6 +3,7 @@
 
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "some are planted in the model disk, which only the tests have"))]
 pub(crate) enum Bug {
     /// A commit is called durable before it is written.
     AcknowledgedBeforeSync,

@@ -10,8 +10,8 @@ use crate::store::capture::{STEP, SlotCapture};
 
 /// Bytes that a slice is to have: more would be copied to and fro while it grows.
 const SLICE: usize = 256 << 10;
-/// Bytes that a slice may grow to by what edits have made necessary: beyond it the capture ends, so that memory stays bounded.
-const MOST: usize = 64 << 20;
+/// Most bytes of a slice with what edits have made necessary: beyond it the capture ends. Less in tests, which meet it.
+const MOST: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 
 /// A part of a snapshot: entries, and the sections that begin in them.
 #[derive(Debug, Default)]
@@ -150,11 +150,42 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::edit::Change;
+    use crate::encoding::slot::slot_of;
+    use crate::ids::Db;
 
     #[test]
     fn a_refusal_says_of_which_partition_nothing_comes_and_why() {
         let slice = Slice::refusal(PartitionId(7), "busy");
         assert_eq!((slice.partition, slice.end), (PartitionId(7), Some(End::Abandoned("busy"))));
         assert!(!slice.begins && slice.bytes.is_empty() && slice.sections.is_empty());
+    }
+
+    /// What a capture of one slot says after it has begun, and edits have then changed `changed` of the slot's keys, of a MiB each.
+    fn end_after(changed: u8) -> Option<End> {
+        let partitions = Partitions::new(1).unwrap();
+        let mut store = Store::new(partitions, 0..1);
+        let edit = |n: u8, value| {
+            let key = format!("{{slot}}{n}").into_bytes();
+            let change = Change::PutString { value: vec![value; 1 << 20].into(), expire_at: None };
+            Edit::Key { db: Db(0), slot: slot_of(&key), key: key.into(), change }
+        };
+        (0..9).for_each(|n| store.apply(&edit(n, 1)).unwrap());
+        let mut capture = Capture::new(partitions, PartitionId(0), Lsn(9));
+        while capture.slot.is_none() {
+            capture.slice(&store, Lsn(9), || false);
+        }
+        for n in 0..changed {
+            capture.before(&store, PartitionId(0), &edit(n, 2));
+            store.apply(&edit(n, 2)).unwrap();
+        }
+        capture.slice.end
+    }
+
+    #[test]
+    fn a_capture_ends_when_too_much_must_be_written_before_it_is_changed() {
+        assert_eq!(end_after(2), None);
+        let Some(End::Abandoned(why)) = end_after(9) else { panic!("9 MiB are held in memory") };
+        assert!(why.contains("overwritten"), "{why}");
     }
 }

@@ -4,13 +4,15 @@
 use std::borrow::Cow;
 
 use super::capture::{Capture, End, Slice};
+use super::cut::Findings;
+use super::recovery::Tally;
 use super::replica::Replica;
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Fields, Removal};
-use crate::encoding::frame::{FRAME_HEADER, Frame, FrameHeader};
+use crate::encoding::frame::{BLOCK, FRAME_HEADER, Frame, FrameHeader};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId};
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject};
-use crate::storage::{DataDir, StorageError};
+use crate::storage::{DataDir, StorageError, path};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
@@ -208,11 +210,23 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
     assert!(only.is_some() || (uneven > 40 && whole > 60), "{whole} whole, {uneven} of them uneven");
 }
 
-/// A data directory whose log is empty, with a snapshot at its start of which one slot is at `lsn`.
-fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<(), StorageError> {
+/// A data directory whose log has `edits` edits, with a snapshot at its start of which one slot is at `lsn`.
+fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn, edits: u32) -> Result<(Tally, Findings), StorageError> {
     let partitions = Partitions::new(1).unwrap();
     let data = DataDir::open(dir, partitions).unwrap().0;
     let epoch = data.begin_epoch(1, 64 << 10).unwrap();
+    if edits > 0 {
+        let mut encoded = EncodedEdits::new();
+        (0..edits).for_each(|_| encoded.push(PartitionId(0), &Edit::Flush { partition: PartitionId(0), db: Db(0) }));
+        let (stream, body_len) = (StreamId::new(epoch, CoreId(0)), encoded.as_bytes().len() as u32);
+        let (segment, first, synced, durable) = (Lsn(1), Lsn(1), Lsn(0), Lsn(0));
+        let header = FrameHeader { body_len, count: edits, stream, seal: false, segment, first, synced, durable };
+        let mut frame = vec![0; header.padded_len()];
+        frame[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
+        header.write(data.id(), &mut frame);
+        let log = std::fs::OpenOptions::new().write(true).open(path::segment(dir, stream, segment)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&log, &frame, BLOCK as u64).unwrap();
+    }
     let subject = Subject { id: data.id(), partitions, partition: PartitionId(0) };
     let file = dir.join("incoming/a.snap");
     let mut writer = SnapshotWriter::create(&file, subject, Position::new(epoch, Lsn(0))).unwrap();
@@ -222,13 +236,79 @@ fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn) -> Result<(), StorageError> {
     }
     let installed = writer.finish().unwrap().installed;
     data.install_snapshot(PartitionId(0), &file, installed).unwrap();
-    super::recover_all(&data, Placement::new(partitions, 1).unwrap(), &super::keep_all).map(|_| ())
+    let placement = Placement::new(partitions, 1).unwrap();
+    let (mut recovered, mut findings, _) = super::recover_all(&data, placement, &super::keep_all)?;
+    Ok((recovered.remove(0).tally, findings.remove(0)))
 }
 
 #[test]
 fn a_log_that_ends_before_what_a_snapshot_holds_is_refused() {
-    let (good, bad) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    assert!(with_a_slot_at(good.path(), Lsn(0)).is_ok());
-    let refused = with_a_slot_at(bad.path(), Lsn(5)).err().expect("edits 1 to 5 are missing");
-    assert!(refused.to_string().contains("the log ends with edit 0"), "{refused}");
+    for (slot, edits, is_good) in [(0, 0, true), (5, 0, false), (2, 3, true), (3, 3, true), (4, 3, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        match with_a_slot_at(dir.path(), Lsn(slot), edits) {
+            Ok((tally, findings)) => {
+                assert!(is_good, "edits {} to {slot} are missing", edits + 1);
+                let end = &findings.ends[0].1;
+                assert_eq!((end.last, tally.snapshots, tally.edits), (Lsn(u64::from(edits)), 1, u64::from(edits)));
+                assert!(tally.snapshot_bytes > 0);
+                assert_eq!(tally.log_bytes > 0, edits > 0);
+            }
+            Err(refused) => {
+                assert!(!is_good, "{refused}");
+                assert!(refused.to_string().contains(&format!("the log ends with edit {edits}")), "{refused}");
+            }
+        }
+    }
+}
+
+/// The last two rows of the table in `recovery` that speak of bad snapshots.
+#[test]
+fn a_partition_whose_snapshots_are_all_bad_starts_from_a_whole_log_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let partitions = Partitions::new(1).unwrap();
+    let data = DataDir::open(dir.path(), partitions).unwrap().0;
+    let epoch = data.begin_epoch(1, 64 << 10).unwrap();
+    let subject = Subject { id: data.id(), partitions, partition: PartitionId(0) };
+    let [older, newer] = [Position::new(Epoch(0), Lsn(3)), Position::new(epoch, Lsn(0))].map(|position| {
+        let file = dir.path().join("incoming/a.snap");
+        let installed = SnapshotWriter::create(&file, subject, position).unwrap().finish().unwrap().installed;
+        data.install_snapshot(PartitionId(0), &file, installed).unwrap();
+        std::fs::write(path::snapshot(dir.path(), PartitionId(0), position), b"rot").unwrap();
+        (PartitionId(0), installed)
+    });
+    let recover = || super::recover_all(&data, Placement::new(partitions, 1).unwrap(), &super::keep_all);
+    let (recovered, findings, _) = recover().unwrap();
+    assert_eq!((&findings[0].bad, recovered[0].tally.bad_snapshots), (&vec![newer, older], 2));
+    assert_eq!(recovered[0].tally.snapshots, 0);
+    data.drop_log(&[(StreamId::new(epoch, CoreId(0)), Lsn(2))]).unwrap();
+    let Err(StorageError::Corrupt(why)) = recover() else { panic!("edit 1 is in no snapshot and in no log") };
+    assert_eq!(why.file, path::snapshot(dir.path(), PartitionId(0), older.1.position));
+}
+
+#[test]
+fn what_cores_have_read_adds_up() {
+    let tally = |n| Tally {
+        snapshots: n,
+        entries: 2 * n,
+        snapshot_bytes: 3 * n,
+        bad_snapshots: 4 * n,
+        edits: 5 * n,
+        log_bytes: 6 * n,
+        barriers: 7 * n,
+    };
+    assert_eq!(tally(3).plus(tally(40)), tally(43));
+}
+
+#[test]
+fn a_slot_stands_with_its_partition_or_ahead_of_it() {
+    let mut replica = Replica::new(subject().partitions, 0..2);
+    let slots = subject().partitions.slots(PARTITION);
+    let [partition, older, newer] = [5, 4, 9].map(|lsn| Position::new(EPOCH, Lsn(lsn)));
+    let mut positions = vec![Position::START; slots.len()];
+    (positions[2], positions[3]) = (older, newer);
+    replica.set_positions(PARTITION, partition, positions);
+    let places = [0, 2, 3].map(|n| replica.slot_position(Slot(slots.start + n)));
+    assert_eq!(places, [partition, partition, newer]);
+    assert_eq!(replica.slot_position(Slot(slots.start - 1)), Position::START, "of another partition");
+    assert_eq!(replica.slot_position(Slot(slots.end)), Position::START, "of one that is not here");
 }

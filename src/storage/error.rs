@@ -97,3 +97,29 @@ impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
         self.map_err(|e| StorageError::Io { path: path.to_owned(), what, source: e.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_tells_whether_data_disk_place_or_configuration_are_to_be_mended() {
+        let io = StorageError::Io { path: PathBuf::new(), what: "cannot read", source: io::ErrorKind::Other.into() };
+        let in_use = StorageError::InUse { path: PathBuf::new() };
+        let unusable = StorageError::Unusable { path: PathBuf::new(), why: String::new() };
+        let corrupt = Corruption::new(Path::new("a"), 7, "rot").into();
+        assert_eq!([io, corrupt, in_use, unusable].map(|error| error.exit_code()), [74, 65, 69, 78]);
+    }
+
+    #[test]
+    fn a_full_disk_a_used_up_quota_and_a_file_that_may_not_grow_are_no_failures_of_the_disk() {
+        let of =
+            |kind: io::ErrorKind| StorageError::Io { path: PathBuf::new(), what: "cannot write", source: kind.into() };
+        let told = |kind| (of(kind).is_disk_full(), of(kind).is_out_of_space());
+        assert_eq!(told(io::ErrorKind::StorageFull), (true, true));
+        assert_eq!(told(io::ErrorKind::QuotaExceeded), (true, true));
+        assert_eq!(told(io::ErrorKind::FileTooLarge), (false, true), "others cannot make it larger");
+        assert_eq!(told(io::ErrorKind::PermissionDenied), (false, false));
+        assert!(!StorageError::InUse { path: PathBuf::new() }.is_out_of_space());
+    }
+}

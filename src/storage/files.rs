@@ -348,3 +348,42 @@ pub(crate) fn remove<F: Files>(files: &F, path: &Path) -> Result<(), StorageErro
         removed => removed.context(path, "cannot remove"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_says_where_it_failed_and_one_at_the_end_how_much_there_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let block = BLOCK as u64;
+        let unreadable = OsFiles.open(&path, Access::CreateNew).unwrap();
+        let mut memory = AlignedBuf::new(3 * BLOCK);
+        let refused = read_direct(&unreadable, &path, 2 * block, memory.bytes_mut()).unwrap_err();
+        assert!(refused.to_string().contains("at byte 8192"), "{refused}");
+        std::fs::write(&path, vec![7; 2 * BLOCK + 100]).unwrap();
+        for access in [Access::Read, Access::ReadDirect] {
+            let file = OsFiles.open(&path, access).unwrap();
+            let mut read = |offset| read_direct(&file, &path, offset, memory.bytes_mut()).unwrap();
+            assert_eq!([0, block, 2 * block, 3 * block].map(&mut read), [2 * BLOCK + 100, BLOCK + 100, 100, 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_opened_is_kept_emptied_or_refused_as_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for access in [Access::Read, Access::ReadDirect] {
+            assert_eq!(OsFiles.open(&path, access).unwrap_err().kind(), io::ErrorKind::NotFound, "{access:?}");
+        }
+        for (access, size) in [(Access::Write, 0), (Access::Write, 3), (Access::Truncate, 0)] {
+            let file = OsFiles.open(&path, access).unwrap();
+            assert_eq!(file.size().unwrap(), size, "{access:?}");
+            PlainFile::write_at(&file, 0, b"abc").unwrap();
+        }
+        assert_eq!(OsFiles.open(&path, Access::CreateNew).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read_whole(&OsFiles, &path).unwrap(), b"abc");
+        assert_eq!(read_whole(&OsFiles, &dir.path().join("none")).unwrap(), b"");
+    }
+}

@@ -117,6 +117,7 @@ mod tests {
         let position = Position::new(Epoch(3), Lsn(u64::MAX));
         assert_eq!(parse_snapshot(&snapshot_name(position)), Some(position));
         assert_eq!(parse_segment(&segment_name(Lsn(1))), Some(Lsn(1)));
+        assert_eq!((parse_core("00300"), parse_core("300"), parse_core("65536")), (Some(CoreId(300)), None, None));
         assert_eq!(segment(Path::new("d"), StreamId::new(Epoch(3), CoreId(1)), Lsn(7)), {
             PathBuf::from("d/log/0000000003/00001/00000000000000000007.seg")
         });

@@ -6,10 +6,10 @@ use std::process::Command;
 use super::*;
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, Epoch, PartitionId, Position, Slot};
-use crate::storage::Installed;
 use crate::storage::files::list;
 use crate::storage::model::World;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject, verify};
+use crate::storage::{Installed, Unproven};
 
 const PARTITION: PartitionId = PartitionId(1);
 
@@ -281,4 +281,143 @@ fn segments_behind_a_cut_go_when_their_stream_is_not_needed_any_more() {
     data.drop_log(&[(stream, Lsn(6))]).unwrap();
     assert_eq!(segments.each_ref().map(|segment| segment.exists()), [false; 3]);
     assert_eq!(data.manifest().epochs.len(), 2, "the other stream is needed");
+}
+
+#[test]
+fn starts_on_a_full_disk_are_paid_for_by_the_reserve_as_long_as_it_lasts() {
+    let world = World::new(1, 1);
+    let (process, dir) = (world.process(0), Path::new("/master"));
+    let (data, _) = DataDir::open_in(process.clone(), dir, partitions()).unwrap();
+    let size = |file: &Path| Files::open(&process, file, Access::Read).unwrap().size().unwrap();
+    let begin = || {
+        let epoch = data.begin_epoch(2, 256 << 10)?;
+        let sizes = [0, 1].map(|core| size(&path::segment(dir, StreamId::new(epoch, CoreId(core)), Lsn(1))));
+        data.end_epoch(epoch, &[(CoreId(0), Lsn(0)), (CoreId(1), Lsn(0))], [])?;
+        Ok::<_, StorageError>((epoch, sizes))
+    };
+    let capacity = |bytes: fn(u64) -> Option<u64>| world.disk(0, |disk, _| disk.capacity = bytes(disk.used()));
+    assert_eq!(begin().unwrap(), (Epoch(1), [256 << 10; 2]));
+    let reserve = size(&dir.join(path::RESERVE));
+    for start in 1..=4 {
+        capacity(Some);
+        assert_eq!(begin().unwrap(), (Epoch(1 + start), [64 << 10; 2]), "a smaller segment for each core");
+    }
+    assert!(!process.exists(&dir.join(path::RESERVE)), "it is used up, and does not stay as an empty file");
+    capacity(Some);
+    assert!(begin().unwrap_err().is_disk_full());
+    capacity(|_| None);
+    assert_eq!(begin().unwrap(), (Epoch(6), [256 << 10; 2]));
+    assert_eq!(size(&dir.join(path::RESERVE)), reserve, "it is filled again");
+}
+
+/// What a failed sync has left in the cache is called clean by the kernel and is not on disk: it must be written once more.
+#[test]
+fn what_nothing_proves_to_be_on_disk_is_written_again_before_its_end_is_recorded() {
+    let world = World::new(1, 1);
+    let (process, dir) = (world.process(0), Path::new("/master"));
+    let (data, _) = DataDir::open_in(process.clone(), dir, partitions()).unwrap();
+    let epoch = data.begin_epoch(1, 16 << 10).unwrap();
+    let file = path::segment(dir, StreamId::new(epoch, CoreId(0)), Lsn(1));
+    // More than is written at a time, and no two blocks alike.
+    let (offset, content): (_, Vec<u8>) = (BLOCK as u64, (0..BLOCK * 259).map(|at| (at / 100) as u8 | 1).collect());
+    let segment = Files::open(&process, &file, Access::Write).unwrap();
+    segment.write_at(offset, &content).unwrap();
+    world.disk(0, |disk, _| disk.sync_fails_in = Some(0));
+    segment.sync().unwrap_err();
+    let unproven = Unproven { file: file.clone(), offset, bytes: content.len() as u64 };
+    data.end_epoch(epoch, &[(CoreId(0), Lsn(1))], [&unproven]).unwrap();
+    world.power_off(0);
+    let found = files::read_whole(&world.process(0), &file).unwrap();
+    assert!(found[BLOCK..BLOCK + content.len()] == content);
+}
+
+#[test]
+fn streams_that_were_closed_have_their_ends_in_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = open(dir.path());
+    let epoch = data.begin_epoch(2, 64 << 10).unwrap();
+    data.close_streams(epoch, &[(CoreId(1), Lsn(7))]).unwrap();
+    drop(data);
+    let ends =
+        |data: &DataDir| [0, 1].map(|core| data.manifest().stream(StreamId::new(epoch, CoreId(core))).unwrap().last);
+    let data = open(dir.path());
+    assert_eq!(ends(&data), [None, Some(Lsn(7))]);
+    assert!(data.close_streams(epoch, &[(CoreId(1), Lsn(8))]).is_err(), "it has ended");
+    data.close_streams(epoch, &[(CoreId(0), Lsn(0))]).unwrap();
+    assert_eq!(ends(&data), [Some(Lsn(0)), Some(Lsn(7))]);
+}
+
+#[test]
+fn each_change_and_each_repair_has_the_next_number_and_what_changes_nothing_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = open(dir.path());
+    let sequence = || {
+        let loaded = copies::load(&OsFiles, dir.path()).unwrap().unwrap();
+        (loaded.sequence, loaded.repair)
+    };
+    let (first, _) = sequence();
+    let epoch = data.begin_epoch(1, 64 << 10).unwrap();
+    data.close_streams(epoch, &[(CoreId(0), Lsn(3))]).unwrap();
+    assert_eq!(sequence(), (first + 2, None));
+    data.drop_log(&[(StreamId::new(epoch, CoreId(0)), Lsn(0))]).unwrap();
+    assert_eq!(sequence(), (first + 2, None));
+    drop(data);
+    std::fs::write(dir.path().join(path::MANIFESTS[0]), b"rot").unwrap();
+    let (data, looked) = DataDir::open_read_only(dir.path()).unwrap().unwrap();
+    assert!(looked.repaired_manifest.is_some());
+    data.drop_log(&[(StreamId::new(epoch, CoreId(0)), Lsn(2))]).unwrap();
+    assert!(sequence().1.is_some(), "whoever only looks mends and changes nothing");
+    drop(data);
+    let (_data, found) = DataDir::open(dir.path(), partitions()).unwrap();
+    assert_eq!(found.repaired_manifest, looked.repaired_manifest);
+    assert_eq!(sequence(), (first + 3, None));
+}
+
+#[test]
+fn after_a_failed_change_there_is_no_other_but_after_a_full_disk_there_is() {
+    let world = World::new(1, 1);
+    let (process, dir) = (world.process(0), Path::new("/master"));
+    let (data, _) = DataDir::open_in(process, dir, partitions()).unwrap();
+    let epoch = data.begin_epoch(2, 16 << 10).unwrap();
+    let install = |n: u64| {
+        data.change(|manifest| {
+            let position = Position::new(epoch, Lsn(n));
+            let installed = Installed { position, bytes: 1, crc: 2, digest: 3 };
+            manifest.install(PARTITION, installed);
+            // Makes it longer than a block.
+            if n == 1 {
+                manifest.epochs = vec![manifest.epochs[0].clone(); 400];
+            }
+            Ok(())
+        })
+    };
+    world.disk(0, |disk, _| disk.capacity = Some(disk.used()));
+    assert!(install(1).unwrap_err().is_disk_full());
+    install(2).unwrap();
+    world.disk(0, |disk, _| disk.write_fails_in = Some(0));
+    install(3).unwrap_err();
+    let refused = install(4).unwrap_err();
+    assert!(refused.to_string().contains("an earlier write failed"), "{refused}");
+    assert_eq!(data.manifest().generations(PARTITION).newest.unwrap().position.lsn, Lsn(2));
+}
+
+#[test]
+fn what_is_dropped_gives_back_its_bytes_and_what_is_left_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = open(dir.path());
+    let first = 64 << 10;
+    let epoch = data.begin_epoch(2, first).unwrap();
+    let stream = |core| StreamId::new(epoch, CoreId(core));
+    for (segment, bytes) in [(3, 100), (9, 30)] {
+        std::fs::write(path::segment(dir.path(), stream(0), Lsn(segment)), vec![1; bytes]).unwrap();
+    }
+    assert_eq!(data.ended_log_bytes().unwrap(), 0, "the epoch is open");
+    data.end_epoch(epoch, &[(CoreId(0), Lsn(12)), (CoreId(1), Lsn(5))], []).unwrap();
+    assert_eq!(data.ended_log_bytes().unwrap(), 2 * first + 130);
+    assert_eq!(data.drop_log(&[(stream(0), Lsn(9))]).unwrap(), first + 100);
+    assert_eq!(data.ended_log_bytes().unwrap(), first + 30);
+    data.begin_epoch(1, first).unwrap();
+    assert_eq!(data.drop_log(&[(stream(0), Lsn(13)), (stream(1), Lsn(6))]).unwrap(), first + 30);
+    assert_eq!(data.ended_log_bytes().unwrap(), 0);
+    assert!(!path::epoch(dir.path(), epoch).exists());
 }

@@ -273,6 +273,45 @@ mod tests {
         });
     }
 
+    /// No completion tells whether a write is durable: what was asked of the kernel does.
+    #[test]
+    fn a_commit_ends_with_a_sync_unless_the_writes_of_its_file_are_durable() {
+        for (method, syncs) in [(SyncMethod::DsyncWrite, 0), (SyncMethod::WriteThenFdatasync, 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = file(dir.path());
+            on_core(async move || {
+                let ring = Rc::new(CommitRing::new().unwrap());
+                let file = Rc::new(DirectDisk::new(method, Rc::clone(&ring)).open(&path).await.unwrap());
+                // SAFETY: the descriptor is open as long as the file is.
+                let descriptor = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
+                let flags = rustix::fs::fcntl_getfl(descriptor).unwrap().bits();
+                assert_eq!(flags & libc::O_DSYNC as u32 != 0, syncs == 0, "{method:?}");
+                ring.submit(&file, vec![frame(1, 1, 0), frame(2, 1, BLOCK as u64)]).unwrap();
+                assert_eq!(ring.flight.borrow().as_ref().map(|flight| flight.pending), Some(2 + syncs), "{method:?}");
+                while !ring.poll() {
+                    glommio::timer::sleep(Duration::from_micros(100)).await;
+                }
+                assert!(ring.flight.take().unwrap().outcome.is_ok());
+            });
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_may_still_write_from_outlives_the_ring() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        on_core(async move || {
+            let (_ring, file) = open(&path, SyncMethod::WriteThenFdatasync).await;
+            for pending in [0, 1] {
+                let ring = CommitRing::new().unwrap();
+                let (_file, outcome) = (Rc::clone(&file), Ok(()));
+                ring.flight.replace(Some(Flight { frames: Vec::new(), _file, pending, outcome, waiting: None }));
+                drop(ring);
+                assert_eq!(Rc::strong_count(&file), 1 + pending, "{pending} operations are under way");
+            }
+        });
+    }
+
     /// Run by the test below, in a process of its own, whose files may not become larger than three blocks; does nothing by itself.
     #[test]
     fn meets_a_limit_on_the_way() {

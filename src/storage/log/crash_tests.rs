@@ -17,8 +17,8 @@ use crate::ids::{CoreId, Epoch};
 use crate::storage::model::{Executor, Process, World};
 use crate::storage::{TailReader, path};
 
-const ID: DirectoryId = DirectoryId([5; 16]);
-const STREAM: StreamId = StreamId::new(Epoch(1), CoreId(0));
+pub(super) const ID: DirectoryId = DirectoryId([5; 16]);
+pub(super) const STREAM: StreamId = StreamId::new(Epoch(1), CoreId(0));
 
 fn options(random: &mut fastrand::Rng) -> LogOptions {
     LogOptions {
@@ -38,11 +38,15 @@ fn options(random: &mut fastrand::Rng) -> LogOptions {
 fn fresh(seed: u64) -> (Process, LogOptions) {
     let process = World::new(seed, 1).process(0);
     let options = process.world().draw(options);
+    make_first_segment(&process, &options);
+    (process, options)
+}
+
+pub(super) fn make_first_segment(process: &Process, options: &LogOptions) {
     let header = SegmentHeader { stream: STREAM, first: Lsn(1), previous: Lsn(0), bytes: options.segment_bytes };
     let mut bytes = vec![0; options.segment_bytes as usize];
     header.write(ID, bytes.first_chunk_mut().unwrap());
     process.put(&path::segment(&options.dir, STREAM, Lsn(1)), bytes);
-    (process, options)
 }
 
 /// What a client was told.
@@ -85,7 +89,7 @@ async fn client(process: Process, options: LogOptions, marks: Arc<StreamMarks>, 
 }
 
 /// Reads what a power failure leaves; the last edit.
-fn recover(world: &World) -> Result<u64, StorageError> {
+pub(super) fn recover(world: &World) -> Result<u64, StorageError> {
     world.power_off(0);
     let dir = PathBuf::from("/model");
     let spec = StreamSpec { dir, id: ID, stream: STREAM, first: Lsn(1), last: None, floor: Lsn(0) };

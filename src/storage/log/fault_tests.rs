@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use super::extent::{StreamEnd, StreamSpec, TornTail};
 use super::offline::{OfflineLog, Put, group};
 use super::reader::StreamReader;
-use crate::encoding::frame::{BLOCK, Frame};
-use crate::ids::Lsn;
+use crate::encoding::frame::{BLOCK, Frame, FrameHeader};
+use crate::ids::{Epoch, Lsn, StreamId};
 use crate::storage::{Corruption, OsFiles, StorageError, Unproven};
 
 const BIG: usize = 5000;
@@ -27,6 +27,7 @@ fn read_whole(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
         let mut reader = StreamReader::open(spec, spec.first)?;
         let mut next = None;
         while let Some(frame) = reader.next()? {
+            assert!(frame.header.count > 0, "marks are passed over");
             assert!(next.is_none_or(|next| next == frame.header.first));
             assert_eq!(frame.edits().filter(Result::is_ok).count(), frame.header.count as usize);
             next = Some(frame.header.last().next());
@@ -204,6 +205,38 @@ fn a_torn_frame_that_was_once_durable_is_refused() {
     assert_eq!(read(&spec(&log)).unwrap().last, Lsn(3), "nothing says so any more");
 }
 
+/// What proves that a bad frame was on disk may be longer than what is read at once.
+#[test]
+fn a_proof_is_found_however_long_it_is() {
+    let mut log = OfflineLog::new(40 * BLOCK as u64);
+    log.commit(&[group(3, 50)]);
+    log.commit(&[group(1, 2000)]);
+    log.commit(&[group(1, 60_000)]);
+    let [torn, proof] = [log.frames[1], log.frames[2]];
+    log.write_at(torn.segment, torn.offset + 512, &[0; 512]);
+    assert_eq!(read(&spec(&log)).unwrap_err().offset, torn.offset, "the frame after it says that it was on disk");
+    flip(&log, proof.segment, proof.offset + 50_000);
+    assert_eq!(read(&spec(&log)).unwrap().last, Lsn(3), "nothing says so any more");
+}
+
+#[test]
+fn what_another_stream_has_proves_nothing() {
+    let mut log = OfflineLog::new(16 * BLOCK as u64);
+    log.commit(&[group(3, 50)]);
+    log.commit(&[group(1, 2000)]);
+    let torn = log.frames[1];
+    log.write_at(torn.segment, torn.offset + 512, &[0; 512]);
+    for (epoch, is_proof) in [(log.stream.epoch, true), (Epoch(7), false)] {
+        let stream = StreamId::new(epoch, log.stream.core);
+        let (segment, first, synced, durable) = (torn.segment, torn.last.next(), torn.last, torn.last);
+        let header = FrameHeader { body_len: 0, count: 0, stream, seal: false, segment, first, synced, durable };
+        let mut mark = [0; BLOCK];
+        header.write(log.id, &mut mark);
+        log.write_at(torn.segment, torn.offset + 3 * BLOCK as u64, &mark);
+        assert_eq!(read(&spec(&log)).is_err(), is_proof, "a mark of stream {stream}");
+    }
+}
+
 #[test]
 fn a_missing_segment_is_refused_but_one_that_was_dropped_is_not_missed() {
     let log = killed();
@@ -302,6 +335,20 @@ fn reading_can_begin_anywhere() {
         let place = reader.place().map(|(file, offset)| (file.to_owned(), offset));
         assert_eq!(place, Some((log.path(next.segment), next.offset)));
     }
+}
+
+#[test]
+fn a_segment_file_is_read_by_itself_with_its_marks() {
+    let log = killed();
+    let (mut reader, header) = StreamReader::open_file(&log.path(Lsn(1))).unwrap();
+    assert_eq!((reader.id(), header.stream, header.first), (log.id, log.stream, Lsn(1)));
+    let mut found = Vec::new();
+    while let Some(frame) = reader.next_with_marks().unwrap() {
+        found.push((frame.header.first, frame.header.last()));
+    }
+    let in_it = log.frames.iter().filter(|frame| frame.segment == Lsn(1));
+    assert_eq!(found, in_it.map(|frame| (frame.first, frame.last)).collect::<Vec<_>>());
+    assert!(found.iter().any(|(first, last)| first > last), "a mark");
 }
 
 #[test]
@@ -412,4 +459,43 @@ fn a_segment_of_another_version_is_refused_by_name() {
     log.write_at(Lsn(1), 0, &header);
     let refused = read(&spec(&log)).unwrap_err().to_string();
     assert!(refused.contains("format version 1, but this program knows only version 2"), "{refused}");
+}
+
+#[test]
+fn a_follower_waits_for_what_becomes_durable_and_says_where_damage_is() {
+    use super::tail::{TailError, TailReader};
+    use crate::storage::StreamMarks;
+    use crate::storage::log::marks::SyncedEnd;
+    use std::time::Duration;
+    let log = killed();
+    let end = |put: &Put| SyncedEnd {
+        lsn: put.last,
+        segment: put.segment,
+        offset: (put.offset + put.bytes).next_multiple_of(BLOCK as u64),
+    };
+    let marks = std::sync::Arc::new(StreamMarks::new());
+    let durable_to = |put: &Put| {
+        marks.set_synced(end(put));
+        marks.set_durable(put.last);
+    };
+    durable_to(&log.frames[0]);
+    let dir = log.dir.path().to_owned();
+    let mut tail = TailReader::open(OsFiles, dir, log.id, log.stream, Lsn(1), marks.clone()).unwrap();
+    assert!(tail.next(Duration::ZERO).unwrap().is_some());
+    assert!(tail.next(Duration::ZERO).unwrap().is_none(), "no more is durable");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            durable_to(&log.frames[1]);
+        });
+        let second = tail.next(Duration::from_secs(60)).unwrap().map(|frame| frame.header.last());
+        assert_eq!(second, Some(log.frames[1].last));
+    });
+    let damaged = log.frames[2];
+    flip(&log, damaged.segment, damaged.offset + 40);
+    durable_to(&damaged);
+    let Err(TailError::Storage(StorageError::Corrupt(why))) = tail.next(Duration::ZERO) else {
+        panic!("it is damaged")
+    };
+    assert_eq!((why.file, why.offset), (log.path(damaged.segment), damaged.offset));
 }

@@ -33,7 +33,7 @@ impl Latency {
     pub(super) fn record(&mut self, time: Duration, now: Instant) {
         if now - self.since >= WINDOW {
             std::mem::swap(&mut self.current, &mut self.before);
-            self.current.clear();
+            self.current.reset();
             self.since = now;
         }
         self.current.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST_US));
@@ -45,5 +45,26 @@ impl Latency {
             return Percentiles::default();
         }
         Percentiles { p50: both.value_at_quantile(0.5), p99: both.value_at_quantile(0.99), max: both.max() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_for_a_window_or_two_and_then_forgotten() {
+        let start = Instant::now();
+        let mut latency = Latency::new(start);
+        assert_eq!(latency.percentiles(), Percentiles::default());
+        let mut max_at = |windows: u32, micros| {
+            latency.record(Duration::from_micros(micros), start + WINDOW * windows);
+            latency.percentiles().max
+        };
+        assert_eq!(max_at(0, 100), 100);
+        assert_eq!(max_at(0, 20), 100);
+        assert_eq!(max_at(1, 20), 100, "it was in the window before");
+        assert_eq!(max_at(2, 30), 30);
+        assert_eq!(latency.percentiles(), Percentiles { p50: 20, p99: 30, max: 30 });
     }
 }

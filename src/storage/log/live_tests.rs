@@ -1,19 +1,22 @@
 //! The live log with the real disk, and its readers.
 
 use std::future::poll_fn;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutorBuilder, Placement};
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::offline::group;
 use super::*;
 use crate::encoding::edit::Edit;
 use crate::encoding::frame::Frame;
 use crate::ids::{CoreId, Partitions};
+use crate::storage::files::{Access, PlainFile};
 use crate::storage::probe::SyncMethod;
-use crate::storage::{DataDir, OsFiles, StreamReader, TailReader};
+use crate::storage::{DataDir, Files, OsFiles, StreamReader, TailReader, path};
 
 struct Setup {
     data: DataDir,
@@ -124,6 +127,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                     last
                 }
             });
+            let prepared = path::stream(&options.dir, options.stream).join(path::NEXT);
             let appended = on_core(async move || {
                 let log = Log::open(options, marks).await.unwrap();
                 glommio::spawn_local(poll(log.clone())).detach();
@@ -147,6 +151,10 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                     }
                 }
                 log.close().await.unwrap();
+                // What was prepared and is not needed goes with the log, be it only when it is complete.
+                while prepared.exists() {
+                    glommio::timer::sleep(Duration::from_millis(1)).await;
+                }
                 assert_eq!(log.durable(), log.appended());
                 assert!(log.stats().segments > 4 && progress.get() > 10, "{:?}", log.stats());
                 log.appended()
@@ -158,4 +166,51 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
             assert_eq!(read_back(&setup.data, setup.options.stream).0, appended.0);
         }
     }
+}
+
+#[test]
+fn what_the_disk_has_done_signals_a_loop_that_rests_and_no_other() {
+    // One operation a commit, so that there is one completion to signal.
+    let setup = setup(64 << 10, Probed { method: SyncMethod::DsyncWrite, ..Probed::default() });
+    let options = setup.options.clone();
+    let segment = path::segment(&options.dir, options.stream, Lsn(1));
+    let signalled = on_core(async move || {
+        let log = Log::open(options, Arc::default()).await.unwrap();
+        let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        log.signal(event.as_fd()).unwrap();
+        assert!(log.is_idle());
+        // Whoever reads the segment can tell that somebody may still write to it.
+        let file = OsFiles.open(&segment, Access::Read).unwrap();
+        assert!(!PlainFile::lock_shared(&file, Duration::ZERO).unwrap());
+        let mut signalled = Vec::new();
+        for rests in [false, true, false] {
+            log.set_alert(rests);
+            log.append(&group(1, 100));
+            log.commit_now();
+            while !log.is_committing() {
+                glommio::timer::sleep(Duration::from_micros(100)).await;
+            }
+            // Blocks the core: nobody polls.
+            let began = Instant::now();
+            while log.is_idle() && began.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(!log.is_idle(), "there is a completion to poll");
+            let read = || rustix::io::read(&event, &mut [0; 8]).is_ok();
+            let mut is_signalled = read();
+            while rests && !is_signalled && began.elapsed() < Duration::from_secs(30) {
+                is_signalled = read();
+            }
+            signalled.push(is_signalled);
+            while log.is_committing() {
+                log.poll();
+                glommio::timer::sleep(Duration::from_micros(100)).await;
+            }
+            assert!(log.is_idle());
+        }
+        log.close().await.unwrap();
+        assert!(PlainFile::lock_shared(&file, Duration::from_secs(30)).unwrap());
+        signalled
+    });
+    assert_eq!(signalled, [false, true, false]);
 }

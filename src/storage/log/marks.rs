@@ -358,4 +358,62 @@ mod tests {
         let moved: Vec<bool> = [3, 2, 3, 5].map(|lsn| marks.set_mirrored(Lsn(lsn))).into();
         assert_eq!((marks.mirrored(), moved), (Lsn(5), vec![true, false, false, true]));
     }
+
+    fn durable_to(marks: &StreamMarks, lsn: u64) {
+        marks.set_synced(SyncedEnd { lsn: Lsn(lsn), ..SyncedEnd::default() });
+        marks.set_durable(Lsn(lsn));
+    }
+
+    #[test]
+    fn what_a_partition_has_had_is_the_sum_of_its_edits() {
+        let marks = PartitionMarks::new();
+        assert_eq!((marks.last_edit(), marks.edits(), marks.bytes()), (Lsn(0), 0, 0));
+        marks.note(Lsn(4), 100);
+        marks.note(Lsn(9), 20);
+        assert_eq!((marks.last_edit(), marks.edits(), marks.bytes()), (Lsn(9), 2, 120));
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_a_new_end_by_the_last_one_and_by_a_ring() {
+        let marks = StreamMarks::new();
+        let wake: [fn(&StreamMarks); 3] = [
+            |marks| durable_to(marks, 1),
+            StreamMarks::ring,
+            |marks| {
+                marks.set_ended();
+            },
+        ];
+        for wake in wake {
+            let seen = marks.durable();
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    let began = std::time::Instant::now();
+                    marks.wait(seen, Duration::from_secs(60));
+                    began.elapsed()
+                });
+                while marks.mirror.waiting.load(SeqCst) == 0 && !waiting.is_finished() {
+                    std::thread::yield_now();
+                }
+                // Until it sleeps; whoever rings before that is not heard.
+                std::thread::sleep(Duration::from_millis(50));
+                wake(&marks);
+                assert!(waiting.join().unwrap() < Duration::from_secs(30), "nobody has woken it");
+            });
+        }
+    }
+
+    #[test]
+    fn who_has_not_seen_the_end_or_will_see_no_other_does_not_wait() {
+        let (marks, long) = (StreamMarks::new(), Duration::from_secs(60));
+        let began = std::time::Instant::now();
+        durable_to(&marks, 1);
+        marks.wait(Lsn(0), long);
+        assert!(began.elapsed() < long / 2, "there is something new");
+        let began = std::time::Instant::now();
+        marks.wait(Lsn(1), Duration::from_millis(50));
+        assert!(began.elapsed() >= Duration::from_millis(50), "there was nothing new");
+        marks.set_ended();
+        marks.wait(Lsn(1), long);
+        assert!(began.elapsed() < long / 2, "it waits for what will not come");
+    }
 }

@@ -287,6 +287,8 @@ mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod handle_tests;
+#[cfg(test)]
 mod live_tests;
 #[cfg(test)]
 mod offline;

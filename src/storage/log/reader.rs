@@ -231,3 +231,27 @@ impl Drop for StreamReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_of_which_nobody_has_told_the_end_is_not_at_the_end() {
+        let reader = |sent: Vec<Sent>| StreamReader {
+            id: DirectoryId::default(),
+            source: Source::Read(sent.into()),
+            used: None,
+            batch: None,
+            at: 0,
+            end: None,
+        };
+        assert!(reader(Vec::new()).next().is_err(), "the thread that read ahead has died");
+        let end = StreamEnd { last: Lsn(3), durable: Lsn(3), sealed: false, torn: None, unproven: None };
+        let mut ended = reader(vec![Sent::End(end.clone())]);
+        for _ in 0..2 {
+            assert!(matches!(ended.next(), Ok(None)), "however often it is asked");
+        }
+        assert_eq!(ended.end(), Some(&end));
+    }
+}

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_written_is_parsed_and_every_flipped_bit_is_noticed() {
         let stream = StreamId::new(Epoch(9), CoreId(2));
-        let header = SegmentHeader { stream, first: Lsn(70), previous: Lsn(8), bytes: 1 << 26 };
+        let header = SegmentHeader { stream, first: Lsn(7 << 40 | 3), previous: Lsn(7 << 40 | 1), bytes: 1 << 33 };
         let mut block = [1; BLOCK];
         header.write(DirectoryId([3; 16]), &mut block);
         assert_eq!(SegmentHeader::parse(DirectoryId([3; 16]), &block), Ok(header));

@@ -163,8 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        let bytes = encode(&sample(), 77);
-        assert_eq!(decode(&bytes), Ok((sample(), 77)));
+        for sequence in [0, 77, u64::from(u32::MAX) + 77, u64::MAX] {
+            assert_eq!(decode(&encode(&sample(), sequence)), Ok((sample(), sequence)));
+        }
     }
 
     #[test]

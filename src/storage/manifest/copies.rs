@@ -92,8 +92,9 @@ fn overwrite(file: &impl PlainFile, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{DirectoryId, Partitions};
+    use crate::ids::{CoreId, DirectoryId, Lsn, Partitions};
     use crate::storage::OsFiles;
+    use crate::storage::model::World;
 
     fn manifest(n: u8) -> Manifest {
         Manifest::new(DirectoryId([n; 16]), Partitions::new(2).unwrap())
@@ -143,5 +144,28 @@ mod tests {
         store(&OsFiles, dir.path(), &manifest(1), 2).unwrap();
         let loaded = load(&OsFiles, dir.path()).unwrap().unwrap();
         assert_eq!(loaded, Loaded { manifest: manifest(1), sequence: 2, repair: None });
+    }
+
+    /// The disk has room for one of the two copies of a longer manifest.
+    #[test]
+    fn on_a_full_disk_either_both_copies_are_written_or_none() {
+        let (world, dir) = (World::new(1, 1), Path::new("/"));
+        let process = world.process(0);
+        store(&process, dir, &manifest(1), 1).unwrap();
+        let mut longer = manifest(1);
+        while codec::encode(&longer, 2).len() <= padded(codec::encode(&manifest(1), 1).len()) {
+            let epoch = longer.begin_epoch(2);
+            longer.end_streams(epoch, &[(CoreId(0), Lsn(0)), (CoreId(1), Lsn(0))]).unwrap();
+        }
+        let more = (padded(codec::encode(&longer, 2).len()) - padded(codec::encode(&manifest(1), 1).len())) as u64;
+        for (room, fits) in [(more, false), (2 * more, true)] {
+            world.disk(0, |disk, _| disk.capacity = Some(disk.used() + room));
+            assert_eq!(
+                store(&process, dir, &longer, 2).map_err(|why| why.is_disk_full()),
+                if fits { Ok(()) } else { Err(true) }
+            );
+            let loaded = load(&process, dir).unwrap().unwrap();
+            assert_eq!((loaded.sequence, loaded.repair), (if fits { 2 } else { 1 }, None), "{room} bytes of room");
+        }
     }
 }

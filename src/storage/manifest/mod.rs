@@ -271,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn an_older_generation_that_is_bad_goes_alone_and_no_other_goes_for_it() {
+        let (mut m, p) = (manifest(), PartitionId(2));
+        m.install(p, installed(1, 5));
+        m.install(p, installed(1, 9));
+        assert!(!m.discard(p, installed(1, 7)) && !m.discard(PartitionId(9), installed(1, 5)));
+        assert_eq!(m.generations(p), Generations { newest: Some(installed(1, 9)), older: Some(installed(1, 5)) });
+        assert!(m.discard(p, installed(1, 5)));
+        assert_eq!(m.generations(p), Generations { newest: Some(installed(1, 9)), older: None });
+    }
+
+    #[test]
     fn numbers_that_no_stream_reaches_are_no_manifest() {
         for (first, last) in [(1, u64::MAX), (u64::MAX, u64::MAX), (u64::MAX, 1)] {
             let mut m = manifest();
@@ -294,7 +305,7 @@ mod tests {
         };
         assert!(good().is_consistent());
         type Damage = fn(&mut Manifest);
-        let broken: [(&str, Damage); 8] = [
+        let broken: [(&str, Damage); 9] = [
             ("an epoch comes twice", |m| m.epochs[2].epoch = Epoch(2)),
             ("an older epoch is open", |m| m.epochs[1].streams[1].last = None),
             ("an epoch has no streams", |m| m.epochs[2].streams.clear()),
@@ -302,6 +313,7 @@ mod tests {
             ("a stream begins with no edit", |m| m.epochs[2].streams[1].first = Lsn(0)),
             ("a stream begins after its end", |m| m.epochs[2].streams[1].first = Lsn(2)),
             ("the newer snapshot is older", |m| m.snapshots[3].older = Some(installed(2, 6))),
+            ("both snapshots are one", |m| m.snapshots[3].older = m.snapshots[3].newest),
             ("there is only an older snapshot", |m| m.snapshots[3].newest = None),
         ];
         for (what, break_it) in broken {
@@ -360,7 +372,10 @@ mod tests {
         assert_eq!(m.end_streams(first, &[(CoreId(2), Lsn(11))]), Err("the epoch has no such stream"));
         let stream = |core| StreamId::new(first, CoreId(core));
         assert!(m.keeps_whole_log(PartitionId(0)));
+        assert!(m.drop_log(stream(0), Lsn(10)) && !m.drop_log(stream(0), Lsn(10)), "once is news");
+        assert!(!m.stream(stream(0)).unwrap().is_dropped(), "its last edit is needed");
         assert!(m.drop_log(stream(0), Lsn(11)) && !m.drop_log(stream(0), Lsn(3)));
+        assert!(m.stream(stream(0)).unwrap().is_dropped());
         assert!(!m.keeps_whole_log(PartitionId(0)) && m.keeps_whole_log(PartitionId(3)));
         m.forget_dropped_epochs();
         assert_eq!(m.epochs.len(), 1, "the newest");

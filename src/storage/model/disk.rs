@@ -218,7 +218,7 @@ impl Disk {
     }
 
     /// Bytes that all files together have.
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         let bytes = |node: &Node| if let Node::File(f) = node { self.contents[*f].now.len() as u64 } else { 0 };
         self.names.values().map(bytes).sum()
     }

@@ -32,6 +32,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(written.installed.digest, (u64::MAX - 20).wrapping_add(u64::MAX - 22));
     assert_eq!(written.digests, [u64::MAX - 20, 0, u64::MAX - 22, 0]);
     let mut reader = SnapshotReader::open(&path, subject()).unwrap();
+    assert_eq!((reader.sections(), reader.bytes()), (2, bytes.len() as u64));
     let mut sections = Vec::new();
     while let Some(section) = reader.next().unwrap() {
         sections.push((section.header.slot.0, section.header.position.lsn.0, section.entries.to_vec()));
