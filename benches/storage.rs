@@ -1,4 +1,5 @@
-//! Files: the log appended to and made durable, replayed; snapshots written and loaded. On the disk that holds the build.
+//! Files: the log appended to and made durable, replayed; snapshots written and loaded. On the disk that holds the
+//! build.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
@@ -54,7 +55,8 @@ struct LiveLog {
 }
 
 impl LiveLog {
-    /// In each round `edits` edits are appended at once, with `commit`; every edit of a measurement is durable at its end.
+    /// In each round `edits` edits are appended at once, with `commit`; every edit of a measurement is durable at its
+    /// end.
     fn start(edits: usize, commit: Commit) -> Self {
         let dir = directory();
         let (data, _) = DataDir::open(dir.path(), partitions(256)).unwrap();

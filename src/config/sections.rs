@@ -104,8 +104,8 @@ impl Default for Data {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Writes are acknowledged immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus one
-    /// disk sync.
+    /// Writes are acknowledged immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus
+    /// one disk sync.
     #[default]
     Async,
     /// Writes are acknowledged when the edit is on disk.

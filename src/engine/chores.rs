@@ -1,4 +1,5 @@
-//! What is due by the clock, in slices of well below a millisecond, one a turn; and what is asked from outside of the cores.
+//! What is due by the clock, in slices of well below a millisecond, one a turn; and what is asked from outside of the
+//! cores.
 
 use std::time::{Duration, Instant};
 

@@ -95,8 +95,8 @@ impl Cores {
         &self.forwarded[usize::from(from.0) * self.inboxes.len() + usize::from(to.0)]
     }
 
-    /// Clients of `home` wait for edits of `core`: it commits what it has, and tells `home` when its stream moves. Marks that are read
-    /// after this have not moved unnoticed.
+    /// Clients of `home` wait for edits of `core`: it commits what it has, and tells `home` when its stream moves.
+    /// Marks that are read after this have not moved unnoticed.
     pub(super) fn watch(&self, core: CoreId, home: CoreId) {
         let signals = &self.signals[usize::from(core.0)];
         signals.watchers[usize::from(home.0)].store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Replies that several cores give in parts, until all parts are there. They are put together on the core of the client.
+//! Replies that several cores give in parts, until all parts are there. They are put together on the core of the
+//! client.
 
 use slab::Slab;
 

@@ -24,8 +24,8 @@ pub enum Merge {
     Concat,
     /// Arrays are joined in the order of the request: for each element, the part that has it.
     InOrder(Vec<u16>),
-    /// For `RANDOMKEY`: each part is an array of how many keys its core has, how many of those that it drew before the first live one had
-    /// expired, and that live one, if it found any. The number is a random one to choose by.
+    /// For `RANDOMKEY`: each part is an array of how many keys its core has, how many of those that it drew before the
+    /// first live one had expired, and that live one, if it found any. The number is a random one to choose by.
     Drawn(u64),
     /// Texts (bulk strings) are joined.
     Text,
@@ -77,8 +77,8 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
     }
 }
 
-/// A live key, as a reply, out of the parts of [`Merge::Drawn`]; each as likely as any other. It is as if one drew among the keys of all
-/// cores until one is live: the draws of each core are told by its part, the failed ones first.
+/// A live key, as a reply, out of the parts of [`Merge::Drawn`]; each as likely as any other. It is as if one drew
+/// among the keys of all cores until one is live: the draws of each core are told by its part, the failed ones first.
 fn draw(parts: &[Vec<u8>], seed: u64) -> Option<&[u8]> {
     let mut random = fastrand::Rng::with_seed(seed);
     let part = |part| {

@@ -1,10 +1,12 @@
-//! One core at work on the data: whoever wants a command executed (a client of this core's network, another core) asks its [`Engine`].
+//! One core at work on the data: whoever wants a command executed (a client of this core's network, another core) asks
+//! its [`Engine`].
 //!
 //! A command's way ([`Engine::submit`], in `units`): one whose keys are all here is run at once, in a unit of its own
-//! ([`crate::partition::Group`]), and its reply is written where the caller wants it. One that needs other cores is sent to them (`post`) in
-//! a batch at the end of the turn; their answers come back the same way, are put together where there are several (`gather`, `merge`), and
-//! are handed to the [`Front`]. An answer that tells of edits waits until these are as safe as the server promises: that of another core's
-//! client here (`gates`), that of an own client in the order of its replies, which is the network's.
+//! ([`crate::partition::Group`]), and its reply is written where the caller wants it. One that needs other cores is
+//! sent to them (`post`) in a batch at the end of the turn; their answers come back the same way, are put together
+//! where there are several (`gather`, `merge`), and are handed to the [`Front`]. An answer that tells of edits waits
+//! until these are as safe as the server promises: that of another core's client here (`gates`), that of an own client
+//! in the order of its replies, which is the network's.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -16,8 +18,9 @@
 //! | [`cores`] | what the engines of one server have in common |
 //! | [`counts`] | what one has done and holds, for INFO |
 //!
-//! An engine works in *turns*, which its core's loop (`net::server`) takes: [`Engine::begin_turn`], whatever has come in, and
-//! [`Engine::end_turn`]. Nothing in a turn waits. The log is the engine's: it is polled, signalled and closed here.
+//! An engine works in *turns*, which its core's loop (`net::server`) takes: [`Engine::begin_turn`], whatever has come
+//! in, and [`Engine::end_turn`]. Nothing in a turn waits. The log is the engine's: it is polled, signalled and closed
+//! here.
 //!
 //! Deliberately absent: sockets, sessions, the order of a client's replies.
 
@@ -69,7 +72,8 @@ pub trait Front<D: Disk = DirectDisk> {
     /// A part of a reply is here; the others are still to come. So many bytes are kept for it meanwhile.
     fn part(&mut self, to: Caller, wrote: Option<(CoreId, Lsn)>, bytes: usize);
 
-    /// This core's part of a command of the session that concerns all cores, for the client with this number, whichever core it is on.
+    /// This core's part of a command of the session that concerns all cores, for the client with this number, whichever
+    /// core it is on.
     fn perform(
         &mut self,
         engine: &mut Engine<D>,
@@ -181,8 +185,8 @@ impl<D: Disk> Engine<D> {
         self.cores.inboxes[usize::from(self.core.0)].take()
     }
 
-    /// Takes in how far the log, the mirror and the streams of other cores have come. Returns whether replies of this core's own clients
-    /// may have become safe.
+    /// Takes in how far the log, the mirror and the streams of other cores have come. Returns whether replies of this
+    /// core's own clients may have become safe.
     pub fn take_progress(&mut self, front: &mut impl Front<D>) -> bool {
         let mirrored = self.shard.log().marks().mirrored();
         let is_mirrored_further = std::mem::replace(&mut self.mirrored, mirrored) != mirrored;
@@ -217,7 +221,8 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// Whether a turn would find nothing to do here: no message, order, signal or changed setting, no progress, nothing to be sent.
+    /// Whether a turn would find nothing to do here: no message, order, signal or changed setting, no progress, nothing
+    /// to be sent.
     pub fn is_idle(&self) -> bool {
         !self.progress.is_rung()
             && self.post.is_idle()
@@ -304,7 +309,8 @@ impl Engine {
         self.shard.log().is_committing()
     }
 
-    /// Ready as soon as the log has moved, or has begun a commit, for whose end [`Self::poll`] is to be called again and again.
+    /// Ready as soon as the log has moved, or has begun a commit, for whose end [`Self::poll`] is to be called again
+    /// and again.
     pub fn poll_log(&self, context: &mut Context<'_>) -> Poll<()> {
         if self.progress.is_rung() || self.shard.log().poll_committing(context).is_ready() {
             return Poll::Ready(());

@@ -90,7 +90,8 @@ impl<D: Disk> Engine<D> {
         self.post.outstanding[index] < OUTSTANDING && waiting < MOST_FORWARDED && !self.post.endpoint.is_full(core)
     }
 
-    /// The next turn at what is scarce goes to another core. Returns whether it is this one's own clients who come first now.
+    /// The next turn at what is scarce goes to another core. Returns whether it is this one's own clients who come
+    /// first now.
     pub fn rotate(&mut self) -> bool {
         self.post.first = (self.post.first + 1) % self.placement.cores();
         self.post.first == self.core.0
@@ -154,7 +155,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Executes another core's requests from the one at `from` on; parks them when the log is full, or when too much is held.
+    /// Executes another core's requests from the one at `from` on; parks them when the log is full, or when too much is
+    /// held.
     fn execute_batch(&mut self, core: CoreId, mut batch: Batch, from: usize, front: &mut impl Front<D>) {
         self.look_ahead((from..batch.len()).filter_map(|request| {
             let (_, call, args) = batch.get(request)?;
@@ -191,7 +193,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Executes a command for another core's client. The answer goes to the end of `out`, unless its edits must become safe first.
+    /// Executes a command for another core's client. The answer goes to the end of `out`, unless its edits must become
+    /// safe first.
     fn answer_or_hold(
         &mut self,
         core: CoreId,

@@ -78,7 +78,8 @@ impl<D: Disk> Engine<D> {
         committed
     }
 
-    /// Has those of the keys that are here looked up before the first is needed, so that the memory's latency is paid once for all.
+    /// Has those of the keys that are here looked up before the first is needed, so that the memory's latency is paid
+    /// once for all.
     #[inline]
     pub fn look_ahead<'a>(&mut self, keys: impl Iterator<Item = (Db, Slot, &'a [u8])>) {
         let (store, placement, core) = (self.shard.store(), self.placement, self.core);
@@ -89,7 +90,8 @@ impl<D: Disk> Engine<D> {
         self.sought.iter().for_each(|sought| store.seek_record(sought));
     }
 
-    /// Has every core perform its part of a command of the session. A reply that is there at once goes to the end of `out`.
+    /// Has every core perform its part of a command of the session. A reply that is there at once goes to the end of
+    /// `out`.
     pub fn broadcast(
         &mut self,
         how: Merge,

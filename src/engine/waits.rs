@@ -1,7 +1,8 @@
 //! Clients that wait until edits of theirs are on disk, or at the checkpoint node (`WAIT`, `WAITAOF`).
 //!
-//! A client waits on its own core, which reads the marks of the streams that it waits for; their cores are asked to commit, and to tell when
-//! they have ([`Cores::watch`]). So a wait takes no place in any queue between cores, and ends with its client.
+//! A client waits on its own core, which reads the marks of the streams that it waits for; their cores are asked to
+//! commit, and to tell when they have ([`Cores::watch`]). So a wait takes no place in any queue between cores, and ends
+//! with its client.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -74,8 +75,8 @@ impl Goal {
         edits.iter().all(|(core, lsn)| *lsn <= self.mark(cores, *core))
     }
 
-    /// Writes the reply of the command that has this goal. The checkpoint node keeps edits in memory until it writes a snapshot, so no
-    /// replica is counted that has them on disk.
+    /// Writes the reply of the command that has this goal. The checkpoint node keeps edits in memory until it writes a
+    /// snapshot, so no replica is counted that has them on disk.
     pub fn reply(self, is_reached: bool, reply: &mut Reply<'_>) {
         match self {
             Self::OnDisk => {

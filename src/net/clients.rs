@@ -1,7 +1,7 @@
 //! The clients of one core: their connections, and which of these the end of the turn must see to.
 //!
-//! Nothing here touches the ring or the data: `execute` takes commands to the engine, `limits` looks after what clients may take, and the
-//! core's loop (`server`) moves bytes.
+//! Nothing here touches the ring or the data: `execute` takes commands to the engine, `limits` looks after what clients
+//! may take, and the core's loop (`server`) moves bytes.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -159,14 +159,15 @@ impl Clients {
         self.touch(token);
     }
 
-    /// Releases replies that waited for edits to become safe. If the log has failed, breaks with clients that wait for more.
+    /// Releases replies that waited for edits to become safe. If the log has failed, breaks with clients that wait for
+    /// more.
     pub(super) fn release_gated(&mut self, safe: Lsn, has_failed: bool) {
         for token in std::mem::take(&mut self.lists.gated) {
             if let Some(connection) = self.connections.get_mut(token as usize) {
                 connection.gated = false;
                 self.release(token, safe);
-                // What such a client waits for will never be safe, and what became of it nobody knows: that is what a lost
-                // connection tells it.
+                // What such a client waits for will never be safe, and what became of it nobody knows: that is what a
+                // lost connection tells it.
                 if has_failed && self.connections.get(token as usize).is_some_and(|c| c.gated) {
                     self.break_off(token);
                 }

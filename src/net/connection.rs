@@ -242,8 +242,8 @@ impl Connection {
         }
     }
 
-    /// Has the kernel find out when the client's machine is gone: after `seconds` of silence it asks three times within as long again.
-    /// Replies that find nobody to take them may be under way for as long.
+    /// Has the kernel find out when the client's machine is gone: after `seconds` of silence it asks three times within
+    /// as long again. Replies that find nobody to take them may be under way for as long.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -254,7 +254,8 @@ impl Connection {
         let socket = socket2::SockRef::from(&self.socket);
         let probes = TcpKeepalive::new().with_time(silence).with_interval(between).with_retries(PROBES);
         socket.set_tcp_keepalive(&probes)?;
-        // Without it the kernel would send unacknowledged replies again for a quarter of an hour; it asks nothing meanwhile.
+        // Without it the kernel would send unacknowledged replies again for a quarter of an hour; it asks nothing
+        // meanwhile.
         socket.set_tcp_user_timeout(Some(silence + PROBES * between))
     }
 
@@ -288,8 +289,8 @@ impl Connection {
         self.replies.expect(is_muted)
     }
 
-    /// As [`Self::expect_reply`], for a command of which one of `cores` cores, `core`, has done its part already: that has caused the edit
-    /// `wrote`, or none (0), and `kept` bytes are kept for the reply.
+    /// As [`Self::expect_reply`], for a command of which one of `cores` cores, `core`, has done its part already: that
+    /// has caused the edit `wrote`, or none (0), and `kept` bytes are kept for the reply.
     pub fn expect(&mut self, core: CoreId, wrote: Lsn, kept: usize, cores: u16) {
         let request = self.expect_reply();
         if wrote.0 > 0 {
@@ -321,8 +322,8 @@ impl Connection {
         size_of::<Self>() + buffers + self.partial.memory() + self.replies.bytes()
     }
 
-    /// Whether answers of other cores to its pipeline are on their way, with which the replies before them may as well leave: a
-    /// second send would cost more than all else that is done for a short pipeline.
+    /// Whether answers of other cores to its pipeline are on their way, with which the replies before them may as well
+    /// leave: a second send would cost more than all else that is done for a short pipeline.
     pub fn expects_more(&self) -> bool {
         self.hold == Hold::No && self.replies.has_pending() && self.output.len() < GATHERED
     }
@@ -341,8 +342,8 @@ impl Connection {
         *last = lsn.max(*last);
     }
 
-    /// When it is closed, the client is told by a reset. One that is sending and finds no room would otherwise not hear of the end for
-    /// a minute.
+    /// When it is closed, the client is told by a reset. One that is sending and finds no room would otherwise not hear
+    /// of the end for a minute.
     pub fn close_with_reset(&self) {
         let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }

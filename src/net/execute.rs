@@ -25,8 +25,8 @@ fn resolve(args: Args<'_>) -> Resolved {
     Resolved { spec, slot: key.map_or(Slot(0), slot_of) }
 }
 
-/// Whether a request is a line of HTTP. A web page can have its reader's browser post commands to a server that serves only the reader's
-/// machine; the lines before them give it away, as in Redis.
+/// Whether a request is a line of HTTP. A web page can have its reader's browser post commands to a server that serves
+/// only the reader's machine; the lines before them give it away, as in Redis.
 fn is_http(args: Args<'_>) -> bool {
     args.get(0).is_some_and(|name| [&b"post"[..], b"host:"].iter().any(|line| name.eq_ignore_ascii_case(line)))
 }
@@ -63,7 +63,8 @@ impl Clients {
         self.bound_input(token);
     }
 
-    /// The client will send no more. Most likely it is gone, but it may have closed its half only and wait for its replies.
+    /// The client will send no more. Most likely it is gone, but it may have closed its half only and wait for its
+    /// replies.
     pub(super) fn end_of_input(&mut self, engine: &mut Engine, token: Token) {
         if let Some(connection) = self.connections.get_mut(token as usize) {
             connection.alone_since = Some(self.now);
@@ -118,7 +119,8 @@ impl Clients {
         }
     }
 
-    /// Sees to connections that have got replies which were under way: lets these leave, and the clients go on that waited for them.
+    /// Sees to connections that have got replies which were under way: lets these leave, and the clients go on that
+    /// waited for them.
     pub(super) fn take_answers(&mut self, engine: &mut Engine) {
         for token in std::mem::take(&mut self.lists.answered) {
             let Some(connection) = self.connections.get_mut(token as usize) else { continue };
@@ -242,7 +244,8 @@ impl Clients {
         Flow::Next
     }
 
-    /// Refuses a command to a client of this standing. A place for administrators that is used for something else is given back.
+    /// Refuses a command to a client of this standing. A place for administrators that is used for something else is
+    /// given back.
     #[cold]
     fn refuse(&mut self, token: Token, standing: Standing, why: &str) -> Flow {
         self.reply_unless_muted(token, |r| r.error(why));

@@ -1,4 +1,5 @@
-//! What an engine gives to the clients of its core: replies that were under way, and commands of the session for it to do its part of.
+//! What an engine gives to the clients of its core: replies that were under way, and commands of the session for it to
+//! do its part of.
 
 use super::clients::Clients;
 use super::connection::{Closing, Hold};
@@ -8,7 +9,8 @@ use crate::encoding::resp::{Args, Reply};
 use crate::engine::{Engine, Front};
 use crate::ids::{Caller, CoreId, Lsn};
 
-/// A reply of more bytes than this is worth a look at what its connection holds at once; the end of the turn looks in any case.
+/// A reply of more bytes than this is worth a look at what its connection holds at once; the end of the turn looks in
+/// any case.
 const LONG_REPLY: usize = 4 << 10;
 
 impl Front for Clients {

@@ -1,5 +1,5 @@
-//! What clients may take of this core: bytes, time, places. What is beyond is answered with an error where one can still be said, and
-//! ends the connection.
+//! What clients may take of this core: bytes, time, places. What is beyond is answered with an error where one can
+//! still be said, and ends the connection.
 //!
 //! | bound | until the password is given | after |
 //! |---|---|---|
@@ -10,7 +10,8 @@
 //! | time without progress, once it will send no more | [`ALONE`] | [`ALONE`] |
 //! | all clients together | `memory.clients_max_bytes` | `memory.clients_max_bytes` |
 //!
-//! The bounds of time and of all together are looked after by the clock, ten times a second; those of bytes where bytes are added.
+//! The bounds of time and of all together are looked after by the clock, ten times a second; those of bytes where bytes
+//! are added.
 
 use std::time::{Duration, Instant};
 
@@ -20,15 +21,18 @@ use crate::runtime::ring::Token;
 
 /// Bytes of a held connection's input beyond which no more is received from it.
 const HELD_INPUT: usize = 1 << 20;
-/// Bytes that an unauthenticated client may have sent without being answered: ten arguments of 16 KiB, and what the kernel had under way.
+/// Bytes that an unauthenticated client may have sent without being answered: ten arguments of 16 KiB, and what the
+/// kernel had under way.
 const UNAUTHENTICATED_INPUT: usize = 512 << 10;
-/// Bytes of replies that an unauthenticated client may leave unread. Enough for any pipeline that gives the password first.
+/// Bytes of replies that an unauthenticated client may leave unread. Enough for any pipeline that gives the password
+/// first.
 const UNAUTHENTICATED_OUTPUT: usize = 16 << 10;
 /// How long an unauthenticated client's last reply may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long a client that will send no more may wait for anything: for room in the log, for the disk, the mirror or another core, in `WAIT`.
-/// By then it is taken for gone: who closes the connection and who closes only its own half look the same.
+/// How long a client that will send no more may wait for anything: for room in the log, for the disk, the mirror or
+/// another core, in `WAIT`. By then it is taken for gone: who closes the connection and who closes only its own half
+/// look the same.
 const ALONE: Duration = Duration::from_secs(1);
 
 impl Clients {
@@ -87,7 +91,8 @@ impl Clients {
         }
     }
 
-    /// What comes round by the clock: clients that are silent, gone, unauthenticated for too long, slow, or too many bytes together.
+    /// What comes round by the clock: clients that are silent, gone, unauthenticated for too long, slow, or too many
+    /// bytes together.
     pub(super) fn look_after(&mut self) {
         let (now, settings) = (self.now, std::sync::Arc::clone(&self.settings));
         let seconds = |since: Instant| now.saturating_duration_since(since);
@@ -129,7 +134,8 @@ impl Clients {
         self.bound_memory();
     }
 
-    /// Breaks with the clients that take most, on whichever core they are, until all together take no more than they may.
+    /// Breaks with the clients that take most, on whichever core they are, until all together take no more than they
+    /// may.
     fn bound_memory(&mut self) {
         let Some(most) = self.settings.clients_max_bytes else { return };
         let held = self.connections.iter().filter(|(_, c)| c.closing != Closing::Now);

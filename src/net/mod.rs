@@ -1,8 +1,10 @@
-//! Connections of clients: their sessions, their requests' way to the cores that execute them, their replies in order, their limits.
+//! Connections of clients: their sessions, their requests' way to the cores that execute them, their replies in order,
+//! their limits.
 //!
-//! A request's way: the bytes that the ring has received ([`crate::runtime::ring`]) reach the clients of the core, are parsed and resolved
-//! (`execute`). A command of the session is executed here ([`session`]); one on data by the [engine](crate::engine), which writes its reply
-//! or gives it later. A reply goes into its connection's output, or waits its turn (`replies`) until it is there and its edits are safe.
+//! A request's way: the bytes that the ring has received ([`crate::runtime::ring`]) reach the clients of the core, are
+//! parsed and resolved (`execute`). A command of the session is executed here ([`session`]); one on data by the
+//! [engine](crate::engine), which writes its reply or gives it later. A reply goes into its connection's output, or
+//! waits its turn (`replies`) until it is there and its edits are safe.
 //!
 //! | file | what it is |
 //! |---|---|

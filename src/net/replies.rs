@@ -1,9 +1,9 @@
 //! The replies of one connection that are not ready to leave, in the order of its requests.
 //!
-//! Most replies never get here: they go straight into the connection's output. A reply waits when somebody else has yet to give it (another
-//! core, or whoever ends a client's wait), when the edit behind it is not yet as safe as the server promises, or when one before it waits.
-//! Replies are given in any order and leave in that of their requests. The output holds whole messages only, so what belongs to no request
-//! may go there between any two replies.
+//! Most replies never get here: they go straight into the connection's output. A reply waits when somebody else has yet
+//! to give it (another core, or whoever ends a client's wait), when the edit behind it is not yet as safe as the server
+//! promises, or when one before it waits. Replies are given in any order and leave in that of their requests. The
+//! output holds whole messages only, so what belongs to no request may go there between any two replies.
 
 use std::collections::VecDeque;
 
@@ -29,8 +29,8 @@ type Bytes = SmallVec<[u8; 24]>;
 enum Queued {
     /// Complete; may leave once this core's edits are safe up to `gate`.
     Ready { bytes: Bytes, gate: Lsn },
-    /// Under way: somebody else gives it. Meanwhile `kept` bytes of its parts are kept elsewhere; the client does not want it if it is
-    /// `muted`.
+    /// Under way: somebody else gives it. Meanwhile `kept` bytes of its parts are kept elsewhere; the client does not
+    /// want it if it is `muted`.
     UnderWay { muted: bool, kept: usize },
 }
 
@@ -63,7 +63,8 @@ impl ReplyQueue {
     /// Puts a complete reply behind the others, to leave once this core's edits are safe up to `gate`.
     pub fn push(&mut self, reply: &[u8], gate: Lsn) {
         self.bytes += reply.len();
-        // Replies with nothing between them leave together; whoever waits for the later edit has waited for the earlier one.
+        // Replies with nothing between them leave together; whoever waits for the later edit has waited for the earlier
+        // one.
         if let Some(Queued::Ready { bytes, gate: last }) = self.queue.back_mut()
             && bytes.len() < 64 * 1024
         {
@@ -90,8 +91,8 @@ impl ReplyQueue {
         }
     }
 
-    /// Takes in a reply that was under way. Returns whether it was; one that nobody waits for is ignored. One whose turn it is goes to
-    /// `out` at once.
+    /// Takes in a reply that was under way. Returns whether it was; one that nobody waits for is ignored. One whose
+    /// turn it is goes to `out` at once.
     pub fn answer(&mut self, request: RequestId, reply: &[u8], out: &mut Vec<u8>) -> bool {
         let is_first = request.0 == self.first;
         let Some(queued) = self.queued(request) else { return false };

@@ -1,19 +1,21 @@
 //! One core's loop: it looks at what is ready, takes a turn, and rests when there is nothing to do.
 //!
-//! A turn has the engine execute what has come in, does a part of what is due by the clock, and sends. While there is traffic the loop
-//! only yields between turns. When there is none, it rests: first for a moment in its own ring, which is cheap to enter and to leave,
-//! and is all that ever happens under load; then in the executor, which costs a dozen system calls.
+//! A turn has the engine execute what has come in, does a part of what is due by the clock, and sends. While there is
+//! traffic the loop only yields between turns. When there is none, it rests: first for a moment in its own ring, which
+//! is cheap to enter and to leave, and is all that ever happens under load; then in the executor, which costs a dozen
+//! system calls.
 //!
-//! The rule: *what is ready is looked at within a millisecond* ([`LOOK`]), be it a completion of the network's ring, of the log's, or
-//! of the executor's, a message, an order, or a time that has come; unless a single request takes longer by itself. INFO shows the
-//! longest that it has taken (`loop_max_us`). It holds because
+//! The rule: *what is ready is looked at within a millisecond* ([`LOOK`]), be it a completion of the network's ring, of
+//! the log's, or of the executor's, a message, an order, or a time that has come; unless a single request takes longer
+//! by itself. INFO shows the longest that it has taken (`loop_max_us`). It holds because
 //!
-//! * the loop alone does the core's work. The other tasks of its executor write the log: they do little and then await the executor. None yields only to go on, for which the executor would neglect its own rings for 100 ms;
+//! * the loop alone does the core's work. The other tasks of its executor write the log: they do little and then await
+//!   the executor. None yields only to go on, for which the executor would neglect its own rings for 100 ms;
 //! * work by the clock is done in slices, one in a turn: expiry, freeing, snapshots, statistics;
-//! * the loop rests only if a look finds nothing ([`Server::is_idle`]), and what would end that state ends the rest: a completion of
-//!   the network's ring and a bell, which signal the event that it waits for; the log's progress, a commit that begins, and the time
-//!   of what is due, which end a sleep in the executor. While a commit is under way the loop does not sleep there but naps in its
-//!   ring, which the commit's completion ends.
+//! * the loop rests only if a look finds nothing ([`Server::is_idle`]), and what would end that state ends the rest: a
+//!   completion of the network's ring and a bell, which signal the event that it waits for; the log's progress, a
+//!   commit that begins, and the time of what is due, which end a sleep in the executor. While a commit is under way
+//!   the loop does not sleep there but naps in its ring, which the commit's completion ends.
 
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -30,9 +32,9 @@ use crate::runtime::alarm::{Alarm, yield_now};
 use crate::runtime::bell::Bell;
 use crate::runtime::ring::{Event, ReceiveEnd, Ring, Token};
 
-/// The longest that something is ready and not looked at. So often, too, a core that does not sleep has its executor look after timers
-/// and file operations: it is what a flush may be late. The executor would do so by itself only every 100 ms; told to do it more often,
-/// its preemption timer was seen to lose wake-ups.
+/// The longest that something is ready and not looked at. So often, too, a core that does not sleep has its executor
+/// look after timers and file operations: it is what a flush may be late. The executor would do so by itself only every
+/// 100 ms; told to do it more often, its preemption timer was seen to lose wake-ups.
 const LOOK: Duration = Duration::from_millis(1);
 /// The longest rest in the ring.
 const NAP: Duration = Duration::from_micros(500);
@@ -63,8 +65,8 @@ pub struct Server {
     /// When the clients are to be looked after.
     tick_at: Instant,
     draining: Option<Instant>,
-    /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no descriptor
-    /// left) may last.
+    /// Listeners that have stopped accepting, and when they are to go on: not at once, since what stopped them (no
+    /// descriptor left) may last.
     stopped: Vec<Token>,
     /// It was for want of something that the last connection could not be accepted.
     exhausted: bool,
@@ -150,8 +152,8 @@ impl Server {
         }
     }
 
-    /// Waits until there is something to do: in the ring for a moment, or, if it has `napped` already and the log is at rest, in the
-    /// executor.
+    /// Waits until there is something to do: in the ring for a moment, or, if it has `napped` already and the log is at
+    /// rest, in the executor.
     async fn rest(&mut self, napped: bool) -> io::Result<()> {
         if napped && !self.engine.is_committing() {
             self.bell.about_to_sleep();
@@ -235,8 +237,8 @@ impl Server {
         Ok(traffic)
     }
 
-    /// Takes in what waits for room, and what comes from other cores. Where the log has little room, who comes first takes it: this
-    /// core's clients and those of each other core do so by turns.
+    /// Takes in what waits for room, and what comes from other cores. Where the log has little room, who comes first
+    /// takes it: this core's clients and those of each other core do so by turns.
     fn take_in(&mut self) {
         let own_first = self.engine.rotate();
         if own_first {
@@ -302,7 +304,8 @@ impl Server {
                 self.exhausted |= is_exhaustion(&error);
             }
             Event::AcceptEnded(token) => {
-                // What is wrong with one connection keeps no other out; what the machine lacks will be lacking for a while.
+                // What is wrong with one connection keeps no other out; what the machine lacks will be lacking for a
+                // while.
                 let pause = if std::mem::take(&mut self.exhausted) { TICK } else { Duration::ZERO };
                 if !pause.is_zero() {
                     self.clients.counts.exhausted += 1;

@@ -1,7 +1,8 @@
 //! Slots that are ahead of their partition, because its snapshot was written slot by slot beside live traffic. Pure.
 //!
-//! Always: a slot's own position is at or after its partition's; edits of the slot up to there are in it, though the partition as a whole
-//! has only come to its own. Once the partition has come past the newest of them, they mean nothing any more.
+//! Always: a slot's own position is at or after its partition's; edits of the slot up to there are in it, though the
+//! partition as a whole has only come to its own. Once the partition has come past the newest of them, they mean
+//! nothing any more.
 
 use crate::ids::Position;
 
@@ -39,7 +40,8 @@ impl Ahead {
         self.slots.get(index).is_some_and(|at| *at >= position)
     }
 
-    /// Whether the slot with this index has edits from after `position`, so that what it was there is not known any more.
+    /// Whether the slot with this index has edits from after `position`, so that what it was there is not known any
+    /// more.
     pub fn is_beyond(&self, index: usize, position: Position) -> bool {
         self.slots.get(index).is_some_and(|at| *at > position)
     }

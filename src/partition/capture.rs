@@ -1,7 +1,8 @@
 //! A core's own snapshot of one of its partitions: slot by slot, in slices, between other work. Pure.
 //!
-//! A barrier stands before the first slot; its place in the log is the snapshot's position. Each slot is captured as it is when its turn
-//! begins, and its section bears the last edit before that. A slot too large for one slice goes on in the next (`store::capture`).
+//! A barrier stands before the first slot; its place in the log is the snapshot's position. Each slot is captured as it
+//! is when its turn begins, and its section bears the last edit before that. A slot too large for one slice goes on in
+//! the next (`store::capture`).
 
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
@@ -80,8 +81,8 @@ impl Capture {
         Self { next: slots.start, end: slots.end, slot: None, slice }
     }
 
-    /// Captures as long as `go_on` says so, which is asked every few KiB, and not much more than [`SLICE`] bytes; `appended` is the last edit applied. After a slice with an end
-    /// there is none.
+    /// Captures as long as `go_on` says so, which is asked every few KiB, and not much more than [`SLICE`] bytes;
+    /// `appended` is the last edit applied. After a slice with an end there is none.
     pub fn slice(&mut self, store: &Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
         self.slice.bytes.reserve(SLICE + STEP);
         let mut go_on = |bytes| bytes < SLICE && go_on();
@@ -161,7 +162,8 @@ mod tests {
         assert!(!slice.begins && slice.bytes.is_empty() && slice.sections.is_empty());
     }
 
-    /// What a capture of one slot says after it has begun, and edits have then changed `changed` of the slot's keys, of a MiB each.
+    /// What a capture of one slot says after it has begun, and edits have then changed `changed` of the slot's keys, of
+    /// a MiB each.
     fn end_after(changed: u8) -> Option<End> {
         let partitions = Partitions::new(1).unwrap();
         let mut store = Store::new(partitions, 0..1);

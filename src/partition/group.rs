@@ -1,5 +1,5 @@
-//! A unit of work on one core's data: commands are run one after the other, each sees what those before it did, and the edits of all are
-//! logged as one group, whole or not at all.
+//! A unit of work on one core's data: commands are run one after the other, each sees what those before it did, and the
+//! edits of all are logged as one group, whole or not at all.
 
 use smallvec::SmallVec;
 

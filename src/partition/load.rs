@@ -24,8 +24,8 @@ pub enum LoadError {
 }
 
 impl Replica {
-    /// Fills a partition of this replica, in place of what it holds, from its snapshot, slots that are ahead of it included. After an
-    /// error its state is neither: it is to be [`Self::reset`].
+    /// Fills a partition of this replica, in place of what it holds, from its snapshot, slots that are ahead of it
+    /// included. After an error its state is neither: it is to be [`Self::reset`].
     ///
     /// # Errors
     /// If the snapshot is damaged, or the disk fails.

@@ -1,8 +1,9 @@
-//! The bound of the memory that the data of all cores may take (`memory.max_bytes`), kept without a cost for each request.
+//! The bound of the memory that the data of all cores may take (`memory.max_bytes`), kept without a cost for each
+//! request.
 //!
-//! Each core tells the others what its data takes in steps of [`STEP`] bytes; once all together are nearly at the bound, it tells each
-//! change. So the sum is exact where it decides something, but for what cores that are idle have not told, and each of them looks again
-//! by the clock:
+//! Each core tells the others what its data takes in steps of [`STEP`] bytes; once all together are nearly at the
+//! bound, it tells each change. So the sum is exact where it decides something, but for what cores that are idle have
+//! not told, and each of them looks again by the clock:
 //!
 //! |sum − memory taken| < cores × [`STEP`]; memory taken < bound + cores × [`STEP`] + one command of each core
 //!

@@ -1,5 +1,5 @@
-//! What a core is asked from outside of the cores, and what it reports to those who make checkpoints. Both sides send and go on: nobody
-//! waits for a core, and no core waits for anybody.
+//! What a core is asked from outside of the cores, and what it reports to those who make checkpoints. Both sides send
+//! and go on: nobody waits for a core, and no core waits for anybody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! From files to the partitions of one core: per partition the newest good snapshot, then the streams of each epoch in order.
+//! From files to the partitions of one core: per partition the newest good snapshot, then the streams of each epoch in
+//! order.
 //!
 //! | step | type | what is in memory |
 //! |---|---|---|
@@ -11,7 +12,8 @@
 //! Each step takes what the step before it returns, so none can be left out. Nothing is changed on disk until
 //! [`Cut::record`].
 //!
-//! The number of cores may differ from that of the streams: each core reads every stream that has edits of its partitions.
+//! The number of cores may differ from that of the streams: each core reads every stream that has edits of its
+//! partitions.
 
 use std::ops::Range;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Partitions as a log tells of them: what recovery fills and what the checkpoint node keeps.
 //!
-//! Always, for each partition: the store holds exactly the effect of its edits up to its position, and of a slot that is *ahead* of it
-//! (its snapshot was written slot by slot) up to the slot's own. An edit at or below the position is skipped, so replaying twice, or
-//! from further back than needed, does no harm.
+//! Always, for each partition: the store holds exactly the effect of its edits up to its position, and of a slot that
+//! is *ahead* of it (its snapshot was written slot by slot) up to the slot's own. An edit at or below the position is
+//! skipped, so replaying twice, or from further back than needed, does no harm.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -30,8 +30,8 @@ pub struct Replica {
 pub struct Place {
     /// Edits up to here are in the store, and nothing later but in slots that are ahead.
     pub position: Position,
-    /// The last edit applied since the snapshot; [`Position::START`] if there was none. What comes between it and the position are
-    /// barriers.
+    /// The last edit applied since the snapshot; [`Position::START`] if there was none. What comes between it and the
+    /// position are barriers.
     pub last_edit: Position,
 }
 
@@ -104,7 +104,8 @@ impl Replica {
         self.set_positions(partition, position, Vec::new());
     }
 
-    /// A snapshot of a partition was loaded that was made at `position`, its slots, in order, at `slots` or wherever it is later.
+    /// A snapshot of a partition was loaded that was made at `position`, its slots, in order, at `slots` or wherever it
+    /// is later.
     pub(super) fn set_positions(&mut self, partition: PartitionId, position: Position, slots: Vec<Position>) {
         if let Some(i) = self.index(partition) {
             self.places[i] = Place { position, last_edit: Position::START };
@@ -230,7 +231,8 @@ impl Replica {
         if partition.0 < self.partitions.count() { Ok(partition) } else { Err(ReplayError::Partition(partition)) }
     }
 
-    /// Slots whose digest is not the one in `digests`, of a barrier at `position`. What is beyond the barrier cannot be compared.
+    /// Slots whose digest is not the one in `digests`, of a barrier at `position`. What is beyond the barrier cannot be
+    /// compared.
     fn differing(&self, partition: PartitionId, position: Position, digests: &[u64]) -> Vec<Slot> {
         let own = self.store.digests(partition);
         let ahead = self.ahead.get(&partition);

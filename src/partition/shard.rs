@@ -15,8 +15,8 @@ use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// How much of what has been deleted is freed before a write is refused because memory is used up, in buckets of up to seven records: some
-/// tens of microseconds.
+/// How much of what has been deleted is freed before a write is refused because memory is used up, in buckets of up to
+/// seven records: some tens of microseconds.
 const BUCKETS_PER_REFUSAL: usize = 64;
 
 /// The partitions of one core with their log.
@@ -121,8 +121,8 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Whether a write has to wait until the disk has caught up. One that would wait in vain (the disk is full, or has failed) is to be
-    /// executed all the same: it is refused.
+    /// Whether a write has to wait until the disk has caught up. One that would wait in vain (the disk is full, or has
+    /// failed) is to be executed all the same: it is refused.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.log.is_full() && self.log.space() == Space::Enough && self.log.is_poisoned().is_none()
@@ -134,7 +134,8 @@ impl<D: Disk> Shard<D> {
         Group::new(self)
     }
 
-    /// Why this core must end without acknowledging anything more: an edit did not fit the data, so that either is wrong.
+    /// Why this core must end without acknowledging anything more: an edit did not fit the data, so that either is
+    /// wrong.
     pub fn contradiction(&self) -> Option<&str> {
         self.contradiction.as_deref()
     }
@@ -178,7 +179,8 @@ impl<D: Disk> Shard<D> {
         Some(Barrier { partition, lsn, checkpoint, digests })
     }
 
-    /// Begins to take a snapshot of a partition, behind a barrier. `None` if one is being taken, or nothing can be logged any more.
+    /// Begins to take a snapshot of a partition, behind a barrier. `None` if one is being taken, or nothing can be
+    /// logged any more.
     pub fn begin_capture(&mut self, partition: PartitionId) -> Option<Barrier> {
         if self.capture.is_some() {
             return None;
@@ -193,7 +195,8 @@ impl<D: Disk> Shard<D> {
         self.capture.is_some()
     }
 
-    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB. `None` if none is being taken.
+    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB. `None` if none is
+    /// being taken.
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {

@@ -1,5 +1,5 @@
-//! A snapshot taken slot by slot among edits, loaded and followed by the log, is the state that the edits have made. A failure prints its
-//! seed; with `ROLLBOOK_SEED` set, only that seed runs.
+//! A snapshot taken slot by slot among edits, loaded and followed by the log, is the state that the edits have made. A
+//! failure prints its seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 use std::borrow::Cow;
 

@@ -1,11 +1,12 @@
 //! Connections between master and node: blocking sockets that carry messages and runs of log bytes.
 //!
-//! Always: whoever waits here waits until a deadline. Each message has one, from the call that waits for it or sends it, whatever trickles
-//! meanwhile; [`open`] takes it, and there is no way to wait without one. Where an end has nothing to say for longer, it shows that it lives
-//! (`protocol`).
+//! Always: whoever waits here waits until a deadline. Each message has one, from the call that waits for it or sends
+//! it, whatever trickles meanwhile; [`open`] takes it, and there is no way to wait without one. Where an end has
+//! nothing to say for longer, it shows that it lives (`protocol`).
 //!
-//! A connection belongs to its two halves and to nobody else: when both are dropped it is closed, and when its [`Sender`] is dropped the
-//! other end learns that no more will come. [`Links`] and [`Handle`]s only know of it, so that it can be ended from outside.
+//! A connection belongs to its two halves and to nobody else: when both are dropped it is closed, and when its
+//! [`Sender`] is dropped the other end learns that no more will come. [`Links`] and [`Handle`]s only know of it, so
+//! that it can be ended from outside.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -80,8 +81,8 @@ pub struct Receiver {
     timeout: Timeout,
 }
 
-/// Makes a connection's two halves. Small messages leave at once, dead peers are noticed. Each message must come, or be taken by the other
-/// end, as a whole within `patience`.
+/// Makes a connection's two halves. Small messages leave at once, dead peers are noticed. Each message must come, or be
+/// taken by the other end, as a whole within `patience`.
 ///
 /// # Errors
 /// If the socket does not take its settings.
@@ -153,7 +154,8 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        // Whoever still reads on the other half waits for an end that has nothing more to answer. It may be gone already.
+        // Whoever still reads on the other half waits for an end that has nothing more to answer. It may be gone
+        // already.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }

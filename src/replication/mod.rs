@@ -12,9 +12,9 @@
 //!                    └► drop log
 //! ```
 //!
-//! Always: snapshot position ≤ mirrored ≤ durable. The master waits for the node nowhere; without one, it keeps its log and serves, and
-//! when the log gets too long its cores take snapshots themselves, slot by slot (`partition::capture`, [`master::self_checkpoints`]): of those the
-//! newest section ≤ durable.
+//! Always: snapshot position ≤ mirrored ≤ durable. The master waits for the node nowhere; without one, it keeps its log
+//! and serves, and when the log gets too long its cores take snapshots themselves, slot by slot (`partition::capture`,
+//! [`master::self_checkpoints`]): of those the newest section ≤ durable.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,5 +1,6 @@
-//! Master's side and node against each other over loopback, with a real data directory and real logs: what is mirrored, installed,
-//! dropped, resumed and begun anew. Only the cores are simplified: they put strings and barriers, and know no clients.
+//! Master's side and node against each other over loopback, with a real data directory and real logs: what is mirrored,
+//! installed, dropped, resumed and begun anew. Only the cores are simplified: they put strings and barriers, and know
+//! no clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! The master's machine is gone for good, its disk with it: somebody ends the node in good order, and a master goes on in the directory
-//! that it leaves behind. Everything must be there that was acknowledged as mirrored while that node lived.
+//! The master's machine is gone for good, its disk with it: somebody ends the node in good order, and a master goes on
+//! in the directory that it leaves behind. Everything must be there that was acknowledged as mirrored while that node
+//! lived.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The master as a process of the simulated world: real directory, logs, shards, policy and connections; only threads and sockets are
-//! the simulator's.
+//! The master as a process of the simulated world: real directory, logs, shards, policy and connections; only threads
+//! and sockets are the simulator's.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -218,7 +218,8 @@ impl Master {
         self.cores[usize::from(core.0)].borrow().store().digests(partition)
     }
 
-    /// The policy thread, and the cores as far as they take its orders; partitions that they are to capture go to `captures`.
+    /// The policy thread, and the cores as far as they take its orders; partitions that they are to capture go to
+    /// `captures`.
     fn spawn_policy(&self, inboxes: Vec<Inbox<Order>>, reporter: Reporter, captures: Option<Captures>) {
         let (shared, cores) = (self.shared.clone(), self.cores.clone());
         let world = self.process.world().clone();
@@ -248,7 +249,8 @@ impl Master {
         });
     }
 
-    /// The thread that writes own snapshots, and the cores as far as they take them: those of the partitions that it returns a list of.
+    /// The thread that writes own snapshots, and the cores as far as they take them: those of the partitions that it
+    /// returns a list of.
     fn spawn_own(&self, reporter: &Reporter) -> Captures {
         let captures = Captures::default();
         let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);

@@ -1,9 +1,9 @@
-//! For tests: master and checkpoint node, whole, in a world of numbers. A seed makes a history of requests, crashes, power failures,
-//! cut connections, full and failing disks, a node that cannot write, lost machines; afterwards everything acknowledged must be there, and
-//! both must hold the same.
+//! For tests: master and checkpoint node, whole, in a world of numbers. A seed makes a history of requests, crashes,
+//! power failures, cut connections, full and failing disks, a node that cannot write, lost machines; afterwards
+//! everything acknowledged must be there, and both must hold the same.
 //!
-//! Two kinds of history. With *crash faults* a master must start again, with everything that was called durable. With *rot* it may
-//! refuse to start, but what it serves must be right.
+//! Two kinds of history. With *crash faults* a master must start again, with everything that was called durable. With
+//! *rot* it may refuse to start, but what it serves must be right.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The checkpoint node as a process of the simulated world: real followers, captures, uploads, downloads and own directory; only the
-//! threads that bring them messages are the simulator's.
+//! The checkpoint node as a process of the simulated world: real followers, captures, uploads, downloads and own
+//! directory; only the threads that bring them messages are the simulator's.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
-//! What must be there: a map as reference, every write with its place in its stream, and how far each stream was called durable.
+//! What must be there: a map as reference, every write with its place in its stream, and how far each stream was called
+//! durable.
 //!
-//! After a crash a stream may have lost its end, but nothing that was called durable, nothing from the middle, and no part of a group.
+//! After a crash a stream may have lost its end, but nothing that was called durable, nothing from the middle, and no
+//! part of a group.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -40,7 +42,8 @@ struct Stream {
     durable: Lsn,
     /// How far it is so: no cut takes this away.
     settled: Lsn,
-    /// How far the stream was called mirrored, and that by the node that lives: no other can have had what came after `before_node`.
+    /// How far the stream was called mirrored, and that by the node that lives: no other can have had what came after
+    /// `before_node`.
     mirrored: Lsn,
     before_node: Lsn,
 }
@@ -95,7 +98,8 @@ impl Oracle {
         self.streams.get(usize::from(stream.core.0)).filter(|_| self.epoch == Some(stream.epoch))
     }
 
-    /// Another node begins; the streams have come as far as this. What was mirrored before may have died with the node before.
+    /// Another node begins; the streams have come as far as this. What was mirrored before may have died with the node
+    /// before.
     pub(super) fn another_node(&mut self, appended: impl Iterator<Item = Lsn>) {
         for (stream, appended) in self.streams.iter_mut().zip(appended) {
             (stream.mirrored, stream.before_node) = (Lsn(0), appended);
@@ -143,7 +147,8 @@ impl Oracle {
         of_key.map_or(Lsn(0), |w| w.last)
     }
 
-    /// A master serves what it has recovered. What it says of the last life's streams must be enough; the content is what they say.
+    /// A master serves what it has recovered. What it says of the last life's streams must be enough; the content is
+    /// what they say.
     pub(super) fn recovered(&mut self, manifest: &Manifest) -> Result<(), String> {
         let before = std::mem::take(&mut self.streams);
         if let Some(epoch) = self.epoch {

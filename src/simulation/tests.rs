@@ -29,8 +29,8 @@ fn fails(seed: u64) -> Result<Outcome, String> {
     }
 }
 
-/// Runs seeds on all CPUs, from `first` on, until `enough` says so of the number of those done and the time, or some have failed; the
-/// sums, and the seeds that failed.
+/// Runs seeds on all CPUs, from `first` on, until `enough` says so of the number of those done and the time, or some
+/// have failed; the sums, and the seeds that failed.
 fn run_many(first: u64, enough: impl Fn(u64, Duration) -> bool + Sync) -> (u64, Outcome, Vec<(u64, String)>) {
     let next = AtomicU64::new(0);
     let sum = Mutex::new((Outcome::default(), Vec::new()));

@@ -1,4 +1,5 @@
-//! What can go wrong with files. An error says what to do about it by its kind: mend the data, mend the disk, or use another place.
+//! What can go wrong with files. An error says what to do about it by its kind: mend the data, mend the disk, or use
+//! another place.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The seam between everything that may block and the disk: [`Files`], with the operating system behind it, and a model disk in the
-//! tests. The live log has a seam of its own, since it does not block: `log::disk`.
+//! The seam between everything that may block and the disk: [`Files`], with the operating system behind it, and a model
+//! disk in the tests. The live log has a seam of its own, since it does not block: `log::disk`.
 
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,8 +14,8 @@ use super::StorageError;
 use super::error::Context;
 use crate::encoding::frame::{BLOCK, padded};
 
-/// How long the lock of a directory is waited for. Its holder may be ending: a killed process gives its memory back before its locks,
-/// and a child holds what its parent had locked from its fork until its exec.
+/// How long the lock of a directory is waited for. Its holder may be ending: a killed process gives its memory back
+/// before its locks, and a child holds what its parent had locked from its fork until its exec.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a file is opened.

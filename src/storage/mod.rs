@@ -12,8 +12,8 @@
 //! | [`files`] | the seam to the file system, for all that may block |
 //! | [`error`] | what can go wrong: the disk, the data, the place |
 //!
-//! The live log is written by glommio with direct I/O on its core; everything else is read and written by plain threads that may
-//! block. Deliberately absent: keys, clocks of the wall, retries of a failed write or sync.
+//! The live log is written by glommio with direct I/O on its core; everything else is read and written by plain threads
+//! that may block. Deliberately absent: keys, clocks of the wall, retries of a failed write or sync.
 
 pub mod directory;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Which way of making writes durable the device does faster, measured at start.
 //!
-//! Two ways, in two kinds of space. Space that is only reserved must be noted as written at the first sync of each block, which costs
-//! a write to the file system's journal; space that was filled with zeros before need not.
+//! Two ways, in two kinds of space. Space that is only reserved must be noted as written at the first sync of each
+//! block, which costs a write to the file system's journal; space that was filled with zeros before need not.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -107,8 +107,8 @@ fn median(mut times: Vec<u32>) -> u32 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// The fastest of the four. Filling with zeros writes everything twice, so it must save an eighth at least. So must the sync of its own:
-/// it takes a thread of the kernel's for each commit, and with it four times as many context switches.
+/// The fastest of the four. Filling with zeros writes everything twice, so it must save an eighth at least. So must the
+/// sync of its own: it takes a thread of the kernel's for each commit, and with it four times as many context switches.
 fn choose(times: Times) -> Probed {
     let best_reserved = times[0][0].min(times[1][0]);
     let best_filled = times[0][1].min(times[1][1]);

@@ -94,7 +94,8 @@ fn a_peer_that_does_not_serve_is_said_with_its_last_words() {
     let script =
         "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Redis server v=7.0.0 sha=0' || { echo 'out of luck'; exit 1; }\n";
     std::fs::write(&source, script).unwrap();
-    // Written by a process of its own: what this one has open for writing, a child of another test may still hold, and then it does not run.
+    // Written by a process of its own: what this one has open for writing, a child of another test may still hold, and
+    // then it does not run.
     run("install", &["-m755".as_ref(), source.as_os_str(), program.as_os_str()]).unwrap();
     let arguments = ["peers", "--quick", "--only", "memory", "--against", program.to_str().unwrap()];
     let output = bench(dir.path(), &arguments);

@@ -1,4 +1,5 @@
-//! Promise: `rollbook bench` measures what a client would feel, finds out servers that lose or tear, and says in one sentence what is wrong.
+//! Promise: `rollbook bench` measures what a client would feel, finds out servers that lose or tear, and says in one
+//! sentence what is wrong.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -184,7 +185,8 @@ fn a_lost_connection_ends_the_run_with_a_reason_or_is_made_anew() {
     assert!(kinds.contains(&EventKind::Lost) && kinds.contains(&EventKind::Back), "{kinds:?}");
 }
 
-/// A key-value store that acknowledges every write, and does something else with every fifth: of 100 keys, some then end so.
+/// A key-value store that acknowledges every write, and does something else with every fifth: of 100 keys, some then
+/// end so.
 fn store_that(spoils: fn(&str) -> Option<String>) -> Scripted {
     let (store, count) = (Mutex::new(std::collections::HashMap::new()), AtomicU64::new(0));
     Scripted::start(move |request| {

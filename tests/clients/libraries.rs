@@ -1,4 +1,5 @@
-//! Promise: the clients that people have work as they are: the `redis` crate in both protocols, redis-cli, redis-benchmark.
+//! Promise: the clients that people have work as they are: the `redis` crate in both protocols, redis-cli,
+//! redis-benchmark.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;

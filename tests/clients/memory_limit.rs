@@ -1,4 +1,5 @@
-//! Promise: at `memory.max_bytes` writes fail as they do in Redis, reads and deletes go on, and so do writes once there is room.
+//! Promise: at `memory.max_bytes` writes fail as they do in Redis, reads and deletes go on, and so do writes once there
+//! is room.
 
 use crate::harness::{Conn, Home, Value};
 

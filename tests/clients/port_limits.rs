@@ -1,5 +1,5 @@
-//! Promise: whatever one client or one address takes, its limits are kept, it is told so in a sentence where it still can be, and the
-//! others are served.
+//! Promise: whatever one client or one address takes, its limits are kept, it is told so in a sentence where it still
+//! can be, and the others are served.
 
 use std::io::Write;
 use std::thread::sleep;
@@ -326,7 +326,8 @@ fn a_length_takes_no_memory_before_its_bytes_come() {
     assert_eq!(conn.read().expect("a reply").text(), "OK");
 }
 
-/// The timer of the server's end of a connection: its kind as in /proc/net/tcp (2 asks whether the client is there), and seconds left.
+/// The timer of the server's end of a connection: its kind as in /proc/net/tcp (2 asks whether the client is there),
+/// and seconds left.
 fn timer(server: &Server, conn: &Conn) -> (u32, f64) {
     let client = conn.stream().local_addr().expect("an address").port();
     let ends = (format!(":{:04X}", server.port()), format!(":{client:04X}"));

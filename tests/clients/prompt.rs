@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Conn, Home, Server, alone, eventually};
 
-/// A request that waits this long has met a stall and not just a busy machine: a core that did not look found out after 100 ms.
+/// A request that waits this long has met a stall and not just a busy machine: a core that did not look found out after
+/// 100 ms.
 const STALL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,7 +27,8 @@ fn segments(directory: &Path) -> usize {
     below.sum()
 }
 
-/// Makes requests until `is_done`, which makes one itself, and sees that few of them were held up: of all the time less than a third.
+/// Makes requests until `is_done`, which makes one itself, and sees that few of them were held up: of all the time less
+/// than a third.
 fn assert_prompt(conn: &mut Conn, mut is_done: impl FnMut(&mut Conn) -> bool) {
     let began = Instant::now();
     let mut stalls = Vec::new();

@@ -1,5 +1,5 @@
-//! Promise: what has been published against servers of this kind does nothing here: one test for each class, doing what the published
-//! case did. The one for the port between servers is in `tests/mirror/port.rs`.
+//! Promise: what has been published against servers of this kind does nothing here: one test for each class, doing what
+//! the published case did. The one for the port between servers is in `tests/mirror/port.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,8 +33,8 @@ fn answer(server: &Server, bytes: &[u8]) -> String {
     }
 }
 
-/// CVE-2021-32675: before it has authenticated, a client announces many arguments and long ones, on many connections, and the server
-/// makes room for them.
+/// CVE-2021-32675: before it has authenticated, a client announces many arguments and long ones, on many connections,
+/// and the server makes room for them.
 #[test]
 fn memory_before_authentication() {
     let home = Home::new().set("server.password", "sesame");
@@ -101,7 +101,8 @@ fn output_before_authentication() {
     assert_serves(&server);
 }
 
-/// CVE-2026-27623: after an empty request the parser still believes what it knew of it, and takes the next one for something else.
+/// CVE-2026-27623: after an empty request the parser still believes what it knew of it, and takes the next one for
+/// something else.
 #[test]
 fn parser_state_after_an_empty_request() {
     let home = Home::new();
@@ -138,8 +139,8 @@ fn parser_state_after_an_empty_request() {
     }
 }
 
-/// CVE-2025-48367: connections that are gone, or for which there is no descriptor, when they are accepted make the server stop accepting
-/// others.
+/// CVE-2025-48367: connections that are gone, or for which there is no descriptor, when they are accepted make the
+/// server stop accepting others.
 #[test]
 fn the_loop_that_accepts_dies() {
     let home = Home::new();
@@ -168,7 +169,8 @@ fn the_loop_that_accepts_dies() {
     assert_serves(&server);
 }
 
-/// CVE-2022-35977, CVE-2023-22458, CVE-2023-25155: offsets and counts at the ends of the numbers overflow, or ask for all memory.
+/// CVE-2022-35977, CVE-2023-22458, CVE-2023-25155: offsets and counts at the ends of the numbers overflow, or ask for
+/// all memory.
 #[test]
 fn integers_at_their_edges() {
     let home = Home::new().set("limits.bulk_bytes", "1MiB");
@@ -217,8 +219,8 @@ fn integers_at_their_edges() {
     assert_serves(&server);
 }
 
-/// CVE-2022-36021, CVE-2024-31228: a pattern that is tried in exponentially many ways, and one so long that a recursion over it ends the
-/// stack.
+/// CVE-2022-36021, CVE-2024-31228: a pattern that is tried in exponentially many ways, and one so long that a recursion
+/// over it ends the stack.
 #[test]
 fn patterns_that_are_slow_or_deep() {
     let home = Home::new();
@@ -294,8 +296,9 @@ fn arguments_that_come_twice() {
     assert_serves(&server);
 }
 
-/// CVE-2026-21864: a serialized value that is none, given to the command that loads one, ends the server. No command takes one here; the
-/// one way in for bytes of that kind is a snapshot from a checkpoint node, which only a node with the password can offer.
+/// CVE-2026-21864: a serialized value that is none, given to the command that loads one, ends the server. No command
+/// takes one here; the one way in for bytes of that kind is a snapshot from a checkpoint node, which only a node with
+/// the password can offer.
 #[test]
 fn payloads_to_be_decoded() {
     let home = Home::with_node();
@@ -349,8 +352,8 @@ fn open_elsewhere(pid: u32, allowed: &[&Path]) -> Vec<String> {
     outside.filter(|path| !allowed.iter().any(|dir| path.starts_with(dir))).map(|p| p.display().to_string()).collect()
 }
 
-/// dragonfly#6336: `CONFIG SET dir` and `dbfilename`, then `SAVE`: the server writes a file of the client's choosing. Here every setting
-/// and every command is told to write elsewhere.
+/// dragonfly#6336: `CONFIG SET dir` and `dbfilename`, then `SAVE`: the server writes a file of the client's choosing.
+/// Here every setting and every command is told to write elsewhere.
 #[test]
 fn defaults_that_write_anywhere() {
     let home = Home::with_node();
@@ -421,8 +424,8 @@ fn defaults_that_write_anywhere() {
     assert!(!Path::new("/etc/cron.d").join("root").exists());
 }
 
-/// CVE-2026-23479: a client that waits for something is disconnected, by eviction or by another client, in the moment in which it would
-/// go on; what belonged to it is used after that.
+/// CVE-2026-23479: a client that waits for something is disconnected, by eviction or by another client, in the moment
+/// in which it would go on; what belonged to it is used after that.
 #[test]
 fn clients_that_go_while_they_wait() {
     // Each has an answer of its own kind: two numbers, a number, a word.

@@ -1,4 +1,5 @@
-//! Promise: requests mean the same however the network cuts them, and a connection ends only in ways that its client chose.
+//! Promise: requests mean the same however the network cuts them, and a connection ends only in ways that its client
+//! chose.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -178,7 +179,8 @@ fn a_slow_reader_is_disconnected_and_costs_bounded_memory() {
     let mut requests = Vec::new();
     (0..2_000).for_each(|_| encode(&mut requests, &["GET", "large"]));
     let start = Instant::now();
-    // Never reads: its end is either an error here or the server's closing of the connection, seen after what the sockets hold.
+    // Never reads: its end is either an error here or the server's closing of the connection, seen after what the
+    // sockets hold.
     slow.stream().set_write_timeout(Some(Duration::from_secs(10))).expect("set a time limit");
     let sent = slow.stream().write_all(&requests);
     let grown = resident_bytes(&server).saturating_sub(before);
@@ -224,7 +226,8 @@ fn thousands_of_connections_are_served() {
     eventually("the connections' end", patience, || (server.info_number("connected_clients") < 10.0).then_some(()));
 }
 
-/// More than the server takes in at once, so that it stops receiving whenever the log has no room, and has to begin again.
+/// More than the server takes in at once, so that it stops receiving whenever the log has no room, and has to begin
+/// again.
 #[test]
 fn a_pipeline_that_the_log_holds_up_again_and_again_is_answered_to_its_end() {
     const REQUESTS: usize = 150_000;

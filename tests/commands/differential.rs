@@ -1,8 +1,9 @@
-//! Commands do and say what they do and say in Redis: the same random requests go to Debian's `redis-server` and to us, and every
-//! reply and the data at the end must be the same.
+//! Commands do and say what they do and say in Redis: the same random requests go to Debian's `redis-server` and to us,
+//! and every reply and the data at the end must be the same.
 //!
-//! Once against the plans alone, in this process, and once against a `rollbook` process with one core and with all. Skipped where
-//! `redis-server` is missing. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n` makes it longer.
+//! Once against the plans alone, in this process, and once against a `rollbook` process with one core and with all.
+//! Skipped where `redis-server` is missing. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n` makes it
+//! longer.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -71,7 +72,8 @@ fn the_table_describes_commands_as_redis_does() {
         let request = words(&format!("COMMAND INFO {name}"));
         let (theirs, own) = (redis.ask(&request), ours.ask(&request));
         let (theirs, own) = (&theirs.elements()[0], &own.elements()[0]);
-        // Name, arity, flags, first, last, step, categories, tips, key specifications. The last are subcommands, of which Redis has more.
+        // Name, arity, flags, first, last, step, categories, tips, key specifications. The last are subcommands, of
+        // which Redis has more.
         for (index, (a, b)) in theirs.elements().iter().zip(own.elements()).enumerate().take(9) {
             let in_order = |value: &Value| if index == 8 { value.clone() } else { value.sorted(1) };
             // Redis explains some key specifications in notes; we do not.

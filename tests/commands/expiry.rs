@@ -1,4 +1,5 @@
-//! Promise: a key goes when its time has come, not before and not later, whether it is looked at or not, and in whatever life.
+//! Promise: a key goes when its time has come, not before and not later, whether it is looked at or not, and in
+//! whatever life.
 
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,8 +64,8 @@ fn keys_that_nobody_looks_at_go_too() {
     assert!(server.info_number("expired_keys") >= 18_001.0);
 }
 
-/// Fills an empty server with 2,000 keys that stay and 18,000 that go after `seconds`, and has all of them written to snapshots. Returns
-/// when they go, unless that came first.
+/// Fills an empty server with 2,000 keys that stay and 18,000 that go after `seconds`, and has all of them written to
+/// snapshots. Returns when they go, unless that came first.
 fn fill_and_save(conn: &mut Conn, seconds: i64) -> Option<i64> {
     let time = now_ms() + 1_000 * seconds;
     let at = time.to_string();

@@ -1,8 +1,9 @@
-//! Promise: whichever of the two processes is killed or put to sleep, at any instants, alone or together, and whatever durability was
-//! chosen: nothing that was acknowledged as durable is lost, and afterwards both go on by themselves.
+//! Promise: whichever of the two processes is killed or put to sleep, at any instants, alone or together, and whatever
+//! durability was chosen: nothing that was acknowledged as durable is lost, and afterwards both go on by themselves.
 //!
-//! A few dozen lives run with every change; `ROLLBOOK_TEST_ROUNDS=30 cargo test --test all crash::any -- --nocapture` runs hundreds, and
-//! prints how many processes died and how many writes were looked for. `ROLLBOOK_TEST_SEED` repeats the choices (not the instants).
+//! A few dozen lives run with every change; `ROLLBOOK_TEST_ROUNDS=30 cargo test --test all crash::any -- --nocapture`
+//! runs hundreds, and prints how many processes died and how many writes were looked for. `ROLLBOOK_TEST_SEED` repeats
+//! the choices (not the instants).
 
 use std::thread::sleep;
 use std::time::Duration;

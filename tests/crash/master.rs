@@ -1,5 +1,5 @@
-//! Promise: when the master is killed at any instant, nothing that was acknowledged as durable is lost; what is lost in `async` is
-//! the end of a stream, acknowledged within the flush window.
+//! Promise: when the master is killed at any instant, nothing that was acknowledged as durable is lost; what is lost in
+//! `async` is the end of a stream, acknowledged within the flush window.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +9,8 @@ use crate::harness::{Home, Ledger, Load, Server, alone, rng, rounds};
 /// What the disk and the scheduler may take on top of `log.flush_interval_ms`, on machines that do many other things.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Kills a server under load several times in the same directory; `check` sees each ledger with the instant of the death.
+/// Kills a server under load several times in the same directory; `check` sees each ledger with the instant of the
+/// death.
 fn kill_again_and_again(home: &Home, few: u32, mut check: impl FnMut(&mut Ledger, &Server, Instant)) {
     let mut rng = rng();
     let mut past: Vec<Ledger> = Vec::new();

@@ -1,5 +1,6 @@
-//! Promise: the checkpoint node may die at any instant, also in the middle of an upload; the master does not mind, and the next node
-//! goes on from where it was. If it is the master's disk that is lost, everything is there that was acknowledged as mirrored.
+//! Promise: the checkpoint node may die at any instant, also in the middle of an upload; the master does not mind, and
+//! the next node goes on from where it was. If it is the master's disk that is lost, everything is there that was
+//! acknowledged as mirrored.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! Promise: a death at any step of what the server does with files (a start, a new segment, an install of a snapshot, a cut of the log) leaves the state
-//! before it or the state after it, and loses nothing.
+//! Promise: a death at any step of what the server does with files (a start, a new segment, an install of a snapshot, a
+//! cut of the log) leaves the state before it or the state after it, and loses nothing.
 //!
-//! The steps are the named places of `storage::failpoint`, each met at its first, second, … time in a server under load.
+//! The steps are the named places of `storage::failpoint`, each met at its first, second, … time in a server under
+//! load.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Promise: whatever happens to the bytes of a stopped server, the next start either refuses, naming file and place, or holds everything
-//! that was acknowledged. It never starts with a hole, with a wrong value or empty.
+//! Promise: whatever happens to the bytes of a stopped server, the next start either refuses, naming file and place, or
+//! holds everything that was acknowledged. It never starts with a hole, with a wrong value or empty.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -241,7 +241,8 @@ fn a_missing_segment_is_noticed() {
     }
 }
 
-/// After an end in good order it is known where each stream ended, so its newest segment is missed, whatever became of it.
+/// After an end in good order it is known where each stream ended, so its newest segment is missed, whatever became of
+/// it.
 #[test]
 fn the_end_of_a_log_that_was_closed_in_good_order_is_missed() {
     let home = Home::new()

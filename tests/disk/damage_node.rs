@@ -1,5 +1,5 @@
-//! Promise: whatever happens to the checkpoint node's own directory, the node comes back by itself, from the master's snapshots and log,
-//! and nothing wrong of it ever reaches the master.
+//! Promise: whatever happens to the checkpoint node's own directory, the node comes back by itself, from the master's
+//! snapshots and log, and nothing wrong of it ever reaches the master.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

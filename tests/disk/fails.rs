@@ -1,9 +1,10 @@
-//! Promise: when the disk fails, nothing more is acknowledged as durable, also not once the disk is well again; writes are refused in clear
-//! words, reads go on, and the next start on the mended disk holds everything that was acknowledged.
+//! Promise: when the disk fails, nothing more is acknowledged as durable, also not once the disk is well again; writes
+//! are refused in clear words, reads go on, and the next start on the mended disk holds everything that was
+//! acknowledged.
 //!
-//! The disks: one that is smaller than it said (space that was reserved cannot be written), one whose file system turns read-only, one
-//! that is gone at once with all that was not committed, and ones on which every write fails, or one flush. They take root and, some,
-//! `qemu-storage-daemon`. `ROLLBOOK_TEST_ROUNDS` multiplies how often each one fails.
+//! The disks: one that is smaller than it said (space that was reserved cannot be written), one whose file system turns
+//! read-only, one that is gone at once with all that was not committed, and ones on which every write fails, or one
+//! flush. They take root and, some, `qemu-storage-daemon`. `ROLLBOOK_TEST_ROUNDS` multiplies how often each one fails.
 
 use std::fs;
 use std::path::PathBuf;
@@ -100,7 +101,8 @@ fn assert_reads_go_on(server: &mut Server, refusal: &str) {
     assert!(server.poll().is_none(), "the server ended");
 }
 
-/// Whoever wants a checkpoint of what no log holds is told at once that there will be none, and so is whoever reads INFO.
+/// Whoever wants a checkpoint of what no log holds is told at once that there will be none, and so is whoever reads
+/// INFO.
 fn assert_save_is_answered(server: &Server) {
     let began = Instant::now();
     let refusal = server.connect().call("SAVE");

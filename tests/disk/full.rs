@@ -1,4 +1,5 @@
-//! Promise: a full disk refuses writes in clear words, keeps reads and everything acknowledged, and goes on by itself once there is room.
+//! Promise: a full disk refuses writes in clear words, keeps reads and everything acknowledged, and goes on by itself
+//! once there is room.
 
 use std::fs;
 use std::io::Write;
@@ -90,7 +91,8 @@ fn fill_up(directory: &Path) -> PathBuf {
     ballast
 }
 
-/// Starts on a file system without a free byte, again and again: each start reads and deletes, refuses writes and says why.
+/// Starts on a file system without a free byte, again and again: each start reads and deletes, refuses writes and says
+/// why.
 #[test]
 fn at_the_start() {
     let mut home = Home::new().set("log.durability", "sync").set("log.segment_bytes", "1048576");
@@ -140,8 +142,8 @@ fn fill(server: &Server, name: &str, count: usize) {
     assert_eq!(conn.call("WAIT 1 30000").int(), 1);
 }
 
-/// A checkpoint fails because `full` has no space, is said to, and costs nothing, neither now nor at a restart; it succeeds by itself
-/// when there is space.
+/// A checkpoint fails because `full` has no space, is said to, and costs nothing, neither now nor at a restart; it
+/// succeeds by itself when there is space.
 fn checkpoint_fails_and_recovers(home: &Home, full: &Path, says: &str) {
     let mut server = home.start();
     fill(&server, "first", 3_000);

@@ -1,9 +1,10 @@
-//! Promise: in whatever state a power failure leaves the disk, as far as flushes allow it, the server starts and holds everything that was
-//! acknowledged in `sync`, and of the rest a first part.
+//! Promise: in whatever state a power failure leaves the disk, as far as flushes allow it, the server starts and holds
+//! everything that was acknowledged in `sync`, and of the rest a first part.
 //!
-//! A run under load, with checkpoints, dropped log and a `kill -9` in the middle, is written to a disk that logs every write and every
-//! flush. Then the power fails at entries of that log taken by chance: all that was flushed is there, of the rest each write whole,
-//! in part or not at all. The file system is mounted, the server started, its data compared with what was acknowledged by then.
+//! A run under load, with checkpoints, dropped log and a `kill -9` in the middle, is written to a disk that logs every
+//! write and every flush. Then the power fails at entries of that log taken by chance: all that was flushed is there,
+//! of the rest each write whole, in part or not at all. The file system is mounted, the server started, its data
+//! compared with what was acknowledged by then.
 //!
 //! Takes root and `qemu-storage-daemon`. `ROLLBOOK_TEST_ROUNDS=50` tries hundreds of states.
 
@@ -112,7 +113,8 @@ impl Images {
     }
 }
 
-/// Starts on a state and looks for everything that was acknowledged when the log had `length` bytes. Returns how much that was.
+/// Starts on a state and looks for everything that was acknowledged when the log had `length` bytes. Returns how much
+/// that was.
 fn check(home: &Home, images: &Images, mount: &Path, written: &[Written], length: usize, again: bool) -> usize {
     let _disk = Disk::attach(&images.state, mount).unwrap_or_else(|_| {
         // ext4 takes its superblock, two sectors, for one that is written whole or not at all.
@@ -181,7 +183,8 @@ fn after_a_power_failure() {
     eprintln!("{} states, {looked_for} acknowledged writes looked for, {unflushed:?}", states.len());
 }
 
-/// Every write that was sent is either held, and then as good as acknowledged now that the server has recovered it, or given up.
+/// Every write that was sent is either held, and then as good as acknowledged now that the server has recovered it, or
+/// given up.
 fn settle_between_lives(home: &Home, log: &Path, written: &mut [Written]) {
     let mut server = home.start();
     let now = fs::metadata(log).expect("the log's length").len() as usize;

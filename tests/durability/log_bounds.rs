@@ -1,6 +1,6 @@
-//! Promise: without a checkpoint node, or with one that cannot write, the log stays within `log.max_bytes`: the server checkpoints itself
-//! while clients are served, refuses writes only at the bound and only until the log is shorter, and loses nothing by it, whenever it is
-//! killed.
+//! Promise: without a checkpoint node, or with one that cannot write, the log stays within `log.max_bytes`: the server
+//! checkpoints itself while clients are served, refuses writes only at the bound and only until the log is shorter, and
+//! loses nothing by it, whenever it is killed.
 
 use std::fs;
 use std::path::Path;
@@ -67,7 +67,8 @@ fn the_server_checkpoints_itself_and_the_log_gets_shorter() {
     for refusals in ledgers.iter().map(Ledger::refusals) {
         assert!(refusals.keys().all(|text| text.contains("log.max_bytes")), "{refusals:?}");
     }
-    // Beyond the bound is what was written until it was noticed, and segments, which come whole: little of what was written in all.
+    // Beyond the bound is what was written until it was noticed, and segments, which come whole: little of what was
+    // written in all.
     assert!(longest < MAX_BYTES * 6, "{longest} bytes of log");
     eventually("the log is short enough", PATIENCE, || is_short(&server).then_some(()));
     assert_eq!(server.info_number("checkpoints_failed"), 0.0);
@@ -263,8 +264,8 @@ fn save_needs_no_node() {
     ledger.settle_without_loss(&home.start());
 }
 
-/// Keeps the ledger of a killed server, unless the server came to refuse writes: whether those on their way were refused, or done, nobody
-/// knows then, and that is not what a ledger is made for.
+/// Keeps the ledger of a killed server, unless the server came to refuse writes: whether those on their way were
+/// refused, or done, nobody knows then, and that is not what a ledger is made for.
 fn keep(past: &mut Vec<Ledger>, ledger: Ledger, server: &Server) {
     if server.log().contains("writes are refused") {
         eprintln!("a ledger is given up: writes were refused");

@@ -1,4 +1,5 @@
-//! Promise: WAITAOF and WAIT give one command what `sync` and `mirrored` give to all: an answer only when it is true, and at once.
+//! Promise: WAITAOF and WAIT give one command what `sync` and `mirrored` give to all: an answer only when it is true,
+//! and at once.
 
 use std::time::{Duration, Instant};
 

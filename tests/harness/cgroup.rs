@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// A group of the first hierarchy that has the controller; gone when this is dropped. Its processes must be gone by then.
+/// A group of the first hierarchy that has the controller; gone when this is dropped. Its processes must be gone by
+/// then.
 pub struct Cgroup {
     directory: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! Small file systems of a test's own, which can be filled, taken away and broken. They take root; where mounting is not allowed the test
-//! says that it is skipped, and why.
+//! Small file systems of a test's own, which can be filled, taken away and broken. They take root; where mounting is
+//! not allowed the test says that it is skipped, and why.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

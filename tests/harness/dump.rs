@@ -6,7 +6,8 @@ use std::fmt;
 use super::resp::Conn;
 use super::server::Server;
 
-/// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has one field, named "".
+/// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has
+/// one field, named "".
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
 

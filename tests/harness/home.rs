@@ -175,7 +175,8 @@ impl Home {
         let mut words = wrapper.iter().copied().chain([program]);
         let mut command = Command::new(words.next().expect("at least the program"));
         command.args(words);
-        // Nothing of the tester's own configuration may come in: neither a file in the current directory nor the environment.
+        // Nothing of the tester's own configuration may come in: neither a file in the current directory nor the
+        // environment.
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ROLLBOOK_") {
                 command.env_remove(&name);

@@ -44,7 +44,8 @@ pub struct Journal {
     pub refusals: BTreeSet<String>,
     /// Numbers of the writes that the last crash left.
     pub survived: HashSet<u64>,
-    /// So many first writes were confirmed by WAITAOF or WAIT: none of them may be lost, whatever the server's durability is.
+    /// So many first writes were confirmed by WAITAOF or WAIT: none of them may be lost, whatever the server's
+    /// durability is.
     pub confirmed: usize,
     /// Whether its connection ended by a reply that did not come.
     pub starved: bool,

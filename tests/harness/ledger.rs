@@ -1,11 +1,12 @@
 //! What was acknowledged, and what is held of it.
 //!
-//! Every connection writes keys of its own, one numbered write after the other; a value names its key and its number and can be
-//! made again from them. One connection's writes to one core are in one stream, in the order in which they were sent, so whatever
-//! a crash left must be *exactly* the state after some first part of them: the search for that cut is the whole check. Values that
-//! are half one write and half another, holes and reordering have no cut.
+//! Every connection writes keys of its own, one numbered write after the other; a value names its key and its number
+//! and can be made again from them. One connection's writes to one core are in one stream, in the order in which they
+//! were sent, so whatever a crash left must be *exactly* the state after some first part of them: the search for that
+//! cut is the whole check. Values that are half one write and half another, holes and reordering have no cut.
 //!
-//! Across connections only time orders: a write that was acknowledged before another of the same stream was sent stands before it.
+//! Across connections only time orders: a write that was acknowledged before another of the same stream was sent stands
+//! before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -55,8 +56,8 @@ impl Ledger {
         assert!(starved.is_empty(), "neither a reply nor an end: {starved:?}");
     }
 
-    /// Reads every key and panics unless what is held is a first part of every stream that has all that WAITAOF or WAIT confirmed;
-    /// says what acknowledged writes are lost. From then on exactly what was held is expected.
+    /// Reads every key and panics unless what is held is a first part of every stream that has all that WAITAOF or WAIT
+    /// confirmed; says what acknowledged writes are lost. From then on exactly what was held is expected.
     pub fn settle(&mut self, server: &Server) -> Lost {
         let placement = Placement::new(Partitions::new(256).expect("a power of two"), self.cores).expect("cores");
         let mut lost = Lost::default();
@@ -112,7 +113,8 @@ impl Ledger {
         assert_eq!(lost.count, 0, "acknowledged writes are lost: {lost:?}");
     }
 
-    /// After [`Self::settle`]: panics if the write that a client was shown under `key`, or the deletion after it, is lost.
+    /// After [`Self::settle`]: panics if the write that a client was shown under `key`, or the deletion after it, is
+    /// lost.
     pub fn assert_survived(&self, key: &str, seen: &Seen) {
         let (journal, key) = key.rsplit_once(':').expect("a key that a load made");
         let journal = self.journals.iter().find(|found| found.name == journal).expect("a connection of this load");

@@ -23,7 +23,8 @@ pub enum Confirm {
 }
 
 impl Confirm {
-    /// Asks, and says whether all writes of the connection are confirmed. A node that is away is not waited for in vain.
+    /// Asks, and says whether all writes of the connection are confirmed. A node that is away is not waited for in
+    /// vain.
     pub(super) fn ask(self, conn: &mut Conn) -> io::Result<bool> {
         Ok(match self {
             Self::Disk => match conn.try_command(&["WAITAOF", "1", "0", "10000"])? {
@@ -57,8 +58,8 @@ pub struct Load {
     pub cores: u16,
     /// What is asked for after some of the batches.
     pub confirm: Option<Confirm>,
-    /// Whether keys are deleted, too. Where a server refuses some kinds of writes and takes others, what a client was not told of is no
-    /// first part of what it sent.
+    /// Whether keys are deleted, too. Where a server refuses some kinds of writes and takes others, what a client was
+    /// not told of is no first part of what it sent.
     pub deletes: bool,
 }
 

@@ -4,10 +4,12 @@
 //! * [`Home`] is a data directory with ports of its own; [`Server`] is one life of a server in it.
 //! * Tests run side by side; one that measures time begins with [`alone`].
 //! * [`Conn`] is a connection that sees every byte; the `redis` crate is used where a library's view is wanted.
-//! * [`Load`] writes until it is told to stop or the server dies; the [`Ledger`] it leaves says what must be held afterwards.
+//! * [`Load`] writes until it is told to stop or the server dies; the [`Ledger`] it leaves says what must be held
+//!   afterwards.
 //! * [`Dump`] is everything that a client can see.
 //! * [`Proxy`] is a network that can be bad.
-//! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers on demand.
+//! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers
+//!   on demand.
 //!
 //! Environment: `ROLLBOOK_TEST_SEED` repeats a random test, `ROLLBOOK_TEST_ROUNDS` multiplies the rounds of the tests
 //! that kill, `ROLLBOOK_TEST_PEER=redis-server` runs what both understand against Redis, to tell a wrong test from a

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::path::Path;
 
-/// Below the range from which the kernel takes ports for outgoing connections, so that no client can sit on one of ours.
+/// Below the range from which the kernel takes ports for outgoing connections, so that no client can sit on one of
+/// ours.
 const RANGE: Range<u16> = 12_000..30_000;
 
 /// A port held for as long as this lives: by a file lock, because the port itself must stay free for the server.

@@ -1,5 +1,5 @@
-//! A network between the checkpoint node and its master that can be bad: it delays, cuts, holds back, repeats and damages what it carries,
-//! or falls silent on one connection.
+//! A network between the checkpoint node and its master that can be bad: it delays, cuts, holds back, repeats and
+//! damages what it carries, or falls silent on one connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -35,8 +35,8 @@ pub struct Weather {
     pub late: u32,
 }
 
-/// A message of the mirror protocol at which a connection falls silent: neither it nor anything after it arrives, in both directions, and
-/// neither end learns that the other has closed.
+/// A message of the mirror protocol at which a connection falls silent: neither it nor anything after it arrives, in
+/// both directions, and neither end learns that the other has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The connection's role.

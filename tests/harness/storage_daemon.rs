@@ -1,5 +1,5 @@
-//! A block device made of `qemu-storage-daemon`: the image that the file system is on, exported through FUSE, with a fault that can be
-//! switched on, or with a log of all that is written to it.
+//! A block device made of `qemu-storage-daemon`: the image that the file system is on, exported through FUSE, with a
+//! fault that can be switched on, or with a log of all that is written to it.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,5 @@
-//! Every write and flush that reached a disk, as `qemu-storage-daemon` has logged them, and the states in which a power failure could have
-//! left the disk.
+//! Every write and flush that reached a disk, as `qemu-storage-daemon` has logged them, and the states in which a power
+//! failure could have left the disk.
 //!
 //! The log has the format of dm-log-writes: a superblock, then per entry a header of one sector and the data.
 //!

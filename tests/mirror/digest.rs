@@ -1,4 +1,5 @@
-//! Promise: memory, log, mirror and snapshots hold the same data: their digests agree at every barrier, and so does what clients see.
+//! Promise: memory, log, mirror and snapshots hold the same data: their digests agree at every barrier, and so does
+//! what clients see.
 
 use std::time::Duration;
 

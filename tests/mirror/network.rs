@@ -1,6 +1,6 @@
-//! Promise: whatever the network between master and checkpoint node does to their messages — cuts, repeats, losses, flipped bits, delays,
-//! a parting of minutes, silence on one connection — nothing wrong is ever mirrored, installed or dropped, nobody waits for ever, and once it
-//! is well again both go on by themselves.
+//! Promise: whatever the network between master and checkpoint node does to their messages — cuts, repeats, losses,
+//! flipped bits, delays, a parting of minutes, silence on one connection — nothing wrong is ever mirrored, installed or
+//! dropped, nobody waits for ever, and once it is well again both go on by themselves.
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,8 @@ fn a_bad_one() {
     in_all(&kinds, |_, server| server);
 }
 
-/// What TCP does not do: messages vanish or come twice. Nothing wrong may come of it; what it holds up may take a restart to go on at once.
+/// What TCP does not do: messages vanish or come twice. Nothing wrong may come of it; what it holds up may take a
+/// restart to go on at once.
 #[test]
 fn an_impossible_one() {
     let kinds = [Weather { lost: 30, ..Weather::default() }, Weather { repeated: 30, ..Weather::default() }];
@@ -125,8 +126,8 @@ fn one_that_parts_and_joins_again() {
 /// Both ends' patience with a connection that is silent, in seconds.
 const TIMEOUT_S: &str = "3";
 
-/// A connection of `role` falls silent at each step: first those of the node, then the master's. Whoever waits for a checkpoint gets an
-/// answer, the session ends, and another one is made.
+/// A connection of `role` falls silent at each step: first those of the node, then the master's. Whoever waits for a
+/// checkpoint gets an answer, the session ends, and another one is made.
 fn silence(role: Role, of_node: &[&'static str], of_master: &[&'static str]) {
     let mut rng = rng();
     let home = home("async").set("checkpoint.timeout_s", TIMEOUT_S);
@@ -195,8 +196,8 @@ fn one_that_is_silent_on_a_download() {
     silence(Role::Download, &["Hello", "Proof", "Fetch"], &["Challenge", "Lend", "Chunk"]);
 }
 
-/// The master's disk is put back to an older state: what the node has is ahead, or was never written in this past. The master says
-/// so loudly and drops no log, until the node has begun anew with the master's data.
+/// The master's disk is put back to an older state: what the node has is ahead, or was never written in this past. The
+/// master says so loudly and drops no log, until the node has begun anew with the master's data.
 #[test]
 fn a_node_that_knows_more_than_its_master_is_not_believed() {
     for later_writes in [100, 3_000] {

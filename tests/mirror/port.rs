@@ -1,5 +1,5 @@
-//! Promise: the checkpoint node's port lets in nobody who cannot prove that he knows the password, gives strangers little, and never
-//! keeps a node out that can.
+//! Promise: the checkpoint node's port lets in nobody who cannot prove that he knows the password, gives strangers
+//! little, and never keeps a node out that can.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -180,8 +180,8 @@ fn lengths_and_garbage_cost_nothing_and_end_only_their_connection() {
     assert_eq!(server.info_number("node_restarts"), 0.0);
 }
 
-/// CVE-2026-21863: a packet to the port that only servers use says that parts of it lie where it does not reach. What is inside of
-/// messages is looked at by the fuzz target `mirror`; here are the lengths.
+/// CVE-2026-21863: a packet to the port that only servers use says that parts of it lie where it does not reach. What
+/// is inside of messages is looked at by the fuzz target `mirror`; here are the lengths.
 #[test]
 fn the_port_between_servers() {
     let home = Home::with_node();

@@ -1,5 +1,5 @@
-//! `config.toml` documents every setting and shows its default; whatever is wrong with a configuration is said with key and
-//! line, and ends the program with 78.
+//! `config.toml` documents every setting and shows its default; whatever is wrong with a configuration is said with key
+//! and line, and ends the program with 78.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,5 +1,5 @@
-//! Whatever keeps the server from running is said before anything starts: in one clear line with what to do, with an exit code
-//! of `sysexits.h`, and without a panic.
+//! Whatever keeps the server from running is said before anything starts: in one clear line with what to do, with an
+//! exit code of `sysexits.h`, and without a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,5 +1,5 @@
-//! Promise: no signal ends a daemon by accident. SIGHUP reads the log level again, signals that ask for the end lose nothing (see `graceful`),
-//! and all others change nothing.
+//! Promise: no signal ends a daemon by accident. SIGHUP reads the log level again, signals that ask for the end lose
+//! nothing (see `graceful`), and all others change nothing.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -20,8 +20,8 @@ fn wait_for_line(server: &Server, line: &str, count: usize) {
     eventually(line, PATIENCE, found);
 }
 
-/// By number: SIGHUP; SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGSTKFLT; SIGCHLD, SIGURG, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO; the
-/// real-time ones but for those that the C library keeps to itself.
+/// By number: SIGHUP; SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGSTKFLT; SIGCHLD, SIGURG, SIGXFSZ, SIGVTALRM, SIGPROF,
+/// SIGWINCH, SIGIO; the real-time ones but for those that the C library keeps to itself.
 fn harmless() -> impl Iterator<Item = u32> {
     [1, 10, 12, 13, 14, 16, 17, 23, 25, 26, 27, 28, 29].into_iter().chain(34..=64)
 }

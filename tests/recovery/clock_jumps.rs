@@ -1,4 +1,5 @@
-//! Promise: when the wall clock jumps, nothing is lost or reordered, keys expire by the clock as it is, and a start does not mind.
+//! Promise: when the wall clock jumps, nothing is lost or reordered, keys expire by the clock as it is, and a start
+//! does not mind.
 //!
 //! The server runs with a library before libc's that adds to the wall clock what stands in a file. It takes `cc`.
 

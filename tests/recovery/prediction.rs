@@ -2,8 +2,8 @@
 
 use crate::harness::{Home, Server, alone};
 
-/// Prediction and fact are at most so far apart: after a start that could be measured, and by the built-in costs, which are those of
-/// an optimised program on a machine that does nothing else.
+/// Prediction and fact are at most so far apart: after a start that could be measured, and by the built-in costs, which
+/// are those of an optimised program on a machine that does nothing else.
 const MEASURED: f64 = 4.0;
 const ASSUMED: f64 = 20.0;
 /// Shorter times than this, in milliseconds, are all the same: they are spent on waiting for threads and files.
@@ -25,8 +25,9 @@ fn predicted(server: &Server) -> f64 {
     server.info_number("recovery_predicted_ms")
 }
 
-/// Kills the server and starts another life, until what the life before said comes near to what that took: a machine that does other
-/// things, too, may take its time now and then, but not again and again. `factor` is for the first time, when nothing was measured.
+/// Kills the server and starts another life, until what the life before said comes near to what that took: a machine
+/// that does other things, too, may take its time now and then, but not again and again. `factor` is for the first
+/// time, when nothing was measured.
 fn assert_near(home: &Home, mut server: Server, mut factor: f64) -> Server {
     let mut seen = Vec::new();
     for _ in 0..6 {

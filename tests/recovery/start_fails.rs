@@ -1,5 +1,5 @@
-//! Promise: a start that the machine does not let finish (no memory, a sector that cannot be read, a dead process that still writes)
-//! changes nothing and guesses nothing; a start that it does let finish holds everything.
+//! Promise: a start that the machine does not let finish (no memory, a sector that cannot be read, a dead process that
+//! still writes) changes nothing and guesses nothing; a start that it does let finish holds everything.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

@@ -1,7 +1,7 @@
 //! The rule that files of different concerns do not import each other in a circle, directly or by way of others.
 //!
-//! A file imports another if it names one of its items by a path: in a `use`, or in full. A module's file and the files in its folder are
-//! one room and may name each other. Unit tests are left out.
+//! A file imports another if it names one of its items by a path: in a `use`, or in full. A module's file and the files
+//! in its folder are one room and may name each other. Unit tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! CLIENT, as far as it is about the client's own connection: ID, INFO, GETNAME, SETNAME, SETINFO, REPLY, NO-EVICT, NO-TOUCH.
+//! CLIENT, as far as it is about the client's own connection: ID, INFO, GETNAME, SETNAME, SETINFO, REPLY, NO-EVICT,
+//! NO-TOUCH.
 
 use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, clients, help, ok, parent, row, shown};
 use crate::commands::registry::row::ANY_TIME;
@@ -20,61 +21,93 @@ pub(super) const ROWS: &[Row] = &[parent(
     SUBCOMMANDS,
 )];
 
+const KILL_SYNTAX: &str = "<ip:port | <[ID client-id] | [TYPE <NORMAL|MASTER|SLAVE|REPLICA|PUBSUB>] | \
+    [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> ...>";
+
 const SUBCOMMANDS: &[Row] = &[
-    row(Spec::new(Group::Connection, "client|getname", 2, "").flags(SUB, CATEGORY).about(
-        "2.6.9",
-        "O(1)",
-        "Tells the name of the connection",
-    ), getname),
+    row(
+        Spec::new(Group::Connection, "client|getname", 2, "").flags(SUB, CATEGORY).about(
+            "2.6.9",
+            "O(1)",
+            "Tells the name of the connection",
+        ),
+        getname,
+    ),
     help(Spec::new(Group::Connection, "client|help", 2, "").flags(ANY_TIME, CATEGORY).about(
         "5.0.0",
         "O(1)",
         "Lists the subcommands of CLIENT",
     )),
-    row(Spec::new(Group::Connection, "client|id", 2, "").flags(SUB, CATEGORY).about(
-        "5.0.0",
-        "O(1)",
-        "Tells the number of the connection",
-    ), id),
-    row(Spec::new(Group::Connection, "client|info", 2, "").flags(SUB, CATEGORY).tips(&["nondeterministic_output"]).about(
-        "6.2.0",
-        "O(1)",
-        "Describes this connection",
-    ), info),
-    row(Spec::new(Group::Connection, "client|kill",
-        -3,
-        "<ip:port | <[ID client-id] | [TYPE <NORMAL|MASTER|SLAVE|REPLICA|PUBSUB>] | [USER username] | [ADDR ip:port] | \
-         [LADDR ip:port] | [SKIPME yes/no]> ...>",
+    row(
+        Spec::new(Group::Connection, "client|id", 2, "").flags(SUB, CATEGORY).about(
+            "5.0.0",
+            "O(1)",
+            "Tells the number of the connection",
+        ),
+        id,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|info", 2, "")
+            .flags(SUB, CATEGORY)
+            .tips(&["nondeterministic_output"])
+            .about("6.2.0", "O(1)", "Describes this connection"),
+        info,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|kill", -3, KILL_SYNTAX).flags(SUB_ADMIN, CATEGORY).about(
+            "2.4.0",
+            "O(N), N being the number of connections",
+            "Closes the connections that fit the filters",
+        ),
+        clients::kill,
     )
-    .flags(SUB_ADMIN, CATEGORY)
-    .about("2.4.0", "O(N), N being the number of connections", "Closes the connections that fit the filters"), clients::kill).part(clients::kill_here),
-    row(Spec::new(Group::Connection, "client|list", -2, "[TYPE <NORMAL|MASTER|REPLICA|PUBSUB>] [ID client-id ...]")
-        .flags(SUB_ADMIN, CATEGORY)
-        .tips(&["nondeterministic_output"])
-        .about("2.4.0", "O(N), N being the number of connections", "Describes connections, one a line"), clients::list).part(clients::list_here),
-    row(Spec::new(Group::Connection, "client|no-evict", 3, "<ON|OFF>").flags(SUB_ADMIN, CATEGORY).about(
-        "7.0.0",
-        "O(1)",
-        "Exempts the connection from being closed when buffers take too much memory",
-    ), no_evict),
-    row(Spec::new(Group::Connection, "client|no-touch", 3, "<ON|OFF>").flags(SUB, CATEGORY).about(
-        "7.2.0",
-        "O(1)",
-        "Lets the connection's commands leave the keys' times of last use alone",
-    ), no_touch),
-    row(Spec::new(Group::Connection, "client|reply", 3, "<ON|OFF|SKIP>").flags(SUB, CATEGORY).about(
-        "3.2.0",
-        "O(1)",
-        "Turns the replies on this connection off and on",
-    ), reply_mode),
-    row(Spec::new(Group::Connection, "client|setinfo", 4, "<LIB-NAME libname | LIB-VER libver>")
-        .flags(SUB, CATEGORY)
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .about("7.2.0", "O(1)", "Notes the name or version of the client's library"), setinfo),
-    row(Spec::new(Group::Connection, "client|setname", 3, "connection-name")
-        .flags(SUB, CATEGORY)
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-        .about("2.6.9", "O(1)", "Names the connection"), setname),
+    .part(clients::kill_here),
+    row(
+        Spec::new(Group::Connection, "client|list", -2, "[TYPE <NORMAL|MASTER|REPLICA|PUBSUB>] [ID client-id ...]")
+            .flags(SUB_ADMIN, CATEGORY)
+            .tips(&["nondeterministic_output"])
+            .about("2.4.0", "O(N), N being the number of connections", "Describes connections, one a line"),
+        clients::list,
+    )
+    .part(clients::list_here),
+    row(
+        Spec::new(Group::Connection, "client|no-evict", 3, "<ON|OFF>").flags(SUB_ADMIN, CATEGORY).about(
+            "7.0.0",
+            "O(1)",
+            "Exempts the connection from being closed when buffers take too much memory",
+        ),
+        no_evict,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|no-touch", 3, "<ON|OFF>").flags(SUB, CATEGORY).about(
+            "7.2.0",
+            "O(1)",
+            "Lets the connection's commands leave the keys' times of last use alone",
+        ),
+        no_touch,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|reply", 3, "<ON|OFF|SKIP>").flags(SUB, CATEGORY).about(
+            "3.2.0",
+            "O(1)",
+            "Turns the replies on this connection off and on",
+        ),
+        reply_mode,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|setinfo", 4, "<LIB-NAME libname | LIB-VER libver>")
+            .flags(SUB, CATEGORY)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .about("7.2.0", "O(1)", "Notes the name or version of the client's library"),
+        setinfo,
+    ),
+    row(
+        Spec::new(Group::Connection, "client|setname", 3, "connection-name")
+            .flags(SUB, CATEGORY)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .about("2.6.9", "O(1)", "Names the connection"),
+        setname,
+    ),
 ];
 
 /// `CLIENT ID`

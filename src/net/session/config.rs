@@ -1,7 +1,8 @@
 //! CONFIG GET and CONFIG SET.
 //!
-//! Every setting has two kinds of names: its own (`log.flush_interval_ms`), and Redis's (`maxmemory`) where Redis has the like.
-//! Most settings are fixed while the server runs; what can change is [`Settings`], and a change lasts until the server ends.
+//! Every setting has two kinds of names: its own (`log.flush_interval_ms`), and Redis's (`maxmemory`) where Redis has
+//! the like. Most settings are fixed while the server runs; what can change is [`Settings`], and a change lasts until
+//! the server ends.
 
 mod changes;
 mod names;

@@ -1,7 +1,8 @@
-//! INFO: how the server is and what it has done, under Redis's names where Redis has one, so that existing exporters work.
+//! INFO: how the server is and what it has done, under Redis's names where Redis has one, so that existing exporters
+//! work.
 //!
-//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what nothing here counts
-//! or has: hits and misses of keys, eviction, scripts, publish and subscribe.
+//! Before it is answered all cores publish their counts, so that a client finds its own doings in it. Left out is what
+//! nothing here counts or has: hits and misses of keys, eviction, scripts, publish and subscribe.
 
 mod sections;
 
@@ -79,7 +80,8 @@ struct Report<'a> {
     settings: &'a Settings,
     cores: &'a [CoreCounts],
     checkpoints: &'a Status,
-    /// When everything that had changed last came to be in checkpoints, in Unix seconds; when the server started if it never did.
+    /// When everything that had changed last came to be in checkpoints, in Unix seconds; when the server started if it
+    /// never did.
     last_save: u64,
     usage: Usage,
     /// Bytes of memory that the machine has.

@@ -1,5 +1,5 @@
-//! Commands of the session: they touch no data of a partition, but the connection, the server, and how safe edits are. One family a file:
-//! its rows in the registry, its functions, its tests.
+//! Commands of the session: they touch no data of a partition, but the connection, the server, and how safe edits are.
+//! One family a file: its rows in the registry, its functions, its tests.
 //!
 //! | file | commands |
 //! |---|---|

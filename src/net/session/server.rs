@@ -95,8 +95,8 @@ fn shutdown(visit: &mut Visit<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Done {
     Ok(Outcome::Ending)
 }
 
-/// Whether the server is to end. It always brings its log to disk first and needs no snapshot for that, so that the options that
-/// choose a way make no difference.
+/// Whether the server is to end. It always brings its log to disk first and needs no snapshot for that, so that the
+/// options that choose a way make no difference.
 fn may_shut_down(args: Args<'_>) -> Result<(), Refusal> {
     let (mut save, mut no_save, mut abort) = (false, false, false);
     for option in args.from(1) {

@@ -32,7 +32,8 @@ fn times(who: libc::c_int) -> (Duration, Duration) {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is valid for the write of one `rusage`, and nothing else has it.
     unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
-    // SAFETY: a `rusage` is made of integers, for which zeros are valid, so it is initialised even if the call has failed.
+    // SAFETY: a `rusage` is made of integers, for which zeros are valid, so it is initialised even if the call has
+    // failed.
     let usage = unsafe { usage.assume_init() };
     let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
     (duration(usage.ru_utime), duration(usage.ru_stime))

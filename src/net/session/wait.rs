@@ -1,11 +1,11 @@
 //! WAIT and WAITAOF: a client waits until its own edits are at the checkpoint node, or on disk.
 //!
-//! An edit's place is known once its core has answered. So the request is first put off until no earlier reply of the connection is under
-//! way; then the client waits ([`Engine::wait`](crate::engine::Engine::wait)) for the last edit that it has caused on each core, or for its
-//! time-out, whichever comes first. That starts the commits at once.
+//! An edit's place is known once its core has answered. So the request is first put off until no earlier reply of the
+//! connection is under way; then the client waits ([`Engine::wait`](crate::engine::Engine::wait)) for the last edit
+//! that it has caused on each core, or for its time-out, whichever comes first. That starts the commits at once.
 //!
-//! There is one checkpoint node, so at most one replica. It keeps edits in memory until its next snapshot, so `WAITAOF` counts no
-//! replica.
+//! There is one checkpoint node, so at most one replica. It keeps edits in memory until its next snapshot, so `WAITAOF`
+//! counts no replica.
 
 use std::time::Duration;
 
@@ -96,7 +96,8 @@ fn fulfil(visit: &mut Visit<'_>, asked: Asked, reply: &mut Reply<'_>) -> Done {
     let goal = asked.goal;
     let written = (0..).map(CoreId).zip(visit.connection.written.iter().copied());
     let edits: Vec<(CoreId, Lsn)> = written.filter(|(_, lsn)| lsn.0 > 0).collect();
-    // A client that has written nothing waits for nothing; whether that has reached a node depends on whether there is one.
+    // A client that has written nothing waits for nothing; whether that has reached a node depends on whether there is
+    // one.
     let is_nothing = goal == Goal::Mirrored && edits.is_empty() && visit.service.checkpoints.status().node.is_none();
     let is_reached = !is_nothing && visit.engine.is_reached(goal, &edits);
     if asked.at_once || is_nothing || (is_reached && !asked.in_vain) {

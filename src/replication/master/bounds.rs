@@ -1,4 +1,5 @@
-//! How long the log is, in stages, and what that asks for. A state machine: it is told bytes and time. No I/O, no clock.
+//! How long the log is, in stages, and what that asks for. A state machine: it is told bytes and time. No I/O, no
+//! clock.
 //!
 //! | stage | begins at | ends below | then |
 //! |---|---|---|---|
@@ -7,8 +8,8 @@
 //! | pressing | 75 % | 60 % | every changed partition is checkpointed, by the master itself if there is no node |
 //! | full | 100 % | 90 % | writes are refused, but for those that free memory |
 //!
-//! Always: a stage begins when its bytes are reached, from whichever stage; it ends only below its lower mark, so that it does not come
-//! and go with every segment.
+//! Always: a stage begins when its bytes are reached, from whichever stage; it ends only below its lower mark, so that
+//! it does not come and go with every segment.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Keeps the checkpoint node running as a child: started again when it ends, with back-off; ended with its master.
 //!
-//! The thread here is the child's parent for as long as the process lives: the kernel sends the child its death signal when the
-//! *thread* that started it ends, whatever way the process dies (see `node::parent`).
+//! The thread here is the child's parent for as long as the process lives: the kernel sends the child its death signal
+//! when the *thread* that started it ends, whatever way the process dies (see `node::parent`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,7 +28,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a child may take to end when asked; it holds nothing that is lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the child proves that it is the child with: random bytes, given to it through its standard input, where nobody else can look.
+/// What the child proves that it is the child with: random bytes, given to it through its standard input, where nobody
+/// else can look.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::PartitionId;
 
-/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while the node's next
-/// one offers the same snapshot again: two must not write and install one file.
+/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while
+/// the node's next one offers the same snapshot again: two must not write and install one file.
 #[derive(Clone, Default)]
 pub(crate) struct Claims(Arc<Mutex<BTreeSet<PartitionId>>>);
 

@@ -1,4 +1,5 @@
-//! The connection of a stream: one thread ships the log to the node, byte for byte, another takes in how far the node has come.
+//! The connection of a stream: one thread ships the log to the node, byte for byte, another takes in how far the node
+//! has come.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,7 +1,8 @@
-//! One snapshot on its way in: a state machine of offsets, so that an upload can be cut anywhere, repeated and resumed. Pure.
+//! One snapshot on its way in: a state machine of offsets, so that an upload can be cut anywhere, repeated and resumed.
+//! Pure.
 //!
-//! Always: `have` ≤ `bytes`; what is on disk before `have` came in order; nothing is installed before all of it is here and the
-//! whole file has been read again and verified.
+//! Always: `have` ≤ `bytes`; what is on disk before `have` came in order; nothing is installed before all of it is here
+//! and the whole file has been read again and verified.
 
 use crate::replication::protocol::Offer;
 
@@ -29,8 +30,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `offer` is accepted, and a file with `have` bytes of it is here from an earlier attempt. Returns also where the node is to go on:
-    /// at the beginning if the file is longer than what is offered, for then it cannot be of it.
+    /// `offer` is accepted, and a file with `have` bytes of it is here from an earlier attempt. Returns also where the
+    /// node is to go on: at the beginning if the file is longer than what is offered, for then it cannot be of it.
     pub const fn new(offer: Offer, have: u64) -> (Self, u64) {
         let have = if have > offer.bytes { 0 } else { have };
         (Self { offer, have }, have)

@@ -1,7 +1,8 @@
 //! The master's side of the checkpoint node: ships it the log, takes its snapshots, drops what is no longer needed.
 //!
-//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The manifest names a snapshot only when it is whole, verified against
-//! its barrier and on disk; log is dropped only when the manifest no longer needs it.
+//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The
+//! manifest names a snapshot only when it is whole, verified against its barrier and on disk; log is dropped only when
+//! the manifest no longer needs it.
 //!
 //! | thread | does |
 //! |---|---|
@@ -11,8 +12,8 @@
 //! | own | writes the snapshots that cores take themselves while no node delivers any, and installs them |
 //! | child | keeps the child node running |
 //!
-//! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`]. Deliberately
-//! absent: executors, waiting on behalf of a core, any lock that is held during I/O.
+//! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`].
+//! Deliberately absent: executors, waiting on behalf of a core, any lock that is held during I/O.
 
 pub(crate) mod accept;
 pub mod bounds;
@@ -164,8 +165,8 @@ impl Master {
         &self.addresses
     }
 
-    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may call it, whose client,
-    /// if there is one, it is told when that is decided ([`Order::Saved`]).
+    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may
+    /// call it, whose client, if there is one, it is told when that is decided ([`Order::Saved`]).
     pub fn request_checkpoint(&self, saver: Option<Saver>) -> Option<Ticket> {
         let observed = self.shared.observe();
         let mut state = self.shared.state();
@@ -189,7 +190,8 @@ impl Master {
         status
     }
 
-    /// Waits, at most `grace`, until a connected node holds everything that is durable. To be called after the logs were closed.
+    /// Waits, at most `grace`, until a connected node holds everything that is durable. To be called after the logs
+    /// were closed.
     pub fn drain(&self, grace: Duration) -> bool {
         let behind = || self.shared.streams.iter().any(|s| s.mirrored() < s.durable());
         let deadline = self.shared.clock.now() + grace;

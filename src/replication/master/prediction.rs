@@ -1,19 +1,20 @@
 //! How long the next start will take to recover: what it will have to read, at the speed of this machine. Pure.
 //!
-//! A core loads its partitions' newest snapshots, then reads the log from the first edit that any of them lacks; all cores do so at once,
-//! so the slowest counts. What that costs is known from this life's own recovery where it was long enough to tell; otherwise built-in
-//! costs are assumed, which are rather too high.
+//! A core loads its partitions' newest snapshots, then reads the log from the first edit that any of them lacks; all
+//! cores do so at once, so the slowest counts. What that costs is known from this life's own recovery where it was long
+//! enough to tell; otherwise built-in costs are assumed, which are rather too high.
 
 use std::time::Duration;
 
 /// Opening files, waiting for threads: what every start takes.
 const ALWAYS: Duration = Duration::from_millis(5);
-/// Costs in nanoseconds, half as much again as a core of a machine of 2024 was seen to need: of a byte of a snapshot, of an edit read and
-/// applied, and of a byte of the log.
+/// Costs in nanoseconds, half as much again as a core of a machine of 2024 was seen to need: of a byte of a snapshot,
+/// of an edit read and applied, and of a byte of the log.
 const SNAPSHOT_BYTE: f64 = 4.0;
 const EDIT: f64 = 1500.0;
 const LOG_BYTE: f64 = 1.0;
-/// A shorter time says nothing about the machine, nor does work that should have taken less: most of its time went elsewhere.
+/// A shorter time says nothing about the machine, nor does work that should have taken less: most of its time went
+/// elsewhere.
 const TELLING: Duration = Duration::from_millis(20);
 
 /// What one core reads.
@@ -60,7 +61,8 @@ impl Default for Speed {
 }
 
 impl Speed {
-    /// The speed at which the cores have recovered. If only one of both steps took long enough to tell, it speaks for the other, too.
+    /// The speed at which the cores have recovered. If only one of both steps took long enough to tell, it speaks for
+    /// the other, too.
     pub fn of(cores: &[Measured]) -> Self {
         let assumed = |which: fn((f64, f64)) -> f64| cores.iter().map(|m| which(m.work.assumed())).sum::<f64>();
         let took = |which: fn(&Measured) -> Duration| cores.iter().map(which).sum::<Duration>();

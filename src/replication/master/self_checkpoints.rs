@@ -1,5 +1,5 @@
-//! Snapshots that the cores take themselves: slices come in, files are written, verified, and installed once all that they hold is on
-//! disk in the log.
+//! Snapshots that the cores take themselves: slices come in, files are written, verified, and installed once all that
+//! they hold is on disk in the log.
 //!
 //! Always: an installed snapshot's newest section ≤ durable: a crash cannot take back an edit that a snapshot holds.
 
@@ -172,7 +172,8 @@ impl Complete {
     }
 }
 
-/// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it with anything.
+/// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it
+/// with anything.
 fn verify<F: Files>(
     shared: &MasterSide<F>,
     partition: PartitionId,

@@ -1,8 +1,8 @@
 //! Who the node is at present: one session at a time. Pure.
 //!
-//! A node that comes again (its former connection may be half open) takes over its own session; another node has to wait until that
-//! session ends. Connections name their session; those of a former one are refused, so that a node that was frozen for a while
-//! cannot speak for the present.
+//! A node that comes again (its former connection may be half open) takes over its own session; another node has to
+//! wait until that session ends. Connections name their session; those of a former one are refused, so that a node that
+//! was frozen for a while cannot speak for the present.
 
 /// Names a session; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

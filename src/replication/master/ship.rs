@@ -1,4 +1,5 @@
-//! What of a stream is shipped to the node next, and what the node's answers mean. Waits for edits only as long as it is told to.
+//! What of a stream is shipped to the node next, and what the node's answers mean. Waits for edits only as long as it
+//! is told to.
 
 use crate::replication::link::LinkError;
 use crate::replication::protocol::Message;

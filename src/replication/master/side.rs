@@ -86,7 +86,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Notes which slots of a partition have differed at its last comparison; those of partitions that agree again are forgotten.
+    /// Notes which slots of a partition have differed at its last comparison; those of partitions that agree again are
+    /// forgotten.
     pub fn note_differing(&mut self, partition: PartitionId, slots: &[Slot]) {
         if !slots.is_empty() {
             self.differing.insert(partition, slots.iter().copied().take(SHOWN_SLOTS).collect());
@@ -196,7 +197,8 @@ impl<F: Files> MasterSide<F> {
         }
     }
 
-    /// What the marks would say if everything that is appended were durable: for those who count edits, not for the policy.
+    /// What the marks would say if everything that is appended were durable: for those who count edits, not for the
+    /// policy.
     pub(super) fn observe_appended(&self) -> Observed {
         let observed = self.observe();
         Observed { durable: self.streams.iter().map(|s| s.appended()).collect(), ..observed }

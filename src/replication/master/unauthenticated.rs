@@ -1,5 +1,5 @@
-//! Connections that have not shown yet that they may speak: few at a time, and the newest rather than the oldest, so that whoever only
-//! holds connections keeps nobody out who knows the password.
+//! Connections that have not shown yet that they may speak: few at a time, and the newest rather than the oldest, so
+//! that whoever only holds connections keeps nobody out who knows the password.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

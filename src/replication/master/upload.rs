@@ -14,7 +14,8 @@ use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{self, Subject};
 use crate::storage::{Files, StorageError, path};
 
-/// Bytes are synced in steps of this size, so that the end of an upload is not one long burst beside the log's own writes.
+/// Bytes are synced in steps of this size, so that the end of an upload is not one long burst beside the log's own
+/// writes.
 const SYNC_STEP: u64 = 8 << 20;
 
 /// Serves an upload connection.

@@ -1,7 +1,7 @@
 //! Puts a stream's frames together from runs of log bytes, and lets none through that is not the next one. Pure.
 //!
-//! Always: every edit up to `applied` was handed out, in order and once; a gap, a frame of another stream or a wrong checksum ends
-//! the stream, and the node asks again from where it is.
+//! Always: every edit up to `applied` was handed out, in order and once; a gap, a frame of another stream or a wrong
+//! checksum ends the stream, and the node asks again from where it is.
 
 use crate::encoding::frame::{Frame, FrameError};
 use crate::ids::{DirectoryId, Lsn, StreamId};
@@ -69,7 +69,8 @@ impl Assembler {
             if self.bytes.len() - self.start < self.awaited.max(1) {
                 return Ok(None);
             }
-            // Parsed twice, for the borrow checker's sake only where it is cheap: the header first decides whether to go on.
+            // Parsed twice, for the borrow checker's sake only where it is cheap: the header first decides whether to
+            // go on.
             let header = match crate::encoding::frame::FrameHeader::parse(self.id, &self.bytes[self.start..]) {
                 Ok(header) => header,
                 Err(FrameError::Short(awaited)) => {

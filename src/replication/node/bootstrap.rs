@@ -1,5 +1,5 @@
-//! Gives each partition a state from which the master's log can go on: the one in memory, the node's own snapshot, the master's, or
-//! none.
+//! Gives each partition a state from which the master's log can go on: the one in memory, the node's own snapshot, the
+//! master's, or none.
 
 use std::io;
 use std::num::NonZero;
@@ -54,7 +54,8 @@ pub(crate) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
     Ok(())
 }
 
-/// Whether the session cannot go on from a partition, and its newest snapshot is needed in place of it. Where there is none, empties it.
+/// Whether the session cannot go on from a partition, and its newest snapshot is needed in place of it. Where there is
+/// none, empties it.
 pub(crate) fn begin_anew<F: Files>(session: &Session<'_, F>, mirror: &mut Part, partition: PartitionId) -> bool {
     if is_good(session, mirror, partition) {
         return false;
@@ -76,7 +77,8 @@ fn is_good<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: Parti
     *part.trust(partition) != Trust::Suspect && !nothing_yet && session.goes_on(partition, position)
 }
 
-/// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it did.
+/// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it
+/// did.
 pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
     let has_better = is_good(session, part, partition) && part.position(partition) > Position::START;
     // Where the state was wrong, the master's snapshot is the better witness.
@@ -102,7 +104,8 @@ pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, part
     false
 }
 
-/// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the state is neither.
+/// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the state is
+/// neither.
 fn load<F: Files>(
     own: &NodeDir<F>,
     position: Position,
@@ -212,7 +215,8 @@ mod tests {
         Position::new(Epoch(1), Lsn(lsn))
     }
 
-    /// Where the partition is after a session has looked at it, and whether it lacks a snapshot; the log reaches back to `floor`.
+    /// Where the partition is after a session has looked at it, and whether it lacks a snapshot; the log reaches back
+    /// to `floor`.
     fn looked_at(position: Position, floor: Position, newest: Position) -> (Position, bool) {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {

@@ -1,5 +1,5 @@
-//! The course of a session: hello, catching up epoch by epoch, then following every stream until a connection ends. Whatever ends, ends
-//! all of it; the next session goes on from where the partitions are.
+//! The course of a session: hello, catching up epoch by epoch, then following every stream until a connection ends.
+//! Whatever ends, ends all of it; the next session goes on from where the partitions are.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,4 +1,5 @@
-//! The node's own directory: the newest snapshot of each partition, so that a node that starts again need not begin anew.
+//! The node's own directory: the newest snapshot of each partition, so that a node that starts again need not begin
+//! anew.
 //!
 //! ```text
 //! LOCK                                    locked by the process that has the directory
@@ -8,8 +9,9 @@
 //! manifest.0, manifest.1                  only while no node runs: makes it a data directory, see [`super::handover`]
 //! ```
 //!
-//! While the master has its data, everything here can be made again from it. Nothing but what this module wrote is ever removed. Which snapshots there are is asked
-//! of the disk each time: a directory that was deleted while the node runs is made anew, and its snapshots come back one by one.
+//! While the master has its data, everything here can be made again from it. Nothing but what this module wrote is ever
+//! removed. Which snapshots there are is asked of the disk each time: a directory that was deleted while the node runs
+//! is made anew, and its snapshots come back one by one.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Follows one stream of one epoch: applies its edits to the partitions that lived in it, compares digests at barriers, captures
-//! state where a checkpoint is asked for, and acknowledges.
+//! Follows one stream of one epoch: applies its edits to the partitions that lived in it, compares digests at barriers,
+//! captures state where a checkpoint is asked for, and acknowledges.
 
 use super::assembler::{Assembler, StreamError};
 use super::capture::Capture;
@@ -54,7 +54,8 @@ pub enum FollowError {
     },
 }
 
-/// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in it.
+/// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in
+/// it.
 pub(crate) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
     let mut follower = Follower::new(session.id(), leg);
     let ended = run(session, &mut follower, part);
@@ -138,8 +139,9 @@ impl Follower {
         Ok(Step::GoesOn)
     }
 
-    /// The partitions are as far as the stream was followed, also those that had no edit in it. If the master could not lend the rest,
-    /// because it is damaged or gone, those of which it has a later snapshot begin anew with that at the next attempt.
+    /// The partitions are as far as the stream was followed, also those that had no edit in it. If the master could not
+    /// lend the rest, because it is damaged or gone, those of which it has a later snapshot begin anew with that at the
+    /// next attempt.
     pub(crate) fn finish<F: Files>(&self, session: &Session<'_, F>, part: &mut Part, ended: Option<&FollowError>) {
         part.advance(Position::new(self.leg.epoch, self.applied));
         let Some(FollowError::Link(LinkError::Refused { reason: Reason::Disk | Reason::Unknown, text })) = ended else {

@@ -1,5 +1,5 @@
-//! The end of a node: what it holds only in memory goes to its own directory, which is then a data directory that a master can start
-//! from, should the master's own be lost.
+//! The end of a node: what it holds only in memory goes to its own directory, which is then a data directory that a
+//! master can start from, should the master's own be lost.
 //!
 //! Always: the directory is one only if it holds all that this node has acknowledged.
 
@@ -12,8 +12,9 @@ use crate::storage::directory::handover;
 use crate::storage::snapshot::{Subject, verify_in};
 use crate::storage::{Files, Installed, Manifest};
 
-/// Writes every partition of `mirror` whose newest own snapshot is older than it is, and makes the directory a data directory. If the mirror
-/// has not caught up yet, or is known to be wrong, only the former. Returns how far the master was followed in the latter case.
+/// Writes every partition of `mirror` whose newest own snapshot is older than it is, and makes the directory a data
+/// directory. If the mirror has not caught up yet, or is known to be wrong, only the former. Returns how far the master
+/// was followed in the latter case.
 ///
 /// # Errors
 /// If the disk fails or is full.

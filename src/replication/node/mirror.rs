@@ -13,7 +13,8 @@ pub enum Trust {
     Good,
     /// It differed from the master's, an edit contradicted it, or it cannot go on: it is to be made anew.
     Suspect,
-    /// It was made anew, and has not agreed at a barrier since. If it differs then, the cause is not here, and it stays as it is.
+    /// It was made anew, and has not agreed at a barrier since. If it differs then, the cause is not here, and it stays
+    /// as it is.
     Renewed,
 }
 
@@ -77,7 +78,8 @@ impl Part {
         &mut self.trust[usize::from(partition.0 - self.replica.owned().start)]
     }
 
-    /// The stream of these partitions was followed up to `position`: no edit of them lies between there and where they are.
+    /// The stream of these partitions was followed up to `position`: no edit of them lies between there and where they
+    /// are.
     pub fn advance(&mut self, position: Position) {
         self.partitions().for_each(|partition| self.replica.advance(partition, position));
     }

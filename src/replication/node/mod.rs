@@ -1,7 +1,7 @@
 //! The checkpoint node: mirrors the master's streams, holds the same data, writes snapshots and uploads them.
 //!
-//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; what is uploaded had the digests of its
-//! barrier.
+//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; what is uploaded had the
+//! digests of its barrier.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -146,8 +146,8 @@ pub(crate) struct Node<F: Files = OsFiles> {
     pub number: u64,
 }
 
-/// Runs a node until `stop`, or until its parent is gone. A node that runs by itself may then hold the only copy of what was acknowledged,
-/// so it leaves a directory behind from which a master can start, however it ends. Blocks.
+/// Runs a node until `stop`, or until its parent is gone. A node that runs by itself may then hold the only copy of
+/// what was acknowledged, so it leaves a directory behind from which a master can start, however it ends. Blocks.
 ///
 /// # Errors
 /// If it makes no sense to try again, or the directory could not be left so.
@@ -183,8 +183,8 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
             }
             Err(e) => {
                 if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
-                    // The master is well. A partition that began anew is not given up again before it agreed, so this has an end,
-                    // and where many differ they are not mended at a pause for each.
+                    // The master is well. A partition that began anew is not given up again before it agreed, so this
+                    // has an end, and where many differ they are not mended at a pause for each.
                     pause = FIRST_PAUSE;
                 }
                 say(&mut said, &e);

@@ -1,5 +1,5 @@
-//! A child node ends with its master, in whatever way that ends: the kernel kills it when the thread that started it is gone, and it
-//! looks itself whether its parent is still the same.
+//! A child node ends with its master, in whatever way that ends: the kernel kills it when the thread that started it is
+//! gone, and it looks itself whether its parent is still the same.
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 

@@ -1,5 +1,5 @@
-//! What a node has to do to catch up: which partitions go on from what it has, which begin anew, and from where each stream is
-//! followed. Pure.
+//! What a node has to do to catch up: which partitions go on from what it has, which begin anew, and from where each
+//! stream is followed. Pure.
 //!
 //! A partition's state at position `p` goes on if it is not behind the log and not ahead of it:
 //!
@@ -82,8 +82,8 @@ impl Terms {
         end.is_some_and(|end| position.lsn <= end)
     }
 
-    /// The streams to follow, epoch by epoch, for partitions at these positions. Those of one epoch can be followed at once, and all
-    /// of them before any of the next. The last list is the present epoch's and has every stream.
+    /// The streams to follow, epoch by epoch, for partitions at these positions. Those of one epoch can be followed at
+    /// once, and all of them before any of the next. The last list is the present epoch's and has every stream.
     pub fn legs(&self, positions: &[Position]) -> Vec<Vec<Leg>> {
         let epochs = self.welcome.epochs.iter().filter_map(|(epoch, streams)| {
             let placement = self.placement(streams.len())?;

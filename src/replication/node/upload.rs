@@ -111,8 +111,8 @@ pub(crate) struct Upload<F: Files> {
 }
 
 impl<F: Files> Upload<F> {
-    /// Begins with an offer. `None` if the snapshot is outdated: a newer one of its partition has replaced it, and goes to the master in place
-    /// of it.
+    /// Begins with an offer. `None` if the snapshot is outdated: a newer one of its partition has replaced it, and goes
+    /// to the master in place of it.
     ///
     /// # Errors
     /// If the snapshot cannot be read, or is gone: what the master is to be told, so that it does not wait for it.

@@ -10,9 +10,9 @@
 //! | upload | then per snapshot `Offer`, `Chunk`s; or `Declined`; `Ping` every second if there is nothing to say | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
 //! | download | then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
-//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] on the control connection means that
-//! the other end is dead. On the others it may be busy with something large, and has `checkpoint.timeout_s` for it; nowhere is anybody
-//! waited for without a deadline.
+//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] on the control
+//! connection means that the other end is dead. On the others it may be busy with something large, and has
+//! `checkpoint.timeout_s` for it; nowhere is anybody waited for without a deadline.
 //!
 //! | module | what it is |
 //! |---|---|

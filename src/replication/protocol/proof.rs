@@ -1,9 +1,11 @@
 //! What a node says to the master's challenge, so that the password itself never crosses the network.
 //!
-//! The proof is the HMAC-SHA256, under the password's hash, of: `rollbook mirror`, a zero byte, the challenge, and of the hello its
-//! version (4 bytes), role (1), node (8) and session (8), little-endian. So it is of use once, and for the connection that it is about.
+//! The proof is the HMAC-SHA256, under the password's hash, of: `rollbook mirror`, a zero byte, the challenge, and of
+//! the hello its version (4 bytes), role (1), node (8) and session (8), little-endian. So it is of use once, and for
+//! the connection that it is about.
 //!
-//! Nothing here keeps somebody in between from reading what follows, or from changing it: that is for TLS, which does not exist yet.
+//! Nothing here keeps somebody in between from reading what follows, or from changing it: that is for TLS, which does
+//! not exist yet.
 
 use super::{Hello, Role};
 use crate::config::Password;

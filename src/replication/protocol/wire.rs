@@ -8,9 +8,9 @@
 //! | 9 | 3 | zero |
 //! | 12 | n | the body |
 //!
-//! A run of log bytes may begin and end anywhere in a frame: runs are a byte stream, and [`Inbox`] hands them on as they come.
-//! An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is awaited. No more memory is taken
-//! for it than twice what has come, and [`SPACE`].
+//! A run of log bytes may begin and end anywhere in a frame: runs are a byte stream, and [`Inbox`] hands them on as
+//! they come. An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is
+//! awaited. No more memory is taken for it than twice what has come, and [`SPACE`].
 
 const LENGTH: usize = 0;
 const CRC: usize = LENGTH + 4;
@@ -110,7 +110,8 @@ impl Inbox {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Length of the header and body that begin at `start`; 0 while it is unknown. [`Self::is_ready`] checks it against a limit.
+    /// Length of the header and body that begin at `start`; 0 while it is unknown. [`Self::is_ready`] checks it against
+    /// a limit.
     fn pending_length(&self) -> usize {
         let length = self.bytes[self.start..self.end].first_chunk::<4>();
         length.map_or(0, |l| HEADER + u32::from_le_bytes(*l) as usize)

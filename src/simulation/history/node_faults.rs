@@ -1,4 +1,5 @@
-//! A node that cannot write: its disk is full, or its directory vanishes. Promise: the master checkpoints everything all the same.
+//! A node that cannot write: its disk is full, or its directory vanishes. Promise: the master checkpoints everything
+//! all the same.
 
 use std::path::Path;
 use std::time::Duration;

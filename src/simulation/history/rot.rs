@@ -1,4 +1,5 @@
-//! Files that are damaged, or gone, while nobody runs. Promise: a start notices, and refuses rather than go on with less.
+//! Files that are damaged, or gone, while nobody runs. Promise: a start notices, and refuses rather than go on with
+//! less.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,9 @@ impl History {
     }
 }
 
-/// What is left undamaged, because its damage could not be told from the trace of a crash. Of a stream whose end nobody has decided
-/// yet, the last commit may be proven by nothing but itself: if a sector of it ends with zeros, it is as if it had never been written
-/// in full. So is everything, if what proves it is damaged first.
+/// What is left undamaged, because its damage could not be told from the trace of a crash. Of a stream whose end nobody
+/// has decided yet, the last commit may be proven by nothing but itself: if a sector of it ends with zeros, it is as if
+/// it had never been written in full. So is everything, if what proves it is damaged first.
 #[derive(Default)]
 struct Spared {
     /// Directories of such streams.

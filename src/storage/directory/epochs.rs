@@ -82,9 +82,9 @@ impl<F: Files> DataDir<F> {
         file.sync().context(path, "cannot sync")
     }
 
-    /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the epoch, so that
-    /// a recorded stream without a segment has lost it. The epoch before must have ended. First segments have as many bytes as
-    /// [`first_bytes`] says, or, on a full disk, as few as the reserve allows.
+    /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the
+    /// epoch, so that a recorded stream without a segment has lost it. The epoch before must have ended. First segments
+    /// have as many bytes as [`first_bytes`] says, or, on a full disk, as few as the reserve allows.
     ///
     /// # Errors
     /// If the disk fails, or is full and the reserve is used up.

@@ -1,6 +1,6 @@
-//! The way from a checkpoint node's directory to a data directory. Both keep snapshots in the same places and under the same lock;
-//! what makes a data directory of the node's is a manifest that names them. It is there from the node's end to the node's next start, and
-//! stays if a master begins to live there.
+//! The way from a checkpoint node's directory to a data directory. Both keep snapshots in the same places and under the
+//! same lock; what makes a data directory of the node's is a manifest that names them. It is there from the node's end
+//! to the node's next start, and stays if a master begins to live there.
 
 use std::path::Path;
 

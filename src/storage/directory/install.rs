@@ -18,9 +18,10 @@ use crate::storage::manifest::Installed;
 use crate::storage::{StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`: syncs it, moves
-    /// it to its place, records it, and only then removes the generation that is now the third. Idempotent: a snapshot at the position
-    /// of the newest generation, or before it, is removed and nothing else happens.
+    /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`:
+    /// syncs it, moves it to its place, records it, and only then removes the generation that is now the third.
+    /// Idempotent: a snapshot at the position of the newest generation, or before it, is removed and nothing else
+    /// happens.
     ///
     /// # Errors
     /// If the disk fails; the old generations are then still in place.
@@ -51,8 +52,9 @@ impl<F: Files> DataDir<F> {
         third.map_or(Ok(()), |third| remove(&self.files, &path::snapshot(&self.path, partition, third.position)))
     }
 
-    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to `aside/`. It stays
-    /// where it is if without it nothing but an incomplete log is left: the next start must know that there was something.
+    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to
+    /// `aside/`. It stays where it is if without it nothing but an incomplete log is left: the next start must know
+    /// that there was something.
     ///
     /// # Errors
     /// If the disk fails.

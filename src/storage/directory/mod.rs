@@ -1,7 +1,7 @@
 //! The data directory: its lock, its manifest, and the order in which things in it are made and removed.
 //!
-//! Whatever the manifest names is on disk before the manifest is; whatever is removed is out of the manifest first. What is found and
-//! belongs to nothing is set aside, never deleted.
+//! Whatever the manifest names is on disk before the manifest is; whatever is removed is out of the manifest first.
+//! What is found and belongs to nothing is set aside, never deleted.
 
 mod epochs;
 pub mod handover;
@@ -75,7 +75,8 @@ impl DataDir {
         Self::open_read_only_in(OsFiles, path)
     }
 
-    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there is none.
+    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there
+    /// is none.
     ///
     /// # Errors
     /// If it was made by another version, if it has no good manifest, or if the disk fails.
@@ -88,8 +89,8 @@ impl<F: Files> DataDir<F> {
     /// Locks and opens the data directory at `path`; if it is empty or missing, makes it with `partitions`.
     ///
     /// # Errors
-    /// If another process has it, if it was made with another number of partitions or by another version, if it holds data but no
-    /// good manifest, or if the disk fails.
+    /// If another process has it, if it was made with another number of partitions or by another version, if it holds
+    /// data but no good manifest, or if the disk fails.
     pub fn open_in(files: F, path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
         create_with_parents(&files, path)?;
         let lock = lock(&files, path)?;
@@ -134,8 +135,9 @@ impl<F: Files> DataDir<F> {
         Ok((opened, found))
     }
 
-    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open_in`] would do. Nothing in it is changed, also
-    /// by the methods that change things, except that no master can start as long as it is open. `None` if there is no data.
+    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open_in`] would do. Nothing in it
+    /// is changed, also by the methods that change things, except that no master can start as long as it is open.
+    /// `None` if there is no data.
     ///
     /// # Errors
     /// As [`Self::open_in`].
@@ -188,7 +190,8 @@ impl<F: Files> DataDir<F> {
         stream_spec(&self.path, &self.manifest(), stream)
     }
 
-    /// Makes a change and makes it durable. Returns what `change` returns; nothing is written if that is an error or nothing changed.
+    /// Makes a change and makes it durable. Returns what `change` returns; nothing is written if that is an error or
+    /// nothing changed.
     fn change<T>(&self, change: impl FnOnce(&mut Manifest) -> Result<T, StorageError>) -> Result<T, StorageError> {
         let mut changes = self.start_change()?;
         let before = self.manifest();
@@ -201,7 +204,8 @@ impl<F: Files> DataDir<F> {
         let stored = if is_postponed { Ok(()) } else { self.store(&manifest, changes.sequence + 1) };
         if let Err(why) = stored {
             if !why.is_out_of_space() {
-                // Which of the two copies are on disk is not known, and a second attempt that succeeds would prove nothing.
+                // Which of the two copies are on disk is not known, and a second attempt that succeeds would prove
+                // nothing.
                 changes.failed = Some(why.to_string());
             }
             return Err(why);

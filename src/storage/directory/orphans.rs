@@ -34,8 +34,8 @@ impl<F: Files> DataDir<F> {
         Ok(())
     }
 
-    /// Logs of epochs that are not in the manifest: older ones were dropped, but the crash came before they were removed; a newer one
-    /// was being made.
+    /// Logs of epochs that are not in the manifest: older ones were dropped, but the crash came before they were
+    /// removed; a newer one was being made.
     fn tidy_log(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let log = self.path.join(path::LOG);
@@ -62,8 +62,8 @@ impl<F: Files> DataDir<F> {
         Ok(())
     }
 
-    /// Snapshots that the manifest does not name: the crash came between the file's move and the record, or the record and the
-    /// removal of an old generation.
+    /// Snapshots that the manifest does not name: the crash came between the file's move and the record, or the record
+    /// and the removal of an old generation.
     fn tidy_snapshots(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let snapshots = self.path.join(path::SNAPSHOTS);

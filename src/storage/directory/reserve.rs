@@ -1,5 +1,6 @@
-//! Space that is kept for starts on a full disk, in a file that holds nothing. A start that finds no space for its log takes from it
-//! what small first segments need; they take only what frees memory or space (see [`Space::Reserve`](crate::storage::Space)).
+//! Space that is kept for starts on a full disk, in a file that holds nothing. A start that finds no space for its log
+//! takes from it what small first segments need; they take only what frees memory or space (see
+//! [`Space::Reserve`](crate::storage::Space)).
 
 use std::io;
 
@@ -14,7 +15,8 @@ use crate::storage::{StorageError, path};
 const SPARE_SEGMENT: u64 = 512 << 10;
 /// Number of starts on a full disk that the reserve is enough for. It is filled up again when there is space.
 const STARTS: u64 = 4;
-/// What a start takes beside its segments: a block for each of two longer manifests, for the epoch's directory, and for `aside/`.
+/// What a start takes beside its segments: a block for each of two longer manifests, for the epoch's directory, and for
+/// `aside/`.
 const BESIDES: u64 = 4 * BLOCK as u64;
 
 /// Size of a first segment on a full disk, if it would have `first_bytes` elsewhere.

@@ -129,7 +129,8 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new() {
     }
 }
 
-/// What a killed process has left in a cache only is read by the next one: once the ends are decided, no power failure takes it away.
+/// What a killed process has left in a cache only is read by the next one: once the ends are decided, no power failure
+/// takes it away.
 #[test]
 fn every_stream_is_on_disk_once_its_end_is_decided() {
     for seed in 0..20 {
@@ -262,7 +263,8 @@ fn a_snapshot_that_is_not_newer_changes_nothing() {
     assert_eq!(data.manifest(), before);
 }
 
-/// Segments that lie wholly behind a cut are never read, and go with the rest of their stream, be its epoch still needed.
+/// Segments that lie wholly behind a cut are never read, and go with the rest of their stream, be its epoch still
+/// needed.
 #[test]
 fn segments_behind_a_cut_go_when_their_stream_is_not_needed_any_more() {
     let dir = tempfile::tempdir().unwrap();
@@ -310,7 +312,8 @@ fn starts_on_a_full_disk_are_paid_for_by_the_reserve_as_long_as_it_lasts() {
     assert_eq!(size(&dir.join(path::RESERVE)), reserve, "it is filled again");
 }
 
-/// What a failed sync has left in the cache is called clean by the kernel and is not on disk: it must be written once more.
+/// What a failed sync has left in the cache is called clean by the kernel and is not on disk: it must be written once
+/// more.
 #[test]
 fn what_nothing_proves_to_be_on_disk_is_written_again_before_its_end_is_recorded() {
     let world = World::new(1, 1);

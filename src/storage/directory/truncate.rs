@@ -9,8 +9,9 @@ use crate::storage::manifest::{EpochRecord, Manifest, StreamRecord};
 use crate::storage::{StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// Edits before the given one of each given stream are not needed any more: records that, then removes the segments that lie
-    /// wholly before. Returns the bytes that became free. The newest segment of a stream that is open always stays.
+    /// Edits before the given one of each given stream are not needed any more: records that, then removes the segments
+    /// that lie wholly before. Returns the bytes that became free. The newest segment of a stream that is open always
+    /// stays.
     ///
     /// # Errors
     /// If the disk fails.
@@ -86,7 +87,8 @@ impl<F: Files> DataDir<F> {
         Ok(freed)
     }
 
-    /// Removes segments from the oldest on, as long as `is_dropped` says so, told which edit the next segment begins with.
+    /// Removes segments from the oldest on, as long as `is_dropped` says so, told which edit the next segment begins
+    /// with.
     fn remove_segments(&self, stream: StreamId, is_dropped: impl Fn(Option<Lsn>) -> bool) -> Result<u64, StorageError> {
         let dir = path::stream(&self.path, stream);
         let firsts: Vec<Lsn> = list(&self.files, &dir)?.iter().filter_map(|name| path::parse_segment(name)).collect();

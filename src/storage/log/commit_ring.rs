@@ -1,8 +1,9 @@
-//! Commits on an io_uring of their own: the writes of a commit and the sync after them go to the kernel in one system call.
+//! Commits on an io_uring of their own: the writes of a commit and the sync after them go to the kernel in one system
+//! call.
 //!
-//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it rests; a commit that
-//! begins while the loop waits for something else wakes it ([`CommitRing::poll_begun`]). Through the executor's rings a commit would
-//! leave and return only when the core has nothing else to do, twice.
+//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it
+//! rests; a commit that begins while the loop waits for something else wakes it ([`CommitRing::poll_begun`]). Through
+//! the executor's rings a commit would leave and return only when the core has nothing else to do, twice.
 //!
 //! Invariant: what an operation names, buffers and file, is held here until its completion was seen.
 
@@ -147,15 +148,16 @@ impl CommitRing {
     }
 
     fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the operations are built in this file. Buffers and file are held by the flight until all its completions were
-        // seen, or, if the ring goes before that, for ever (see `drop`).
+        // SAFETY: the operations are built in this file. Buffers and file are held by the flight until all its
+        // completions were seen, or, if the ring goes before that, for ever (see `drop`).
         while unsafe { self.ring.borrow_mut().submission().push(entry) }.is_err() {
             self.enter()?;
         }
         Ok(())
     }
 
-    /// An error leaves operations behind that the kernel has not seen; the log is then poisoned, and nothing is submitted any more.
+    /// An error leaves operations behind that the kernel has not seen; the log is then poisoned, and nothing is
+    /// submitted any more.
     fn enter(&self) -> io::Result<()> {
         loop {
             match self.ring.borrow().submit() {
@@ -174,7 +176,8 @@ impl Flight {
         let outcome = match usize::try_from(result) {
             Err(_) => Err(io::Error::from_raw_os_error(-result)),
             Ok(done) if done == expected => Ok(()),
-            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been lost.
+            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been
+            // lost.
             Ok(done) => {
                 Err(io::Error::new(io::ErrorKind::WriteZero, format!("{done} of {expected} bytes were written")))
             }
@@ -312,7 +315,8 @@ mod tests {
         });
     }
 
-    /// Run by the test below, in a process of its own, whose files may not become larger than three blocks; does nothing by itself.
+    /// Run by the test below, in a process of its own, whose files may not become larger than three blocks; does
+    /// nothing by itself.
     #[test]
     fn meets_a_limit_on_the_way() {
         let Some(dir) = std::env::var_os("ROLLBOOK_TEST_DIR") else { return };

@@ -1,4 +1,5 @@
-//! The log over a model disk: whatever instant it crashes at, what was durable is read back, and nothing but a prefix is.
+//! The log over a model disk: whatever instant it crashes at, what was durable is read back, and nothing but a prefix
+//! is.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};

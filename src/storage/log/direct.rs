@@ -115,7 +115,8 @@ impl Disk for DirectDisk {
         if written == bytes {
             Ok(())
         } else {
-            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been lost.
+            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been
+            // lost.
             Err(io::Error::new(io::ErrorKind::WriteZero, format!("{written} of {bytes} bytes were written")))
         }
     }

@@ -1,4 +1,5 @@
-//! The seam between a log's driver and the disk: [`Disk`], with glommio behind it in `direct` and a model disk in the tests.
+//! The seam between a log's driver and the disk: [`Disk`], with glommio behind it in `direct` and a model disk in the
+//! tests.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The live log of a stream as its core sees it: what [`super::Log`] is a handle of. `task` writes it, `prepare` makes its segments.
+//! The live log of a stream as its core sees it: what [`super::Log`] is a handle of. `task` writes it, `prepare` makes
+//! its segments.
 //!
 //! No cell is borrowed across an await.
 
@@ -125,8 +126,8 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Whether a segment of this size was made from the reserve, because the disk was full at the start: all of it is for what frees
-    /// memory or space.
+    /// Whether a segment of this size was made from the reserve, because the disk was full at the start: all of it is
+    /// for what frees memory or space.
     fn is_spare(&self, bytes: u64) -> bool {
         bytes < first_bytes(self.options.segment_bytes)
     }

@@ -38,8 +38,8 @@ pub struct StreamEnd {
     pub unproven: Option<Unproven>,
 }
 
-/// Frames that were read, but that may be in a cache only: perhaps the sync after them failed. Syncing once more proves nothing then,
-/// since what could not be written counts as written; they have to be written again.
+/// Frames that were read, but that may be in a cache only: perhaps the sync after them failed. Syncing once more proves
+/// nothing then, since what could not be written counts as written; they have to be written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unproven {
     /// The segment file.

@@ -1,4 +1,5 @@
-//! What recovery makes of a damaged log: everything that was ever durable is read, or the start is refused with file and offset.
+//! What recovery makes of a damaged log: everything that was ever durable is read, or the start is refused with file
+//! and offset.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -51,7 +52,8 @@ fn end(last: u64) -> StreamEnd {
     StreamEnd { last: Lsn(last), durable: Lsn(0), sealed: false, torn: None, unproven: None }
 }
 
-/// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the mark.
+/// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the
+/// mark.
 fn killed() -> OfflineLog {
     killed_with(Lsn(u64::MAX))
 }

@@ -1,7 +1,8 @@
 //! Locks a file that glommio has opened.
 //!
-//! The lock must be on the very file description that is written through: the kernel keeps that one, and so the lock, until the last
-//! write is done, even if the process is killed before. Whoever gets the lock therefore knows that nothing lands any more.
+//! The lock must be on the very file description that is written through: the kernel keeps that one, and so the lock,
+//! until the last write is done, even if the process is killed before. Whoever gets the lock therefore knows that
+//! nothing lands any more.
 
 #![expect(unsafe_code, reason = "glommio's file gives out its descriptor only as a number")]
 

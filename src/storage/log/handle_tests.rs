@@ -1,4 +1,5 @@
-//! What a log's handle says of it, over a model disk: when edits are written, how much room there is, what was prepared.
+//! What a log's handle says of it, over a model disk: when edits are written, how much room there is, what was
+//! prepared.
 
 use std::path::PathBuf;
 use std::sync::Arc;

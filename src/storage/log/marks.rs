@@ -8,9 +8,8 @@
 //! to do with the disk (buffers, commits) goes by
 //! `synced`.
 //!
-//! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a system call only
-//! if somebody does. The other way, the checkpoint side raises `mirrored` and wakes the
-//! core.
+//! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a
+//! system call only if somebody does. The other way, the checkpoint side raises `mirrored` and wakes the core.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -136,8 +135,8 @@ impl StreamMarks {
         Lsn(self.mirror.mirrored.load(Acquire))
     }
 
-    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Returns whether the mark has moved, of which the core is to be
-    /// told.
+    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Returns whether the mark has moved, of which
+    /// the core is to be told.
     pub fn set_mirrored(&self, lsn: Lsn) -> bool {
         self.mirror.mirrored.fetch_max(lsn.0, Release) < lsn.0
     }
@@ -177,7 +176,8 @@ impl StreamMarks {
         (self.has_ended() && durable == synced).then_some(durable)
     }
 
-    /// Bytes of the files that the stream has made, whether or not they are still there; space that is prepared counts, too.
+    /// Bytes of the files that the stream has made, whether or not they are still there; space that is prepared counts,
+    /// too.
     pub fn file_bytes(&self) -> u64 {
         self.core.file_bytes.load(Relaxed)
     }
@@ -196,7 +196,8 @@ impl StreamMarks {
         self.core.out_of_space.store(is_so, Relaxed);
     }
 
-    /// Bytes of the file system that segments are to leave alone, so that there is room for a snapshot which then frees some.
+    /// Bytes of the file system that segments are to leave alone, so that there is room for a snapshot which then frees
+    /// some.
     pub fn headroom(&self) -> u64 {
         self.mirror.headroom.load(Relaxed)
     }

@@ -1,4 +1,5 @@
-//! The log of one stream: [`Log`] on its core, [`reader::StreamReader`] in recovery, [`tail::TailReader`] for the mirror.
+//! The log of one stream: [`Log`] on its core, [`reader::StreamReader`] in recovery, [`tail::TailReader`] for the
+//! mirror.
 //!
 //! Always: durable ≤ synced ≤ written ≤ appended ([`marks`] says what each means); a segment's name and header are on
 //! disk before the first frame in it is written, and everything before the segment is on disk before its name is; so a
@@ -81,7 +82,8 @@ pub struct LogOptions {
 pub enum Space {
     /// For all.
     Enough,
-    /// Only for what frees memory or space: deletes, expiry, barriers. Other writes are refused until there is space again.
+    /// Only for what frees memory or space: deletes, expiry, barriers. Other writes are refused until there is space
+    /// again.
     Reserve,
     /// For none.
     Exhausted,
@@ -106,8 +108,8 @@ pub struct LogStats {
     pub commit_max_us: u64,
 }
 
-/// A rule that says how far a stream is durable: told the last synced edit, it returns the last one that no crash can cut
-/// off any more. It never takes back what it said.
+/// A rule that says how far a stream is durable: told the last synced edit, it returns the last one that no crash can
+/// cut off any more. It never takes back what it said.
 pub type SettlingRule = Rc<dyn Fn(Lsn) -> Lsn>;
 
 /// The live log of one stream: a handle that is cheap to clone and stays on its core.
@@ -122,9 +124,9 @@ impl<D: Disk> Clone for Log<D> {
 }
 
 impl Log {
-    /// Opens the stream's first segment, which [`super::DataDir::begin_epoch`] has made, and starts the task that writes.
-    /// Must be called in a glommio executor, whose thread from then on calls [`Self::poll`] again and again. The first append gets
-    /// lsn 1.
+    /// Opens the stream's first segment, which [`super::DataDir::begin_epoch`] has made, and starts the task that
+    /// writes. Must be called in a glommio executor, whose thread from then on calls [`Self::poll`] again and again.
+    /// The first append gets lsn 1.
     ///
     /// # Errors
     /// If the segment is not fresh, or the disk fails or is full.
@@ -151,7 +153,8 @@ impl Log {
         self.driver.disk.commits().is_committing()
     }
 
-    /// Ready as soon as a commit is on its way, so that whoever drives the log must [`Self::poll`] it until the commit has ended.
+    /// Ready as soon as a commit is on its way, so that whoever drives the log must [`Self::poll`] it until the commit
+    /// has ended.
     pub fn poll_committing(&self, context: &TaskContext<'_>) -> Poll<()> {
         self.driver.disk.commits().poll_begun(context)
     }
@@ -171,15 +174,17 @@ impl<D: Disk> Log<D> {
         Ok(Self { driver: Driver::open(disk, options, marks).await? })
     }
 
-    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no system call.
+    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no
+    /// system call.
     pub fn poll(&self) -> bool {
         self.driver.disk.poll()
     }
 
-    /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing else.
+    /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing
+    /// else.
     ///
-    /// Always succeeds: that there is room ([`Self::is_full`], [`Self::space`]) and that the log is not poisoned are for the caller to
-    /// see to first. A group appended to a poisoned log is never durable.
+    /// Always succeeds: that there is room ([`Self::is_full`], [`Self::space`]) and that the log is not poisoned are
+    /// for the caller to see to first. A group appended to a poisoned log is never durable.
     ///
     /// # Panics
     /// If there are no edits, or more than [`crate::encoding::frame::MAX_BODY`] bytes of them.

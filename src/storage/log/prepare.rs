@@ -1,8 +1,9 @@
-//! Segments in the making: the space for the next one is prepared while this one is written, so that a commit seldom waits for it.
-//! It is begun when a quarter of this one is used, so that a master that writes little takes little of the disk.
+//! Segments in the making: the space for the next one is prepared while this one is written, so that a commit seldom
+//! waits for it. It is begun when a quarter of this one is used, so that a master that writes little takes little of
+//! the disk.
 //!
-//! A full disk is met here, before anything is promised: the log goes on in the segment that it has, says how much room is left, and
-//! tries again every second.
+//! A full disk is met here, before anything is promised: the log goes on in the segment that it has, says how much room
+//! is left, and tries again every second.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,8 +24,8 @@ use crate::storage::{StorageError, failpoint, path};
 const CHUNK: u64 = 256 << 10;
 /// Pause between such writes while there is no hurry.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Share of the file system that segments leave free at least, and the most that this makes. What the snapshots at hand need is left
-/// free as well ([`super::marks::StreamMarks::headroom`]).
+/// Share of the file system that segments leave free at least, and the most that this makes. What the snapshots at hand
+/// need is left free as well ([`super::marks::StreamMarks::headroom`]).
 const HEADROOM_SHARE: u64 = 64;
 const MOST_HEADROOM: u64 = 256 << 20;
 /// How long a full disk is left alone before it is asked again.
@@ -84,7 +85,8 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// There was no space for a first segment of the right size: no write is taken before there is space for the next one.
+    /// There was no space for a first segment of the right size: no write is taken before there is space for the next
+    /// one.
     pub(super) fn begin_out_of_space(self: &Rc<Self>) {
         self.set_out_of_space(Some("the disk was full at the start".into()));
         self.begin_next();
@@ -131,7 +133,8 @@ impl<D: Disk> Driver<D> {
         Ok((file, bytes))
     }
 
-    /// The last bytes of the file system are not for segments: a snapshot must find room, so that log can be dropped for it.
+    /// The last bytes of the file system are not for segments: a snapshot must find room, so that log can be dropped
+    /// for it.
     async fn leave_headroom(&self, dir: &Path, bytes: u64) -> io::Result<()> {
         // Where that is not known, the reservation will show.
         let Ok(room) = self.disk.room(dir).await else { return Ok(()) };

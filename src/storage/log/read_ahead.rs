@@ -305,8 +305,8 @@ impl<P: PlainFile> ReadAhead<P> {
         Ok((torn.bytes > 0).then_some(torn))
     }
 
-    /// Searches `bytes`, after which the segment has `room - bytes.len()` more; returns how far it came, and how many bytes it wants
-    /// to see from there on.
+    /// Searches `bytes`, after which the segment has `room - bytes.len()` more; returns how far it came, and how many
+    /// bytes it wants to see from there on.
     fn search(&mut self, bytes: &[u8], room: u64) -> (usize, usize) {
         let mut at = 0;
         while at < bytes.len() {

@@ -23,7 +23,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Batches read before they are asked for.
 const AHEAD: usize = 2;
 
-/// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that serves.
+/// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that
+/// serves.
 pub struct StreamReader {
     id: DirectoryId,
     source: Source,
@@ -56,8 +57,8 @@ impl Source {
 impl StreamReader {
     /// Reads from the frame that holds `from` on (which may begin before it).
     ///
-    /// Waits some seconds for the locks on the segments of a stream whose end is not decided: the last writes of a killed process can
-    /// land after its death.
+    /// Waits some seconds for the locks on the segments of a stream whose end is not decided: the last writes of a
+    /// killed process can land after its death.
     ///
     /// # Errors
     /// If segments are missing or still locked, or the disk fails.

@@ -1,7 +1,7 @@
 //! Decides where a stream ends. Pure: it is shown bytes and says what they mean.
 //!
-//! A frame that is not good, where edit `n` should stand, is either what a crash left of a commit that nobody was told of (a *torn
-//! tail*: ignore it) or an edit that was once synced and is damaged (refuse). First row that fits:
+//! A frame that is not good, where edit `n` should stand, is either what a crash left of a commit that nobody was told
+//! of (a *torn tail*: ignore it) or an edit that was once synced and is damaged (refuse). First row that fits:
 //!
 //! | | found | then |
 //! |---|---|---|
@@ -15,9 +15,10 @@
 //! | 8 | the frame is there in full length: none of its sectors ends as empty as it was before it was written | damaged |
 //! | 9 | anything else | torn tail: the end is `n - 1` |
 //!
-//! Row 8 rests on this: a device writes sectors of 512 bytes in any order, but the words of a sector one after the other (and mostly
-//! all or none of them), and a segment is all zeros before. Something torn therefore lacks at least the last word of a sector; a frame
-//! whose sectors all end with something, as its padding does, was written in full, and then changed.
+//! Row 8 rests on this: a device writes sectors of 512 bytes in any order, but the words of a sector one after the
+//! other (and mostly all or none of them), and a segment is all zeros before. Something torn therefore lacks at least
+//! the last word of a sector; a frame whose sectors all end with something, as its padding does, was written in full,
+//! and then changed.
 //!
 //! A known `last` may stand within a good frame: a cut has taken away the edits after it (`partition::cut`). The frame
 //! then ends with it.
@@ -120,8 +121,8 @@ impl Scan {
         Step::Frame(header)
     }
 
-    /// Looks for proof in `bytes`, which begin at a block somewhere after a bad frame. `NeedMore` asks for more bytes from the same
-    /// place; otherwise the search goes on `Ok` bytes further.
+    /// Looks for proof in `bytes`, which begin at a block somewhere after a bad frame. `NeedMore` asks for more bytes
+    /// from the same place; otherwise the search goes on `Ok` bytes further.
     pub(super) fn search(&mut self, bytes: &[u8]) -> Result<usize, usize> {
         match Frame::parse(self.id, bytes) {
             Ok(frame) if frame.header.stream == self.stream => {
@@ -134,8 +135,8 @@ impl Scan {
         }
     }
 
-    /// Rows 2 and 6 to 9: why what stands where the next edit should is damage, or `None` if it is a torn tail. `is_complete` is what
-    /// [`is_complete`] says of it.
+    /// Rows 2 and 6 to 9: why what stands where the next edit should is damage, or `None` if it is a torn tail.
+    /// `is_complete` is what [`is_complete`] says of it.
     pub(super) fn verdict(&self, is_complete: bool) -> Option<String> {
         let n = self.next;
         if let Some(last) = self.last {
@@ -163,7 +164,8 @@ pub(super) fn is_complete(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.chunks(SECTOR).all(|sector| sector.iter().rev().take(WORD).any(|b| *b != 0))
 }
 
-/// How long the bad frame that begins with `header` is, with its padding. One sector, if its header is not what was written.
+/// How long the bad frame that begins with `header` is, with its padding. One sector, if its header is not what was
+/// written.
 pub(super) fn bad_frame_len(id: DirectoryId, header: &[u8; FRAME_HEADER], room: u64) -> usize {
     FrameHeader::claimed_len(id, header).map(padded).filter(|len| *len as u64 <= room).unwrap_or(SECTOR)
 }

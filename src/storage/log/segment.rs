@@ -1,4 +1,5 @@
-//! Segments: the files of a stream. Each begins with one header block, then come frames, then zeros up to its full size.
+//! Segments: the files of a stream. Each begins with one header block, then come frames, then zeros up to its full
+//! size.
 //!
 //! ```text
 //! offset  bytes  what (integers are little-endian)
@@ -17,8 +18,8 @@
 //!
 //! A segment is never rewritten where it is durable, and never appended to by a later life of the master.
 //!
-//! Always: everything before a segment's first edit is on disk before its name is, and its size, header and name are on disk before
-//! the first frame in it is written.
+//! Always: everything before a segment's first edit is on disk before its name is, and its size, header and name are on
+//! disk before the first frame in it is written.
 
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
@@ -43,7 +44,8 @@ const BYTES: usize = PREVIOUS + 8;
 const END: usize = BYTES + 8;
 const _: () = assert!(END == 64 && END <= BLOCK);
 
-/// Size of a stream's first segment, if those after it have `segment_bytes`. It is smaller only if the disk was full when it was made.
+/// Size of a stream's first segment, if those after it have `segment_bytes`. It is smaller only if the disk was full
+/// when it was made.
 pub fn first_bytes(segment_bytes: u64) -> u64 {
     segment_bytes.min(MOST_FIRST).next_multiple_of(BLOCK as u64).max(MIN_BYTES)
 }

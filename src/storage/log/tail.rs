@@ -106,8 +106,8 @@ impl<F: Files> TailReader<F> {
         Ok(())
     }
 
-    /// The next durable frame (marks without edits are passed over); `None` if there was none within `timeout`, or there will
-    /// never be one ([`StreamMarks::has_ended`]). [`Frame::bytes`] is what is sent.
+    /// The next durable frame (marks without edits are passed over); `None` if there was none within `timeout`, or
+    /// there will never be one ([`StreamMarks::has_ended`]). [`Frame::bytes`] is what is sent.
     ///
     /// # Errors
     /// If the files are damaged or gone.
@@ -171,7 +171,8 @@ impl<F: Files> TailReader<F> {
         }
     }
 
-    /// Goes on in the segment that begins with the next edit, if there is one; it is then proof that this one has no more.
+    /// Goes on in the segment that begins with the next edit, if there is one; it is then proof that this one has no
+    /// more.
     fn enter_following(&mut self) -> Result<bool, TailError> {
         let next = self.scan.next();
         let exists = self.files.exists(&path::segment(&self.dir, self.stream, next));

@@ -1,6 +1,7 @@
 //! The task that writes a log: takes what the writer says to the disk, one commit at a time.
 //!
-//! It sleeps while nothing is unflushed. The first append after that rings a bell; a timer runs only until the flush interval is over.
+//! It sleeps while nothing is unflushed. The first append after that rings a bell; a timer runs only until the flush
+//! interval is over.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver does what it says.
+//! What a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver does what
+//! it says.
 //!
 //! Always: durable ≤ synced ≤ written ≤ appended; frames stand one after the other in the order of their lsns; at most
 //! one commit is under way; the last block of a segment is left for the seal.

@@ -1,4 +1,5 @@
-//! The manifest as bytes: a header, then a flatbuffer (`schema/manifest.fbs`). Only this file names the generated types.
+//! The manifest as bytes: a header, then a flatbuffer (`schema/manifest.fbs`). Only this file names the generated
+//! types.
 //!
 //! ```text
 //! offset  bytes  what (integers are little-endian)

@@ -1,4 +1,5 @@
-//! The manifest's two copies. A change writes one, syncs it, then the other: whatever a crash does to one, the other is whole.
+//! The manifest's two copies. A change writes one, syncs it, then the other: whatever a crash does to one, the other is
+//! whole.
 
 use std::io;
 use std::path::Path;
@@ -58,7 +59,8 @@ pub(in crate::storage) fn load<F: Files>(files: &F, dir: &Path) -> Result<Option
     }
 }
 
-/// Writes both copies, one after the other, and makes them durable. On a full disk nothing changes, unless both find space.
+/// Writes both copies, one after the other, and makes them durable. On a full disk nothing changes, unless both find
+/// space.
 pub(in crate::storage) fn store<F: Files>(
     files: &F,
     dir: &Path,

@@ -76,8 +76,8 @@ impl Manifest {
         Self { id, partitions, epochs: Vec::new(), snapshots }
     }
 
-    /// That of a data directory which begins with `snapshots`, one of each partition in order, and without any log: a master has reached
-    /// `reached` before, in which no snapshot is later, and the next epoch follows that one.
+    /// That of a data directory which begins with `snapshots`, one of each partition in order, and without any log: a
+    /// master has reached `reached` before, in which no snapshot is later, and the next epoch follows that one.
     pub fn of_snapshots(id: DirectoryId, partitions: Partitions, snapshots: Vec<Installed>, reached: Position) -> Self {
         // Who held what in that epoch matters no more: one stream, of which no edit is needed, stands for all.
         let stream = StreamRecord { first: reached.lsn.next(), last: Some(reached.lsn) };
@@ -134,10 +134,12 @@ impl Manifest {
             })
     }
 
-    /// The position from which on no edit of the partition is missing in the log: older state cannot be brought up to date.
+    /// The position from which on no edit of the partition is missing in the log: older state cannot be brought up to
+    /// date.
     pub fn floor(&self, partition: PartitionId) -> Position {
         let Generations { newest, older } = self.generations(partition);
-        // Log is dropped where it has no edits of a partition without snapshots, and otherwise behind the oldest of them.
+        // Log is dropped where it has no edits of a partition without snapshots, and otherwise behind the oldest of
+        // them.
         older.or(newest).map_or(Position::START, |oldest| oldest.position.min(self.unbroken_from(partition)))
     }
 
@@ -186,8 +188,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Makes `installed` the newest generation of `partition`. Returns the generation that is then no longer kept; `None` as well
-    /// if there was none, and `Some(installed)` if it is not newer than the newest.
+    /// Makes `installed` the newest generation of `partition`. Returns the generation that is then no longer kept;
+    /// `None` as well if there was none, and `Some(installed)` if it is not newer than the newest.
     pub fn install(&mut self, partition: PartitionId, installed: Installed) -> Option<Installed> {
         let generations = self.snapshots.get_mut(usize::from(partition.0))?;
         if generations.newest.is_some_and(|newest| newest.position >= installed.position) {

@@ -300,7 +300,8 @@ impl Disk {
         }
     }
 
-    /// Takes the newest segment of a stream below `log` away, or empties it but for its header; says which, and what it is now.
+    /// Takes the newest segment of a stream below `log` away, or empties it but for its header; says which, and what it
+    /// is now.
     pub(crate) fn lose_end(&mut self, random: &mut fastrand::Rng, log: &Path) -> Option<(PathBuf, &'static str)> {
         let mut newest: BTreeMap<&Path, (&Path, usize)> = BTreeMap::new();
         for (path, node) in &self.names {

@@ -1,4 +1,5 @@
-//! What a process sees of its machine's disk through [`Files`]. Everything happens at once; only the steps between can be interrupted.
+//! What a process sees of its machine's disk through [`Files`]. Everything happens at once; only the steps between can
+//! be interrupted.
 
 use std::io;
 use std::path::{Path, PathBuf};

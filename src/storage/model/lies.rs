@@ -1,5 +1,5 @@
-//! Bugs of those who forget to sync, planted where the sync would take effect: the disk says that it was done, and does nothing. So the
-//! code that is to be tested stays as it is.
+//! Bugs of those who forget to sync, planted where the sync would take effect: the disk says that it was done, and does
+//! nothing. So the code that is to be tested stays as it is.
 
 use std::path::Path;
 

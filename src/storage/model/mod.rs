@@ -1,8 +1,9 @@
 //! For tests: machines whose disks, clocks and processes are numbers in memory. One seed makes one history.
 //!
-//! What a disk may do: take its time, finish in any order, be full, fail; after a power failure hold, lack or have half of any sector
-//! that was written since the last sync of its file, and know or not know any name that was made since the last sync of its directory.
-//! A process may die with writes under way, which land later, and before that nobody else gets the file's lock.
+//! What a disk may do: take its time, finish in any order, be full, fail; after a power failure hold, lack or have half
+//! of any sector that was written since the last sync of its file, and know or not know any name that was made since
+//! the last sync of its directory. A process may die with writes under way, which land later, and before that nobody
+//! else gets the file's lock.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -13,7 +13,7 @@
 //!     48      4  number of sections
 //!     52     12  zeros
 //!
-//! section, in the order of the slots; none for a slot that holds nothing, unless it is at a later position than the snapshot
+//! section, in the order of the slots; none for an empty slot, unless its position is later than the snapshot's
 //!      0      4  magic "SECT"
 //!      4      4  CRC32 over everything from offset 8 to the section's end
 //!      8      4  slot
@@ -33,8 +33,8 @@
 //!     24      8  digest of the partition: the wrapping sum of the sections'
 //! ```
 //!
-//! The header is written last, so an unfinished file is no snapshot. A section's position is the snapshot's, or later when the
-//! partition was written slot by slot beside live traffic.
+//! The header is written last, so an unfinished file is no snapshot. A section's position is the snapshot's, or later
+//! when the partition was written slot by slot beside live traffic.
 
 mod format;
 pub mod reader;
@@ -89,7 +89,8 @@ pub struct SectionHeader {
 }
 
 impl SectionHeader {
-    /// Whether a snapshot at `position` must have the section: a slot without one is taken to be empty at that position.
+    /// Whether a snapshot at `position` must have the section: a slot without one is taken to be empty at that
+    /// position.
     pub fn is_needed(&self, position: Position) -> bool {
         self.entries > 0 || self.position != position && self.bytes == 0 && self.digest == 0
     }

@@ -1,4 +1,5 @@
-//! Sections that are not in memory as a whole: their entries are written as they come, and their headers when the file is finished.
+//! Sections that are not in memory as a whole: their entries are written as they come, and their headers when the file
+//! is finished.
 
 use std::io::Write;
 

@@ -14,7 +14,8 @@ use crate::storage::{Files, Installed, OsFiles, StorageError};
 /// How much is written at once, in bytes. In tests it is little, so that there are several pieces.
 const WRITE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
-/// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no snapshot.
+/// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no
+/// snapshot.
 #[derive(Debug)]
 pub struct SnapshotWriter<F: Files = OsFiles> {
     pub(super) path: PathBuf,
@@ -44,7 +45,8 @@ impl SnapshotWriter {
 }
 
 impl<F: Files> SnapshotWriter<F> {
-    /// Begins the file `path` (which is made or emptied) with the state of `subject` at `position`, or later for single sections.
+    /// Begins the file `path` (which is made or emptied) with the state of `subject` at `position`, or later for single
+    /// sections.
     ///
     /// # Errors
     /// If the disk fails or is full.
@@ -67,7 +69,8 @@ impl<F: Files> SnapshotWriter<F> {
         })
     }
 
-    /// Adds the section of a slot: after those of lower slots, at the snapshot's position or later, and with entries unless it is later.
+    /// Adds the section of a slot: after those of lower slots, at the snapshot's position or later, and with entries
+    /// unless it is later.
     ///
     /// # Errors
     /// If the disk fails or is full.

@@ -1,5 +1,5 @@
-//! What counts as the same: every reply word by word, but for order where there is none, for time that passes between two servers, and
-//! for what is told about memory.
+//! What counts as the same: every reply word by word, but for order where there is none, for time that passes between
+//! two servers, and for what is told about memory.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,8 @@
-//! Whatever arguments commands have: the reply is one whole reply; a refusal and a read change nothing; the edits do to a store what they
-//! do to a model of one; and the store answers what the model holds.
+//! Whatever arguments commands have: the reply is one whole reply; a refusal and a read change nothing; the edits do to
+//! a store what they do to a model of one; and the store answers what the model holds.
 //!
-//! Input: requests as they are typed by hand, one a line. `@ n` lets n milliseconds pass; `SELECT n` and `HELLO n` are understood. Keys
-//! are brought into the store's few slots.
+//! Input: requests as they are typed by hand, one a line. `@ n` lets n milliseconds pass; `SELECT n` and `HELLO n` are
+//! understood. Keys are brought into the store's few slots.
 
 use rollbook::bench::reply::Replies;
 use rollbook::commands::registry::Route;

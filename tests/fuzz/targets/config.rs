@@ -1,6 +1,8 @@
-//! A configuration file is either one that makes sense, and means the same when written down again, or is refused with reasons.
+//! A configuration file is either one that makes sense, and means the same when written down again, or is refused with
+//! reasons.
 //!
-//! Input: the text of a file; behind a first `NUL`, `--set` arguments, one a line; behind a second, environment variables.
+//! Input: the text of a file; behind a first `NUL`, `--set` arguments, one a line; behind a second, environment
+//! variables.
 
 use rollbook::config::{Config, Origin, Sources};
 

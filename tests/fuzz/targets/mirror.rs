@@ -1,8 +1,8 @@
-//! Messages between master and checkpoint node arrive wherever their bytes are cut, cost no more memory than what has arrived and one
-//! reading ahead, and mean the same when written down again.
+//! Messages between master and checkpoint node arrive wherever their bytes are cut, cost no more memory than what has
+//! arrived and one reading ahead, and mean the same when written down again.
 //!
-//! Input: one byte of flags (lowest bit: the checksums stay as they are), one that chooses the cuts, then messages as they stand on a
-//! connection: length, checksum, kind, body.
+//! Input: one byte of flags (lowest bit: the checksums stay as they are), one that chooses the cuts, then messages as
+//! they stand on a connection: length, checksum, kind, body.
 
 use rollbook::replication::protocol::codec::Builder;
 use rollbook::replication::protocol::wire::{HEADER, Inbox, Kind, WireError, header};

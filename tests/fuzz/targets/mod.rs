@@ -1,10 +1,10 @@
 //! What is fuzzed: each target is a function of bytes that panics if a promise is broken.
 //!
-//! Two programs share these files: cargo-fuzz's (`tests/fuzz/fuzz_targets/`), which search for bytes, and `tests/fuzz/corpus.rs`, which
-//! runs the seeds and mutations of them with every commit.
+//! Two programs share these files: cargo-fuzz's (`tests/fuzz/fuzz_targets/`), which search for bytes, and
+//! `tests/fuzz/corpus.rs`, which runs the seeds and mutations of them with every commit.
 //!
-//! Where a checksum stands before what is of interest, a target takes the bytes for what they say and makes the checksums right itself:
-//! no search would come through otherwise.
+//! Where a checksum stands before what is of interest, a target takes the bytes for what they say and makes the
+//! checksums right itself: no search would come through otherwise.
 
 pub mod commands;
 pub mod config;

@@ -1,5 +1,5 @@
-//! What a store should do, as a map of maps; and edits at random. Fuzz targets hold a store against it, and so do the store's own tests,
-//! which include this file.
+//! What a store should do, as a map of maps; and edits at random. Fuzz targets hold a store against it, and so do the
+//! store's own tests, which include this file.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Requests and replies are the same wherever their bytes are cut, within the limits, and survive being written down again.
+//! Requests and replies are the same wherever their bytes are cut, within the limits, and survive being written down
+//! again.
 //!
 //! Input: one byte that chooses what is read and under which limits, one that chooses the cuts, then the bytes.
 

@@ -1,8 +1,8 @@
-//! Of a segment file, whatever became of it, only frames come out that were written, in order and without a gap; and no end is found
-//! before an edit that a frame in it knows to have been durable.
+//! Of a segment file, whatever became of it, only frames come out that were written, in order and without a gap; and no
+//! end is found before an edit that a frame in it knows to have been durable.
 //!
-//! Input: numbers that say what is written: the segment's header, frames that are right, frames that bear a right checksum and
-//! nothing else, damage.
+//! Input: numbers that say what is written: the segment's header, frames that are right, frames that bear a right
+//! checksum and nothing else, damage.
 
 use arbitrary::{Result, Unstructured};
 use rollbook::encoding::edit::EncodedEdits;

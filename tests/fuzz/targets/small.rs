@@ -43,7 +43,8 @@ pub fn partition(edit: &Edit<'_>) -> PartitionId {
     }
 }
 
-/// The store holds what the model holds, and nothing else; and its digests are those of a store that got the same in one go.
+/// The store holds what the model holds, and nothing else; and its digests are those of a store that got the same in
+/// one go.
 pub fn assert_same(store: &Store, model: &Model) {
     for db in Db::all() {
         assert_eq!(store.len(db), model.0.keys().filter(|(d, _)| *d == db.0).count(), "keys in database {db}");

@@ -1,6 +1,8 @@
-//! A snapshot file whose checksums are right is loaded or refused, and what was loaded means the same when written down again.
+//! A snapshot file whose checksums are right is loaded or refused, and what was loaded means the same when written down
+//! again.
 //!
-//! Input: one byte of flags (lowest bit: the checksums stay as they are; the next: so do lengths and sums), then the file.
+//! Input: one byte of flags (lowest bit: the checksums stay as they are; the next: so do lengths and sums), then the
+//! file.
 
 use rollbook::encoding::entry::Entry;
 use rollbook::storage::StorageError;

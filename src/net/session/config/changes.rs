@@ -117,7 +117,8 @@ fn own(name: &str, value: &[u8]) -> Result<Config, Why> {
     own_beside(name, value, Vec::new())
 }
 
-/// As [`own`], of a limit. How it goes with the other limits is seen later: here those that it is bound to are at their extremes.
+/// As [`own`], of a limit. How it goes with the other limits is seen later: here those that it is bound to are at their
+/// extremes.
 fn one<T>(name: &str, value: &[u8], limit: impl FnOnce(&Limits) -> T) -> Result<T, Why> {
     let others = [
         "limits.bulk_bytes=1KiB",
@@ -147,8 +148,8 @@ fn bytes(value: &[u8]) -> Result<usize, Why> {
     usize::try_from(bytes).map_err(|_| "argument must be a memory value".into())
 }
 
-/// `<class> <hard> <soft> <seconds>`, once or several times. Only ordinary clients have replies that are kept for them: for the classes
-/// that Redis knows besides, what is asked for is let pass.
+/// `<class> <hard> <soft> <seconds>`, once or several times. Only ordinary clients have replies that are kept for them:
+/// for the classes that Redis knows besides, what is asked for is let pass.
 fn output(value: &[u8]) -> Result<Output, Why> {
     let words: Vec<&[u8]> = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
     let mut output = Output::default();
@@ -163,7 +164,8 @@ fn output(value: &[u8]) -> Result<Output, Why> {
         };
         match of_class[0].to_ascii_lowercase().as_slice() {
             b"normal" => {
-                // No time at all means that there is no lower bound, as in Redis; and no upper bound is the highest there is.
+                // No time at all means that there is no lower bound, as in Redis; and no upper bound is the highest
+                // there is.
                 let soft = soft.filter(|_| seconds > 0);
                 let hard = Some(if hard == 0 { usize::MAX >> 1 } else { hard });
                 output = Output { hard, soft: Some(soft), soft_s: (seconds > 0).then_some(seconds) };

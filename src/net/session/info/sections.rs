@@ -90,8 +90,9 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     out.put("lazyfree_pending_objects", report.sum(|s| s.engine.unfreed));
 }
 
-/// Checkpoints under the names of Redis's snapshots (`rdb`), the edit log under those of its log of commands (`aof`). A save is complete when
-/// everything that had changed when it began is in checkpoints, and has failed while the last attempt of any partition has.
+/// Checkpoints under the names of Redis's snapshots (`rdb`), the edit log under those of its log of commands (`aof`). A
+/// save is complete when everything that had changed when it began is in checkpoints, and has failed while the last
+/// attempt of any partition has.
 fn persistence(report: &Report<'_>, out: &mut Lines) {
     let checkpoints = report.checkpoints;
     let failed = report.cores.iter().any(|s| s.engine.poisoned.is_some());
@@ -163,8 +164,8 @@ fn cpu(report: &Report<'_>, out: &mut Lines) {
     }
 }
 
-/// Calls are counted but not timed: reading the clock twice would cost as much as many a command. The names stay for those who parse
-/// the lines.
+/// Calls are counted but not timed: reading the clock twice would cost as much as many a command. The names stay for
+/// those who parse the lines.
 fn commandstats(report: &Report<'_>, out: &mut Lines) {
     for spec in COMMANDS.registry.all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands)) {
         let calls = report.sum(|s| s.clients.calls.of(spec.id));

@@ -1,7 +1,7 @@
 //! What of the log may go. Part of the policy.
 //!
-//! The *cover* of a partition is the position up to which its edits are in its older generation, so that even if the newest snapshot
-//! proves bad nothing of the log below is needed:
+//! The *cover* of a partition is the position up to which its edits are in its older generation, so that even if the
+//! newest snapshot proves bad nothing of the log below is needed:
 //!
 //! | the partition … | cover |
 //! |---|---|

@@ -9,8 +9,8 @@ use crate::ids::{CoreId, PartitionId};
 const STUCK: &str = "the checkpoint showed no progress";
 
 impl Policy {
-    /// The partition of `core` whose turn it is, if one is due, and whether somebody waits for it: such come first, then the one
-    /// furthest behind.
+    /// The partition of `core` whose turn it is, if one is due, and whether somebody waits for it: such come first,
+    /// then the one furthest behind.
     pub(super) fn next_due(&self, core: CoreId, now: Duration) -> Option<(PartitionId, bool)> {
         let due = self.placement.partitions_of(core).map(PartitionId).filter_map(|id| {
             let p = &self.partitions[usize::from(id.0)];

@@ -1,13 +1,14 @@
-//! When a partition is to be checkpointed, and what of the log may go. A state machine: it is told what happened and what time it
-//! is, and says what is to be done. No I/O, no clock.
+//! When a partition is to be checkpointed, and what of the log may go. A state machine: it is told what happened and
+//! what time it is, and says what is to be done. No I/O, no clock.
 //!
-//! Per partition: older generation < newest generation ≤ mirrored; a barrier that is waited for is after the newest generation.
-//! Per stream: at most one checkpoint is under way, so partitions take turns (a few if somebody waits); what is dropped is below
-//! every cover ([`cover`]).
+//! Per partition: older generation < newest generation ≤ mirrored; a barrier that is waited for is after the newest
+//! generation. Per stream: at most one checkpoint is under way, so partitions take turns (a few if somebody waits);
+//! what is dropped is below every cover ([`cover`]).
 //!
-//! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A dirty partition
-//! is due when its stream has grown by `every_edits` since its newest snapshot, or when somebody asked; a stale one, when its newest
-//! snapshot is older than `every`, so that an idle partition with an old generation does not hold the log forever.
+//! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A
+//! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when somebody asked;
+//! a stale one, when its newest snapshot is older than `every`, so that an idle partition with an old generation does
+//! not hold the log forever.
 //!
 //! | what happens | told by | then |
 //! |---|---|---|
@@ -45,17 +46,18 @@ use self::tickets::Tickets;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position, StreamId};
 use crate::storage::Manifest;
 
-/// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within half a minute
-/// after that (`due`), so that every edited partition has one at least once a minute.
+/// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within
+/// half a minute after that (`due`), so that every edited partition has one at least once a minute.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// How long a checkpoint may show no progress while the node has its barrier.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// How long a partition is left alone after a checkpoint of it failed, or its digests differed.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its way.
+/// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its
+/// way.
 const AT_ONCE: usize = 3;
-/// How long a node may be away before those who wait for a checkpoint are told that none will come, and how long one that is there may
-/// deliver nothing while log must be dropped.
+/// How long a node may be away before those who wait for a checkpoint are told that none will come, and how long one
+/// that is there may deliver nothing while log must be dropped.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A checkpoint under way.
@@ -94,8 +96,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of a master that has begun the newest epoch of `manifest`. `last_edits` are the positions, per partition, of the last
-    /// edit that recovery applied; [`Position::START`] where it applied none.
+    /// The policy of a master that has begun the newest epoch of `manifest`. `last_edits` are the positions, per
+    /// partition, of the last edit that recovery applied; [`Position::START`] where it applied none.
     ///
     /// # Panics
     /// If the manifest has no epoch: a master begins one before it starts this.
@@ -218,14 +220,16 @@ impl Policy {
         self.tickets.installed(partition, position);
     }
 
-    /// The node's snapshot that was waited for at `position` will not come, or could not be installed; `why` is for people.
+    /// The node's snapshot that was waited for at `position` will not come, or could not be installed; `why` is for
+    /// people.
     pub fn failed(&mut self, partition: PartitionId, position: Position, why: &str, now: Duration) {
         if self.is_awaited(partition, position) {
             self.not_delivered(partition, why, now);
         }
     }
 
-    /// The node has compared digests at a barrier; `differs` is whether it found a difference. Returns whether that is news.
+    /// The node has compared digests at a barrier; `differs` is whether it found a difference. Returns whether that is
+    /// news.
     pub fn compared(&mut self, partition: PartitionId, position: Position, differs: bool, now: Duration) -> bool {
         let Some(state) = self.partitions.get_mut(usize::from(partition.0)) else { return false };
         let was = state.diverged;
@@ -260,7 +264,8 @@ impl Policy {
         self.connected
     }
 
-    /// Asks for a checkpoint of everything that is dirty now. `None` if there is neither a node to write it, nor cores that can.
+    /// Asks for a checkpoint of everything that is dirty now. `None` if there is neither a node to write it, nor cores
+    /// that can.
     ///
     /// `observed` must be fresh: what was written before this call is to be in the checkpoint.
     pub fn request(&mut self, observed: Observed) -> Option<Ticket> {
@@ -293,8 +298,8 @@ impl Policy {
         self.tickets.outcome(ticket)
     }
 
-    /// What of the log is not needed any more: for each kept stream of which more can go than `manifest` says, the first edit that is
-    /// still needed.
+    /// What of the log is not needed any more: for each kept stream of which more can go than `manifest` says, the
+    /// first edit that is still needed.
     pub fn droppable(&self, manifest: &Manifest) -> Vec<(StreamId, Lsn)> {
         cover::droppable(self, manifest)
     }
@@ -400,7 +405,8 @@ impl Policy {
         self.tickets.failed(partition, why);
     }
 
-    /// Ends the wait for checkpoints of cores whose logs have failed or are closed: what they hold may never be durable.
+    /// Ends the wait for checkpoints of cores whose logs have failed or are closed: what they hold may never be
+    /// durable.
     fn give_up_ended(&mut self) {
         let ended = |core: &CoreId| self.observed.ended.get(usize::from(core.0)) == Some(&true);
         for core in (0..self.placement.cores()).map(CoreId).filter(ended).collect::<Vec<_>>() {

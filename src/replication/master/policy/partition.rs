@@ -71,7 +71,8 @@ impl Partition {
         let owned = placement.partitions_of(placement.core_of(id));
         let (turn, turns) = (u64::from(id.0 - owned.start) + 1, owned.len() as u64);
         let share = turn as f64 / turns as f64;
-        // The turns are spread over one whole round: the first is due soon, the last after all of `every` and `every_edits`.
+        // The turns are spread over one whole round: the first is due soon, the last after all of `every` and
+        // `every_edits`.
         Self {
             newest: newest.map(|n| n.position),
             older: older.map(|o| o.position),

@@ -1,7 +1,7 @@
 //! When everything was last in snapshots, as Redis counts saves. Part of the policy.
 //!
-//! A round waits for snapshots of all partitions that were dirty when it began, and the next one begins after it. A request (SAVE, BGSAVE)
-//! begins one of its own in place of the one under way.
+//! A round waits for snapshots of all partitions that were dirty when it began, and the next one begins after it. A
+//! request (SAVE, BGSAVE) begins one of its own in place of the one under way.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
-//! Snapshots that the master's cores take themselves, because no node is there that delivers them (`delivery`). Part of the policy.
+//! Snapshots that the master's cores take themselves, because no node is there that delivers them (`delivery`). Part of
+//! the policy.
 //!
-//! A core takes one at a time. The partition comes first that somebody waits for, then the one whose older generation lies furthest back:
-//! it is what holds the log.
+//! A core takes one at a time. The partition comes first that somebody waits for, then the one whose older generation
+//! lies furthest back: it is what holds the log.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::{Pending, Policy};
 use crate::ids::{CoreId, PartitionId, Position};
 
 impl Policy {
-    /// Whether log must be dropped soon: every partition with edits after its older generation is then due, whatever the pace.
+    /// Whether log must be dropped soon: every partition with edits after its older generation is then due, whatever
+    /// the pace.
     pub fn set_pressed(&mut self, pressed: bool) {
         self.pressed = pressed;
     }
@@ -32,7 +34,8 @@ impl Policy {
                 continue;
             }
             if let Some(partition) = self.next_own(core, now) {
-                // Barriers that the node has not come to are of no use for this one; should it come back, it is offered the snapshot.
+                // Barriers that the node has not come to are of no use for this one; should it come back, it is offered
+                // the snapshot.
                 self.pending.retain(|p| p.partition != partition);
                 self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: true });
                 self.state_mut(partition).barrier_at = now;

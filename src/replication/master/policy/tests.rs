@@ -1,5 +1,5 @@
-//! The policy against a model of the register that forgets nothing: no edit is dropped that a retained older generation lacks, no
-//! barrier is asked for out of turn, and with a willing node everything is checkpointed in the end.
+//! The policy against a model of the register that forgets nothing: no edit is dropped that a retained older generation
+//! lacks, no barrier is asked for out of turn, and with a willing node everything is checkpointed in the end.
 
 mod delivery;
 mod saves;
