@@ -1,5 +1,6 @@
 //! What recovery makes of a damaged log: everything that was ever durable is read, or the start is refused with file
 //! and offset.
+// tidy: long, because each way in which a log may be damaged stands beside the others.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
