@@ -1,8 +1,8 @@
 //! Whether the node does what it is there for. Part of the policy.
 //!
 //! A node that is connected but delivers no snapshots counts as no node: cores take their own wherever one is needed
-//! ([`super::self_checkpoints`]). The node is still tried, with one snapshot at a time and a pause after each failure, and counts
-//! again as soon as one of them is installed.
+//! ([`super::self_checkpoints`]). The node is still tried, with one snapshot at a time and a pause after each failure,
+//! and counts again as soon as one of them is installed.
 //!
 //! | what happens | the node |
 //! |---|---|
