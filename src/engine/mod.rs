@@ -197,6 +197,7 @@ impl<D: Disk> Engine<D> {
             }
             self.cores.tell_watchers(self.core);
         }
+        // The signal is only there to have brought this turn about: the marks themselves are looked at.
         self.cores.take_moved(self.core);
         if !self.waits.is_empty() {
             for (caller, reply) in self.waits.look(&self.cores, self.core, self.now) {

@@ -262,7 +262,6 @@ impl<D: Disk> Engine<D> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
@@ -278,26 +277,14 @@ mod tests {
     use crate::runtime::bell::Bell;
     use crate::runtime::inbox::Inbox;
     use crate::runtime::mesh::mesh;
-    use crate::storage::probe::Probed;
-    use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks};
+    use crate::storage::{DataDir, Log, LogOptions, PartitionMarks};
     use crate::store::Store;
 
     async fn engine(dir: &tempfile::TempDir) -> Engine {
         let partitions = Partitions::new(1).unwrap();
         let (data, _) = DataDir::open(dir.path(), partitions).unwrap();
         let epoch = data.begin_epoch(1, 64 << 10).unwrap();
-        let options = LogOptions {
-            dir: dir.path().to_owned(),
-            id: data.id(),
-            stream: StreamId::new(epoch, CoreId(0)),
-            segment_bytes: 64 << 10,
-            buffer_bytes: 16 << 10,
-            buffers: 2,
-            flush_interval: Duration::from_secs(3600),
-            sync: Probed::default(),
-            commit: Commit::Async,
-        };
-        let log = Log::open(options, Arc::default()).await.unwrap();
+        let log = Log::open(LogOptions::small(&data, StreamId::new(epoch, CoreId(0))), Arc::default()).await.unwrap();
         let bells: Arc<[_]> = [Arc::new(Bell::new().unwrap())].into();
         let inboxes = vec![Inbox::new(Arc::clone(&bells[0]))];
         let placement = Placement::new(partitions, 1).unwrap();

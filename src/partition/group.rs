@@ -179,7 +179,6 @@ impl<'s, D: Disk> Group<'s, D> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use glommio::{LocalExecutorBuilder, Placement as Pinning};
 
@@ -190,8 +189,7 @@ mod tests {
     use crate::encoding::resp::Protocol;
     use crate::ids::{CoreId, Db, Partitions, Placement, StreamId};
     use crate::partition::MemoryBound;
-    use crate::storage::probe::Probed;
-    use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks};
+    use crate::storage::{DataDir, Log, LogOptions, PartitionMarks};
     use crate::store::Store;
     use crate::time::UnixMillis;
 
@@ -207,18 +205,8 @@ mod tests {
         async fn new(dir: &tempfile::TempDir, durability: Durability) -> Self {
             let (data, _) = DataDir::open(dir.path(), PARTITIONS).unwrap();
             let epoch = data.begin_epoch(2, 64 << 10).unwrap();
-            let options = LogOptions {
-                dir: dir.path().to_owned(),
-                id: data.id(),
-                stream: StreamId::new(epoch, CoreId(0)),
-                segment_bytes: 64 << 10,
-                buffer_bytes: 16 << 10,
-                buffers: 2,
-                flush_interval: Duration::from_secs(3600),
-                sync: Probed::default(),
-                commit: Commit::Async,
-            };
-            let log = Log::open(options, Arc::default()).await.unwrap();
+            let log =
+                Log::open(LogOptions::small(&data, StreamId::new(epoch, CoreId(0))), Arc::default()).await.unwrap();
             let marks = (0..2).map(|_| PartitionMarks::new()).collect();
             let memory = Arc::new(MemoryBound::new(2, None));
             let placement = Placement::new(PARTITIONS, 2).unwrap();

@@ -107,8 +107,7 @@ mod tests {
     use crate::encoding::edit::{Edit, EncodedEdits};
     use crate::ids::{CoreId, PartitionId, Partitions, StreamId};
     use crate::runtime::bell::Bell;
-    use crate::storage::probe::Probed;
-    use crate::storage::{Commit, DataDir, LocalBell, Log, LogOptions};
+    use crate::storage::{DataDir, LocalBell, Log, LogOptions};
 
     /// Longer than any test runs.
     const NEVER: Duration = Duration::from_secs(3600);
@@ -117,15 +116,8 @@ mod tests {
         let (data, _) = DataDir::open(dir.path(), Partitions::new(1).unwrap()).unwrap();
         let epoch = data.begin_epoch(1, 64 << 10).unwrap();
         let options = LogOptions {
-            dir: dir.path().to_owned(),
-            id: data.id(),
-            stream: StreamId::new(epoch, CoreId(0)),
-            segment_bytes: 64 << 10,
-            buffer_bytes: 16 << 10,
-            buffers: 2,
             flush_interval: Duration::from_millis(20),
-            sync: Probed::default(),
-            commit: Commit::Async,
+            ..LogOptions::small(&data, StreamId::new(epoch, CoreId(0)))
         };
         (data, Log::open(options, Arc::default()).await.unwrap())
     }

@@ -1,24 +1,11 @@
 //! Promise: whatever a client sends, it gets an error or loses its connection, and nobody else notices.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Conn, Home, Server, encode, rng};
-
-/// Sends bytes, closes this half, and returns all that comes back before the end.
-fn answer(server: &Server, bytes: &[u8]) -> String {
-    let mut conn = Conn::open(server.port()).expect("connect");
-    // The server may close before everything is sent; what it said is still there to read.
-    let _ = conn.send(bytes);
-    let _ = conn.finish();
-    match conn.read_to_end() {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => String::new(),
-        Err(error) => panic!("neither an answer nor an end: {error}"),
-    }
-}
+use crate::harness::{Conn, Home, encode, rng};
 
 #[test]
 fn malformed_requests_are_answered_as_redis_answers() {
@@ -37,7 +24,7 @@ fn malformed_requests_are_answered_as_redis_answers() {
         (b"SET \"key\"x value\r\n", "-ERR Protocol error: unbalanced quotes in request"),
     ];
     for (request, expected) in cases {
-        let reply = answer(&server, request);
+        let reply = server.answer(request);
         assert!(reply.starts_with(expected), "{}: {reply:?}", request.escape_ascii());
     }
     let endless = [
@@ -45,22 +32,22 @@ fn malformed_requests_are_answered_as_redis_answers() {
         (b'*', "-ERR Protocol error: too big mbulk count string"),
     ];
     for (first, expected) in endless {
-        let reply = answer(&server, &[&[first], b"1".repeat(80 << 10).as_slice()].concat());
+        let reply = server.answer(&[&[first], b"1".repeat(80 << 10).as_slice()].concat());
         // What was sent and not read resets the connection, and the reset may overtake the error.
         assert!(reply.is_empty() || reply.starts_with(expected), "{reply:?}");
     }
     // Not errors: requests without a command.
-    assert_eq!(answer(&server, b"*0\r\n*-1\r\n\r\nPING\r\n"), "+PONG\r\n");
+    assert_eq!(server.answer(b"*0\r\n*-1\r\n\r\nPING\r\n"), "+PONG\r\n");
 }
 
 #[test]
 fn nothing_after_a_malformed_request_is_executed() {
     let home = Home::new();
     let server = home.start();
-    answer(&server, b"*1\r\n!4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n");
+    server.answer(b"*1\r\n!4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n");
     assert_eq!(server.connect().call("EXISTS k").int(), 0);
     // Everything before it is.
-    let reply = answer(&server, b"SET before 1\r\n*1\r\n!4\r\n");
+    let reply = server.answer(b"SET before 1\r\n*1\r\n!4\r\n");
     assert!(reply.starts_with("+OK\r\n-ERR Protocol error"), "{reply:?}");
     assert_eq!(server.connect().call("EXISTS before").int(), 1);
 }
@@ -71,7 +58,7 @@ fn nothing_after_a_line_of_http_is_executed() {
     let home = Home::new();
     let server = home.start();
     for head in ["POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"] {
-        answer(&server, format!("{head}SET k v\r\n").as_bytes());
+        server.answer(format!("{head}SET k v\r\n").as_bytes());
         assert_eq!(server.connect().call("EXISTS k").int(), 0, "{head}");
     }
 }
@@ -97,7 +84,7 @@ fn garbage_harms_nobody() {
             }
             _ => {}
         }
-        answer(&server, &bytes);
+        server.answer(&bytes);
         // The port for checkpoint nodes is as open as the other.
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", home.checkpoint_port())) {
             let _ = stream.write_all(&bytes);
@@ -110,14 +97,13 @@ fn garbage_harms_nobody() {
 fn strangers_get_little_memory_and_no_data() {
     let home = Home::new().set("server.password", "sesame");
     let server = home.start();
-    assert!(answer(&server, b"GET key\r\n").starts_with("-NOAUTH Authentication required."));
-    assert!(answer(&server, b"*11\r\n").starts_with("-ERR Protocol error: unauthenticated multibulk length"));
+    assert!(server.answer(b"GET key\r\n").starts_with("-NOAUTH Authentication required."));
+    assert!(server.answer(b"*11\r\n").starts_with("-ERR Protocol error: unauthenticated multibulk length"));
     assert!(
-        answer(&server, b"*2\r\n$3\r\nGET\r\n$16385\r\n")
-            .starts_with("-ERR Protocol error: unauthenticated bulk length")
+        server.answer(b"*2\r\n$3\r\nGET\r\n$16385\r\n").starts_with("-ERR Protocol error: unauthenticated bulk length")
     );
-    assert!(answer(&server, b"AUTH wrong\r\n").starts_with("-WRONGPASS"));
-    assert!(answer(&server, b"HELLO 3\r\n").starts_with("-NOAUTH"));
+    assert!(server.answer(b"AUTH wrong\r\n").starts_with("-WRONGPASS"));
+    assert!(server.answer(b"HELLO 3\r\n").starts_with("-NOAUTH"));
     let mut conn = Conn::open(server.port()).expect("connect");
     assert!(!conn.command(&["HELLO", "3", "AUTH", "default", "sesame"]).is_error());
     assert_eq!(conn.call("SET key value").text(), "OK");

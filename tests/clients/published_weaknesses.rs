@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::thread;
@@ -21,18 +20,6 @@ fn assert_serves(server: &Server) {
     assert_eq!(conn.call("GET bystander").text(), "served");
 }
 
-/// Sends bytes, closes this half, and returns all that comes back before the end.
-fn answer(server: &Server, bytes: &[u8]) -> String {
-    let mut conn = Conn::open(server.port()).expect("connect");
-    let _ = conn.send(bytes);
-    let _ = conn.finish();
-    match conn.read_to_end() {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => String::new(),
-        Err(error) => panic!("neither an answer nor an end: {error}"),
-    }
-}
-
 /// CVE-2021-32675: before it has authenticated, a client announces many arguments and long ones, on many connections,
 /// and the server makes room for them.
 #[test]
@@ -42,10 +29,10 @@ fn memory_before_authentication() {
     let before = server.peak_memory();
     let refused: [&[u8]; 4] = [b"*1048576\r\n", b"*11\r\n", b"*2\r\n$536870912\r\n", b"*1\r\n$16385\r\n"];
     for request in refused {
-        let words = answer(&server, request);
+        let words = server.answer(request);
         assert!(words.starts_with("-ERR Protocol error: unauthenticated "), "{words}");
     }
-    let line = answer(&server, &[b"AUTH ", "a".repeat(17 << 10).as_bytes()].concat());
+    let line = server.answer(&[b"AUTH ", "a".repeat(17 << 10).as_bytes()].concat());
     assert!(line.is_empty() || line.starts_with("-ERR Protocol error: too big inline request"), "{line}");
     // As much as is allowed, and never the last byte.
     let mut conns: Vec<_> = (0..300).map(|_| Conn::open(server.port()).expect("connect")).collect();
@@ -62,7 +49,7 @@ fn memory_before_authentication() {
 fn requests_without_bounds() {
     let home = Home::new().set("limits.bulk_bytes", "1MiB").set("limits.query_buffer_bytes", "4MiB");
     let server = home.start();
-    assert!(answer(&server, b"*1048577\r\n").starts_with("-ERR Protocol error: invalid multibulk length"));
+    assert!(server.answer(b"*1048577\r\n").starts_with("-ERR Protocol error: invalid multibulk length"));
     let before = server.peak_memory();
     let argument = [b"$65536\r\n", "v".repeat(65536).as_bytes(), b"\r\n"].concat();
     let mut ended = 0;
@@ -134,7 +121,7 @@ fn parser_state_after_an_empty_request() {
     let locked = Home::new().set("server.password", "sesame");
     let server = locked.start();
     for empty in empties {
-        let words = answer(&server, &[empty, b"*1\r\n$4\r\nPING\r\n", empty, b"PING\r\n"].concat());
+        let words = server.answer(&[empty, b"*1\r\n$4\r\nPING\r\n", empty, b"PING\r\n"].concat());
         assert_eq!(words, "-NOAUTH Authentication required.\r\n".repeat(2));
     }
 }

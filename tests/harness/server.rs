@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -45,6 +46,20 @@ impl fmt::Display for Refused {
 }
 
 impl Server {
+    /// Sends bytes on a connection of their own, closes this half of it, and returns all that comes back before the
+    /// end.
+    pub fn answer(&self, bytes: &[u8]) -> String {
+        let mut conn = Conn::open(self.port).expect("connect");
+        // The server may close before everything is sent; what it said is still there to read.
+        let _ = conn.send(bytes);
+        let _ = conn.finish();
+        match conn.read_to_end() {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => String::new(),
+            Err(error) => panic!("neither an answer nor an end: {error}"),
+        }
+    }
+
     pub(super) fn new(child: Child, port: u16, log: PathBuf, password: Option<String>) -> Self {
         Self { child, port, password, log, family: Vec::new(), status: None }
     }

@@ -1,6 +1,5 @@
 //! What recovery makes of a damaged log: everything that was ever durable is read, or the start is refused with file
 //! and offset.
-// tidy: long, because each way in which a log may be damaged stands beside the others.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -42,7 +41,7 @@ fn read_whole(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
     })
 }
 
-fn flip(log: &OfflineLog, segment: Lsn, at: u64) {
+pub(super) fn flip(log: &OfflineLog, segment: Lsn, at: u64) {
     let file = OpenOptions::new().read(true).write(true).open(log.path(segment)).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -55,7 +54,7 @@ fn end(last: u64) -> StreamEnd {
 
 /// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the
 /// mark.
-fn killed() -> OfflineLog {
+pub(super) fn killed() -> OfflineLog {
     killed_with(Lsn(u64::MAX))
 }
 
@@ -371,32 +370,6 @@ fn the_late_writes_of_a_killed_process_are_waited_for() {
     late.join().unwrap();
 }
 
-#[test]
-fn a_follower_is_told_that_the_log_begins_later() {
-    use super::tail::{TailError, TailReader};
-    use crate::storage::{StreamMarks, SyncedEnd};
-    let log = killed();
-    let marks = std::sync::Arc::new(StreamMarks::new());
-    let last = *log.frames.last().unwrap();
-    marks.set_synced(SyncedEnd { lsn: last.last, segment: last.segment, offset: last.offset + BLOCK as u64 });
-    marks.set_durable(last.last);
-    let follow = |from| TailReader::open(OsFiles, log.dir.path().to_owned(), log.id, log.stream, from, marks.clone());
-    let wait = std::time::Duration::from_millis(1);
-    for from in 1..=last.last.0 + 1 {
-        let mut tail = follow(Lsn(from)).unwrap();
-        let mut next = from;
-        while let Some(frame) = tail.next(wait).unwrap() {
-            assert!((frame.header.first.0..=frame.header.last().0).contains(&next));
-            next = frame.header.last().0 + 1;
-        }
-        assert_eq!(next, last.last.0 + 1);
-    }
-    let segments = super::segments::listed(&OsFiles, log.dir.path(), log.stream).unwrap();
-    std::fs::remove_file(log.path(segments[0])).unwrap();
-    assert!(matches!(follow(Lsn(1)), Err(TailError::Dropped(first)) if first == segments[1]));
-    assert!(follow(segments[1]).is_ok());
-}
-
 /// What the frames at hand say is durable is given out first, whatever piece or segment it was read with; then comes
 /// the rest.
 #[test]
@@ -462,43 +435,4 @@ fn a_segment_of_another_version_is_refused_by_name() {
     log.write_at(Lsn(1), 0, &header);
     let refused = read(&spec(&log)).unwrap_err().to_string();
     assert!(refused.contains("format version 1, but this program knows only version 2"), "{refused}");
-}
-
-#[test]
-fn a_follower_waits_for_what_becomes_durable_and_says_where_damage_is() {
-    use super::tail::{TailError, TailReader};
-    use crate::storage::StreamMarks;
-    use crate::storage::log::marks::SyncedEnd;
-    use std::time::Duration;
-    let log = killed();
-    let end = |put: &Put| SyncedEnd {
-        lsn: put.last,
-        segment: put.segment,
-        offset: (put.offset + put.bytes).next_multiple_of(BLOCK as u64),
-    };
-    let marks = std::sync::Arc::new(StreamMarks::new());
-    let durable_to = |put: &Put| {
-        marks.set_synced(end(put));
-        marks.set_durable(put.last);
-    };
-    durable_to(&log.frames[0]);
-    let dir = log.dir.path().to_owned();
-    let mut tail = TailReader::open(OsFiles, dir, log.id, log.stream, Lsn(1), marks.clone()).unwrap();
-    assert!(tail.next(Duration::ZERO).unwrap().is_some());
-    assert!(tail.next(Duration::ZERO).unwrap().is_none(), "no more is durable");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(50));
-            durable_to(&log.frames[1]);
-        });
-        let second = tail.next(Duration::from_secs(60)).unwrap().map(|frame| frame.header.last());
-        assert_eq!(second, Some(log.frames[1].last));
-    });
-    let damaged = log.frames[2];
-    flip(&log, damaged.segment, damaged.offset + 40);
-    durable_to(&damaged);
-    let Err(TailError::Storage(StorageError::Corrupt(why))) = tail.next(Duration::ZERO) else {
-        panic!("it is damaged")
-    };
-    assert_eq!((why.file, why.offset), (log.path(damaged.segment), damaged.offset));
 }

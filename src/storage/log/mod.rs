@@ -77,6 +77,24 @@ pub struct LogOptions {
     pub commit: Commit,
 }
 
+#[cfg(test)]
+impl LogOptions {
+    /// A small log of `stream` in `data`, for tests; what a test needs otherwise it says.
+    pub(crate) fn small(data: &super::DataDir, stream: StreamId) -> Self {
+        Self {
+            dir: data.path().to_owned(),
+            id: data.id(),
+            stream,
+            segment_bytes: 64 << 10,
+            buffer_bytes: 16 << 10,
+            buffers: 2,
+            flush_interval: Duration::from_secs(3600),
+            sync: Probed::default(),
+            commit: Commit::Async,
+        }
+    }
+}
+
 /// Whether there is room on disk for more edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
@@ -297,3 +315,5 @@ mod handle_tests;
 mod live_tests;
 #[cfg(test)]
 mod offline;
+#[cfg(test)]
+mod tail_tests;
