@@ -45,6 +45,7 @@ pub use journal::LOG_FAILED;
 pub use ledger::{Ledger, Lost, Seen};
 pub use load::{Confirm, Load, Running};
 pub use machine::{alone, beside_others};
+pub use ports::Port;
 pub use process::{Process, eventually, signal_pid as signal};
 pub use proxy::{Proxy, Step, Weather};
 pub use resp::{Conn, Value, encode};

@@ -8,22 +8,35 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::harness::Port;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tempfile::TempDir;
 
-/// A port of this machine that was free a moment ago; the kernel seldom hands out the same one twice in a row.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// `rollbook` about to start in a directory, on ports that are held for it.
+struct Rollbook {
+    command: Command,
+    _ports: [Port; 2],
 }
 
-/// `rollbook` in a new directory, on ports of its own.
-fn rollbook(dir: &Path, command: &str) -> Command {
+impl Rollbook {
+    fn args<const N: usize>(&mut self, args: [&str; N]) -> &mut Self {
+        self.command.args(args);
+        self
+    }
+
+    fn output(&mut self) -> Output {
+        self.command.output().unwrap()
+    }
+}
+
+fn rollbook(dir: &Path, command: &str) -> Rollbook {
+    let ports = [Port::take(), Port::take()];
     let mut rollbook = Command::new(env!("CARGO_BIN_EXE_rollbook"));
     rollbook.arg(command).current_dir(dir).env_clear();
-    for (key, value) in [("SERVER__PORT", free_port()), ("CHECKPOINT__PORT", free_port())] {
-        rollbook.env(format!("ROLLBOOK_{key}"), value.to_string());
+    for (key, port) in ["SERVER__PORT", "CHECKPOINT__PORT"].into_iter().zip(&ports) {
+        rollbook.env(format!("ROLLBOOK_{key}"), port.number().to_string());
     }
-    rollbook
+    Rollbook { command: rollbook, _ports: ports }
 }
 
 fn dir() -> TempDir {
@@ -76,7 +89,7 @@ fn limit(command: &mut Command, resource: Resource, most: u64) {
 #[test]
 fn a_machine_that_has_everything_passes() {
     let dir = dir();
-    let output = rollbook(dir.path(), "doctor").output().unwrap();
+    let output = rollbook(dir.path(), "doctor").output();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     for subject in
@@ -90,7 +103,7 @@ fn a_machine_that_has_everything_passes() {
 #[test]
 fn findings_come_as_json_too() {
     let dir = dir();
-    let output = rollbook(dir.path(), "doctor").arg("--json").output().unwrap();
+    let output = rollbook(dir.path(), "doctor").args(["--json"]).output();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let finding: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(finding["subject"].is_string() && finding["text"].is_string() && finding["verdict"].is_string());
@@ -102,8 +115,8 @@ fn denied_io_uring_is_said_and_by_whom() {
     for command in ["doctor", "serve"] {
         let dir = dir();
         let mut rollbook = rollbook(dir.path(), command);
-        deny_io_uring(&mut rollbook);
-        assert_refused(&rollbook.output().unwrap(), &["io_uring", "seccomp", "allow io_uring_setup"]);
+        deny_io_uring(&mut rollbook.command);
+        assert_refused(&rollbook.output(), &["io_uring", "seccomp", "allow io_uring_setup"]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
@@ -112,24 +125,24 @@ fn denied_io_uring_is_said_and_by_whom() {
 fn too_little_lockable_memory_is_said() {
     let dir = dir();
     let mut rollbook = rollbook(dir.path(), "serve");
-    limit(&mut rollbook, Resource::Memlock, 64 << 10);
-    assert_refused(&rollbook.output().unwrap(), &["64 KiB", "512 KiB", "ulimit -l"]);
+    limit(&mut rollbook.command, Resource::Memlock, 64 << 10);
+    assert_refused(&rollbook.output(), &["64 KiB", "512 KiB", "ulimit -l"]);
 }
 
 #[test]
 fn too_few_open_files_are_said() {
     let dir = dir();
     let mut rollbook = rollbook(dir.path(), "serve");
-    limit(&mut rollbook, Resource::Nofile, 128);
-    assert_refused(&rollbook.output().unwrap(), &["128 files", "ulimit -n"]);
+    limit(&mut rollbook.command, Resource::Nofile, 128);
+    assert_refused(&rollbook.output(), &["128 files", "ulimit -n"]);
 }
 
 #[test]
 fn fewer_open_files_than_clients_are_noted() {
     let dir = dir();
     let mut rollbook = rollbook(dir.path(), "doctor");
-    limit(&mut rollbook, Resource::Nofile, 2048);
-    let output = rollbook.output().unwrap();
+    limit(&mut rollbook.command, Resource::Nofile, 2048);
+    let output = rollbook.output();
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.lines().any(|line| line.starts_with("note") && line.contains("server.max_clients = 10000")), "{said}");
@@ -145,7 +158,7 @@ fn a_taken_port_is_said_also_if_its_holder_would_share_it() {
         socket.listen(1).unwrap();
         let port = TcpListener::from(socket.try_clone().unwrap()).local_addr().unwrap().port();
         let dir = dir();
-        let output = rollbook(dir.path(), "serve").args(["--set", &format!("{key}={port}")]).output().unwrap();
+        let output = rollbook(dir.path(), "serve").args(["--set", &format!("{key}={port}")]).output();
         assert_refused(&output, &[&format!("127.0.0.1:{port} is taken"), key]);
     }
 }
@@ -156,18 +169,18 @@ fn a_directory_in_use_is_said() {
     std::fs::create_dir(dir.path().join("data")).unwrap();
     let lock = std::fs::File::create(dir.path().join("data/LOCK")).unwrap();
     lock.lock().unwrap();
-    let output = rollbook(dir.path(), "serve").output().unwrap();
+    let output = rollbook(dir.path(), "serve").output();
     assert_refused(&output, &["data is in use", "data.dir"]);
 }
 
 #[test]
 fn a_file_system_without_direct_io_is_said() {
-    let dir = dir();
+    let (dir, ports) = (dir(), [Port::take(), Port::take()]);
     let script = "mount -t ramfs ramfs . && cd . && exec \"$0\" doctor --set data.dir=\"$PWD/data\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_rollbook")]).current_dir(dir.path());
-    command.env("ROLLBOOK_SERVER__PORT", free_port().to_string());
-    command.env("ROLLBOOK_CHECKPOINT__PORT", free_port().to_string());
+    command.env("ROLLBOOK_SERVER__PORT", ports[0].number().to_string());
+    command.env("ROLLBOOK_CHECKPOINT__PORT", ports[1].number().to_string());
     let output = command.output();
     match output {
         Ok(output) if output.status.code() == Some(69) => assert_refused(&output, &["O_DIRECT", "ext4"]),
@@ -180,8 +193,8 @@ fn a_file_system_without_direct_io_is_said() {
 fn a_wrong_configuration_outweighs_a_lacking_machine() {
     let dir = dir();
     let mut rollbook = rollbook(dir.path(), "doctor");
-    deny_io_uring(&mut rollbook);
-    let output = rollbook.args(["--set", "server.cores=200", "--set", "data.dir=/proc/rollbook"]).output().unwrap();
+    deny_io_uring(&mut rollbook.command);
+    let output = rollbook.args(["--set", "server.cores=200", "--set", "data.dir=/proc/rollbook"]).output();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("data.dir") && said.contains("seccomp"), "{said}");
@@ -193,7 +206,7 @@ fn serving_others_without_a_password_is_noted() {
         let dir = dir();
         let mut rollbook = rollbook(dir.path(), "doctor");
         rollbook.args(["--set", "server.bind=0.0.0.0", "--set", &format!("server.protected_mode={protected}")]);
-        let said = String::from_utf8(rollbook.output().unwrap().stdout).unwrap();
+        let said = String::from_utf8(rollbook.output().stdout).unwrap();
         assert!(said.lines().any(|line| line.starts_with("note") && line.contains(words)), "{said}");
     }
 }
