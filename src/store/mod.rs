@@ -8,6 +8,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `table` | records (key and value in one allocation) found by key: a hash table that grows by a small piece at a time |
+//! | `tree` | a sequence that is searched by comparison and by position |
 //! | `value` | the types of values, a folder each, and the only places that tell types apart |
 //! | `change`, `slot_map` | what a change of a key is given and answers; the keys of one slot in one database |
 //! | `apply` | an edit, to the store |
@@ -40,6 +41,8 @@ mod slot_map;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(test), expect(dead_code, reason = "the types of values that use it come next"))]
+mod tree;
 mod value;
 
 use std::ops::Range;
