@@ -39,11 +39,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::encoding::edit::{Change, Edit, FieldsBuffer, Removal};
+use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal, ScoredBuffer};
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, Store, Value};
+use crate::store::{Entry, HashRef, SortedSetRef, Store, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -102,6 +102,8 @@ impl Context {
 pub struct Scratch {
     bytes: Vec<u8>,
     fields: FieldsBuffer,
+    elements: ElementsBuffer,
+    scored: ScoredBuffer,
 }
 
 impl Scratch {
@@ -109,11 +111,14 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        if self.bytes.capacity() > Self::KEPT_BYTES || self.fields.capacity() > Self::KEPT_BYTES {
+        let buffers = [self.fields.capacity(), self.elements.capacity(), self.scored.capacity()];
+        if self.bytes.capacity() > Self::KEPT_BYTES || buffers.iter().any(|bytes| *bytes > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
+        self.elements.clear();
+        self.scored.clear();
     }
 }
 
@@ -241,6 +246,16 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         match self.first() {
             None => Ok(None),
             Some(Entry { value: Value::Hash(hash), .. }) => Ok(Some(hash)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Like [`Self::first`], for a key that must hold a sorted set.
+    #[inline]
+    fn first_sorted_set(&mut self) -> Result<Option<SortedSetRef<'p>>, Refused> {
+        match self.first() {
+            None => Ok(None),
+            Some(Entry { value: Value::SortedSet(sorted_set), .. }) => Ok(Some(sorted_set)),
             Some(_) => Err(Refused::WrongType),
         }
     }

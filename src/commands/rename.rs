@@ -120,6 +120,30 @@ impl<'a> Plan<'_, 'a, '_> {
 /// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
 const MAX_COPIED: usize = 1 << 30;
 
+/// Bytes that a copy may still take.
+struct Room(usize);
+
+impl Room {
+    /// Takes room for an element; breaks if there is not enough.
+    const fn take(&mut self, bytes: usize) -> ControlFlow<()> {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Refuses unless a value has been copied to its end.
+fn whole(copied: ControlFlow<()>) -> Planned {
+    match copied {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Refused::Because("ERR the value is too large to be copied, renamed or moved")),
+    }
+}
+
 impl Scratch {
     /// The change that gives another key the same content.
     ///
@@ -135,21 +159,22 @@ impl Scratch {
                 Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
             }
             Value::Hash(hash) => {
-                let mut room = MAX_COPIED;
-                let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
-                    Some(left) => {
-                        room = left;
-                        self.fields.push(name, value);
-                        ControlFlow::Continue(())
-                    }
-                    None => ControlFlow::Break(Refused::Because(
-                        "ERR the value is too large to be copied, renamed or moved",
-                    )),
+                let mut room = Room(MAX_COPIED);
+                let copied = hash.for_each(|name, value| {
+                    self.fields.push(name, value);
+                    room.take(name.len() + value.len() + 8)
                 });
-                match copied {
-                    ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),
-                    ControlFlow::Break(refused) => Err(refused),
-                }
+                whole(copied)?;
+                Ok(Change::PutHash { fields: self.fields.fields(), expire_at })
+            }
+            Value::SortedSet(sorted_set) => {
+                let mut room = Room(MAX_COPIED);
+                let copied = sorted_set.for_each(|member, score| {
+                    self.scored.push(member, score);
+                    room.take(member.len() + 12)
+                });
+                whole(copied)?;
+                Ok(Change::PutSortedSet { members: self.scored.members(), expire_at })
             }
         }
     }

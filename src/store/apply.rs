@@ -36,9 +36,9 @@ impl ApplyError {
     }
 }
 
-/// Buckets of deleted data freed with each edit. An edit adds one record and a bucket holds up to seven, so freeing
-/// keeps up.
-const BUCKETS_PER_EDIT: usize = 1;
+/// Steps of freeing deleted data with each edit ([`Garbage::free`](super::garbage::Garbage::free)). An edit adds one
+/// record and a step frees up to seven, so freeing keeps up.
+const STEPS_PER_EDIT: usize = 1;
 
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
@@ -96,7 +96,7 @@ impl Store {
         database.count(&tally);
         self.memory = self.memory.wrapping_add_signed(tally.memory);
         if !self.garbage.is_empty() {
-            self.memory -= self.garbage.free(BUCKETS_PER_EDIT);
+            self.memory -= self.garbage.free(STEPS_PER_EDIT);
         }
         result.map_err(|why| ApplyError::key(key, why))
     }

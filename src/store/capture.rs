@@ -236,7 +236,7 @@ impl Store {
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Fields, Removal};
+    use crate::encoding::edit::{Change, Elements, Fields, Removal, Scored};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
     use crate::time::UnixMillis;
@@ -302,18 +302,38 @@ mod tests {
             vec![self.0.u8(..); self.0.usize(..200_000)]
         }
 
+        fn scored(&mut self, most: usize) -> Scored<'static> {
+            let mut scored = Scored::default();
+            for _ in 0..self.0.usize(1..=most) {
+                scored.push(format!("member:{}", self.0.u32(..600)).as_bytes(), self.0.i8(..).into());
+            }
+            scored
+        }
+
+        fn members(&mut self) -> Elements<'static> {
+            let mut elements = Elements::default();
+            for _ in 0..self.0.usize(1..=30) {
+                elements.push(format!("member:{}", self.0.u32(..600)).as_bytes());
+            }
+            elements
+        }
+
         fn edit(&mut self) -> Edit<'static> {
-            let (n, expire_at) = (self.0.u8(..4), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let (n, expire_at) = (self.0.u8(..6), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
             let key = format!("{{slot}}{n}").into_bytes();
-            let change = match (self.0.u8(..20), n < 2) {
+            let change = match (self.0.u8(..20), n / 2) {
                 (0, _) => Change::Delete(Removal::Deleted),
                 (1, _) => Change::SetExpiry(expire_at),
-                (2, true) => Change::PutHash { fields: self.fields(600), expire_at },
-                (3..=6, true) => Change::RemoveFields(self.fields(30)),
-                (7, true) => Change::RemoveFields(self.fields(600)),
-                (_, true) => Change::SetFields(self.fields(30)),
-                (2, false) => Change::PutString { value: self.string().into(), expire_at },
-                (_, false) => {
+                (2, 0) => Change::PutHash { fields: self.fields(600), expire_at },
+                (3..=6, 0) => Change::RemoveFields(self.fields(30)),
+                (7, 0) => Change::RemoveFields(self.fields(600)),
+                (_, 0) => Change::SetFields(self.fields(30)),
+                (2, 1) => Change::PutSortedSet { members: self.scored(900), expire_at },
+                (3..=6, 1) => Change::RemoveScored(self.members()),
+                (7, 1) => Change::RemoveRanks { first: self.0.u64(..200), count: self.0.u64(..100) },
+                (_, 1) => Change::SetScores(self.scored(30)),
+                (2, _) => Change::PutString { value: self.string().into(), expire_at },
+                (_, _) => {
                     let value = self.string();
                     Change::WriteString {
                         offset: self.0.u64(..150_000),
@@ -371,7 +391,11 @@ mod tests {
         (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
         let hash = Change::PutHash { fields, expire_at: None };
         let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
-        for (key, change) in [(&b"{slot}hash"[..], hash), (b"{slot}string", string)] {
+        let mut members = Scored::default();
+        (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes(), n.into()));
+        let sorted_set = Change::PutSortedSet { members, expire_at: None };
+        let large = [(&b"{slot}hash"[..], hash), (b"{slot}string", string), (b"{slot}sorted set", sorted_set)];
+        for (key, change) in large {
             store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
         }
         let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot), 0);

@@ -52,6 +52,12 @@ impl Changed {
     pub fn by(digest: u64) -> Self {
         Self { digest, ..Self::default() }
     }
+
+    /// Result of a change that removes elements and increases the digest by `digest`; `any_left` says whether the value
+    /// has any left.
+    pub fn left(any_left: bool, digest: u64) -> Self {
+        Self { digest, replaced: None, is_empty: !any_left }
+    }
 }
 
 /// Reason why an edit contradicts the state.

@@ -2,15 +2,25 @@
 //! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
+use super::tree::Remains;
 use super::value::form::Structure;
+use super::value::sorted_set::members::Place;
 
 /// Structures of at most this many elements are freed at once.
 const AT_ONCE: usize = 64;
 
-/// Tables that are no longer reachable and wait to be freed.
+/// A part of deleted data that is freed bit by bit.
+pub(super) enum Part {
+    /// A table, freed bucket by bucket.
+    Table(Table),
+    /// Places of a sorted set's members, freed leaf by leaf.
+    Places(Remains<Place>),
+}
+
+/// Data that is no longer reachable and waits to be freed.
 #[derive(Default)]
 pub(super) struct Garbage {
-    tables: Vec<Table>,
+    parts: Vec<Part>,
     /// Remaining subtables of the table being freed.
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
@@ -21,12 +31,12 @@ impl Garbage {
     /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.subtables.is_empty()
+        self.parts.is_empty() && self.subtables.is_empty()
     }
 
-    /// Number of tables that wait to be freed.
-    pub fn tables(&self) -> usize {
-        self.tables.len() + usize::from(!self.subtables.is_empty())
+    /// Number of parts that wait to be freed.
+    pub fn parts(&self) -> usize {
+        self.parts.len() + usize::from(!self.subtables.is_empty())
     }
 
     /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
@@ -34,7 +44,7 @@ impl Garbage {
         if table.len() == 0 {
             return table.memory();
         }
-        self.tables.push(table);
+        self.parts.push(Part::Table(table));
         0
     }
 
@@ -43,14 +53,14 @@ impl Garbage {
         if structure.len() <= AT_ONCE {
             return structure.memory();
         }
-        let (freed, table) = structure.dismantle();
-        freed + self.push(table)
+        structure.dismantle(|part| self.parts.push(part))
     }
 
-    /// Frees about `buckets` buckets of seven records each. Returns the bytes of memory freed.
-    pub fn free(&mut self, buckets: usize) -> usize {
+    /// Takes about `steps` steps, each of which frees a bucket of seven records, or something that takes about as long.
+    /// Returns the bytes of memory freed.
+    pub fn free(&mut self, steps: usize) -> usize {
         let mut freed = 0;
-        for _ in 0..buckets {
+        for _ in 0..steps {
             if let Some(subtable) = self.subtables.last_mut() {
                 if let Some(records) = subtable.give_up(self.buckets) {
                     self.buckets += 1;
@@ -63,12 +73,23 @@ impl Garbage {
                     self.subtables.pop();
                     self.buckets = 0;
                 }
-            } else if let Some(table) = self.tables.pop() {
-                freed += table.own_memory();
-                self.subtables = table.into_subtables();
-            } else {
-                *self = Self::default();
-                break;
+                continue;
+            }
+            match self.parts.pop() {
+                Some(Part::Table(table)) => {
+                    freed += table.own_memory();
+                    self.subtables = table.into_subtables();
+                }
+                Some(Part::Places(mut places)) => {
+                    if let Some(bytes) = places.free_leaf(drop) {
+                        freed += bytes;
+                        self.parts.push(Part::Places(places));
+                    }
+                }
+                None => {
+                    *self = Self::default();
+                    break;
+                }
             }
         }
         freed

@@ -41,7 +41,6 @@ mod slot_map;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), expect(dead_code, reason = "the types of values that use it come next"))]
 mod tree;
 mod value;
 
@@ -50,7 +49,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, Value};
+pub use value::{HashRef, SortedSetRef, Value};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::model::{Content, Generator, Held, Model, partition_of, partitions};
 use super::*;
-use crate::encoding::edit::{Change, Edit, Fields, Removal};
+use crate::encoding::edit::{Change, Edit, Fields, Removal, Scored};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 
@@ -36,10 +36,41 @@ fn hash_of(hash: HashRef<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     all
 }
 
+fn sorted_set_of(sorted_set: SortedSetRef<'_>) -> BTreeMap<Vec<u8>, f64> {
+    let (mut ranked, mut turned) = (Vec::new(), Vec::new());
+    let keep = |all: &mut Vec<(Vec<u8>, f64)>, member: &[u8], score: f64| {
+        all.push((member.to_vec(), score));
+        ControlFlow::<()>::Continue(())
+    };
+    let _ = sorted_set.for_each(|member, score| keep(&mut ranked, member, score));
+    let _ = sorted_set.walk(0..sorted_set.len(), true, |member, score| keep(&mut turned, member, score));
+    assert!(turned.iter().rev().eq(&ranked));
+    assert!(ranked.is_sorted_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)).is_lt()));
+    assert_eq!(ranked.len(), sorted_set.len());
+    for (rank, (member, score)) in ranked.iter().enumerate() {
+        assert_eq!(sorted_set.rank(member), Some((rank, *score)));
+        assert_eq!(sorted_set.score(member), Some(*score));
+        assert_eq!(sorted_set.at(rank), Some((&member[..], *score)));
+        assert_eq!(sorted_set.below(|other| other < *score), ranked.partition_point(|other| other.1 < *score));
+    }
+    let (mut scanned, mut cursor) = (BTreeMap::new(), 0);
+    loop {
+        cursor = sorted_set.scan(cursor, 10, |member, score| {
+            scanned.insert(member.to_vec(), score);
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert!(scanned == ranked.into_iter().collect());
+    scanned
+}
+
 fn content_of(entry: Entry<'_>) -> Content {
     let held = match entry.value {
         Value::String(bytes) => Held::String(bytes.to_vec()),
         Value::Hash(hash) => Held::Hash(hash_of(hash)),
+        Value::SortedSet(sorted_set) => Held::SortedSet(sorted_set_of(sorted_set)),
     };
     (held, entry.expire_at)
 }
@@ -120,6 +151,11 @@ fn rebuilt(model: &Model) -> Store {
                 let mut fields = Fields::default();
                 hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
+            }
+            Held::SortedSet(sorted_set) => {
+                let mut members = Scored::default();
+                sorted_set.iter().rev().for_each(|(member, score)| members.push(member, *score));
+                Change::PutSortedSet { members, expire_at }
             }
         };
         store.apply(&Edit::Key { db: Db(*db), slot: slot_of(key), key: key.into(), change }).unwrap();

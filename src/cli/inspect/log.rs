@@ -156,6 +156,12 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
         Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
         Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::PutSortedSet { members, expire_at } => {
+            ("put sorted set", format!("{} members{}", members.len(), expires(expire_at)))
+        }
+        Change::SetScores(members) => ("set scores", format!("{} members", members.len())),
+        Change::RemoveScored(members) => ("remove scored", format!("{} members", members.len())),
+        Change::RemoveRanks { first, count } => ("remove ranks", format!("{count} members from rank {first} on")),
         Change::SetExpiry(None) => ("persist", String::new()),
         Change::SetExpiry(Some(at)) => ("expire", format!("at {} ms", at.get())),
         Change::Delete(removal) => ("delete", format!("{removal:?}").to_lowercase()),

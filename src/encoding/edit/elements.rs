@@ -98,7 +98,7 @@ pub(super) fn decode<'a>(lengths: Vector<'a, u32>, bytes: Vector<'a, u8>) -> Res
     }
 }
 
-type Offsets = (Option<WIPOffset<Vector<'static, u32>>>, Option<WIPOffset<Vector<'static, u8>>>);
+pub(super) type Offsets = (Option<WIPOffset<Vector<'static, u32>>>, Option<WIPOffset<Vector<'static, u8>>>);
 
 /// Writes elements as the two vectors `lengths` and `bytes` of a table.
 pub(super) fn build(b: &mut Builder, elements: &Elements<'_>) -> Offsets {

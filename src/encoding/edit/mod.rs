@@ -11,10 +11,11 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`) encodes and decodes the changes of that type.
+//! The file of each type of value (`string`, `hash`, `sorted_set`) encodes and decodes the changes of that type.
 
 mod elements;
 mod hash;
+mod sorted_set;
 mod string;
 
 use std::borrow::Cow;
@@ -32,6 +33,8 @@ use generated::rollbook::edit as fb;
 
 pub use elements::{Elements, ElementsBuffer};
 pub use hash::{Fields, FieldsBuffer};
+pub(crate) use sorted_set::is_score;
+pub use sorted_set::{Scored, ScoredBuffer};
 
 /// Effect of a write on one partition, stated as absolute state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,26 @@ pub enum Change<'a> {
     SetFields(Fields<'a>),
     /// These fields of the key's hash are deleted; the key is deleted with the last of them.
     RemoveFields(Fields<'a>),
+    /// The key gets exactly this sorted set and this expiry, replacing whatever it held.
+    PutSortedSet {
+        /// All members of the sorted set, each named once.
+        members: Scored<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These members of the key's sorted set get these scores. The sorted set is created if it is missing; its expiry
+    /// stays.
+    SetScores(Scored<'a>),
+    /// These members of the key's sorted set are deleted; the key is deleted with the last of them.
+    RemoveScored(Elements<'a>),
+    /// Of the members of the key's sorted set, those are deleted that have these ranks; the key is deleted with the
+    /// last of them. One small edit says so of any number of members.
+    RemoveRanks {
+        /// Rank of the first of them.
+        first: u64,
+        /// Number of them.
+        count: u64,
+    },
     /// The key gets this expiry, or loses its expiry.
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
@@ -170,6 +193,10 @@ impl<'a> Change<'a> {
             fb::Change::PutHash => hash::decode_put(edit.change_as_put_hash().ok_or(EMPTY)?)?,
             fb::Change::SetFields => hash::decode_set(edit.change_as_set_fields().ok_or(EMPTY)?)?,
             fb::Change::RemoveFields => hash::decode_remove(edit.change_as_remove_fields().ok_or(EMPTY)?)?,
+            fb::Change::PutSortedSet => sorted_set::decode_put(edit.change_as_put_sorted_set().ok_or(EMPTY)?)?,
+            fb::Change::SetScores => sorted_set::decode_set(edit.change_as_set_scores().ok_or(EMPTY)?)?,
+            fb::Change::RemoveScored => sorted_set::decode_remove(edit.change_as_remove_scored().ok_or(EMPTY)?)?,
+            fb::Change::RemoveRanks => sorted_set::decode_ranks(edit.change_as_remove_ranks().ok_or(EMPTY)?),
             fb::Change::SetExpiry => {
                 let set = edit.change_as_set_expiry().ok_or(EMPTY)?;
                 Self::SetExpiry(UnixMillis::option_from_raw(set.expire_at_ms()))
@@ -290,6 +317,10 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::PutHash { fields, expire_at } => hash::build_put(b, fields, *expire_at),
         Change::SetFields(fields) => hash::build_set(b, fields),
         Change::RemoveFields(fields) => hash::build_remove(b, fields),
+        Change::PutSortedSet { members, expire_at } => sorted_set::build_put(b, members, *expire_at),
+        Change::SetScores(members) => sorted_set::build_set(b, members),
+        Change::RemoveScored(members) => sorted_set::build_remove(b, members),
+        Change::RemoveRanks { first, count } => sorted_set::build_ranks(b, *first, *count),
         Change::SetExpiry(expire_at) => {
             let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
             (fb::Change::SetExpiry, fb::SetExpiry::create(b, &fb::SetExpiryArgs { expire_at_ms }).as_union_value())
@@ -319,6 +350,12 @@ mod tests {
         fields.push(b"mtime", &[0, 255, 10]);
         let mut names = Fields::default();
         names.push(b"owner", b"");
+        let mut members = Scored::default();
+        members.push(b"one", 1.5);
+        members.push(b"", f64::NEG_INFINITY);
+        let mut elements = Elements::default();
+        elements.push(b"one");
+        elements.push(b"");
         let at = Some(UnixMillis::new(1_700_000_000_123));
         vec![
             key_edit(Change::PutString { value: b"value".into(), expire_at: None }),
@@ -327,6 +364,10 @@ mod tests {
             key_edit(Change::PutHash { fields: fields.clone(), expire_at: at }),
             key_edit(Change::SetFields(fields)),
             key_edit(Change::RemoveFields(names)),
+            key_edit(Change::PutSortedSet { members: members.clone(), expire_at: at }),
+            key_edit(Change::SetScores(members)),
+            key_edit(Change::RemoveScored(elements)),
+            key_edit(Change::RemoveRanks { first: 3, count: 1 << 40 }),
             key_edit(Change::SetExpiry(at)),
             key_edit(Change::SetExpiry(None)),
             key_edit(Change::Delete(Removal::Deleted)),
@@ -359,8 +400,14 @@ mod tests {
                     let mut damaged = bytes.to_vec();
                     damaged[at] ^= flip;
                     for part in split(&damaged).flatten() {
-                        if let Ok(Edit::Key { change: Change::SetFields(fields), .. }) = Edit::decode(part) {
-                            assert!(fields.iter().count() == fields.len());
+                        match Edit::decode(part) {
+                            Ok(Edit::Key { change: Change::SetFields(fields), .. }) => {
+                                assert_eq!(fields.iter().count(), fields.len());
+                            }
+                            Ok(Edit::Key { change: Change::SetScores(members), .. }) => {
+                                assert_eq!(members.iter().filter(|m| !m.1.is_nan()).count(), members.len());
+                            }
+                            _ => {}
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 3 a sorted set |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,14 +16,17 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod sorted_set;
 
 pub use hash::{EntryFields, begin_hash, write_field};
+pub use sorted_set::{EntryMembers, begin_sorted_set, write_member};
 
 use crate::ids::Db;
 use crate::time::UnixMillis;
 
 const STRING: u8 = 0;
 const HASH: u8 = 1;
+const SORTED_SET: u8 = 3;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -58,6 +61,8 @@ pub enum EntryValue<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(EntryFields<'a>),
+    /// A sorted set.
+    SortedSet(EntryMembers<'a>),
 }
 
 /// Error for bytes that are not a valid entry.
@@ -124,6 +129,7 @@ impl<'a> Entry<'a> {
         let value = match layout {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
+            SORTED_SET => EntryValue::SortedSet(EntryMembers::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
@@ -157,6 +163,9 @@ mod tests {
         begin_hash(&mut out, Head { db: Db(3), key: b"hash", expire_at: at }, 2, 8);
         write_field(&mut out, b"size", b"4096");
         write_field(&mut out, b"", b"");
+        begin_sorted_set(&mut out, Head { db: Db(1), key: b"sorted", expire_at: None }, 2, 3);
+        write_member(&mut out, b"", f64::NEG_INFINITY);
+        write_member(&mut out, b"one", 1.5);
         out
     }
 
@@ -179,7 +188,9 @@ mod tests {
         let EntryValue::Hash(fields) = entries[2].value else { panic!("not a hash") };
         assert_eq!((entries[2].db, entries[2].key, entries[2].expire_at), (Db(3), &b"hash"[..], at));
         assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..]), (b"", b"")]);
-        assert_eq!((fields.len(), entries.len()), (2, 3));
+        assert_eq!((fields.len(), entries.len()), (2, 4));
+        let EntryValue::SortedSet(members) = entries[3].value else { panic!("not a sorted set") };
+        assert_eq!(members.iter().collect::<Vec<_>>(), [(&b""[..], f64::NEG_INFINITY), (b"one", 1.5)]);
     }
 
     #[test]
@@ -200,7 +211,19 @@ mod tests {
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
             assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
         }
-        for (at, bits) in [(0, 2), (1, 0x10), (1, 0x20), (1, 0x40)] {
+        let sorted_set = |count, content, score| {
+            let mut out = Vec::new();
+            begin_sorted_set(&mut out, head, count, content);
+            write_member(&mut out, b"one", score);
+            out
+        };
+        assert_eq!(read_all(&sorted_set(1, 3, 0.5)).unwrap().len(), 1);
+        for (count, content, score) in
+            [(1, 2, 1.0), (1, 4, 1.0), (2, 3, 1.0), (0, 15, 1.0), (1, 3, f64::NAN), (1, 3, -0.0)]
+        {
+            assert!(read_all(&sorted_set(count, content, score)).is_err(), "{count} members, {content} bytes, {score}");
+        }
+        for (at, bits) in [(0, 0x40), (1, 0x10), (1, 0x20), (1, 0x40)] {
             let mut strange = good.clone();
             strange[at] |= bits;
             assert!(read_all(&strange).is_err(), "an unknown layout or flag");
@@ -222,8 +245,10 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
                 for entry in read_all(&damaged).unwrap_or_default() {
-                    if let EntryValue::Hash(fields) = entry.value {
-                        assert_eq!(fields.iter().count(), fields.len());
+                    match entry.value {
+                        EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
+                        EntryValue::SortedSet(members) => assert_eq!(members.iter().count(), members.len()),
+                        EntryValue::String(_) => {}
                     }
                 }
             }

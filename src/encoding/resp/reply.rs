@@ -1,5 +1,10 @@
 //! Writes replies in RESP.
 
+use super::double;
+
+/// Bytes that the text of nearly every double fits into.
+const DOUBLE_BYTES: usize = 32;
+
 /// Version of RESP that a client uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -84,6 +89,13 @@ impl<'b> Reply<'b> {
             Some(bytes) => self.bulk(bytes),
             None => self.null(),
         }
+    }
+
+    /// Appends a floating-point number: a double in RESP3, a bulk string in RESP2.
+    pub fn double(&mut self, number: f64) {
+        let mut text = Vec::with_capacity(DOUBLE_BYTES);
+        double::format(number, &mut text);
+        if self.resp3() { self.line(b',', &text) } else { self.bulk(&text) }
     }
 
     /// Appends a text for people (`INFO`, `CLIENT LIST`): a verbatim string in RESP3, a bulk string in RESP2.

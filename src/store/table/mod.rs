@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(in crate::store) use head::MAX_LENGTH;
-pub(in crate::store) use record::Record;
+pub(in crate::store) use record::{Record, RecordRef};
 pub(in crate::store) use subtable::Subtable;
 
 use super::memory::allocated;

@@ -14,6 +14,7 @@
 //! The value comes last, so that it can grow and shrink in place as far as the allocator's size class allows.
 
 use std::alloc::{alloc, dealloc, handle_alloc_error, realloc};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,6 +37,29 @@ const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 unsafe impl Send for Record {}
 // SAFETY: through a shared reference only the clock changes, and that is an atomic.
 unsafe impl Sync for Record {}
+
+/// Address of a record that something else owns. It stays valid while the record is there and neither its key nor the
+/// length of its value changes; see [`RecordRef::key`].
+#[derive(Clone, Copy)]
+pub(in crate::store) struct RecordRef(NonNull<u8>);
+
+// SAFETY: an address is not bound to a thread; who reads through it answers for the record.
+unsafe impl Send for RecordRef {}
+// SAFETY: as above.
+unsafe impl Sync for RecordRef {}
+
+impl RecordRef {
+    /// The record's key.
+    ///
+    /// # Safety
+    /// The record must exist, and go on to for `'a`; no key or value may have moved it.
+    #[inline]
+    pub unsafe fn key<'a>(self) -> &'a [u8] {
+        let record = ManuallyDrop::new(Record(self.0));
+        // SAFETY: the caller says that the record exists, and it is not dropped here; `key_bytes` lie within it.
+        unsafe { record.key_bytes().as_ref() }
+    }
+}
 
 impl Record {
     /// Makes a record with these bytes as value. `clock` is the coarse time of last use.
@@ -130,12 +154,25 @@ impl Record {
         unsafe { self.start().cast().read() }
     }
 
+    /// Address of the record, for who makes sure that it stays.
+    #[inline]
+    pub const fn reference(&self) -> RecordRef {
+        RecordRef(self.0)
+    }
+
     /// The key.
     #[inline]
     pub fn key(&self) -> &[u8] {
+        // SAFETY: `new` wrote these bytes; they live and stay unchanged as long as the record is borrowed.
+        unsafe { self.key_bytes().as_ref() }
+    }
+
+    /// Where the key is.
+    #[inline]
+    fn key_bytes(&self) -> NonNull<[u8]> {
         let head = self.head();
-        // SAFETY: `new` wrote `key_len` bytes there; they live and stay unchanged as long as the record is borrowed.
-        unsafe { NonNull::slice_from_raw_parts(self.start().add(head.key_at()), head.key_len()).as_ref() }
+        // SAFETY: the key lies within the record's allocation.
+        NonNull::slice_from_raw_parts(unsafe { self.start().add(head.key_at()) }, head.key_len())
     }
 
     /// Kind of the value's bytes; `None` if the value is a structure.

@@ -3,8 +3,9 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::hash::fields::FieldTable;
+use super::sorted_set::members::Members;
+use crate::store::garbage::Part;
 use crate::store::memory::allocated;
-use crate::store::table::Table;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -27,6 +28,8 @@ kinds! {
     String,
     /// A small hash in the layout of `value::hash::packed`.
     PackedHash,
+    /// A small sorted set in the layout of `value::sorted_set::packed`.
+    PackedSortedSet,
 }
 
 /// Form of a record's value.
@@ -42,6 +45,8 @@ pub(in crate::store) enum Form {
 pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
     Hash(FieldTable),
+    /// A sorted set as a table and a tree.
+    SortedSet(Members),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -63,6 +68,7 @@ impl Structure {
         Self::BOX
             + match self {
                 Self::Hash(fields) => fields.memory(),
+                Self::SortedSet(members) => members.memory(),
             }
     }
 
@@ -70,14 +76,21 @@ impl Structure {
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(fields) => fields.len(),
+            Self::SortedSet(members) => members.len(),
         }
     }
 
-    /// Takes the structure apart, so that its records can be freed in slices. Returns the bytes of memory freed
-    /// immediately, and the table of records that remains.
-    pub fn dismantle(self) -> (usize, Table) {
+    /// Takes the structure apart, so that it can be freed in slices. Returns the bytes of memory freed immediately, and
+    /// passes on the parts that remain.
+    pub fn dismantle(self, mut part: impl FnMut(Part)) -> usize {
         match self {
-            Self::Hash(fields) => (Self::BOX, fields.into_table()),
+            Self::Hash(fields) => part(Part::Table(fields.into_table())),
+            Self::SortedSet(members) => {
+                let (table, places) = members.into_parts();
+                part(Part::Table(table));
+                part(Part::Places(places));
+            }
         }
+        Self::BOX
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | sorted set | packed bytes ([`Kind::PackedSortedSet`]), a table and a tree ([`Structure::SortedSet`]) | `sorted_set` |
 //!
 //! # To add a type
 //!
@@ -22,15 +23,16 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
-//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
-//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: they are freed in steps ([`Structure::dismantle`] gives
+//! the parts, `garbage` frees them), and entries are written in slices while edits go on ([`Slices`]).
 
 pub(super) mod form;
 pub(super) mod hash;
+pub(super) mod sorted_set;
 mod string;
 
 pub use hash::HashRef;
+pub use sorted_set::SortedSetRef;
 
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
@@ -47,6 +49,8 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A sorted set.
+    SortedSet(SortedSetRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -57,6 +61,8 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Bytes(Kind::PackedSortedSet, packed) => Self::SortedSet(SortedSetRef::packed(packed)),
+            Stored::Structure(Structure::SortedSet(members)) => Self::SortedSet(SortedSetRef::large(members)),
         }
     }
 
@@ -66,6 +72,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::SortedSet(sorted_set) => sorted_set.digest(key),
         }
     }
 
@@ -74,6 +81,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::SortedSet(sorted_set) => sorted_set.write_entry(head, out),
         }
     }
 }
@@ -111,8 +119,17 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
+        Change::PutSortedSet { members, expire_at } => {
+            sorted_set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)))
+        }
+        Change::SetScores(members) => {
+            sorted_set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| sorted_set::make(key, members.len(), members.iter(), None, tools)))
+        }
         Change::SetExpiry(_) => Err(MISSING),
-        Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
+        Change::RemoveRanks { count: 1.., .. } => Err(sorted_set::NO_SUCH_RANKS),
+        Change::RemoveFields(_) | Change::RemoveScored(_) | Change::RemoveRanks { .. } | Change::Delete(_) => Ok(None),
     }
 }
 
@@ -147,7 +164,24 @@ pub(super) fn change(
         Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
         Change::RemoveFields(fields) => {
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
-            Ok(Changed { digest, is_empty: !any_left, replaced: None })
+            Ok(Changed::left(any_left, digest))
+        }
+        Change::PutSortedSet { members, expire_at } => {
+            sorted_set::check(key, members)?;
+            if members.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = sorted_set::make(key, members.len(), members.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::SetScores(members) => sorted_set::set(key, record, members, tools).map(Changed::by),
+        Change::RemoveScored(members) => {
+            let (any_left, digest) = sorted_set::remove(key, record, members, tools)?;
+            Ok(Changed::left(any_left, digest))
+        }
+        Change::RemoveRanks { first, count } => {
+            let (any_left, digest) = sorted_set::remove_ranks(key, record, (*first, *count), tools)?;
+            Ok(Changed::left(any_left, digest))
         }
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
@@ -173,6 +207,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::SortedSet(members) => members.iter().all(|(member, _)| fit(member)),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -187,6 +222,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::SortedSet(members) => sorted_set::make(key, members.len(), members.iter(), expire_at, tools),
     }
 }
 
@@ -196,6 +232,8 @@ pub(super) enum Slices {
     String(string::slices::Slices),
     /// Capture of a hash.
     Hash(hash::slices::Slices),
+    /// Capture of a sorted set.
+    SortedSet(sorted_set::slices::Slices),
 }
 
 impl Slices {
@@ -205,6 +243,7 @@ impl Slices {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
             Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::SortedSet(value) => sorted_set::slices::Slices::begin(head, value, out).map(Self::SortedSet),
         }
     }
 
@@ -213,6 +252,7 @@ impl Slices {
         match self {
             Self::String(slices) => slices.is_whole(),
             Self::Hash(slices) => slices.is_whole(),
+            Self::SortedSet(slices) => slices.is_whole(),
         }
     }
 
@@ -222,8 +262,9 @@ impl Slices {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
             (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
+            (Self::SortedSet(slices), Value::SortedSet(value)) => slices.go_on(value, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_), _) => true,
+            (Self::String(_) | Self::Hash(_) | Self::SortedSet(_), _) => true,
         }
     }
 
@@ -233,7 +274,8 @@ impl Slices {
         match (self, value) {
             (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Hash(_), _) => true,
+            (Self::SortedSet(slices), Value::SortedSet(value)) => slices.save_before(value, change, out),
+            (Self::Hash(_) | Self::SortedSet(_), _) => true,
         }
     }
 }

@@ -156,6 +156,8 @@ impl Rig {
                     ("GET", [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat())
                 }
                 (Held::Hash(_), true) => ("HLEN", b":0\r\n".to_vec()),
+                (Held::SortedSet(_), true) => ("ZCARD", b":0\r\n".to_vec()),
+                (Held::SortedSet(members), false) => ("ZCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
             };
             let reply = self.words(&[name.into(), key.clone()]);

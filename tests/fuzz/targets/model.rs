@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rollbook::encoding::edit::{Change, Edit, Fields, Removal};
+use rollbook::encoding::edit::{Change, Edit, Elements, Fields, Removal, Scored};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::time::UnixMillis;
@@ -16,6 +16,8 @@ pub enum Held {
     String(Vec<u8>),
     /// The fields of a hash.
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// The members of a sorted set with their scores.
+    SortedSet(BTreeMap<Vec<u8>, f64>),
 }
 
 /// What a key holds and when it expires.
@@ -76,7 +78,7 @@ impl Model {
                 self.0.remove(&at);
             }
             Change::SetFields(fields) if fields.is_empty() => {
-                return !matches!(self.0.get(&at), Some((Held::String(_), _)));
+                return matches!(self.0.get(&at), None | Some((Held::Hash(_), _)));
             }
             Change::PutHash { fields, expire_at } => {
                 self.0.insert(at, (Held::Hash(owned(fields)), *expire_at));
@@ -96,6 +98,12 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutSortedSet { .. }
+            | Change::SetScores(_)
+            | Change::RemoveScored(_)
+            | Change::RemoveRanks { .. } => {
+                return self.change_sorted_set(at, change);
+            }
             Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
                 Some(held) => held.1 = *expire_at,
                 None => return false,
@@ -106,6 +114,51 @@ impl Model {
         }
         true
     }
+
+    fn change_sorted_set(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        if let Change::PutSortedSet { members, expire_at } = change {
+            self.0.insert(at.clone(), (Held::SortedSet(scores(members)), *expire_at));
+        }
+        let removes_none = matches!(change, Change::RemoveScored(_) | Change::RemoveRanks { count: 0, .. });
+        let sorted_set = match self.0.get_mut(&at) {
+            Some((Held::SortedSet(sorted_set), _)) => sorted_set,
+            Some(_) => return false,
+            None if matches!(change, Change::SetScores(_)) => {
+                let held = self.0.entry(at.clone()).or_insert((Held::SortedSet(BTreeMap::new()), None));
+                let Held::SortedSet(sorted_set) = &mut held.0 else { return false };
+                sorted_set
+            }
+            None => return removes_none,
+        };
+        match change {
+            Change::SetScores(members) => sorted_set.extend(scores(members)),
+            Change::RemoveScored(members) => {
+                for member in members.iter() {
+                    sorted_set.remove(member);
+                }
+            }
+            Change::RemoveRanks { first, count } => {
+                if first.checked_add(*count).is_none_or(|end| end > sorted_set.len() as u64) {
+                    return false;
+                }
+                let mut order: Vec<_> = sorted_set.iter().map(|(member, score)| (*score, member.clone())).collect();
+                order.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+                for (_, member) in order.iter().skip(*first as usize).take(*count as usize) {
+                    sorted_set.remove(member);
+                }
+            }
+            _ => {}
+        }
+        // A sorted set without members is no key.
+        if sorted_set.is_empty() {
+            self.0.remove(&at);
+        }
+        true
+    }
+}
+
+fn scores(members: &Scored<'_>) -> BTreeMap<Vec<u8>, f64> {
+    members.iter().map(|(member, score)| (member.to_vec(), score)).collect()
 }
 
 /// Edits, of few or many keys in few or many slots, as the seed has it.
@@ -156,6 +209,42 @@ impl Generator {
         fields
     }
 
+    fn members(&mut self) -> Vec<Vec<u8>> {
+        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(1..5) };
+        (0..count).map(|_| self.random.u32(..self.fields).to_string().into_bytes()).collect()
+    }
+
+    fn scored(&mut self) -> Scored<'static> {
+        let mut scored = Scored::default();
+        for member in self.members() {
+            // Many equal scores, so that the members' bytes decide.
+            let score = match self.random.u8(..8) {
+                0 => f64::NEG_INFINITY,
+                1 => self.random.f64(),
+                2 => self.random.i64(..) as f64,
+                _ => self.random.i8(-3..4).into(),
+            };
+            scored.push(&member, score);
+        }
+        scored
+    }
+
+    fn change_of_sorted_set(&mut self) -> Change<'static> {
+        match self.random.u8(..10) {
+            0 => Change::PutSortedSet { members: self.scored(), expire_at: self.expiry() },
+            1..6 => Change::SetScores(self.scored()),
+            6..8 => {
+                let mut elements = Elements::default();
+                self.members().iter().for_each(|member| elements.push(member));
+                Change::RemoveScored(elements)
+            }
+            _ => {
+                let first = self.random.u32(..self.fields).min(self.random.u32(..self.fields));
+                Change::RemoveRanks { first: first.into(), count: self.random.u64(..30) }
+            }
+        }
+    }
+
     /// The next edit.
     pub fn edit(&mut self) -> Edit<'static> {
         let key = self.key();
@@ -169,8 +258,9 @@ impl Generator {
             10..300 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
             300..400 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
             400..430 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            430..650 => Change::SetFields(self.fields(true)),
-            650..800 => Change::RemoveFields(self.fields(false)),
+            430..550 => Change::SetFields(self.fields(true)),
+            550..630 => Change::RemoveFields(self.fields(false)),
+            630..800 => self.change_of_sorted_set(),
             800..850 => Change::SetExpiry(self.expiry()),
             _ => Change::Delete(Removal::Deleted),
         };

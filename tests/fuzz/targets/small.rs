@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
-use rollbook::encoding::edit::{Change, Edit, Fields};
+use rollbook::encoding::edit::{Change, Edit, Fields, Scored};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::{Store, Value};
@@ -62,6 +62,11 @@ pub fn assert_same(store: &Store, model: &Model) {
                 hash.iter().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
             }
+            Held::SortedSet(sorted_set) => {
+                let mut members = Scored::default();
+                sorted_set.iter().for_each(|(member, score)| members.push(member, *score));
+                Change::PutSortedSet { members, expire_at }
+            }
         };
         rebuilt.apply(&Edit::Key { db, slot, key: key.into(), change }).expect("an empty place takes everything");
     }
@@ -78,6 +83,14 @@ fn held(value: Value<'_>) -> Held {
                 ControlFlow::<()>::Continue(())
             });
             Held::Hash(fields)
+        }
+        Value::SortedSet(sorted_set) => {
+            let mut members = BTreeMap::new();
+            let _ = sorted_set.for_each(|member, score| {
+                members.insert(member.to_vec(), score);
+                ControlFlow::<()>::Continue(())
+            });
+            Held::SortedSet(members)
         }
     }
 }

@@ -1,0 +1,84 @@
+//! Payload of a sorted set in a snapshot entry.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | number of members, at least 1 |
+//! | … | per member: its length (4), its score (8, neither NaN nor -0), the member |
+//!
+//! Members mostly stand in the order of their scores, in which they are loaded fastest, but need not.
+
+use super::{EntryError, Head, SORTED_SET, begin, length, take, take_slice};
+use crate::encoding::edit::is_score;
+
+/// Size of the number of members, in bytes.
+const COUNT: usize = 4;
+/// Size of length and score before each member, in bytes.
+const BEFORE_MEMBER: usize = 12;
+
+/// Members of a sorted set with their scores: at least one, each named once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMembers<'a> {
+    bytes: &'a [u8],
+    len: usize,
+}
+
+/// Appends the beginning of the entry of a key that holds a sorted set of `count` members. `content` is the total length
+/// of the members in bytes. The caller must append the members with [`write_member`].
+///
+/// # Panics
+/// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many members.
+pub fn begin_sorted_set(out: &mut Vec<u8>, head: Head<'_>, count: usize, content: usize) {
+    begin(out, head, SORTED_SET, COUNT + count * BEFORE_MEMBER + content);
+    out.extend_from_slice(&length(count));
+}
+
+/// Appends one member of a sorted set.
+///
+/// # Panics
+/// If it has 4 GiB or more, which the limits on requests rule out.
+pub fn write_member(out: &mut Vec<u8>, member: &[u8], score: f64) {
+    out.extend_from_slice(&length(member.len()));
+    out.extend_from_slice(&score.to_le_bytes());
+    out.extend_from_slice(member);
+}
+
+impl<'a> EntryMembers<'a> {
+    /// Reads a payload, which must contain exactly the number of members that it announces.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
+        let mut bytes = payload;
+        let count = u32::from_le_bytes(take(&mut bytes)?);
+        if count == 0 {
+            return Err(EntryError("a sorted set without members"));
+        }
+        let mut rest = bytes;
+        for _ in 0..count {
+            if !is_score(member(&mut rest)?.1) {
+                return Err(EntryError("a score that is none"));
+            }
+        }
+        if rest.is_empty() {
+            Ok(Self { bytes, len: count as usize })
+        } else {
+            Err(EntryError("more members than stated"))
+        }
+    }
+
+    /// Number of members.
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Members and scores.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], f64)> + use<'a> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || member(&mut rest).ok())
+    }
+}
+
+/// Removes and returns the first member of `rest`.
+#[inline]
+fn member<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], f64), EntryError> {
+    let (len, score) = (u32::from_le_bytes(take(rest)?), f64::from_le_bytes(take(rest)?));
+    Ok((take_slice(rest, len.into())?, score))
+}
