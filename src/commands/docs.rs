@@ -72,7 +72,8 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(spec.name.as_bytes());
     reply.int(spec.arity.into());
-    statuses(spec.flags.names(), "", reply);
+    let movable = spec.has_movable_keys().then_some("movablekeys");
+    statuses(spec.flags.names().chain(movable), "", reply);
     let (first, last, step) = positions(spec);
     reply.int(first);
     reply.int(last);

@@ -6,7 +6,7 @@ use super::parse::integer_argument;
 use super::registry::Spec;
 use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, UNORDERED, VARIES, hash};
 use super::{Plan, Planned, Refused};
-use crate::encoding::resp::Protocol;
+use crate::encoding::resp::{Args, Protocol};
 use crate::store::HashRef;
 
 /// Registry rows of this family.
@@ -141,24 +141,11 @@ impl Plan<'_, '_, '_> {
     /// HRANDFIELD key [count [WITHVALUES]]
     pub(super) fn hrandfield(&mut self) -> Planned {
         let mut random = Random(self.context.random);
-        let Some(count) = self.args.get(2) else {
+        let Some((count, with_values)) = random_count(self.args, b"WITHVALUES")? else {
             let field = self.first_hash()?.map(|hash| hash.random_field(random.next()).0);
             self.reply.bulk_or_null(field);
             return Ok(());
         };
-        let count = integer_argument(count)?;
-        if count == i64::MIN {
-            let text = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-            return Err(Refused::Because(text));
-        }
-        let with_values = match (self.args.get(3), self.args.len()) {
-            (None, _) => false,
-            (Some(word), 4) if word.eq_ignore_ascii_case(b"WITHVALUES") => true,
-            _ => return Err(Refused::Syntax),
-        };
-        if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
-            return Err(Refused::Because("ERR value is out of range"));
-        }
         match self.first_hash()? {
             None => self.reply.array(0),
             Some(_) if count == 0 => self.reply.array(0),
@@ -223,6 +210,26 @@ impl Plan<'_, '_, '_> {
             self.reply.bulk(value);
         }
     }
+}
+
+/// Parses the arguments after the key of a command that draws elements: how many, and whether with what belongs to them
+/// (`with` is the word for that). `None` if no count is given.
+pub(super) fn random_count(args: Args<'_>, with: &[u8]) -> Result<Option<(i64, bool)>, Refused> {
+    let Some(count) = args.get(2) else { return Ok(None) };
+    let count = integer_argument(count)?;
+    if count == i64::MIN {
+        let text = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+        return Err(Refused::Because(text));
+    }
+    let is_with = match (args.get(3), args.len()) {
+        (None, _) => false,
+        (Some(word), 4) if word.eq_ignore_ascii_case(with) => true,
+        _ => return Err(Refused::Syntax),
+    };
+    if is_with && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(Refused::Because("ERR value is out of range"));
+    }
+    Ok(Some((count, is_with)))
 }
 
 /// Generator that expands one random number into many (splitmix64).

@@ -9,6 +9,8 @@
 //! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
 //! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `sorted_sets`, `sorted_set_reads` | changes of sorted sets (ZADD …); reads of single members (ZSCORE …) |
+//! | `sorted_set_ranges`, `sorted_set_algebra` | ranges (ZRANGE …); unions, intersections and differences (ZUNION …) |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -29,6 +31,10 @@ pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod sorted_set_algebra;
+mod sorted_set_ranges;
+mod sorted_set_reads;
+mod sorted_sets;
 mod strings;
 pub mod syntax;
 #[cfg(test)]
@@ -56,6 +62,10 @@ pub const FAMILIES: &[&[Spec]] = &[
     numbers::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    sorted_sets::ROWS,
+    sorted_set_reads::ROWS,
+    sorted_set_ranges::ROWS,
+    sorted_set_algebra::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -253,11 +263,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// Like [`Self::first`], for a key that must hold a sorted set.
     #[inline]
     fn first_sorted_set(&mut self) -> Result<Option<SortedSetRef<'p>>, Refused> {
-        match self.first() {
-            None => Ok(None),
-            Some(Entry { value: Value::SortedSet(sorted_set), .. }) => Ok(Some(sorted_set)),
-            Some(_) => Err(Refused::WrongType),
-        }
+        self.first().map(|entry| sorted_set_in(&entry)).transpose()
     }
 
     /// Whether an entry has expired.
@@ -291,5 +297,13 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let (first, args) = (self.slot(), self.args);
         let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
         (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
+    }
+}
+
+/// The sorted set that a key must hold.
+fn sorted_set_in<'p>(entry: &Entry<'p>) -> Result<SortedSetRef<'p>, Refused> {
+    match entry.value {
+        Value::SortedSet(sorted_set) => Ok(sorted_set),
+        _ => Err(Refused::WrongType),
     }
 }

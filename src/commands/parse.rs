@@ -1,6 +1,7 @@
 //! Parses numbers in arguments and values, as strictly as Redis does.
 
 use super::refused::Refused;
+use crate::encoding::resp::double;
 use crate::ids::Db;
 
 /// Parses an integer: digits without leading zeros, with an optional minus. Rejects anything else, such as ` 1`, `+1`,
@@ -37,6 +38,32 @@ pub fn integer_argument(bytes: &[u8]) -> Result<i64, Refused> {
 pub fn int32_argument(bytes: &[u8]) -> Result<i32, Refused> {
     i32::try_from(integer_argument(bytes)?)
         .map_err(|_| Refused::Because("ERR value is out of range, value must between -2147483648 and 2147483647"))
+}
+
+/// Parses a number of elements that may be 0.
+pub fn count_argument(bytes: &[u8]) -> Result<usize, Refused> {
+    let count = integer(bytes).and_then(|count| usize::try_from(count).ok());
+    count.ok_or(Refused::Because("ERR value is out of range, must be positive"))
+}
+
+/// Parses a number that must be greater than 0; `refusal` says so otherwise.
+pub fn positive_argument(bytes: &[u8], refusal: &'static str) -> Result<usize, Refused> {
+    let number = integer(bytes).and_then(|number| usize::try_from(number).ok());
+    number.filter(|number| *number > 0).ok_or(Refused::Because(refusal))
+}
+
+/// Parses a score.
+#[inline]
+pub fn score_argument(bytes: &[u8]) -> Result<f64, Refused> {
+    double::parse(bytes).ok_or(Refused::NotFloat)
+}
+
+/// Parses an end of a range of scores, as generously as Redis does: nothing is 0, and what is too large is infinite.
+pub fn score_bound(bytes: &[u8]) -> Option<f64> {
+    if bytes.is_empty() {
+        return Some(0.0);
+    }
+    str::from_utf8(bytes).ok()?.parse::<f64>().ok().filter(|score| !score.is_nan())
 }
 
 /// Parses a database number.

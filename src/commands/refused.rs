@@ -17,6 +17,8 @@ pub enum Refused {
     ExpireTime(&'static str),
     /// Wrong number of arguments for the named command.
     Arity(&'static str),
+    /// The named command needs operands.
+    NoOperands(&'static str),
     /// Any other reason, with the full error text.
     Because(&'static str),
 }
@@ -32,6 +34,9 @@ impl Refused {
             Self::NotFloat => reply.error("ERR value is not a valid float"),
             Self::ExpireTime(name) => reply.error(&format!("ERR invalid expire time in '{name}' command")),
             Self::Arity(name) => reply.error(&format!("ERR wrong number of arguments for '{name}' command")),
+            Self::NoOperands(name) => {
+                reply.error(&format!("ERR at least 1 input key is needed for '{name}' command"));
+            }
             Self::Because(text) => reply.error(text),
         }
     }

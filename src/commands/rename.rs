@@ -120,12 +120,18 @@ impl<'a> Plan<'_, 'a, '_> {
 /// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
 const MAX_COPIED: usize = 1 << 30;
 
-/// Bytes that a copy may still take.
-struct Room(usize);
+/// Bytes that an edit may still take.
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_COPIED)
+    }
+}
 
 impl Room {
     /// Takes room for an element; breaks if there is not enough.
-    const fn take(&mut self, bytes: usize) -> ControlFlow<()> {
+    pub(super) const fn take(&mut self, bytes: usize) -> ControlFlow<()> {
         match self.0.checked_sub(bytes) {
             Some(left) => {
                 self.0 = left;
@@ -159,7 +165,7 @@ impl Scratch {
                 Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
             }
             Value::Hash(hash) => {
-                let mut room = Room(MAX_COPIED);
+                let mut room = Room::default();
                 let copied = hash.for_each(|name, value| {
                     self.fields.push(name, value);
                     room.take(name.len() + value.len() + 8)
@@ -168,7 +174,7 @@ impl Scratch {
                 Ok(Change::PutHash { fields: self.fields.fields(), expire_at })
             }
             Value::SortedSet(sorted_set) => {
-                let mut room = Room(MAX_COPIED);
+                let mut room = Room::default();
                 let copied = sorted_set.for_each(|member, score| {
                     self.scored.push(member, score);
                     room.take(member.len() + 12)

@@ -45,20 +45,33 @@ pub fn cursor_slot(cursor: &[u8]) -> Slot {
     parse::cursor(cursor).map_or(Slot(0), |cursor| split(cursor).0)
 }
 
+/// Parses a cursor argument.
+pub(super) fn cursor_argument(cursor: &[u8]) -> Result<u64, Refused> {
+    parse::cursor(cursor).ok_or(BAD_CURSOR)
+}
+
+/// Writes the reply to one step of an iteration: the next cursor, and `count` elements whose replies are `elements`.
+pub(super) fn write_step(reply: &mut Reply<'_>, next: u64, count: usize, elements: &[u8]) {
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(count);
+    reply.raw(elements);
+}
+
 /// Splits a cursor into slot and position within the slot.
 const fn split(cursor: u64) -> (Slot, u64) {
     (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
 }
 
-/// Options of SCAN and HSCAN.
-struct Options<'a> {
+/// Options of SCAN, and of the commands that iterate over a value's elements.
+pub(super) struct Options<'a> {
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl<'a> Options<'a> {
-    fn parse(mut words: impl Iterator<Item = &'a [u8]>, with_type: bool) -> Result<Self, Refused> {
+    pub(super) fn parse(mut words: impl Iterator<Item = &'a [u8]>, with_type: bool) -> Result<Self, Refused> {
         let mut options = Self { pattern: None, type_name: None, count: COUNT };
         while let Some(word) = words.next() {
             let value = words.next().ok_or(Refused::Syntax)?;
@@ -76,7 +89,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    fn fits(&self, name: &[u8]) -> bool {
+    pub(super) fn fits(&self, name: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
     }
 
@@ -89,7 +102,7 @@ impl<'a> Options<'a> {
 impl Plan<'_, '_, '_> {
     /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, within the slots of this store.
     pub(super) fn scan(&mut self) -> Planned {
-        let cursor = parse::cursor(self.args.at(1)).ok_or(BAD_CURSOR)?;
+        let cursor = cursor_argument(self.args.at(1))?;
         let options = Options::parse(self.args.from(2), true)?;
         let end = u32::from(self.context.owned.end) * u32::from(self.context.partitions.slots_each());
         let (mut slot, mut place) = split(cursor);
@@ -121,10 +134,7 @@ impl Plan<'_, '_, '_> {
                 break following.into();
             }
         };
-        self.reply.array(2);
-        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-        self.reply.array(found);
-        self.reply.raw(&keys);
+        write_step(self.reply, next, found, &keys);
         Ok(())
     }
 
@@ -158,11 +168,9 @@ impl Plan<'_, '_, '_> {
 
     /// HSCAN key cursor [MATCH pattern] [COUNT count]
     pub(super) fn hscan(&mut self) -> Planned {
-        let cursor = parse::cursor(self.args.at(2)).ok_or(BAD_CURSOR)?;
+        let cursor = cursor_argument(self.args.at(2))?;
         let Some(hash) = self.first_hash()? else {
-            self.reply.array(2);
-            self.reply.bulk(b"0");
-            self.reply.array(0);
+            write_step(self.reply, 0, 0, &[]);
             return Ok(());
         };
         let options = Options::parse(self.args.from(3), false)?;
@@ -176,10 +184,7 @@ impl Plan<'_, '_, '_> {
                 found += 2;
             }
         });
-        self.reply.array(2);
-        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-        self.reply.array(found);
-        self.reply.raw(&fields);
+        write_step(self.reply, next, found, &fields);
         Ok(())
     }
 }

@@ -59,6 +59,7 @@ use garbage::Garbage;
 use memory::allocated;
 use slot_map::{NEVER, SlotMap, Tally};
 use table::Seed;
+pub use table::below;
 
 /// Content of a key.
 #[derive(Clone, Copy)]

@@ -71,6 +71,7 @@ pub enum Group {
     Generic,
     String,
     Hash,
+    SortedSet,
 }
 
 impl Group {
@@ -82,6 +83,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Hash => "hash",
+            Self::SortedSet => "sorted-set",
         }
     }
 }
@@ -214,6 +216,12 @@ impl Spec {
     #[inline]
     pub const fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
+    }
+
+    /// Whether only the rules for its keys tell where they are: for some of them, three numbers do not.
+    pub fn has_movable_keys(&self) -> bool {
+        let is_movable = |keys: &KeySpec| !matches!((keys.begin, keys.find), (Begin::Index(_), Find::Range { .. }));
+        self.keys.iter().any(is_movable)
     }
 
     /// Indexes of the keys in a request whose number of arguments was checked.

@@ -74,6 +74,11 @@ pub const fn hash(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static
     Spec::new(Group::Hash, name, arity, syntax).plan(plan).flags(flags, Categories::HASH).route(Route::Key)
 }
 
+/// Row of a command on one sorted set.
+pub const fn sorted_set(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::SortedSet, name, arity, syntax).plan(plan).flags(flags, Categories::SORTEDSET).route(Route::Key)
+}
+
 /// Row of a command on keys of any type; the caller adds the route.
 pub const fn generic(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str) -> Spec {
     Spec::new(Group::Generic, name, arity, syntax).plan(plan)

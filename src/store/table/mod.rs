@@ -387,7 +387,7 @@ const fn parent(subtable: usize) -> usize {
 
 /// Maps a uniform 64-bit number to a number below `bound`.
 #[inline]
-pub(in crate::store) fn below(random: u64, bound: usize) -> usize {
+pub fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize
 }
 
