@@ -261,6 +261,10 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
+    let is_counted_wrongly = |keys: &KeySpec| matches!(keys.find, Find::Count { .. }) && !keys.is_well_formed(args);
+    if spec.keys.iter().any(is_counted_wrongly) || spec.key_indices(args).next().is_none() {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array_of(|reply| {
         let mut count = 0;
         for keys in spec.keys {

@@ -308,6 +308,8 @@ impl<'a> Wanted<'a> {
             return Err(Refused::Because("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
         }
         let span = Span::parse(by, way, args.at(at), args.at(at + 1))?;
+        // A limit of all members is accepted for ranks, and its offset is not looked at.
+        let offset = if by == By::Rank { 0 } else { offset };
         Ok(Self { span, way, offset, count, with_scores })
     }
 
@@ -512,6 +514,11 @@ mod tests {
                 ("ZRANGE z 6 9", "*0"),
                 ("ZRANGE z 0 -9223372036854775808", "*0"),
                 ("ZRANGE z 0 9223372036854775807 LIMIT 0 -1", "*6 $1 a $1 b $1 c $1 d $1 e $1 f"),
+                ("ZRANGE z 4 -1 LIMIT 1 -1", "*2 $1 e $1 f"),
+                (
+                    "ZRANGE z 4 -1 LIMIT 1 5",
+                    "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+                ),
                 ("ZRANK z c", ":2"),
                 ("ZREVRANK z c WITHSCORE", "*2 :3 $1 2"),
                 ("ZRANK z x WITHSCORE", "*-1"),

@@ -7,7 +7,7 @@ use super::resp::Conn;
 use super::server::Server;
 
 /// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has
-/// one field, named "".
+/// one field, named ""; the fields of a sorted set are its members.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
 
@@ -38,14 +38,21 @@ impl Dump {
             .iter()
             .zip(&types)
             .map(|(key, kind)| {
-                vec![if kind.text() == "hash" { "HGETALL" } else { "GET" }.as_bytes().to_vec(), key.clone()]
+                let words: &[&str] = match kind.text().as_str() {
+                    "hash" => &["HGETALL"],
+                    "zset" => &["ZRANGE", "0", "-1", "WITHSCORES"],
+                    _ => &["GET"],
+                };
+                let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+                words.insert(1, key.clone());
+                words
             })
             .collect();
         let values = conn.pipeline(&reads);
         for (((key, kind), expiry), value) in keys.iter().zip(types).zip(expiries).zip(values) {
             let kind = kind.text();
             let fields: BTreeMap<_, _> = match kind.as_str() {
-                "hash" => value.pairs().into_iter().collect(),
+                "hash" | "zset" => value.pairs().into_iter().collect(),
                 "string" => value.bytes().map(|value| (Vec::new(), value.to_vec())).into_iter().collect(),
                 // It expired between the scan and now.
                 "none" => continue,

@@ -59,6 +59,7 @@ impl<T: Item> Default for Tree<T> {
 
 impl<T: Item> Tree<T> {
     /// Total weight of all items, which for items of weight 1 is their number.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sorted sets know their length; lists ask for it"))]
     pub const fn weight(&self) -> usize {
         self.weight
     }
@@ -160,6 +161,7 @@ impl<T: Item> Tree<T> {
 
     /// Changes the item that has `offset`, whose weight may become another but not 0. `change` gets the item, and where
     /// within the item the offset is. `None` if there is no such item.
+    #[cfg_attr(not(test), expect(dead_code, reason = "places never change; chunks of lists do"))]
     pub fn change<R>(&mut self, offset: usize, change: impl FnOnce(&mut T, usize) -> R) -> Option<R> {
         let (result, grown) = self.root.change(&mut Offset(offset), change)?;
         self.weight = self.weight.wrapping_add_signed(grown);

@@ -13,7 +13,8 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
+/// these, `G` a pattern, `D` a database; `Z` is a key that mostly holds a sorted set and `L` one of equal scores, `E` a
+/// member, `Q` a score, `U` an end of a range of scores, `Y` one of a range of members; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
@@ -71,6 +72,59 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
+    "ZADD Z QE+",
+    "ZADD Z QE+",
+    "ZADD Z QE+",
+    "ZADD L 0 E",
+    "ZADD L OE+",
+    "ZADD L OE+",
+    "ZADD Z [NX|XX] [GT|LT] [CH] QE+",
+    "ZADD Z [NX|XX|GT] [LT|CH|NX] [INCR] QE+",
+    "ZADD Z [XX|NX] [GT|LT] INCR Q E",
+    "ZADD Z QE+ E",
+    "ZINCRBY Z Q E",
+    "ZREM Z E+",
+    "ZREM L E+",
+    "ZCARD Z",
+    "ZSCORE Z E",
+    "ZMSCORE Z E+",
+    "ZRANK Z E",
+    "ZREVRANK Z E",
+    "ZCOUNT Z U U",
+    "ZLEXCOUNT L Y Y",
+    "ZRANGE Z I I [WITHSCORES]",
+    "ZRANGE Z N N [REV] [WITHSCORES]",
+    "ZRANGE Z I I [REV|BYLEX] [WITHSCORES] [LIMIT_I_I]",
+    "ZRANGE Z U U BYSCORE [REV] [LIMIT_I_I] [WITHSCORES|nonsense]",
+    "ZRANGE L Y Y BYLEX [REV] [LIMIT_I_I] [WITHSCORES]",
+    "ZREVRANGE Z I I [WITHSCORES]",
+    "ZRANGEBYSCORE Z U U [WITHSCORES] [LIMIT_I_I]",
+    "ZREVRANGEBYSCORE Z U U [LIMIT_I_N] [WITHSCORES]",
+    "ZRANGEBYLEX L Y Y [LIMIT_I_I]",
+    "ZREVRANGEBYLEX L Y Y [LIMIT_I_I|REV]",
+    "ZRANGESTORE Z Z I I [REV] [LIMIT_I_I|WITHSCORES]",
+    "ZRANGESTORE Z Z U U BYSCORE [REV] [LIMIT_I_I]",
+    "ZRANGESTORE L L Y Y BYLEX [REV] [LIMIT_I_I]",
+    "ZREMRANGEBYRANK Z I I",
+    "ZREMRANGEBYSCORE Z U U",
+    "ZREMRANGEBYLEX L Y Y",
+    "ZPOPMIN Z [I]",
+    "ZPOPMAX Z [I]",
+    "ZMPOP 1 Z MIN|MAX [COUNT_I]",
+    "ZMPOP 2 Z Z MIN|MAX|nonsense [COUNT_I]",
+    "ZRANDMEMBER Z",
+    "ZRANDMEMBER Z I [WITHSCORES|nonsense]",
+    "ZSCAN Z 0 [MATCH_G] [COUNT_1000]",
+    "ZSCAN Z I COUNT N",
+    "ZUNION 2 Z Z [WEIGHTS_Q_Q] [AGGREGATE_SUM|AGGREGATE_MIN|AGGREGATE_MAX] [WITHSCORES]",
+    "ZINTER 2 Z Z [WEIGHTS_Q_Q|WEIGHTS_Q] [AGGREGATE_SUM|AGGREGATE_MIN|AGGREGATE] [WITHSCORES]",
+    "ZINTER I Z Z [WITHSCORES]",
+    "ZDIFF 2 Z Z [WITHSCORES|WEIGHTS_1_1]",
+    "ZDIFF 3 Z Z K",
+    "ZUNIONSTORE Z 2 Z Z [WEIGHTS_Q_Q] [AGGREGATE_SUM|AGGREGATE_MIN|AGGREGATE_MAX]",
+    "ZINTERSTORE Z 2 Z Z [AGGREGATE_SUM|AGGREGATE_MIN|AGGREGATE_MAX] [WEIGHTS_Q_Q|WITHSCORES]",
+    "ZDIFFSTORE Z 2 Z Z",
+    "ZINTERCARD 2 Z Z [LIMIT_I]",
     "DEL K+",
     "UNLINK K+",
     "EXISTS K+",
@@ -87,7 +141,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_zset|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -111,9 +165,14 @@ const REQUESTS: &[&str] = &[
 /// Requests that are rarely wanted, because they leave little behind.
 const RARE: &[&str] = &["FLUSHDB [ASYNC|SYNC|nonsense]", "FLUSHALL [SYNC] [SYNC]", "nonsense K V"];
 
+/// Number of keys that mostly hold a value of one type.
+const KEYS_OF_TYPE: u32 = 5;
+
 /// Makes requests.
 pub struct Generator {
     pub random: Rng,
+    /// Grammars of the requests to choose from.
+    requests: Vec<&'static str>,
     keys: Keys,
     now_ms: u64,
 }
@@ -121,7 +180,9 @@ pub struct Generator {
 impl Generator {
     /// Always the same ones for the same seed, but for the times in them.
     pub fn new(seed: u64, keys: Keys, now_ms: u64) -> Self {
-        Self { random: Rng::with_seed(seed), keys, now_ms }
+        let only = std::env::var("DIFFERENTIAL_ONLY").unwrap_or_default();
+        let requests = REQUESTS.iter().copied().filter(|line| line.starts_with(&only)).collect();
+        Self { random: Rng::with_seed(seed), requests, keys, now_ms }
     }
 
     fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
@@ -132,9 +193,12 @@ impl Generator {
     pub fn request(&mut self) -> Vec<Vec<u8>> {
         loop {
             let rare = self.random.u32(..500) == 0;
-            let line = self.pick(if rare { RARE } else { REQUESTS });
+            let lines = if rare { RARE } else { &self.requests };
+            let line = lines[self.random.usize(..lines.len())];
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name);
+            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "ZMPOP", "ZRANGESTORE"]
+                .contains(&name)
+                || ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|verb| name.starts_with(verb));
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -184,6 +248,26 @@ impl Generator {
     fn word(&mut self, part: &str) -> Vec<u8> {
         match part {
             "K" => self.key(),
+            "Z" => self.key_of("z"),
+            "L" => self.key_of("l"),
+            "E" => {
+                let members = if self.random.u32(..10) == 0 { 400 } else { 30 };
+                format!("m{}", self.random.u32(..members)).into_bytes()
+            }
+            "O" => b"0".to_vec(),
+            "Q" => self.score(),
+            "U" => match self.random.u32(..12) {
+                0 => self.pick(&["x", "nan", "(", "(x", "((1"]).into(),
+                1..4 => self.pick(&["-inf", "+inf", "(-inf", "inf"]).into(),
+                4..7 => format!("({}", self.random.i32(-20..20)).into_bytes(),
+                _ => self.random.i32(-20..20).to_string().into_bytes(),
+            },
+            "Y" => match self.random.u32(..8) {
+                0 => self.pick(&["", "m", "(", "[", "++"]).into(),
+                1 | 2 => self.pick(&["-", "+"]).into(),
+                3..5 => format!("(m{}", self.random.u32(..30)).into_bytes(),
+                _ => format!("[m{}", self.random.u32(..30)).into_bytes(),
+            },
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
@@ -211,11 +295,35 @@ impl Generator {
 
     fn key(&mut self) -> Vec<u8> {
         let number = self.random.u32(..24);
-        match self.keys {
-            Keys::Together => format!("{{t}}k{number}"),
-            Keys::Apart => format!("k{number}"),
+        match self.random.u32(..20) {
+            0 => self.named("z", number % KEYS_OF_TYPE),
+            1 => self.named("l", number % KEYS_OF_TYPE),
+            _ => self.named("k", number),
         }
-        .into_bytes()
+    }
+
+    /// A key that mostly holds a value of the type that the letter stands for.
+    fn key_of(&mut self, letter: &str) -> Vec<u8> {
+        if self.random.u32(..20) == 0 {
+            return self.key();
+        }
+        let number = self.random.u32(..KEYS_OF_TYPE);
+        self.named(letter, number)
+    }
+
+    fn named(&self, letter: &str, number: u32) -> Vec<u8> {
+        let tag = if self.keys == Keys::Together { "{t}" } else { "" };
+        format!("{tag}{letter}{number}").into_bytes()
+    }
+
+    fn score(&mut self) -> Vec<u8> {
+        match self.random.u32(..12) {
+            0 => self.fraction(),
+            1 => self.pick(&["inf", "-inf", "x", "", "1e3", "-0.5"]).into(),
+            2 => self.random.f64().to_string().into_bytes(),
+            3 => self.integer(),
+            _ => self.random.i32(-20..20).to_string().into_bytes(),
+        }
     }
 
     fn value(&mut self) -> Vec<u8> {

@@ -11,6 +11,7 @@ pub enum Value {
     Simple(String),
     Error(String),
     Bulk(String),
+    Double(String),
     Array(Vec<Self>),
     Map(Vec<Self>),
     Set(Vec<Self>),
@@ -35,6 +36,19 @@ impl Value {
         match self {
             Self::Simple(text) | Self::Bulk(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The same with every number in one spelling: Redis 7 prints more digits of a score than are needed.
+    pub fn spelled(&self) -> Self {
+        let spell =
+            |text: &str| text.parse::<f64>().map_or_else(|_| text.to_owned(), |number| format!("{:e}", number + 0.0));
+        let all = |elements: &[Self]| elements.iter().map(Self::spelled).collect();
+        match self {
+            Self::Bulk(text) => Self::Bulk(spell(text)),
+            Self::Double(text) => Self::Double(spell(text)),
+            Self::Array(elements) => Self::Array(all(elements)),
+            other => other.clone(),
         }
     }
 
@@ -65,6 +79,7 @@ pub fn read(from: &mut impl BufRead) -> io::Result<Value> {
         "-" => Value::Error(rest.to_owned()),
         ":" => Value::Int(length()?),
         "_" => Value::Null,
+        "," => Value::Double(rest.to_owned()),
         "#" => Value::Bool(rest == "t"),
         "$" | "*" if length()? < 0 => Value::Null,
         "*" => Value::Array(several(length()?)?),
