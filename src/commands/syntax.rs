@@ -61,11 +61,12 @@ impl Kind {
     /// Type that arguments of this name have.
     fn of(name: &str) -> Self {
         match name {
-            "key" | "newkey" | "source" | "destination" => Self::Key,
+            "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" => Self::Key,
             "pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
-            | "index" | "index1" | "index2" | "milliseconds" | "numlocal" | "numreplicas" | "offset" | "protover"
+            | "index" | "index1" | "index2" | "milliseconds" | "min-len" | "numkeys" | "numlocal" | "numreplicas" | "offset"
+            | "protover"
             | "seconds" | "start" | "timeout" => Self::Integer,
             _ => Self::String,
         }
