@@ -12,7 +12,7 @@
 //! | `bits`, `bitop`, `bitfield` | bits of strings |
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
-//! | `keys`, `rename`, `expire`, `object` | keys of any type |
+//! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
@@ -21,6 +21,7 @@ mod bitop;
 mod bits;
 mod conditions;
 pub mod databases;
+pub mod debug;
 pub mod docs;
 mod expire;
 pub mod glob;
@@ -31,7 +32,7 @@ mod increx;
 mod keys;
 mod lcs;
 mod numbers;
-mod object;
+pub mod object;
 mod options;
 pub mod parse;
 mod ranges;

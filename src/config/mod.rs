@@ -20,7 +20,7 @@ pub use live::{LiveSettings, Settings};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use password::Password;
 pub use sections::{
-    Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Packing,
+    Checkpoint, Data, DebugCommand, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Packing,
     Server,
 };
 
