@@ -319,7 +319,10 @@ mod tests {
         assert_eq!(rig.line("BITFIELD k INCRBY u8 0 10 OVERFLOW SAT INCRBY u8 0 300"), "*2 :9 :255");
         assert_eq!(rig.line("BITFIELD k OVERFLOW FAIL INCRBY u8 0 1 INCRBY u8 8 1"), "*2 $-1 :1");
         assert_eq!(rig.line("BITFIELD k OVERFLOW SAT SET u8 0 -1 SET i8 8 1000 GET i8 8"), "*3 :255 :1 :127");
-        assert_eq!(rig.line("BITFIELD k SET i64 #1 -1 INCRBY i64 #1 -9223372036854775808"), "*2 :0 :9223372036854775807");
+        assert_eq!(
+            rig.line("BITFIELD k SET i64 #1 -1 INCRBY i64 #1 -9223372036854775808"),
+            "*2 :0 :9223372036854775807"
+        );
         assert_eq!(rig.line("BITFIELD_RO k GET u4 #2 GET u63 1000"), "*2 :7 :0");
         for (request, reply) in [
             ("BITFIELD k GET u64 0", "-ERR Invalid bitfield type."),

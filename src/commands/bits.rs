@@ -25,9 +25,11 @@ pub(super) const ROWS: &[Spec] = &[
         "O(1)",
         "Tells a bit of a string",
     ),
-    bitmap("setbit", |p, s| p.setbit(s), 4, "key offset value", PUT)
-        .keys(READ_AND_CHANGED)
-        .about("2.2.0", "O(1)", "Sets or clears a bit of a string and tells what it was"),
+    bitmap("setbit", |p, s| p.setbit(s), 4, "key offset value", PUT).keys(READ_AND_CHANGED).about(
+        "2.2.0",
+        "O(1)",
+        "Sets or clears a bit of a string and tells what it was",
+    ),
 ];
 
 pub(super) const BAD_OFFSET: Refused = Refused::Because("ERR bit offset is not an integer or out of range");
@@ -215,7 +217,11 @@ mod tests {
             assert_eq!(count(&value, first as u64, last as u64), ones, "seed {seed}: {value:?} {first} {last}");
             for bit in [false, true] {
                 let found = bits[first..=last].iter().position(|other| *other == bit).map(|n| (first + n) as u64);
-                assert_eq!(find(&value, first as u64, last as u64, bit), found, "seed {seed}: {value:?} {first} {last}");
+                assert_eq!(
+                    find(&value, first as u64, last as u64, bit),
+                    found,
+                    "seed {seed}: {value:?} {first} {last}"
+                );
             }
         }
     }
@@ -260,8 +266,11 @@ mod tests {
         let mut rig = Rig::new();
         rig.max_string = 1 << 20;
         assert_eq!(rig.line("SETBIT k 8388607 1"), ":0");
-        assert_eq!(rig.edits, ["Key { db: Db(0), slot: Slot(7629), key: [107], change: \
-            WriteString { offset: 1048575, bytes: [1] } }"]);
+        assert_eq!(
+            rig.edits,
+            ["Key { db: Db(0), slot: Slot(7629), key: [107], change: \
+            WriteString { offset: 1048575, bytes: [1] } }"]
+        );
         assert_eq!(rig.line("STRLEN k"), ":1048576");
         assert_eq!(rig.line("SETBIT k 8388607 1"), ":1");
         assert!(rig.edits.is_empty(), "{:?}", rig.edits);

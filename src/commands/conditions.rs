@@ -106,9 +106,8 @@ impl Plan<'_, '_, '_> {
             }
             4 => {
                 let compare = Comparison::named(self.args.at(2));
-                let compare = compare.ok_or(Refused::Because(
-                    "ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
-                ))?;
+                let compare =
+                    compare.ok_or(Refused::Because("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"))?;
                 self.delete_if_compared(compare(self.args.at(3)))
             }
             _ => Err(Refused::Arity("delex")),

@@ -225,11 +225,13 @@ fn argument_list(arguments: &[Argument], spec: &Spec, key_index: &mut i64, reply
 
 /// Index of the group that has the key with this number in the grammar.
 fn group_of(groups: &[KeySpec], mut key: i64) -> i64 {
-    groups.iter().take_while(|group| {
-        key -= group.named();
-        key >= 0
-    })
-    .count() as i64
+    groups
+        .iter()
+        .take_while(|group| {
+            key -= group.named();
+            key >= 0
+        })
+        .count() as i64
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`: names commands.
@@ -269,6 +271,10 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
+    let lacks = |keys: &KeySpec| matches!(keys.begin, Begin::Index(_)) && keys.indices(args).len() == 0;
+    if spec.keys.iter().any(lacks) {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array_of(|reply| {
         let mut count = 0;
         for keys in spec.keys {

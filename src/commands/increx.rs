@@ -196,13 +196,7 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 
     /// Plans to put the new number into the first key, which holds `held`, and the expiry that was asked for.
-    fn put_counted(
-        &mut self,
-        digits: &'a [u8],
-        held: Option<Text<'_>>,
-        asked: Asked<'_>,
-        given: Option<UnixMillis>,
-    ) {
+    fn put_counted(&mut self, digits: &'a [u8], held: Option<Text<'_>>, asked: Asked<'_>, given: Option<UnixMillis>) {
         let old = held.and_then(|(_, expire_at)| expire_at);
         let expire_at = match asked.expiry {
             Expiry::Given(_) if asked.only_new_expiry && old.is_some() => old,
@@ -244,7 +238,11 @@ mod tests {
             ("INCREX k UBOUND 30", "*2 :50 :0", "50"),
             ("INCREX k BYINT 5 UBOUND 30 SATURATE", "*2 :30 :-20", "30"),
             ("INCREX k BYINT 9223372036854775807", "*2 :30 :0", "30"),
-            ("INCREX k BYINT 9223372036854775807 SATURATE", "*2 :9223372036854775807 :9223372036854775777", "9223372036854775807"),
+            (
+                "INCREX k BYINT 9223372036854775807 SATURATE",
+                "*2 :9223372036854775807 :9223372036854775777",
+                "9223372036854775807",
+            ),
         ] {
             assert_eq!(rig.line(request), reply, "{request}");
             assert_eq!(rig.line("GET k"), format!("${} {held}", held.len()), "{request}");

@@ -15,16 +15,15 @@ use crate::encoding::slot::slot_of;
 use crate::store::{Entry, Value};
 
 /// Registry rows of this family.
-pub(super) const ROWS: &[Spec] = &[strings(
-    "lcs",
-    |p, _| p.lcs(),
-    -3,
-    "key1 key2 [LEN] [IDX] [MINMATCHLEN min-len] [WITHMATCHLEN]",
-    READ,
-)
-.route(Route::OneCore)
-.keys(&[run(1, 1, 1, KeyFlags::RO.and(KeyFlags::ACCESS))])
-.about("7.0.0", "O(N*M), N and M being the lengths of the strings", "Finds the longest common subsequence of two strings")];
+pub(super) const ROWS: &[Spec] =
+    &[strings("lcs", |p, _| p.lcs(), -3, "key1 key2 [LEN] [IDX] [MINMATCHLEN min-len] [WITHMATCHLEN]", READ)
+        .route(Route::OneCore)
+        .keys(&[run(1, 1, 1, KeyFlags::RO.and(KeyFlags::ACCESS))])
+        .about(
+            "7.0.0",
+            "O(N*M), N and M being the lengths of the strings",
+            "Finds the longest common subsequence of two strings",
+        )];
 
 /// Options of LCS.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,12 +7,10 @@ use super::{Plan, Planned, Refused};
 use crate::store::{Entry, Value};
 
 /// Registry rows of this family.
-pub(super) const ROWS: &[Spec] = &[
-    Spec::new(Group::Generic, "object", -2, "")
-        .flags(Flags::NONE, Categories::NONE)
-        .about("2.2.3", "Depends on the subcommand", "Tells how a key's value is kept")
-        .subcommands(OBJECT),
-];
+pub(super) const ROWS: &[Spec] = &[Spec::new(Group::Generic, "object", -2, "")
+    .flags(Flags::NONE, Categories::NONE)
+    .about("2.2.3", "Depends on the subcommand", "Tells how a key's value is kept")
+    .subcommands(OBJECT)];
 
 const OBJECT: &[Spec] = &[
     generic_key("object|encoding", |p, _| p.object_encoding(), 3, "key")

@@ -1,8 +1,8 @@
 //! Options of commands that write strings: when the key is to expire, and on what condition it is written.
 
+use super::Refused;
 use super::conditions::Comparison;
 use super::parse::integer_argument;
-use super::Refused;
 use crate::time::UnixMillis;
 
 /// Expiry that a command's options ask for.

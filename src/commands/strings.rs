@@ -57,7 +57,11 @@ pub(super) const ROWS: &[Spec] = &[
         find: Find::Count { at: 0, first: 1, step: 2 },
         flags: KeyFlags::OW.and(KeyFlags::UPDATE),
     }])
-    .about("8.4.0", "O(N), N being the number of keys", "Sets the strings of several keys, with one expiry for all"),
+    .about(
+        "8.4.0",
+        "O(N), N being the number of keys",
+        "Sets the strings of several keys, with one expiry for all",
+    ),
     strings("msetnx", |p, _| p.msetnx(), -3, "<key value> ...", PUT)
         .route(Route::OneCore)
         .keys(&[run(1, -1, 2, KeyFlags::OW.and(KeyFlags::INSERT))])

@@ -66,8 +66,9 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
             None => reply.null(),
         },
         Merge::Digest => {
-            let digest = |part: &Vec<u8>| u64::from_str_radix(std::str::from_utf8(part.get(1..)?).ok()?.trim(), 16).ok();
-            let sum = parts.iter().filter_map(digest).fold(0, u64::wrapping_add);
+            let digits = parts.iter().filter_map(|part| std::str::from_utf8(part.get(1..)?).ok());
+            let digests = digits.filter_map(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+            let sum = digests.fold(0, u64::wrapping_add);
             reply.simple(&debug::digest_text(sum));
         }
         Merge::Text => {

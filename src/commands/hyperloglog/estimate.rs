@@ -3,10 +3,7 @@
 //! The estimator is the improved one of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches"
 //! (arXiv:1702.01284), as in Redis.
 
-use super::registers::{HIGHEST, REGISTERS};
-
-/// Number of registers with each value that six bits can express.
-pub(super) type Histogram = [u32; 64];
+use super::registers::{HIGHEST, Histogram, REGISTERS};
 
 /// Estimated number of different elements.
 pub(super) fn estimate(histogram: &Histogram) -> u64 {

@@ -31,7 +31,11 @@ pub(super) const ROWS: &[Spec] = &[
     hyperloglog("pfadd", |p, s| p.pfadd(s), -2, "key [element ...]", PUT_FAST)
         .route(Route::Key)
         .keys(&[key(1, KeyFlags::RW.and(KeyFlags::INSERT))])
-        .about("2.8.9", "O(1) for each element", "Adds elements to a HyperLogLog; tells whether its estimate may change"),
+        .about(
+            "2.8.9",
+            "O(1) for each element",
+            "Adds elements to a HyperLogLog; tells whether its estimate may change",
+        ),
     hyperloglog("pfcount", |p, _| p.pfcount(), -2, "key ...", READ)
         .route(Route::OneCore)
         .keys(&[run(1, -1, 1, KeyFlags::RW.and(KeyFlags::ACCESS))])

@@ -1,8 +1,6 @@
 //! The registers of a HyperLogLog: which one an element belongs to, and 16,384 of them, six bits each, in 12,288 bytes
 //! (the dense form): each register follows the one before it from the lowest bit of a byte to the highest.
 
-use super::estimate::Histogram;
-
 /// Number of registers, a power of two.
 pub(super) const REGISTERS: usize = 1 << INDEX_BITS;
 /// Number of bits of an element's hash that tell its register.
@@ -43,6 +41,9 @@ fn murmur64a(bytes: &[u8], seed: u64) -> u64 {
     hash ^ hash >> SHIFT
 }
 
+/// Number of registers with each value that six bits can express.
+pub(super) type Histogram = [u32; 64];
+
 /// All registers, a byte each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Registers(pub [u8; REGISTERS]);
@@ -62,7 +63,8 @@ impl Registers {
 
     /// Appends the registers in dense form.
     pub(super) fn write_dense(&self, out: &mut Vec<u8>) {
-        out.extend(self.0.as_chunks::<4>().0.iter().flat_map(|[a, b, c, d]| [a | b << 6, b >> 2 | c << 4, c >> 4 | d << 2]));
+        let groups = self.0.as_chunks::<4>().0.iter();
+        out.extend(groups.flat_map(|[a, b, c, d]| [a | b << 6, b >> 2 | c << 4, c >> 4 | d << 2]));
     }
 
     /// Counts the registers with each value.

@@ -36,10 +36,11 @@ const SUBCOMMANDS: &[Row] = &[
         "Lists the subcommands of MEMORY",
     )),
     row(
-        Spec::new(Group::Server, "memory|malloc-stats", 2, "")
-            .flags(Flags::NONE, Categories::NONE)
-            .tips(REPORT)
-            .about("4.0.0", "O(1)", "Tells what the allocator tells, which is nothing"),
+        Spec::new(Group::Server, "memory|malloc-stats", 2, "").flags(Flags::NONE, Categories::NONE).tips(REPORT).about(
+            "4.0.0",
+            "O(1)",
+            "Tells what the allocator tells, which is nothing",
+        ),
         malloc_stats,
     ),
     row(
@@ -136,8 +137,10 @@ fn stats(visit: &mut Visit<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
         ("keys.bytes-per-key", sizes.data / sizes.keys.max(1)),
         ("allocator.resident", sizes.resident),
     ];
-    let fractions =
-        [("peak.percentage", 100.0 * part(sizes.data, sizes.peak)), ("fragmentation", part(sizes.resident, sizes.data))];
+    let fractions = [
+        ("peak.percentage", 100.0 * part(sizes.data, sizes.peak)),
+        ("fragmentation", part(sizes.resident, sizes.data)),
+    ];
     reply.map(numbers.len() + fractions.len() + 1);
     for (name, number) in numbers {
         reply.bulk(name.as_bytes());

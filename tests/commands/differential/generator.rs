@@ -162,10 +162,9 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = [
-                "MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "BITOP", "LCS", "PFCOUNT", "PFMERGE",
-            ]
-            .contains(&name);
+            let needs_one_core =
+                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "BITOP", "LCS", "PFCOUNT", "PFMERGE"]
+                    .contains(&name);
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -241,7 +240,9 @@ impl Generator {
                 1 => format!("#{}", self.random.u32(..40)).into_bytes(),
                 _ => self.random.u32(..1_000).to_string().into_bytes(),
             },
-            "T" => self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "i63", "u64", "i0"]).into(),
+            "T" => {
+                self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "i63", "u64", "i0"]).into()
+            }
             "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
             other => other.into(),
         }
