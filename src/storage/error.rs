@@ -26,7 +26,7 @@ impl Corruption {
 /// Why a storage operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The operating system refused or failed: exit code 74.
+    /// A call to the operating system failed: exit code 74.
     #[error("{}: {what}: {source}", path.display())]
     Io {
         /// The file or directory.
@@ -36,7 +36,7 @@ pub enum StorageError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The data is damaged: exit code 65. Nothing was changed.
+    /// The data is damaged, and was left as it is: exit code 65.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
     /// Another process has locked the data directory or a file in it: exit code 69.
@@ -71,7 +71,8 @@ impl StorageError {
         matches!(self, Self::Io { source, .. } if is_disk_full(source))
     }
 
-    /// Whether the file system is full (or a quota or file size limit is reached), so that waiting for space may help.
+    /// Whether the file system is full, or a quota or the limit on file sizes is reached, so that waiting for space may
+    /// help.
     pub fn is_out_of_space(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_out_of_space(source))
     }

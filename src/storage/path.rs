@@ -6,8 +6,8 @@
 //! log/0000000003/00001/<first lsn>.seg    segments of epoch 3, core 1; the lsn has 20 digits
 //! log/0000000003/00001/next.tmp           space for the next segment; holds no edits
 //! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>
-//! incoming/                               snapshots on their way from the checkpoint node
-//! node/                                   the checkpoint node's own, when it is a child
+//! incoming/                               snapshots being uploaded by the checkpoint node, or written by cores
+//! node/                                   directory of the checkpoint node, when it runs as a child process
 //! aside/                                  files that were set aside because nothing refers to them
 //! reserve                                 space for starts on a full disk; holds no data
 //! mirror-of                               in a checkpoint node's directory: the data directory that it mirrors
@@ -29,7 +29,7 @@ pub const NEXT: &str = "next.tmp";
 pub const LOG: &str = "log";
 /// Directory of the installed snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
-/// Directory of snapshots that are being uploaded.
+/// Directory of snapshots that are being uploaded, or written by cores.
 pub const INCOMING: &str = "incoming";
 /// Directory of the checkpoint node when it runs as a child process.
 pub const NODE: &str = "node";

@@ -271,7 +271,7 @@ fn a_cut_holds_for_every_core_and_for_good() {
             assert_eq!(home.recover(later, &refuse).unwrap().0, [up_to(first), up_to(second)], "{what}: again");
             home.data.begin_epoch(later, SEGMENT).unwrap();
             assert_eq!(home.recover(later, &keep_all).unwrap().0, [up_to(first), up_to(second)], "{what}: and again");
-            // What the checkpoint node would be sent.
+            // These frames are what the checkpoint node would be sent.
             for (core, last) in [(0, first), (1, second)] {
                 let spec = home.data.stream(stream(core)).unwrap();
                 let mut reader = StreamReader::open_in(&home.process, &spec, Lsn(1)).unwrap();

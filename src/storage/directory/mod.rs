@@ -1,4 +1,4 @@
-//! The data directory: its lock, its manifest, and the order in which things in it are made and removed.
+//! The data directory: its lock, its manifest, and the order in which files in it are made and removed.
 //!
 //! Whatever the manifest names is on disk before the manifest is; whatever is removed is out of the manifest first.
 //! Files that nothing refers to are set aside, never deleted.
@@ -186,7 +186,7 @@ impl<F: Files> DataDir<F> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a reader of `stream` must know; `None` if the manifest has no such stream.
+    /// Returns what a reader of `stream` must know; `None` if the manifest has no such stream.
     pub fn stream(&self, stream: StreamId) -> Option<StreamSpec> {
         stream_spec(&self.path, &self.manifest(), stream)
     }
@@ -230,7 +230,7 @@ impl<F: Files> DataDir<F> {
     }
 }
 
-/// What a reader of `stream` of the data directory `dir` must know; `None` if the manifest has no such stream.
+/// Returns what a reader of `stream` in the data directory `dir` must know; `None` if the manifest has no such stream.
 pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<StreamSpec> {
     let record = manifest.stream(stream)?;
     let placement = manifest.placement(stream.epoch)?;

@@ -45,7 +45,8 @@ impl<F: Files> DataDir<F> {
         }
     }
 
-    /// Takes from the reserve what a start of `cores` cores needs. Returns whether there is more space now.
+    /// Shortens the reserve by what a start of `cores` cores needs. Returns whether there was a reserve, so that there
+    /// is more space now.
     pub(super) fn take_reserve(&self, cores: u16, first_bytes: u64) -> Result<bool, StorageError> {
         let reserve = self.path.join(path::RESERVE);
         if !self.files.exists(&reserve) {

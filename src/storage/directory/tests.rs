@@ -386,7 +386,7 @@ fn after_a_failed_change_there_is_no_other_but_after_a_full_disk_there_is() {
             let position = Position::new(epoch, Lsn(n));
             let installed = Installed { position, bytes: 1, crc: 2, digest: 3 };
             manifest.install(PARTITION, installed);
-            // Makes it longer than a block.
+            // This makes the manifest longer than a block.
             if n == 1 {
                 manifest.epochs = vec![manifest.epochs[0].clone(); 400];
             }

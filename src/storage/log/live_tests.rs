@@ -79,7 +79,7 @@ fn who_drives_the_log_learns_of_each_commit_that_begins() {
         let driver = log.clone();
         let driving = glommio::spawn_local(async move {
             loop {
-                // Nothing else says when there is something to poll.
+                // Only this says when there is something to poll.
                 poll_fn(|context| driver.poll_committing(context)).await;
                 while driver.is_committing() {
                     driver.poll();
@@ -142,7 +142,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                     }
                     log.append(&group(1 + n % 5, 3000));
                     if n % 100 == 0 {
-                        // Larger than a buffer, and once larger than a segment.
+                        // The group is larger than a buffer, and once larger than a segment.
                         log.append(&group(1, if n == 100 { 900 << 10 } else { 100 << 10 }));
                     }
                     if n % 7 == 0 {

@@ -114,7 +114,7 @@ pub struct LogStats {
     pub commits: u64,
     /// Number of frames in these commits.
     pub frames: u64,
-    /// Bytes written, padding included.
+    /// Bytes of these frames, padding included.
     pub bytes: u64,
     /// Number of segments begun.
     pub segments: u64,
@@ -283,7 +283,7 @@ impl<D: Disk> Log<D> {
         self.driver.settle_now();
     }
 
-    /// Bytes appended that are not on disk yet.
+    /// Bytes of edits that were appended and are not on disk yet.
     pub fn unflushed_bytes(&self) -> u64 {
         self.driver.writer.borrow().unflushed()
     }

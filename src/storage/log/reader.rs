@@ -1,4 +1,4 @@
-//! Reads a stream from its segment files: what recovery sees.
+//! Reads a stream from its segment files, for recovery.
 //!
 //! Readers observe, callers act: a reader yields frames and says where they stop being valid, and changes nothing.
 

@@ -38,7 +38,7 @@ pub(super) struct Scan {
     id: DirectoryId,
     stream: StreamId,
     last: Option<Lsn>,
-    /// Lsn of the edit that comes next.
+    /// Lsn of the next edit.
     next: Lsn,
     /// Edits up to here are proved to have been synced.
     witnessed: Lsn,
@@ -72,7 +72,7 @@ impl Scan {
         Self { id, stream, last, next, witnessed, durable: floor, goes_on: false, sealed: false }
     }
 
-    /// Lsn of the edit that comes next.
+    /// Lsn of the next edit.
     pub(super) fn next(&self) -> Lsn {
         self.next
     }

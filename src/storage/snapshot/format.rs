@@ -4,7 +4,7 @@
 use super::{SectionHeader, Subject};
 use crate::ids::{DirectoryId, Epoch, Lsn, PartitionId, Partitions, Position, Slot};
 
-/// Version of the format of snapshot files.
+/// Format version of snapshot files.
 pub(super) const VERSION: u32 = 2;
 /// Length of the file's header in bytes.
 pub(super) const HEADER: usize = 64;
