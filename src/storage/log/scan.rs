@@ -153,9 +153,9 @@ impl Scan {
             return Some("a bug was planted".to_owned());
         }
         if self.goes_on {
-            return Some(format!("what stands before edit {n} is not what was written"));
+            return Some(format!("the frame before edit {n} is damaged: a valid frame of edit {n} follows it"));
         }
-        is_complete.then(|| format!("the frame of edit {n} was written in full, but is not what was written"))
+        is_complete.then(|| format!("the frame of edit {n} was written in full, and changed later"))
     }
 }
 
