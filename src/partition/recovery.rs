@@ -154,7 +154,7 @@ impl<F: Files> Replayed<'_, F> {
     /// Replays the held-back edits up to the cut; drops those after it.
     ///
     /// # Errors
-    /// If an edit contradicts the data, which counts as damage.
+    /// If an edit does not fit, or a digest at a barrier differs; both count as damage.
     pub fn finish(self, cut: &Cut) -> Result<Recovered, StorageError> {
         let Self { mut recovery, held } = self;
         for Held { mut header, mut bytes, file, offset } in held {

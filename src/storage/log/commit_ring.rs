@@ -109,7 +109,8 @@ impl CommitRing {
     /// way.
     ///
     /// # Errors
-    /// The first error of any operation. The commit's other operations have ended by then.
+    /// The first error of any operation, once all operations have ended; or an error of submitting them, after which
+    /// some may still be under way.
     pub(super) async fn commit(&self, file: &Rc<DirectFile>, frames: Vec<Placed<DmaBuffer>>) -> io::Result<()> {
         self.submit(file, frames)?;
         poll_fn(|context| {

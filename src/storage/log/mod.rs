@@ -67,7 +67,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Size of a buffer in bytes. A frame holds at most one buffer's worth of edits, unless one group is larger.
     pub buffer_bytes: usize,
-    /// Number of buffers, at least 2. At most `buffers * buffer_bytes` bytes of edits may be unflushed.
+    /// Number of buffers, at least 2. The log is full ([`Log::is_full`]) once `buffers * buffer_bytes` bytes are
+    /// unflushed.
     pub buffers: usize,
     /// Longest time that an edit waits before it is written, in [`Commit::Async`].
     pub flush_interval: Duration,
