@@ -2,7 +2,7 @@
 //!
 //! Each core publishes how much memory its data takes in steps of [`STEP`] bytes; once the sum is close to the bound,
 //! it publishes every change. So the sum is exact where it decides something, except for what idle cores have not
-//! published yet; those publish periodically:
+//! published yet; those publish periodically. Always:
 //!
 //! |sum − memory taken| < cores × [`STEP`]; memory taken < bound + cores × [`STEP`] + one command of each core
 //!

@@ -19,8 +19,8 @@ use crate::storage::{StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
     /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`:
-    /// syncs it, moves it to its place, records it, and only then removes the third generation. Idempotent: a snapshot
-    /// at or before the position of the newest generation is only removed.
+    /// syncs it, moves it to its place, records it, and only then removes the third generation. Idempotent: if the
+    /// snapshot is not later than the newest generation, removes the file at `incoming` and does nothing else.
     ///
     /// # Errors
     /// If the disk fails; the old generations are then still in place.

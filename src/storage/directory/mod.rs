@@ -1,7 +1,7 @@
 //! The data directory: its lock, its manifest, and the order in which files in it are made and removed.
 //!
 //! Whatever the manifest names is on disk before the manifest is; whatever is removed is out of the manifest first.
-//! Files that nothing refers to are set aside, never deleted.
+//! Files that nothing refers to are set aside; only log that was recorded as dropped is deleted.
 
 mod epochs;
 pub mod handover;
