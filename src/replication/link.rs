@@ -228,7 +228,7 @@ impl Receiver {
     /// Waits for the next message, at a point of the protocol where log bytes are not allowed.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::next`]; also if log bytes arrive.
     pub fn message(&mut self) -> Result<Message<'_>, LinkError> {
         match self.next()? {
             Received::Message(message) => Ok(message),
@@ -245,7 +245,7 @@ impl Handle {
     /// Shuts the connection down; whoever waits on it returns with [`LinkError::Closed`] or an I/O error.
     pub fn shut(&self) {
         if let Some(socket) = self.0.upgrade() {
-            // It may have ended by itself.
+            // A failure is ignored: the connection may have ended by itself.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

@@ -5,8 +5,8 @@
 //! |---|---|---|---|
 //! | short | | | nothing |
 //! | long | 50 % of `log.max_bytes` | 40 % | a warning, and again every five minutes |
-//! | pressing | 75 % | 60 % | every changed partition is checkpointed, by the master itself if there is no node |
-//! | full | 100 % | 90 % | writes are refused, but for those that free memory |
+//! | pressing | 75 % | 60 % | every changed partition is checkpointed, by the master's cores if no node delivers |
+//! | full | 100 % | 90 % | writes are refused, except those that free memory |
 //!
 //! Always: a stage begins when its upper mark is reached, from whichever stage; it ends only below its lower mark, so
 //! that it does not begin and end with every segment.

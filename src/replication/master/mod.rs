@@ -8,10 +8,10 @@
 //! | thread | does |
 //! |---|---|
 //! | policy | asks cores for barriers, drops log, tells clients what became of their checkpoints |
-//! | accept | lets nodes in: protocol, password, one session at a time |
+//! | accept | accepts nodes: checks protocol and password, admits one session at a time |
 //! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
 //! | own | writes and installs the snapshots that cores take themselves while no node delivers any |
-//! | child | keeps the child node running |
+//! | child | runs the node as a child process, and starts it again when it ends |
 //!
 //! Cores publish their progress with atomic stores ([`StreamMarks`], [`PartitionMarks`]), take orders ([`Order`]) and
 //! report; they never wait for these threads. Deliberately absent: executors, waiting on behalf of a core, any lock
@@ -122,7 +122,7 @@ impl Master {
     /// Begins to listen, and starts the threads and the child, if there is to be one.
     ///
     /// # Errors
-    /// If the port is taken or threads cannot be started.
+    /// If an address cannot be listened on, a thread cannot be started, or the log on disk cannot be measured.
     pub fn start(options: Options) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
@@ -217,7 +217,7 @@ impl Master {
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A thread that panicked has said so; there is nothing left to end.
+            // A thread that panicked has reported that; there is nothing left to end.
             let _ = thread.join();
         }
     }

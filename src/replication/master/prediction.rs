@@ -42,7 +42,7 @@ impl Work {
 /// What one core has read in recovery, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// What it has read.
+    /// What the core has read.
     pub work: Work,
     /// Time spent on loading snapshots.
     pub snapshots: Duration,

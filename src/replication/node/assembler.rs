@@ -12,9 +12,9 @@ pub enum StreamError {
     /// The bytes are not a frame of the data directory.
     #[error("a bad frame after edit {after}: {why}")]
     Frame {
-        /// The last good edit.
+        /// The last edit before the bad frame.
         after: Lsn,
-        /// What is wrong.
+        /// What is wrong with the frame.
         why: FrameError,
     },
     /// The frame is of another stream.

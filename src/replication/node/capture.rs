@@ -10,7 +10,7 @@ use crate::storage::{Files, Installed, StorageError};
 
 /// The captured state, encoded as in a snapshot.
 pub struct Capture {
-    /// The partition.
+    /// The captured partition.
     pub partition: PartitionId,
     /// Position of the barrier.
     pub position: Position,

@@ -31,13 +31,13 @@ pub enum FollowError {
         stream: StreamId,
         /// The last edit before the frame that holds it.
         after: Lsn,
-        /// What is wrong.
+        /// How the edit contradicts the state.
         why: ReplayError,
     },
     /// A partition's state differs from the master's. The partition is begun anew in the next session.
     #[error("partition {partition} differs from the master's at {position} and begins anew")]
     Differs {
-        /// The partition.
+        /// The partition that differs.
         partition: PartitionId,
         /// The barrier at which it differs.
         position: Position,

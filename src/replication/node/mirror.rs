@@ -63,7 +63,7 @@ impl Part {
         Self { replica: Replica::new(partitions, owned), trust }
     }
 
-    /// The partitions.
+    /// Iterates over the partitions of this part.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
         self.replica.owned().map(PartitionId)
     }

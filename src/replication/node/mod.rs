@@ -10,7 +10,7 @@
 //! | [`bootstrap`] | gives each partition a state to go on from |
 //! | [`follow`], [`assembler`] | follow one stream: frames are put together, applied and acknowledged |
 //! | [`mirror`] | the partitions in memory, split by the cores of an epoch |
-//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
+//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | capture state, queue snapshots, upload them, limit the rate |
 //! | [`directory`] | the node's own directory |
 //! | [`handover`] | at its end, the node turns its directory into one that a master can start from |
 //! | [`parent`] | ends a child node with its master |

@@ -13,7 +13,7 @@ use crate::storage::Installed;
 /// A snapshot file of the node, whole and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// The partition.
+    /// The snapshot's partition.
     pub partition: PartitionId,
     /// Position, length and checksums of the file.
     pub file: Installed,

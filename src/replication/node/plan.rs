@@ -26,7 +26,7 @@ pub struct Terms {
     pub partitions: Partitions,
 }
 
-/// One stream of one epoch to follow.
+/// One stream of one epoch, and the part of it to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg {
     /// The epoch.

@@ -13,7 +13,7 @@ use crate::replication::protocol::{Hello, Message, Role, SILENCE, VERSION};
 use crate::storage::snapshot::Subject;
 use crate::storage::{Files, OsFiles};
 
-/// What the threads of a session share.
+/// The state that the threads of a session share.
 pub(crate) struct Session<'a, F: Files = OsFiles> {
     pub node: &'a Node<F>,
     pub terms: Terms,

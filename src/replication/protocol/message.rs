@@ -24,7 +24,7 @@ pub struct Hello {
     pub protocol: u32,
     /// What the connection is for.
     pub role: Role,
-    /// A number that the node process chose at random when it started.
+    /// Random number that the node process drew when it started.
     pub node: u64,
     /// The session that the connection belongs to; 0 in a control hello.
     pub session: u64,
@@ -68,11 +68,11 @@ pub struct Welcome {
 /// Why the master refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The ends speak different versions of the protocol, or out of turn.
+    /// The ends speak different versions of the protocol.
     Protocol,
     /// The password is wrong or missing.
     Password,
-    /// Another node is connected.
+    /// Another node is connected, or another connection still uploads the same partition's snapshot.
     Busy,
     /// The session or the epoch is over.
     Stale,
@@ -89,7 +89,7 @@ pub enum Reason {
 /// A snapshot that the node has written and offers to upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The partition.
+    /// The snapshot's partition.
     pub partition: PartitionId,
     /// The barrier at which it was taken.
     pub position: Position,
@@ -134,7 +134,7 @@ pub enum Message<'a> {
         partition: PartitionId,
         /// Position of the barrier.
         position: Position,
-        /// The slots that differ.
+        /// The slots whose digests differ.
         differing: Vec<Slot>,
     },
     /// An ended epoch's stream ends with this edit, and all of it was sent.

@@ -1,4 +1,4 @@
-//! A node that is there but delivers no snapshots: the cores take over, the node is tried, and takes over again.
+//! A node that is connected but delivers no snapshots: the cores take over, the node is tried, and takes over again.
 
 use super::*;
 
