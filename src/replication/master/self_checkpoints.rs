@@ -157,7 +157,7 @@ impl Complete {
         let Self { partition, path, newest, started, summary } = self;
         let core = shared.placement.core_of(partition);
         if shared.streams[usize::from(core.0)].durable() < newest {
-            return fail(shared, partition, &path, "the log has ended before what it holds was durable");
+            return fail(shared, partition, &path, "the log ended before all edits of the snapshot were durable");
         }
         if let Err(why) = verify(shared, partition, &path, &summary) {
             return fail(shared, partition, &path, &why);

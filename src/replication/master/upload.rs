@@ -89,7 +89,7 @@ impl<F: Files> Uploads<F> {
     /// Answers an offer: begins the upload if the policy wants the snapshot.
     fn offered(&mut self, shared: &MasterSide<F>, offer: Offer) -> Message<'static> {
         let Some(claim) = shared.uploads.claim(offer.partition) else {
-            return refusal(Reason::Busy, "another connection has not finished with it");
+            return refusal(Reason::Busy, "another connection still uploads this partition's snapshot");
         };
         let now = shared.clock.now();
         let verdict = {

@@ -95,7 +95,7 @@ pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, part
                 return true;
             }
             Err(e) => {
-                tracing::warn!(%partition, %position, "an own snapshot is of no use and goes: {e}");
+                tracing::warn!(%partition, %position, "an own snapshot cannot be used and is removed: {e}");
                 part.replica.reset(partition);
                 own.remove(partition, position);
             }

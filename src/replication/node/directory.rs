@@ -104,7 +104,7 @@ impl<F: Files> NodeDir<F> {
         }
         tracing::error!(
             dir = %self.path.display(),
-            "this node's directory is gone and is made anew; until its snapshots are written again, a node that starts begins with the master's"
+            "this node's directory is gone and is made anew; until its snapshots are written again, a node that starts downloads the master's"
         );
         // The old lock is dropped first: its file may still exist.
         held.lock = None;

@@ -77,7 +77,7 @@ impl Policy {
         }
         let since = *self.delivery.awaited_since.get_or_insert(now);
         if self.connected && self.own && self.delivery.failure.is_none() && now.saturating_sub(since) >= PATIENCE {
-            self.fails("none of its snapshots has come while the log must get shorter", now);
+            self.fails("none of its snapshots was installed while log had to be dropped", now);
         }
     }
 

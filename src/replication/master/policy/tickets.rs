@@ -66,7 +66,7 @@ impl Tickets {
     pub(super) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
         match self.decided.get(&ticket) {
             None if self.open.contains_key(&ticket) => None,
-            None => Some(Outcome::Failed("forgotten: it was decided long ago".to_owned())),
+            None => Some(Outcome::Failed("its outcome is not kept any more".to_owned())),
             decided => decided.cloned(),
         }
     }
