@@ -29,7 +29,7 @@ pub enum FollowError {
     Contradiction {
         /// The stream.
         stream: StreamId,
-        /// The last edit before the frame that holds it.
+        /// The last edit before the frame that holds the bad edit.
         after: Lsn,
         /// How the edit contradicts the state.
         why: ReplayError,
@@ -39,7 +39,7 @@ pub enum FollowError {
     Differs {
         /// The partition that differs.
         partition: PartitionId,
-        /// The barrier at which it differs.
+        /// The barrier at which the partition differs.
         position: Position,
     },
     /// The stream of an ended epoch ended before its last edit, or the present epoch's stream ended.

@@ -183,9 +183,9 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
             }
             Err(e) => {
                 if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
-                    // The master is healthy, so many differing partitions are not renewed at the pace of a growing
-                    // pause. This cannot go on forever: a partition that was begun anew is not begun anew again before
-                    // it has agreed.
+                    // The master is healthy, so the pause does not grow: where many partitions differ, each begins anew
+                    // after the shortest pause. This ends, because a partition does not begin anew again before it has
+                    // agreed.
                     pause = FIRST_PAUSE;
                 }
                 say(&mut said, &e);

@@ -69,7 +69,7 @@ struct Pending {
     partition: PartitionId,
     /// When the checkpoint was asked for, or a node last connected, if that was later.
     since: Duration,
-    /// When it last showed progress.
+    /// When the checkpoint last showed progress.
     moved: Duration,
     /// Position and digests of its barrier: known once the core has executed the barrier or, without digests, once the
     /// core's own snapshot is complete.
