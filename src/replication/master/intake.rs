@@ -1,28 +1,27 @@
-//! One snapshot on its way in: a state machine of offsets, so that an upload can be cut anywhere, repeated and resumed.
-//! Pure.
+//! The offsets of one upload, as a state machine: an upload can break off anywhere, be repeated and be resumed. Pure.
 //!
-//! Always: `have` ≤ `bytes`; what is on disk before `have` came in order; nothing is installed before all of it is here
-//! and the whole file has been read again and verified.
+//! Always: `have` ≤ `bytes`; the file's bytes before `have` were written in order; nothing is installed before the file
+//! is complete and has been read again and verified.
 
 use crate::replication::protocol::Offer;
 
 /// What to do with a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write its bytes from this one on at the end of the file.
+    /// Write the chunk's bytes after the first `skip` at the end of the file.
     Write {
-        /// So many of its first bytes are here already.
+        /// Number of the chunk's first bytes that the file has already.
         skip: usize,
-        /// The file is then complete.
+        /// Whether the file is complete with this chunk.
         complete: bool,
     },
-    /// All of it is here already.
+    /// The file has all of the chunk's bytes already.
     Repeated,
-    /// Bytes before it are missing, or it goes on beyond the end: the node must be told where to go on.
+    /// Bytes before the chunk are missing, or the chunk reaches beyond the end: the node must be told where to go on.
     OutOfPlace,
 }
 
-/// An upload under way.
+/// How much of an offered snapshot has been received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intake {
     offer: Offer,
@@ -30,24 +29,26 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `offer` is accepted, and a file with `have` bytes of it is here from an earlier attempt. Returns also where the
-    /// node is to go on: at the beginning if the file is longer than what is offered, for then it cannot be of it.
+    /// Begins to take in `offer`, of which a file of `have` bytes is left from an earlier attempt. Also returns the
+    /// offset from which the node must send. That is 0 if the file is longer than the snapshot: then it is not part of
+    /// it.
     pub const fn new(offer: Offer, have: u64) -> (Self, u64) {
         let have = if have > offer.bytes { 0 } else { have };
         (Self { offer, have }, have)
     }
 
-    /// So many bytes are here.
+    /// Number of bytes received so far.
     pub const fn have(&self) -> u64 {
         self.have
     }
 
-    /// Whether all of it is here.
+    /// Whether all bytes have been received.
     pub const fn is_complete(&self) -> bool {
         self.have == self.offer.bytes
     }
 
-    /// A chunk of `length` bytes has come for `offset`. After a [`Step::Write`] its bytes count as here.
+    /// Decides what to do with a chunk of `length` bytes at `offset`. After a [`Step::Write`] its bytes count as
+    /// received.
     pub fn chunk(&mut self, offset: u64, length: usize) -> Step {
         let Some(end) = offset.checked_add(length as u64).filter(|end| *end <= self.offer.bytes) else {
             return Step::OutOfPlace;

@@ -1,5 +1,5 @@
-//! Snapshots that the cores take themselves: slices come in, files are written, verified, and installed once all that
-//! they hold is on disk in the log.
+//! Snapshots that the cores take themselves: takes their slices in, writes the files, verifies them, and installs each
+//! once every edit in it is durable in the log.
 //!
 //! Always: an installed snapshot's newest section ≤ durable: a crash cannot take back an edit that a snapshot holds.
 
@@ -15,12 +15,12 @@ use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Su
 use crate::storage::{Files, OsFiles, StorageError, failpoint, path};
 use crate::store::Store;
 
-/// How often it is looked whether what is complete is durable.
+/// How often a complete snapshot is checked for being durable.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often a thread with nothing to do looks whether it is still wanted.
+/// How often the thread checks whether the master is stopping, while it has nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// The thread.
+/// The body of the thread that writes and installs the cores' own snapshots.
 pub(super) fn run(shared: &MasterSide, slices: &Slices) {
     super::accept::yield_to_others();
     let mut snapshots = SelfCheckpoints::<OsFiles>::default();
@@ -31,9 +31,11 @@ pub(super) fn run(shared: &MasterSide, slices: &Slices) {
     }
 }
 
-/// The snapshots on their way.
+/// The cores' own snapshots that are not installed yet.
 pub(crate) struct SelfCheckpoints<F: Files> {
+    /// Snapshots whose slices are still coming in.
     taking: BTreeMap<PartitionId, Taking<F>>,
+    /// Snapshots that are written, and wait until they may be installed.
     complete: Vec<Complete>,
 }
 
@@ -43,7 +45,7 @@ impl<F: Files> Default for SelfCheckpoints<F> {
     }
 }
 
-/// A snapshot that is being taken.
+/// A snapshot that a core is taking, and the file that it is written to.
 struct Taking<F: Files> {
     barrier: Lsn,
     path: PathBuf,
@@ -52,13 +54,13 @@ struct Taking<F: Files> {
     started: Duration,
 }
 
-/// What a slice makes of a snapshot.
+/// The state of a snapshot after a slice was written.
 enum Step<F: Files> {
     More(Taking<F>),
     Complete(Complete),
 }
 
-/// One that is written, and waits until what it holds is durable.
+/// A snapshot that is written, and waits until every edit in it is durable.
 struct Complete {
     partition: PartitionId,
     path: PathBuf,
@@ -68,10 +70,10 @@ struct Complete {
 }
 
 impl<F: Files> SelfCheckpoints<F> {
-    /// Takes in a slice.
+    /// Takes in a slice: writes it, and tells the policy.
     pub(crate) fn on(&mut self, shared: &MasterSide<F>, slice: Slice) {
         let partition = slice.partition;
-        // Of one that has failed already nothing is taken; slices of it may still come.
+        // Slices of a snapshot that has failed already may still come, and are ignored.
         let before = self.taking.remove(&partition).filter(|taking| taking.barrier == slice.barrier);
         let taken = match (slice.end, before) {
             (Some(End::Abandoned(why)), _) => Err(why.to_owned()),
@@ -100,7 +102,7 @@ impl<F: Files> SelfCheckpoints<F> {
         }
     }
 
-    /// Installs what is complete and durable.
+    /// Installs the complete snapshots whose edits are durable; fails those whose log has ended before that.
     pub(crate) fn look(&mut self, shared: &MasterSide<F>) {
         let (durable, waiting) = std::mem::take(&mut self.complete).into_iter().partition(|complete| {
             let core = shared.placement.core_of(complete.partition);
@@ -122,7 +124,7 @@ impl<F: Files> Taking<F> {
         Ok(Self { barrier, path, writer, newest: barrier, started: shared.clock.now() })
     }
 
-    /// Writes a slice; after the last one the file is finished.
+    /// Writes a slice, and finishes the file after the last one.
     fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
         self.write(shared, slice)?;
         if slice.end.is_none() {
@@ -135,6 +137,7 @@ impl<F: Files> Taking<F> {
         Ok(Step::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
     }
 
+    /// Writes the entries of a slice and the headers of the sections that begin in it.
     fn write(&mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<(), StorageError> {
         let mut at = 0;
         for SectionStart { at: start, slot, lsn, entries, digest } in slice.sections.iter().copied() {
@@ -149,11 +152,12 @@ impl<F: Files> Taking<F> {
 }
 
 impl Complete {
+    /// Verifies the file and installs it in the data directory.
     fn install<F: Files>(self, shared: &MasterSide<F>) {
         let Self { partition, path, newest, started, summary } = self;
         let core = shared.placement.core_of(partition);
         if shared.streams[usize::from(core.0)].durable() < newest {
-            return fail(shared, partition, &path, "the log has ended before what it holds was durable");
+            return fail(shared, partition, &path, "the log ended before all edits of the snapshot were durable");
         }
         if let Err(why) = verify(shared, partition, &path, &summary) {
             return fail(shared, partition, &path, &why);
@@ -172,15 +176,15 @@ impl Complete {
     }
 }
 
-/// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it
-/// with anything.
+/// Reads the file again, and loads and digests each of its sections: log will be dropped for this snapshot, and no node
+/// has compared it.
 fn verify<F: Files>(
     shared: &MasterSide<F>,
     partition: PartitionId,
     path: &std::path::Path,
     written: &Summary,
 ) -> Result<(), String> {
-    // One slot at a time is in memory.
+    // Each slot is loaded as a partition of its own, so that only one at a time is in memory.
     let single = Partitions::new(SLOTS).ok_or("slots are not partitions")?;
     let open = SnapshotReader::open_in(shared.dir.files(), path, subject(shared, partition));
     let mut reader = open.map_err(|e| e.to_string())?;
@@ -196,8 +200,9 @@ fn verify<F: Files>(
     if same { Ok(()) } else { Err("the file is not what was written".to_owned()) }
 }
 
+/// Removes the file of a failed snapshot, and tells the policy.
 fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, path: &std::path::Path, why: &str) {
-    // What is left of it is of no use; if it cannot be removed, the next attempt or the next start does.
+    // The unfinished file is of no use. If it cannot be removed, the next attempt or the next start does that.
     let _ = shared.dir.files().remove(path);
     tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
     let mut state = shared.state();
@@ -211,7 +216,8 @@ fn subject<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> Subject 
     Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition }
 }
 
-/// Where the snapshot of a partition is written: a name that no upload has, and that the next start clears away.
+/// Path of the file that a partition's snapshot is written to: no upload has such a name, and the next start removes
+/// the file.
 fn path<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> PathBuf {
     shared.dir.path().join(path::INCOMING).join(format!("own-{:05}.part", partition.0))
 }
@@ -262,7 +268,7 @@ pub(super) mod tests {
         MasterSide::new(options, policy, Clock::start(), 0).0
     }
 
-    /// A partition with one key, captured in two slices after `barrier`, its slot at `lsn`.
+    /// The two slices of a partition with one key, captured after `barrier`, with its slot at `lsn`.
     fn slices(barrier: Lsn, lsn: Lsn) -> [Slice; 2] {
         let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
         let slot = slot_of(b"key");

@@ -1,4 +1,4 @@
-//! A node that is there but delivers no snapshots: the cores take over, the node is tried, and takes over again.
+//! A node that is connected but delivers no snapshots: the cores take over, the node is tried, and takes over again.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
     world.policy.node_up(world.now);
     world.step(Event::Press);
     let mut seconds = 0;
-    // It never comes to a barrier, or it comes there and delivers nothing.
+    // Whether or not the node reaches the barriers, it delivers nothing.
     while world.own.is_empty() {
         (0..4).for_each(|n| world.step(Event::Edit(n)));
         [Event::Second, Event::Execute].into_iter().for_each(|e| world.step(e));
@@ -63,7 +63,8 @@ fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
         assert!(seconds < 20);
     }
     assert!(seconds >= 15, "it had its time: {seconds} s");
-    // Also the snapshot with which it is tried is taken from it: no partition holds the log for ever.
+    // The partition with which the node is tried is captured by its core in the end: no partition holds the log for
+    // ever.
     for _ in 0..100 {
         [Event::Second, Event::OwnInstall, Event::OwnInstall].into_iter().for_each(|e| world.step(e));
     }
@@ -81,7 +82,7 @@ fn a_node_that_delivers_slowly_but_steadily_is_left_to_it() {
         (0..4).for_each(|n| world.step(Event::Edit(n)));
         [Event::Second, Event::Execute].into_iter().for_each(|e| world.step(e));
         if second % 10 == 0 {
-            // Of both cores.
+            // One snapshot of each core.
             [Event::Install, Event::Install].into_iter().for_each(|e| world.step(e));
         }
         assert!(world.own.is_empty(), "second {second}: {:?}", world.policy.node_failure());

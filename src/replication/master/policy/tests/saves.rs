@@ -1,4 +1,4 @@
-//! Whoever asks for a save gets an answer, and saves are counted as Redis counts them.
+//! Every request for a save is answered, and saves are counted as Redis counts them.
 
 use super::*;
 
