@@ -54,9 +54,14 @@ pub enum ReplayError {
     /// Bytes that are not an edit, in a frame whose checksum is right.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// An edit of a key that contradicts the data.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
+    /// An edit that contradicts the data of its partition.
+    #[error("{error}")]
+    Contradiction {
+        /// The partition that the edit belongs to.
+        partition: PartitionId,
+        /// How the edit contradicts the data.
+        error: ApplyError,
+    },
     /// An edit of a partition that does not exist.
     #[error("an edit of partition {0}, which does not exist")]
     Partition(PartitionId),
@@ -177,7 +182,10 @@ impl Replica {
             if let Edit::Barrier { checkpoint, digests, .. } = edit {
                 let differing = self.differing(partition, position, &digests);
                 reached(self, Reached { partition, position, checkpoint, differing });
-            } else if self.apply_edit(partition, position, &edit)? {
+            } else if self
+                .apply_edit(partition, position, &edit)
+                .map_err(|error| ReplayError::Contradiction { partition, error })?
+            {
                 self.places[index].last_edit = position;
                 applied += 1;
             }

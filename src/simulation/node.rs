@@ -16,7 +16,7 @@ use crate::replication::link::LinkError;
 use crate::replication::node::bootstrap::{Download, begin_anew, load_own};
 use crate::replication::node::directory::NodeDir;
 use crate::replication::node::error::SessionError;
-use crate::replication::node::follow::{FollowError, Follower, Step};
+use crate::replication::node::follow::{FollowError, Follower, StreamState};
 use crate::replication::node::mirror::Part;
 use crate::replication::node::outbox::{Item, Outbox, Ready};
 use crate::replication::node::plan::{Leg, Terms};
@@ -319,7 +319,7 @@ impl<'a> Following<'a> {
                     };
                 }
                 Event::Stream(n) => {
-                    if self.stream(n)? == Step::Ended {
+                    if self.stream(n)? == StreamState::Ended {
                         // Nothing more is sent or received on its connection.
                         open -= 1;
                     }
@@ -367,7 +367,7 @@ impl<'a> Following<'a> {
         .await
     }
 
-    fn stream(&mut self, n: usize) -> Result<Step, FollowError> {
+    fn stream(&mut self, n: usize) -> Result<StreamState, FollowError> {
         let (line, follower, part) = &mut self.streams[n];
         let mut answers = Vec::new();
         let part = &mut self.parts.borrow_mut()[*part];

@@ -75,7 +75,7 @@ fn run(session: &Session<'_>, follower: &mut Follower, part: &mut Part) -> Resul
         for answer in &answers {
             sender.send(answer)?;
         }
-        if step? == Step::Ended {
+        if step? == StreamState::Ended {
             return Ok(());
         }
     }
@@ -83,7 +83,7 @@ fn run(session: &Session<'_>, follower: &mut Follower, part: &mut Part) -> Resul
 
 /// Whether there is more of a stream to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum StreamState {
     GoesOn,
     /// The epoch has ended, and all of its stream is applied.
     Ended,
@@ -120,7 +120,7 @@ impl Follower {
         part: &mut Part,
         outbox: &Outbox,
         answers: &mut Vec<Message<'static>>,
-    ) -> Result<Step, FollowError> {
+    ) -> Result<StreamState, FollowError> {
         // An empty run is a heartbeat, which is always answered.
         let asks = matches!(received, Received::Log([]));
         match received {
@@ -137,7 +137,7 @@ impl Follower {
         if asks || self.applied > before {
             answers.push(Message::Applied(self.applied));
         }
-        Ok(Step::GoesOn)
+        Ok(StreamState::GoesOn)
     }
 
     /// Advances all partitions, also those without an edit in the stream, to the last edit that was applied. If the
@@ -158,9 +158,9 @@ impl Follower {
     }
 
     /// Decides what it means that the master has shipped the stream to its end, `last`.
-    fn end(&self, last: Lsn) -> Result<Step, FollowError> {
+    fn end(&self, last: Lsn) -> Result<StreamState, FollowError> {
         if self.leg.last == Some(last) && self.applied >= last {
-            return Ok(Step::Ended);
+            return Ok(StreamState::Ended);
         }
         let wanted = self.leg.last.unwrap_or(last);
         Err(FollowError::Short { stream: self.stream, found: self.applied, wanted })
@@ -188,10 +188,8 @@ fn apply(
         barriers.push(reached);
     });
     if let Err(why) = applied {
-        // Edits are applied in order, so the partition that got furthest is taken for the one that the bad edit belongs
-        // to.
-        let furthest = part.partitions().max_by_key(|p| part.position(*p));
-        if let Some(partition) = furthest {
+        // Bytes that are no edit at all say nothing against any partition.
+        if let ReplayError::Contradiction { partition, .. } = why {
             part.trust(partition).contradicted();
         }
         let (stream, after) = (frame.header.stream, Lsn(frame.header.first.0 - 1));
@@ -258,7 +256,7 @@ mod tests {
             Self { follower, part, outbox: Outbox::default() }
         }
 
-        fn hear(&mut self, received: Received<'_>) -> (Result<Step, FollowError>, Vec<Message<'static>>) {
+        fn hear(&mut self, received: Received<'_>) -> (Result<StreamState, FollowError>, Vec<Message<'static>>) {
             let mut answers = Vec::new();
             let step = self.follower.on(received, &mut self.part, &self.outbox, &mut answers);
             (step, answers)
@@ -330,7 +328,7 @@ mod tests {
                 following.hear(Received::Log(&frame(1, &edits))).0.unwrap();
             }
             let ended = following.hear(Received::Message(Message::End(Lsn(said)))).0;
-            assert_eq!(matches!(ended, Ok(Step::Ended)), is_end, "{known} {applied} {said}: {ended:?}");
+            assert_eq!(matches!(ended, Ok(StreamState::Ended)), is_end, "{known} {applied} {said}: {ended:?}");
             if let Err(FollowError::Short { found, wanted, .. }) = ended {
                 assert_eq!((found, wanted), (Lsn(applied), Lsn(known)));
             }
@@ -374,6 +372,8 @@ mod tests {
 
         let mut contradicted = Following::new(None, 1);
         contradicted.hear(Received::Log(&frame(1, &[put(0), put(3)]))).0.unwrap();
+        // A partition that is ahead of the stream, as one that was loaded from a later snapshot is, is not to blame.
+        contradicted.part.replica.set_position(PartitionId(3), Position::new(Epoch(2), Lsn(50)));
         let key = Change::SetExpiry(None);
         let missing = Edit::Key { db: Db(0), slot: Slot(2), key: b"missing".into(), change: key };
         let (step, _) = contradicted.hear(Received::Log(&frame(3, &[put(1), missing])));
