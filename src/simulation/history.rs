@@ -379,7 +379,7 @@ impl History {
     pub(super) fn note_installed(&mut self, master: &Master) {
         let status = master.shared.status();
         self.outcome.installed += status.installed;
-        self.outcome.own += status.own_installed;
+        self.outcome.own += status.self_installed;
     }
 
     pub(super) fn after_death(&mut self, process: &Process) {

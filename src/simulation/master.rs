@@ -31,7 +31,7 @@ use crate::replication::master::policy::{Pace, Policy};
 use crate::replication::master::self_checkpoints::SelfCheckpoints;
 use crate::replication::master::sessions::SessionId;
 use crate::replication::master::ship::{Shipment, Shipped, acknowledge};
-use crate::replication::master::side::{MasterSide, Rounds};
+use crate::replication::master::side::{MasterSide, PolicyLoop};
 use crate::replication::master::{Options, accept, download, upload};
 use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::runtime::bell::Bell;
@@ -106,13 +106,13 @@ pub(super) async fn start(
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
-    policy.set_own(settings.max_log_bytes.is_some());
+    policy.set_cores_capture(settings.max_log_bytes.is_some());
     let ended_log_bytes = dir.ended_log_bytes()?;
     let (shared, _) = MasterSide::new(options, policy, Clock::Set(&NOW), ended_log_bytes);
     let shared = Arc::new(shared);
     upload::clear_stale(&shared);
     let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
-    let captures = settings.max_log_bytes.is_some().then(|| master.spawn_own(&reporter));
+    let captures = settings.max_log_bytes.is_some().then(|| master.spawn_self_checkpoints(&reporter));
     master.spawn_policy(inboxes, reporter, captures);
     master.spawn_accept(network);
     Ok(master)
@@ -226,7 +226,7 @@ impl Master {
         let (shared, cores) = (self.shared.clone(), self.cores.clone());
         let world = self.process.world().clone();
         self.process.spawn(async move {
-            let mut rounds = Rounds::default();
+            let mut rounds = PolicyLoop::default();
             loop {
                 rounds.look(&shared);
                 world.sleep(Duration::from_millis(world.draw(|random| random.u64(1..100)))).await;
@@ -253,7 +253,7 @@ impl Master {
 
     /// Runs the thread that writes the cores' own snapshots, and the cores' part of taking them. Returns the queue of
     /// the partitions to be captured.
-    fn spawn_own(&self, reporter: &Reporter) -> Captures {
+    fn spawn_self_checkpoints(&self, reporter: &Reporter) -> Captures {
         let captures = Captures::default();
         let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
         let (asked, reporter) = (captures.clone(), reporter.clone());

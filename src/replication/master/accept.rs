@@ -75,7 +75,7 @@ fn serve(shared: &Arc<MasterSide>, sender: Sender, receiver: Receiver, peer: IpA
     match admit(shared, sender, receiver, peer, newcomer) {
         Ok(()) | Err(LinkError::Closed) => {}
         // Errors of unauthenticated connections are logged at debug level only: anybody could fill a disk with them.
-        Err(e) if shared.is_stopping() || !newcomer.is_known() => tracing::debug!(%peer, "{e}"),
+        Err(e) if shared.is_stopping() || !newcomer.is_authenticated() => tracing::debug!(%peer, "{e}"),
         Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
     }
 }
@@ -99,7 +99,7 @@ fn admit(
         return Ok(());
     }
     let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
-    newcomer.is_known_now();
+    newcomer.set_authenticated();
     receiver.trust();
     sender.set_patience(shared.timeout);
     receiver.set_patience(shared.timeout);

@@ -100,12 +100,12 @@ pub struct ChildStatus {
 
 /// The child process and the thread that supervises it.
 pub(super) struct Child {
-    shared: Arc<Shared>,
+    shared: Arc<Supervised>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct Supervised {
     state: Mutex<State>,
     bell: Condvar,
 }
@@ -120,7 +120,7 @@ struct State {
 
 impl Child {
     pub fn start(command: ChildCommand) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Supervised::default());
         let run = {
             let shared = shared.clone();
             move || supervise(&shared, &command)
@@ -148,7 +148,7 @@ impl Child {
     }
 }
 
-impl Shared {
+impl Supervised {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +167,7 @@ fn next_pause(pause: Duration, lived: Duration) -> Duration {
 }
 
 /// The body of the supervising thread: starts one child after the other until the master stops.
-fn supervise(shared: &Shared, command: &ChildCommand) {
+fn supervise(shared: &Supervised, command: &ChildCommand) {
     let clock = Clock::start();
     let mut pause = FIRST_PAUSE / 2;
     loop {
@@ -194,7 +194,7 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// Starts a child and waits until it ends; `None` if it was ended because the master stops.
-fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Option<ExitStatus>> {
+fn run(shared: &Supervised, command: &ChildCommand, clock: Clock) -> io::Result<Option<ExitStatus>> {
     let mut child = Command::new(&command.program)
         .args(&command.arguments)
         .arg(PARENT)

@@ -31,7 +31,7 @@ pub(crate) struct Counters {
     pub failed: u64,
     pub resumed: u64,
     pub dropped_bytes: u64,
-    pub own_installed: u64,
+    pub self_installed: u64,
     pub node: Option<NodeInfo>,
     pub sessions: u64,
     pub installed: u64,

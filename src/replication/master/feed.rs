@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::ship::{LoanError, Shipment, Shipped, acknowledge};
+use super::ship::{ShipError, Shipment, Shipped, acknowledge};
 use super::side::MasterSide;
 use crate::ids::{Lsn, StreamId};
 use crate::replication::link::{LinkError, Links, Receiver, Sender};
@@ -72,10 +72,10 @@ fn feed(shared: &MasterSide, stream: StreamId, from: Lsn, sender: &mut Sender, l
 }
 
 /// Refuses to ship a stream, and tells the node why.
-fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), LinkError> {
+fn refuse(stream: StreamId, why: &ShipError, sender: &mut Sender) -> Result<(), LinkError> {
     let reason = match why {
-        LoanError::Unknown | LoanError::Tail(TailError::Dropped(_)) => Reason::Unknown,
-        LoanError::Tail(_) | LoanError::Storage(_) => {
+        ShipError::Unknown | ShipError::Tail(TailError::Dropped(_)) => Reason::Unknown,
+        ShipError::Tail(_) | ShipError::Storage(_) => {
             tracing::error!(%stream, "cannot ship the log to the checkpoint node: {why}");
             Reason::Disk
         }

@@ -7,7 +7,7 @@ use crate::replication::protocol::Offer;
 
 /// What to do with a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ChunkAction {
     /// Write the chunk's bytes after the first `skip` at the end of the file.
     Write {
         /// Number of the chunk's first bytes that the file has already.
@@ -47,22 +47,22 @@ impl Intake {
         self.have == self.offer.bytes
     }
 
-    /// Decides what to do with a chunk of `length` bytes at `offset`. After a [`Step::Write`] its bytes count as
+    /// Decides what to do with a chunk of `length` bytes at `offset`. After a [`ChunkAction::Write`] its bytes count as
     /// received.
-    pub fn chunk(&mut self, offset: u64, length: usize) -> Step {
+    pub fn chunk(&mut self, offset: u64, length: usize) -> ChunkAction {
         let Some(end) = offset.checked_add(length as u64).filter(|end| *end <= self.offer.bytes) else {
-            return Step::OutOfPlace;
+            return ChunkAction::OutOfPlace;
         };
         if offset > self.have {
-            return Step::OutOfPlace;
+            return ChunkAction::OutOfPlace;
         }
         if end <= self.have {
-            return Step::Repeated;
+            return ChunkAction::Repeated;
         }
         // `offset` ≤ `have` < `end`, so this fits in the chunk's length.
         let skip = (self.have - offset) as usize;
         self.have = end;
-        Step::Write { skip, complete: self.is_complete() }
+        ChunkAction::Write { skip, complete: self.is_complete() }
     }
 }
 
@@ -84,13 +84,13 @@ mod tests {
                     let mut file = content[..resume as usize].to_vec();
                     for (offset, length) in [first, second, &(0, 10)] {
                         match intake.chunk(*offset, *length) {
-                            Step::Write { skip, complete } => {
+                            ChunkAction::Write { skip, complete } => {
                                 let from = *offset as usize;
                                 file.extend_from_slice(&content[from + skip..from + length]);
                                 assert_eq!(complete, file.len() == 10);
                             }
-                            Step::Repeated => assert!(*offset as usize + length <= file.len()),
-                            Step::OutOfPlace => {
+                            ChunkAction::Repeated => assert!(*offset as usize + length <= file.len()),
+                            ChunkAction::OutOfPlace => {
                                 assert!(*offset as usize > file.len() || *offset as usize + length > 10);
                             }
                         }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn offsets_near_the_end_of_the_numbers_are_out_of_place() {
         let (mut intake, _) = Intake::new(OFFER, 0);
-        assert_eq!(intake.chunk(u64::MAX, 2), Step::OutOfPlace);
+        assert_eq!(intake.chunk(u64::MAX, 2), ChunkAction::OutOfPlace);
         assert_eq!(Intake::new(OFFER, 11).1, 0, "what is too long is not of this snapshot");
     }
 }

@@ -135,7 +135,7 @@ impl Master {
         }
         let child = options.child.clone();
         let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
-        policy.set_own(options.cores_capture);
+        policy.set_cores_capture(options.cores_capture);
         let ended_log_bytes = options.dir.ended_log_bytes()?;
         let (shared, slices) = MasterSide::new(options, policy, Clock::start(), ended_log_bytes);
         let shared = Arc::new(shared);

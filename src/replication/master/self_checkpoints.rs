@@ -34,19 +34,19 @@ pub(super) fn run(shared: &MasterSide, slices: &Slices) {
 /// The cores' own snapshots that are not installed yet.
 pub(crate) struct SelfCheckpoints<F: Files> {
     /// Snapshots whose slices are still coming in.
-    taking: BTreeMap<PartitionId, Taking<F>>,
+    writing: BTreeMap<PartitionId, Writing<F>>,
     /// Snapshots that are written, and wait until they may be installed.
     complete: Vec<Complete>,
 }
 
 impl<F: Files> Default for SelfCheckpoints<F> {
     fn default() -> Self {
-        Self { taking: BTreeMap::new(), complete: Vec::new() }
+        Self { writing: BTreeMap::new(), complete: Vec::new() }
     }
 }
 
-/// A snapshot that a core is taking, and the file that it is written to.
-struct Taking<F: Files> {
+/// A snapshot that a core is writing, and the file that it is written to.
+struct Writing<F: Files> {
     barrier: Lsn,
     path: PathBuf,
     writer: SnapshotWriter<F>,
@@ -55,8 +55,8 @@ struct Taking<F: Files> {
 }
 
 /// The state of a snapshot after a slice was written.
-enum Step<F: Files> {
-    More(Taking<F>),
+enum Progress<F: Files> {
+    More(Writing<F>),
     Complete(Complete),
 }
 
@@ -74,24 +74,24 @@ impl<F: Files> SelfCheckpoints<F> {
     pub(crate) fn on(&mut self, shared: &MasterSide<F>, slice: Slice) {
         let partition = slice.partition;
         // Slices of a snapshot that has failed already may still come, and are ignored.
-        let before = self.taking.remove(&partition).filter(|taking| taking.barrier == slice.barrier);
+        let before = self.writing.remove(&partition).filter(|writing| writing.barrier == slice.barrier);
         let taken = match (slice.end, before) {
             (Some(End::Abandoned(why)), _) => Err(why.to_owned()),
-            (_, Some(taking)) => taking.take(shared, &slice).map_err(|e| e.to_string()),
+            (_, Some(writing)) => writing.take(shared, &slice).map_err(|e| e.to_string()),
             (_, None) if slice.begins => {
-                let begun = Taking::begin(shared, partition, slice.barrier);
-                begun.and_then(|taking| taking.take(shared, &slice)).map_err(|e| e.to_string())
+                let begun = Writing::begin(shared, partition, slice.barrier);
+                begun.and_then(|writing| writing.take(shared, &slice)).map_err(|e| e.to_string())
             }
             (_, None) => return,
         };
         let mut state = shared.state();
         let now = shared.clock.now();
         match taken {
-            Ok(Step::More(taking)) => {
+            Ok(Progress::More(writing)) => {
                 state.policy.progress(partition, now);
-                self.taking.insert(partition, taking);
+                self.writing.insert(partition, writing);
             }
-            Ok(Step::Complete(complete)) => {
+            Ok(Progress::Complete(complete)) => {
                 state.policy.captured(partition, complete.summary.installed.position, now);
                 self.complete.push(complete);
             }
@@ -115,7 +115,7 @@ impl<F: Files> SelfCheckpoints<F> {
     }
 }
 
-impl<F: Files> Taking<F> {
+impl<F: Files> Writing<F> {
     fn begin(shared: &MasterSide<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
         let path = path(shared, partition);
         let position = Position::new(shared.epoch, barrier);
@@ -125,16 +125,16 @@ impl<F: Files> Taking<F> {
     }
 
     /// Writes a slice, and finishes the file after the last one.
-    fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
+    fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Progress<F>, StorageError> {
         self.write(shared, slice)?;
         if slice.end.is_none() {
-            return Ok(Step::More(self));
+            return Ok(Progress::More(self));
         }
         let Self { path, mut writer, newest, started, .. } = self;
         writer.end_section();
         let summary = writer.finish()?;
         failpoint::reach("own.written");
-        Ok(Step::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
+        Ok(Progress::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
     }
 
     /// Writes the entries of a slice and the headers of the sections that begin in it.
@@ -169,7 +169,7 @@ impl Complete {
         let now = shared.clock.now();
         let mut state = shared.state();
         state.installed(partition, installed.position, installed.bytes, now.saturating_sub(started), now);
-        state.counters.own_installed += 1;
+        state.counters.self_installed += 1;
         drop(state);
         shared.wake();
         tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, "own checkpoint installed");

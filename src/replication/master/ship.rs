@@ -16,7 +16,7 @@ const BATCH: usize = 256 << 10;
 
 /// Why a stream cannot be shipped, or no further.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoanError {
+pub(crate) enum ShipError {
     #[error("no such stream is kept")]
     Unknown,
     #[error(transparent)]
@@ -49,15 +49,15 @@ enum Source<F: Files> {
 
 impl<F: Files> Shipment<F> {
     /// Opens `stream` for shipping, from the frame that holds edit `from` on.
-    pub(crate) fn open(shared: &MasterSide<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
+    pub(crate) fn open(shared: &MasterSide<F>, stream: StreamId, from: Lsn) -> Result<Self, ShipError> {
         let dir = &shared.dir;
         let source = if stream.epoch == shared.epoch {
-            let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(LoanError::Unknown)?.clone();
+            let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(ShipError::Unknown)?.clone();
             let (files, path) = (dir.files().clone(), dir.path().to_owned());
             Source::Present(TailReader::open(files, path, dir.id(), stream, from, marks)?)
         } else {
-            let spec = dir.stream(stream).ok_or(LoanError::Unknown)?;
-            let last = spec.last.ok_or(LoanError::Unknown)?;
+            let spec = dir.stream(stream).ok_or(ShipError::Unknown)?;
+            let last = spec.last.ok_or(ShipError::Unknown)?;
             if from < spec.first {
                 return Err(TailError::Dropped(spec.first).into());
             }
@@ -67,7 +67,7 @@ impl<F: Files> Shipment<F> {
     }
 
     /// Reads what to send next; waits for a frame at most `patience`.
-    pub(crate) fn next(&mut self, patience: Duration) -> Result<Shipped<'_>, LoanError> {
+    pub(crate) fn next(&mut self, patience: Duration) -> Result<Shipped<'_>, ShipError> {
         self.batch.clear();
         // Gives back the memory of an unusually long frame.
         self.batch.shrink_to(4 * BATCH);

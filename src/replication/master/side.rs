@@ -31,7 +31,7 @@ const LOOK_OVER: Duration = Duration::from_secs(10);
 /// Most slots that are remembered per partition, or shown, when digests differ.
 const SHOWN_SLOTS: usize = 64;
 /// Number of snapshots that may be under way at a time, for each of which the log leaves disk space.
-const AT_ONCE: u64 = 3;
+const SNAPSHOTS_AT_ONCE: u64 = 3;
 /// Disk space in bytes that the log leaves for the manifest and the directory entries of new files.
 const MANIFEST_ROOM: u64 = 256 << 10;
 
@@ -80,7 +80,7 @@ pub(crate) struct State {
     /// Whether a snapshot was installed since the last look for log to drop.
     pub look_over: bool,
     /// Whether something has happened since the policy thread last looked.
-    rung: bool,
+    has_news: bool,
     barriers: Receiver<Barrier>,
     /// The present epoch.
     epoch: Epoch,
@@ -138,7 +138,7 @@ impl<F: Files> MasterSide<F> {
             differing: BTreeMap::new(),
             savers: Vec::new(),
             look_over: true,
-            rung: true,
+            has_news: true,
             barriers: options.reports.barriers,
             epoch,
         };
@@ -213,7 +213,7 @@ impl<F: Files> MasterSide<F> {
 
     /// Wakes the policy thread and all waiters, because the state has changed.
     pub fn wake(&self) {
-        self.state().rung = true;
+        self.state().has_news = true;
         self.bell.notify_all();
     }
 
@@ -246,30 +246,30 @@ impl<F: Files> MasterSide<F> {
 
 /// The body of the policy thread.
 pub(crate) fn run_policy(shared: &MasterSide) {
-    let mut rounds = Rounds::default();
+    let mut rounds = PolicyLoop::default();
     while !shared.is_stopping() {
         rounds.look(shared);
-        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.has_news));
     }
     let savers = std::mem::take(&mut shared.state().savers);
     savers.into_iter().for_each(|(_, saver)| tell(shared, saver, Outcome::Failed("the master is stopping".to_owned())));
 }
 
 /// The rounds of the policy thread, and what it remembers from one to the next.
-pub(crate) struct Rounds {
+pub(crate) struct PolicyLoop {
     next_look: Duration,
     next_reminder: Duration,
     /// Whether the node did not deliver snapshots when this was last looked at.
     node_fails: bool,
 }
 
-impl Default for Rounds {
+impl Default for PolicyLoop {
     fn default() -> Self {
         Self { next_look: Duration::ZERO, next_reminder: REMIND, node_fails: false }
     }
 }
 
-impl Rounds {
+impl PolicyLoop {
     /// Does one round: asks cores for the barriers and snapshots that are due, tells clients the outcomes of their
     /// checkpoints, warns, and drops log that snapshots cover.
     pub(crate) fn look<F: Files>(&mut self, shared: &MasterSide<F>) {
@@ -277,7 +277,7 @@ impl Rounds {
         let (requests, captures, decided, look_over, notice) = {
             let observed = shared.observe();
             let mut state = shared.state();
-            state.rung = false;
+            state.has_news = false;
             state.catch_up(now);
             let dropped = state.counters.dropped_bytes;
             let notice = state.bounds.tick(shared.log_bytes(dropped), now);
@@ -309,7 +309,7 @@ impl Rounds {
     }
 }
 
-impl Rounds {
+impl PolicyLoop {
     /// Logs when the node ceases to deliver snapshots, and when it delivers again.
     fn look_at_node<F: Files>(&mut self, shared: &MasterSide<F>) {
         let failure = shared.state().policy.node_failure().map(str::to_owned);
@@ -355,7 +355,7 @@ fn bound_noticed<F: Files>(shared: &MasterSide<F>, Notice { before, stage }: Not
 fn set_headroom<F: Files>(shared: &MasterSide<F>) {
     let manifest = shared.dir.manifest();
     let largest = manifest.snapshots.iter().filter_map(|g| g.newest).map(|newest| newest.bytes).max().unwrap_or(0);
-    let headroom = largest.saturating_mul(AT_ONCE).saturating_add(MANIFEST_ROOM);
+    let headroom = largest.saturating_mul(SNAPSHOTS_AT_ONCE).saturating_add(MANIFEST_ROOM);
     shared.streams.iter().for_each(|s| s.set_headroom(headroom));
 }
 

@@ -62,7 +62,7 @@ pub struct Status {
     /// Number of checkpoints installed since this start.
     pub installed: u64,
     /// Number of installed checkpoints that the cores took themselves.
-    pub own_installed: u64,
+    pub self_installed: u64,
     /// Bytes of all installed checkpoints.
     pub bytes: u64,
     /// Number of checkpoints that failed.
@@ -114,7 +114,7 @@ impl<F: Files> MasterSide<F> {
             resumed: c.resumed,
             compared: (c.compared, c.differed),
             dropped_bytes: c.dropped_bytes,
-            own_installed: c.own_installed,
+            self_installed: c.self_installed,
             log_bytes: state.bounds.bytes(),
             max_log_bytes: state.bounds.max_bytes(),
             stage: state.bounds.stage(),

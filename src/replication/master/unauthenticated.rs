@@ -19,12 +19,12 @@ pub(super) struct Unauthenticated {
 
 impl Unauthenticated {
     /// Marks the connection as authenticated.
-    pub fn is_known_now(&self) {
+    pub fn set_authenticated(&self) {
         self.known.store(true, Ordering::Release);
     }
 
     /// Whether the connection is authenticated.
-    pub fn is_known(&self) -> bool {
+    pub fn is_authenticated(&self) -> bool {
         self.known.load(Ordering::Acquire)
     }
 }
@@ -36,7 +36,7 @@ pub(super) struct UnauthenticatedList(VecDeque<Weak<Unauthenticated>>);
 impl UnauthenticatedList {
     /// Adds a new connection, and closes the oldest unauthenticated ones if there are too many.
     pub fn add(&mut self, receiver: &Receiver) -> Arc<Unauthenticated> {
-        self.0.retain(|newcomer| newcomer.upgrade().is_some_and(|newcomer| !newcomer.is_known()));
+        self.0.retain(|newcomer| newcomer.upgrade().is_some_and(|newcomer| !newcomer.is_authenticated()));
         while self.0.len() >= MOST
             && let Some(oldest) = self.0.pop_front()
         {
@@ -70,7 +70,7 @@ mod tests {
             (ours, theirs, newcomer)
         };
         let friend = connect();
-        friend.2.is_known_now();
+        friend.2.set_authenticated();
         let mut all: Vec<_> = (0..2 * MOST).map(|_| connect()).collect();
         let is_open = |stream: &mut TcpStream| stream.read(&mut [0]).is_err();
         assert!(is_open(&mut { friend.0 }), "who is known is no newcomer");

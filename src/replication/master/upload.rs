@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::claims::Claim;
-use super::intake::{Intake, Step};
+use super::intake::{ChunkAction, Intake};
 use super::policy::Verdict;
 use super::side::MasterSide;
 use crate::ids::{PartitionId, Position};
@@ -32,17 +32,17 @@ pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Recei
 /// The uploads of one connection, one after the other; each message of the node has at most one answer.
 pub(crate) struct Uploads<F: Files> {
     /// The upload under way.
-    taking: Option<Taking<F>>,
+    receiving: Option<Receiving<F>>,
 }
 
 impl<F: Files> Default for Uploads<F> {
     fn default() -> Self {
-        Self { taking: None }
+        Self { receiving: None }
     }
 }
 
 /// A snapshot that is being uploaded.
-struct Taking<F: Files> {
+struct Receiving<F: Files> {
     offer: Offer,
     claim: Claim,
     /// The digests that the snapshot's barrier bears.
@@ -70,9 +70,9 @@ impl<F: Files> Uploads<F> {
         shared: &MasterSide<F>,
         message: Message<'_>,
     ) -> Result<Option<Message<'static>>, LinkError> {
-        match (message, self.taking.take()) {
-            (Message::Ping, taking) => {
-                self.taking = taking;
+        match (message, self.receiving.take()) {
+            (Message::Ping, receiving) => {
+                self.receiving = receiving;
                 Ok(None)
             }
             (Message::Declined { partition, position, text }, None) => {
@@ -81,7 +81,9 @@ impl<F: Files> Uploads<F> {
                 Ok(None)
             }
             (Message::Offer(offer), None) => Ok(Some(self.offered(shared, offer))),
-            (Message::Chunk { offset, bytes }, Some(taking)) => Ok(Some(self.chunk(shared, taking, offset, &bytes))),
+            (Message::Chunk { offset, bytes }, Some(receiving)) => {
+                Ok(Some(self.chunk(shared, receiving, offset, &bytes)))
+            }
             _ => Err(LinkError::OutOfTurn),
         }
     }
@@ -101,28 +103,34 @@ impl<F: Files> Uploads<F> {
             Verdict::Here => Message::Installed,
             Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
             Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
-            Verdict::Wanted(digests) => match Taking::begin(shared, offer, claim, digests, now) {
-                Ok(taking) => self.go_on(shared, taking),
+            Verdict::Wanted(digests) => match Receiving::begin(shared, offer, claim, digests, now) {
+                Ok(receiving) => self.go_on(shared, receiving),
                 Err(rejected) => reject(shared, offer, &rejected),
             },
         }
     }
 
-    fn chunk(&mut self, shared: &MasterSide<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
-        match taking.write(shared, offset, bytes) {
-            Ok(()) => self.go_on(shared, taking),
-            Err(rejected) => reject(shared, taking.offer, &rejected),
+    fn chunk(
+        &mut self,
+        shared: &MasterSide<F>,
+        mut receiving: Receiving<F>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Message<'static> {
+        match receiving.write(shared, offset, bytes) {
+            Ok(()) => self.go_on(shared, receiving),
+            Err(rejected) => reject(shared, receiving.offer, &rejected),
         }
     }
 
     /// Asks for the next chunk, or installs the snapshot if it is complete.
-    fn go_on(&mut self, shared: &MasterSide<F>, taking: Taking<F>) -> Message<'static> {
-        if !taking.intake.is_complete() {
-            let have = taking.intake.have();
-            self.taking = Some(taking);
+    fn go_on(&mut self, shared: &MasterSide<F>, receiving: Receiving<F>) -> Message<'static> {
+        if !receiving.intake.is_complete() {
+            let have = receiving.intake.have();
+            self.receiving = Some(receiving);
             return Message::Resume(have);
         }
-        let Taking { offer, claim: _claim, digests, path, file, started, .. } = taking;
+        let Receiving { offer, claim: _claim, digests, path, file, started, .. } = receiving;
         drop(file);
         match install(shared, &path, offer, &digests) {
             Ok(()) => {
@@ -134,7 +142,7 @@ impl<F: Files> Uploads<F> {
     }
 }
 
-impl<F: Files> Taking<F> {
+impl<F: Files> Receiving<F> {
     fn begin(
         shared: &MasterSide<F>,
         offer: Offer,
@@ -160,7 +168,7 @@ impl<F: Files> Taking<F> {
 
     fn write(&mut self, shared: &MasterSide<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
         let at = self.intake.have();
-        let Step::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
+        let ChunkAction::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
         self.unsynced += (bytes.len() - skip) as u64;
         let written = self.file.write_at(at, &bytes[skip..]);
         let synced = if self.unsynced >= SYNC_STEP { self.file.sync() } else { Ok(()) };

@@ -49,13 +49,13 @@ impl Policy {
 
     /// Whether the node is to write the snapshots now; otherwise the cores do.
     pub(super) fn counts_on_node(&self) -> bool {
-        let fails = self.delivery.failure.is_some() && self.own && !is_planted(Bug::FailingNodeCounts);
+        let fails = self.delivery.failure.is_some() && self.cores_capture && !is_planted(Bug::FailingNodeCounts);
         self.connected && !fails
     }
 
     /// Takes in that the node will not deliver the awaited snapshot of `partition`.
     pub(super) fn not_delivered(&mut self, partition: PartitionId, why: &str, now: Duration) {
-        if !self.own || is_planted(Bug::FailingNodeCounts) {
+        if !self.cores_capture || is_planted(Bug::FailingNodeCounts) {
             return self.give_up(partition, why, now);
         }
         // Requests that wait for this snapshot go on: the core's own will do.
@@ -76,7 +76,11 @@ impl Policy {
             return;
         }
         let since = *self.delivery.awaited_since.get_or_insert(now);
-        if self.connected && self.own && self.delivery.failure.is_none() && now.saturating_sub(since) >= PATIENCE {
+        if self.connected
+            && self.cores_capture
+            && self.delivery.failure.is_none()
+            && now.saturating_sub(since) >= PATIENCE
+        {
             self.fails("none of its snapshots was installed while log had to be dropped", now);
         }
     }
@@ -86,7 +90,7 @@ impl Policy {
         self.delivery.failure = Some(why.to_owned());
         self.delivery.try_at = now + RETRY_AFTER;
         // The node's other checkpoints are left to the cores.
-        self.pending.retain(|pending| pending.own);
+        self.pending.retain(|pending| pending.by_core);
     }
 
     /// Whether the node may be asked for another snapshot in `core`'s stream, of which at most `most` may be under way.
@@ -94,12 +98,12 @@ impl Policy {
         if self.counts_on_node() {
             return self.pending_in(core).count() < most;
         }
-        now >= self.delivery.try_at && self.pending.iter().all(|pending| pending.own)
+        now >= self.delivery.try_at && self.pending.iter().all(|pending| pending.by_core)
     }
 
     /// Whether a connected node was asked for a snapshot of `partition`, and has not used up `PATIENCE`.
     pub(super) fn is_tried_with(&self, partition: PartitionId, now: Duration) -> bool {
-        let tried = |p: &super::Pending| p.partition == partition && !p.own && now < p.since + PATIENCE;
+        let tried = |p: &super::Pending| p.partition == partition && !p.by_core && now < p.since + PATIENCE;
         self.connected && self.pending.iter().any(tried)
     }
 }

@@ -57,12 +57,12 @@ impl Policy {
         for pending in &mut self.pending {
             let core = usize::from(self.placement.core_of(pending.partition).0);
             let mirrored = self.observed.mirrored.get(core).copied().unwrap_or_default();
-            if !pending.own && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
+            if !pending.by_core && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
                 // The node has not reached the barrier yet. That it is slow is no reason to give up.
                 pending.moved = now;
             }
             if now.saturating_sub(pending.moved) >= STUCK_AFTER {
-                let of = if pending.own { &mut own_stuck } else { &mut stuck };
+                let of = if pending.by_core { &mut own_stuck } else { &mut stuck };
                 of.push(pending.partition);
             }
         }

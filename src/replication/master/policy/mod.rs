@@ -58,7 +58,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(120);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Most checkpoints under way at a time in one stream, if requests wait for them: one is written while the next is
 /// being uploaded.
-const AT_ONCE: usize = 3;
+const WANTED_AT_ONCE: usize = 3;
 /// How long a node may be away before requests for a checkpoint fail (unless cores can take it), and how long a
 /// connected node may deliver nothing while log must be dropped before it counts as failing.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -75,7 +75,7 @@ struct Pending {
     /// core's own snapshot is complete.
     placed: Option<(Position, Vec<u64>)>,
     /// Whether the core takes the snapshot itself.
-    own: bool,
+    by_core: bool,
 }
 
 /// The state machine of the checkpoints; see the module.
@@ -90,7 +90,7 @@ pub struct Policy {
     /// Whether log must be dropped soon.
     pressed: bool,
     /// Whether cores can take snapshots themselves.
-    own: bool,
+    cores_capture: bool,
     /// When the last node disconnected; 0 if there was none yet.
     away_since: Duration,
     delivery: Delivery,
@@ -120,7 +120,7 @@ impl Policy {
             pending: Vec::new(),
             connected: false,
             pressed: false,
-            own: false,
+            cores_capture: false,
             away_since: Duration::ZERO,
             delivery: Delivery::default(),
             rounds: Rounds::default(),
@@ -134,10 +134,10 @@ impl Policy {
         self.observed = observed;
         self.give_up_ended();
         if !self.rounds.is_under_way() {
-            self.rounds.begin_own(dirty(&self.partitions, self.epoch, &self.observed));
+            self.rounds.begin_unrequested(dirty(&self.partitions, self.epoch, &self.observed));
         }
         if !self.connected {
-            if !self.own && now.saturating_sub(self.away_since) >= PATIENCE {
+            if !self.cores_capture && now.saturating_sub(self.away_since) >= PATIENCE {
                 self.tickets.fail_all("the checkpoint node is away");
                 self.partitions.iter_mut().for_each(|p| p.wanted = None);
             }
@@ -148,9 +148,9 @@ impl Policy {
         self.await_delivery(now);
         for core in self.running_cores() {
             while let Some((partition, is_wanted)) = self.next_due(core, now)
-                && self.may_ask_node(core, if is_wanted { AT_ONCE } else { 1 }, now)
+                && self.may_ask_node(core, if is_wanted { WANTED_AT_ONCE } else { 1 }, now)
             {
-                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: false });
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, by_core: false });
                 self.state_mut(partition).barrier_at = now;
                 requests.push(BarrierRequest { partition, checkpoint: true });
             }
@@ -168,7 +168,7 @@ impl Policy {
         state.barrier = state.barrier.max(report.position.lsn);
         if let Some(pending) = self.pending_of(report.partition)
             && report.checkpoint
-            && !pending.own
+            && !pending.by_core
             && pending.placed.is_none()
         {
             pending.placed = Some((report.position, report.digests));
@@ -190,7 +190,7 @@ impl Policy {
             return Verdict::Unwanted;
         }
         match self.pending_of(partition) {
-            Some(Pending { placed: Some((at, digests)), moved, own: false, .. }) if *at == position => {
+            Some(Pending { placed: Some((at, digests)), moved, by_core: false, .. }) if *at == position => {
                 *moved = now;
                 Verdict::Wanted(digests.clone())
             }
@@ -261,7 +261,7 @@ impl Policy {
         self.connected = false;
         self.away_since = now;
         // A barrier that no core has executed yet is asked for again when a node is connected.
-        self.pending.retain(|p| p.placed.is_some() || p.own);
+        self.pending.retain(|p| p.placed.is_some() || p.by_core);
     }
 
     /// Whether a node has a session.
@@ -274,7 +274,7 @@ impl Policy {
     ///
     /// `observed` must be read for this call: everything written before the call must be in the checkpoint.
     pub fn request(&mut self, observed: Observed) -> Option<Ticket> {
-        if !self.connected && !self.own {
+        if !self.connected && !self.cores_capture {
             return None;
         }
         self.observed = observed;
@@ -284,7 +284,7 @@ impl Policy {
             let state = self.state_mut(partition);
             if state.is_dirty(last_edit) {
                 state.wanted = Some(last_edit);
-                (state.not_before, state.own_not_before) = (Duration::ZERO, Duration::ZERO);
+                (state.not_before, state.capture_not_before) = (Duration::ZERO, Duration::ZERO);
                 differs |= state.diverged.is_some();
                 waiting.push((partition, last_edit));
             }
@@ -313,7 +313,7 @@ impl Policy {
     pub fn wanted_from(&self, core: CoreId) -> Lsn {
         let placed = self
             .pending_in(core)
-            .filter(|p| !p.own)
+            .filter(|p| !p.by_core)
             .filter_map(|p| p.placed.as_ref())
             .map(|(position, _)| position.lsn)
             .min();
@@ -398,7 +398,7 @@ impl Policy {
 
     /// Whether the node's snapshot of `partition` at `position` is awaited.
     fn is_awaited(&mut self, partition: PartitionId, position: Position) -> bool {
-        let at = |p: &mut Pending| !p.own && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
+        let at = |p: &mut Pending| !p.by_core && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
         self.pending_of(partition).is_some_and(at)
     }
 
@@ -406,7 +406,7 @@ impl Policy {
     fn give_up(&mut self, partition: PartitionId, why: &str, now: Duration) {
         self.pending.retain(|p| p.partition != partition);
         let state = self.state_mut(partition);
-        (state.not_before, state.own_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
+        (state.not_before, state.capture_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
         (state.wanted, state.failed) = (None, true);
         self.tickets.failed(partition, why);
     }

@@ -32,7 +32,7 @@ pub(super) struct Partition {
     /// When the node may be asked for a snapshot again.
     pub not_before: Duration,
     /// When the core may be asked for a snapshot again.
-    pub own_not_before: Duration,
+    pub capture_not_before: Duration,
     /// Whether the last checkpoint failed.
     pub failed: bool,
 }

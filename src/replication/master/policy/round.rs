@@ -34,7 +34,7 @@ impl Rounds {
     }
 
     /// Begins a round without a request, if there is anything to wait for; none may be under way.
-    pub(super) fn begin_own(&mut self, waiting: impl Iterator<Item = (PartitionId, Position)>) {
+    pub(super) fn begin_unrequested(&mut self, waiting: impl Iterator<Item = (PartitionId, Position)>) {
         self.waiting.extend(waiting);
     }
 

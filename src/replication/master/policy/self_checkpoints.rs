@@ -18,8 +18,8 @@ impl Policy {
 
     /// Sets whether cores can take snapshots themselves: if so, a request for a checkpoint is not refused because no
     /// node is connected.
-    pub fn set_own(&mut self, own: bool) {
-        self.own = own;
+    pub fn set_cores_capture(&mut self, can: bool) {
+        self.cores_capture = can;
     }
 
     /// Returns the partitions whose cores are to take a snapshot now.
@@ -30,14 +30,14 @@ impl Policy {
         self.give_up_stuck(now);
         let mut partitions = Vec::new();
         for core in self.running_cores() {
-            if self.pending_in(core).any(|pending| pending.own) {
+            if self.pending_in(core).any(|pending| pending.by_core) {
                 continue;
             }
-            if let Some(partition) = self.next_own(core, now) {
+            if let Some(partition) = self.next_capture(core, now) {
                 // The node's checkpoint of this partition is given up: should the node come to its barrier, the master
                 // will not want the snapshot.
                 self.pending.retain(|p| p.partition != partition);
-                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: true });
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, by_core: true });
                 self.state_mut(partition).barrier_at = now;
                 partitions.push(partition);
             }
@@ -46,13 +46,13 @@ impl Policy {
     }
 
     /// The partition of `core` that is to be captured next, if there is one.
-    fn next_own(&self, core: CoreId, now: Duration) -> Option<PartitionId> {
+    fn next_capture(&self, core: CoreId, now: Duration) -> Option<PartitionId> {
         let due = self.placement.partitions_of(core).map(PartitionId).filter_map(|id| {
             let state = &self.partitions[usize::from(id.0)];
             let last_edit = self.last_edit(id);
             let wanted = state.wanted.is_some() && state.is_dirty(last_edit);
             let holds_log = self.pressed && state.is_stale(last_edit);
-            let allowed = now >= state.own_not_before && state.diverged.is_none() && !self.is_tried_with(id, now);
+            let allowed = now >= state.capture_not_before && state.diverged.is_none() && !self.is_tried_with(id, now);
             (allowed && (wanted || holds_log)).then_some((wanted, Reverse((state.older, state.newest, id))))
         });
         due.max().map(|(_, Reverse((_, _, id)))| id)
@@ -60,7 +60,7 @@ impl Policy {
 
     /// Takes in that a core has completed its snapshot of `partition` at `position`, which is not installed yet.
     pub fn captured(&mut self, partition: PartitionId, position: Position, now: Duration) {
-        if let Some(pending) = self.pending_of(partition).filter(|p| p.own) {
+        if let Some(pending) = self.pending_of(partition).filter(|p| p.by_core) {
             pending.placed = Some((position, Vec::new()));
             pending.moved = now;
         }
@@ -68,7 +68,7 @@ impl Policy {
 
     /// Takes in that a core could not take its snapshot of `partition`, or that it could not be installed.
     pub fn capture_failed(&mut self, partition: PartitionId, why: &str, now: Duration) {
-        if self.pending_of(partition).is_some_and(|p| p.own) {
+        if self.pending_of(partition).is_some_and(|p| p.by_core) {
             self.give_up(partition, why, now);
         }
     }

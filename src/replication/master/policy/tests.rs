@@ -178,9 +178,9 @@ impl World {
         assert!(requests.is_empty() || self.policy.is_connected());
         for core in (0..CORES).map(CoreId) {
             let of_core = |p: PartitionId| self.policy.placement.core_of(p) == core;
-            let under_way: Vec<_> = self.policy.pending_in(core).filter(|p| !p.own).map(|p| p.partition).collect();
+            let under_way: Vec<_> = self.policy.pending_in(core).filter(|p| !p.by_core).map(|p| p.partition).collect();
             let once = |p: &PartitionId| under_way.iter().filter(|q| *q == p).count() == 1;
-            assert!(under_way.len() <= AT_ONCE && under_way.iter().all(once), "partitions take turns");
+            assert!(under_way.len() <= WANTED_AT_ONCE && under_way.iter().all(once), "partitions take turns");
             let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).map(|r| r.partition);
             assert!(asked.into_iter().all(|p| under_way.contains(&p)));
         }
@@ -189,7 +189,7 @@ impl World {
         assert!(captures.is_empty() || !self.policy.counts_on_node(), "a node is there to do it");
         for partition in captures {
             let core = self.policy.placement.core_of(partition);
-            assert_eq!(self.policy.pending_in(core).filter(|p| p.own).count(), 1, "a core takes one at a time");
+            assert_eq!(self.policy.pending_in(core).filter(|p| p.by_core).count(), 1, "a core takes one at a time");
             let barrier = self.append(partition);
             self.own.insert(partition, barrier);
         }
@@ -245,9 +245,9 @@ impl World {
             edits.last().copied().filter(|last| *last > newest).unwrap_or_default()
         };
         let last_edits: Vec<_> = self.edits.iter().enumerate().map(seen).collect();
-        let own = self.policy.own;
+        let can = self.policy.cores_capture;
         self.policy = Policy::new(&self.manifest, &last_edits, pace());
-        self.policy.set_own(own);
+        self.policy.set_cores_capture(can);
         self.policy.set_pressed(self.pressed);
         self.now = Duration::ZERO;
         if let Some((partition, position)) = late {
@@ -321,7 +321,7 @@ fn nothing_needed_is_dropped_in_long_histories_and_in_the_end_everything_is_chec
     let mut random = fastrand::Rng::with_seed(seed);
     for round in 0..300 {
         let mut world = World::new();
-        world.policy.set_own(round % 2 == 0);
+        world.policy.set_cores_capture(round % 2 == 0);
         for _ in 0..random.usize(..200) {
             world.step(EVENTS[random.usize(..EVENTS.len())]);
         }
@@ -439,7 +439,7 @@ fn a_checkpoint_that_is_asked_for_is_done_or_fails_but_is_never_forgotten() {
 #[test]
 fn a_checkpoint_that_is_asked_for_is_taken_by_the_cores_if_there_is_no_node() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     [Event::Edit(0), Event::Edit(1), Event::Edit(3), Event::Save].into_iter().for_each(|e| world.step(e));
     for _ in 0..3 {
         assert_eq!(world.policy.outcome(world.tickets[0]), None);

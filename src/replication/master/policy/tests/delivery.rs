@@ -5,7 +5,7 @@ use super::*;
 /// A world whose cores can take snapshots, with a node that has reported that it cannot write one.
 fn with_a_node_that_fails() -> World {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     [Event::Edit(0), Event::Edit(1), Event::Edit(3), Event::Save].into_iter().for_each(|e| world.step(e));
     [Event::Second, Event::Execute, Event::Fail].into_iter().for_each(|e| world.step(e));
@@ -51,7 +51,7 @@ fn a_node_that_fails_is_tried_with_one_snapshot_at_a_time_and_takes_over_when_on
 #[test]
 fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     world.step(Event::Press);
     let mut seconds = 0;
@@ -75,7 +75,7 @@ fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
 #[test]
 fn a_node_that_delivers_slowly_but_steadily_is_left_to_it() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     world.step(Event::Press);
     for second in 0..300 {
