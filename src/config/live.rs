@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Config, Durability, Level, Limits, Password};
+use super::{Config, Durability, Level, Limits, Packing, Password};
 
 /// The values of all changeable settings at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub clients_max_bytes: Option<u64>,
     /// Limits of a single client.
     pub limits: Limits,
+    /// How large values may grow before they leave their packed form.
+    pub packing: Packing,
     /// Seconds after which a silent client is disconnected.
     pub idle_timeout_s: Option<u64>,
     /// Least severe level that is logged.
@@ -48,6 +50,7 @@ impl Settings {
             admin_clients: config.server.admin_clients,
             clients_max_bytes: config.memory.clients_max_bytes,
             limits: config.limits.clone(),
+            packing: config.packing,
             idle_timeout_s: config.server.idle_timeout_s,
             log_level: config.logging.level,
             tcp_keepalive_s: config.server.tcp_keepalive_s,

@@ -20,7 +20,8 @@ pub use live::{LiveSettings, Settings};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use password::Password;
 pub use sections::{
-    Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Server,
+    Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Packing,
+    Server,
 };
 
 /// Every setting, one struct per table of `config.toml`.
@@ -41,6 +42,8 @@ pub struct Config {
     pub memory: Memory,
     /// Limits of a single client.
     pub limits: Limits,
+    /// How large values may grow before they leave their packed form.
+    pub packing: Packing,
     /// The program's own log messages.
     pub logging: Logging,
 }

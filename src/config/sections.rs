@@ -100,6 +100,54 @@ impl Default for Data {
     }
 }
 
+/// `[packing]`: how large a value may grow before it leaves its packed form, in which it takes less memory and each
+/// operation costs time in proportion to its size. Changes apply to values when they are next written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Packing {
+    /// Maximum number of fields of a packed hash.
+    pub hash_entries: u32,
+    /// Maximum length in bytes of a name or value in a packed hash.
+    pub hash_bytes: u32,
+    /// Maximum number of members of a set packed as integers.
+    pub set_integers: u32,
+    /// Maximum number of members of a set packed as bytes.
+    pub set_entries: u32,
+    /// Maximum length in bytes of a member of a packed set.
+    pub set_bytes: u32,
+    /// Maximum number of members of a packed sorted set.
+    pub sorted_set_entries: u32,
+    /// Maximum length in bytes of a member of a packed sorted set.
+    pub sorted_set_bytes: u32,
+    /// Maximum size of a chunk of a list, and of a list that is one chunk: if positive, a number of elements; -1 to -5
+    /// mean 4, 8, 16, 32 and 64 KiB.
+    pub list_chunk: i32,
+    /// Maximum size in bytes of a block of stream entries.
+    pub stream_block_bytes: u32,
+    /// Maximum number of entries in a block of stream entries.
+    pub stream_block_entries: u32,
+    /// Maximum size in bytes of a HyperLogLog in its sparse form.
+    pub hyperloglog_bytes: u32,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self {
+            hash_entries: 512,
+            hash_bytes: 64,
+            set_integers: 512,
+            set_entries: 128,
+            set_bytes: 64,
+            sorted_set_entries: 128,
+            sorted_set_bytes: 64,
+            list_chunk: -2,
+            stream_block_bytes: 4096,
+            stream_block_entries: 100,
+            hyperloglog_bytes: 3000,
+        }
+    }
+}
+
 /// Point at which a write is acknowledged. A client may demand more for single commands with `WAITAOF` and `WAIT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

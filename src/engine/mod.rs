@@ -111,7 +111,7 @@ pub struct Engine<D: Disk = DirectDisk> {
 
 impl<D: Disk> Engine<D> {
     /// An engine for `shard`, which reports to whoever makes checkpoints. Must be made on the core's own thread.
-    pub fn new(cores: Arc<Cores>, shard: Shard<D>, endpoint: Endpoint<Mail>, reporter: Reporter) -> Self {
+    pub fn new(cores: Arc<Cores>, mut shard: Shard<D>, endpoint: Endpoint<Mail>, reporter: Reporter) -> Self {
         let progress = Rc::new(LocalBell::default());
         shard.log().on_progress({
             let progress = Rc::clone(&progress);
@@ -120,6 +120,8 @@ impl<D: Disk> Engine<D> {
         let placement = cores.placement;
         let count = usize::from(placement.cores());
         let now = Instant::now();
+        let settings = cores.settings.get();
+        shard.set_packing(settings.packing);
         Self {
             core: shard.core(),
             placement,
@@ -130,7 +132,7 @@ impl<D: Disk> Engine<D> {
             chores: Chores::new(reporter, now),
             progress,
             mirrored: Lsn(0),
-            settings: cores.settings.get(),
+            settings,
             settings_version: cores.settings.version(),
             now,
             wall: time::unix_millis(),
@@ -176,6 +178,7 @@ impl<D: Disk> Engine<D> {
             self.settings_version = version;
             self.settings = self.cores.settings.get();
             self.shard.set_durability(self.settings.durability);
+            self.shard.set_packing(self.settings.packing);
         }
         is_changed
     }

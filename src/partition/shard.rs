@@ -8,7 +8,7 @@ use super::memory::{MemoryBound, MemoryShare};
 use super::order::Barrier;
 use crate::commands::registry::Flags;
 use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
-use crate::config::Durability;
+use crate::config::{Durability, Packing};
 use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement};
 use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
@@ -104,6 +104,11 @@ impl<D: Disk> Shard<D> {
     pub fn set_durability(&mut self, durability: Durability) {
         self.durability = durability;
         self.log.set_eager(durability != Durability::Async);
+    }
+
+    /// Changes how large packed values may grow; applies to values that are written from now on.
+    pub const fn set_packing(&mut self, packing: Packing) {
+        self.store.set_packing(packing);
     }
 
     /// Sets whether writes are refused because the log has reached `log.max_bytes`. Writes that free memory are still

@@ -89,7 +89,8 @@ impl Store {
         });
         let map = &mut database.slots[index];
         let mut tally = Tally::new();
-        let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
+        let tools =
+            &mut Tools { seed: self.seed, clock: self.clock, packing: self.packing, scratch: &mut self.scratch };
         let result = map.apply(Key::new(self.seed, key), change, tools, &mut tally, &mut self.garbage);
         self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
         database.count(&tally);

@@ -3,6 +3,7 @@
 use super::digest::KeyDigest;
 use super::table::{Hash, MAX_LENGTH, Seed};
 use super::value::form::Structure;
+use crate::config::Packing;
 
 /// The key that an edit changes.
 #[derive(Clone, Copy)]
@@ -29,6 +30,8 @@ pub(super) struct Tools<'t> {
     pub seed: Seed,
     /// Coarse time of last use given to each new record.
     pub clock: u32,
+    /// How large packed values may grow.
+    pub packing: Packing,
     /// Buffer in which packed values are assembled.
     pub scratch: &'t mut Vec<u8>,
 }

@@ -49,6 +49,7 @@ pub use digest::Digest;
 pub use lookahead::Sought;
 pub use value::{HashRef, Value};
 
+use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};
 use crate::time::UnixMillis;
 use expiry::ExpirySearch;
@@ -77,6 +78,8 @@ pub struct Store {
     memory: usize,
     /// Coarse time of use of what is written next; see [`Store::set_clock`].
     clock: u32,
+    /// How large packed values may grow; see [`Store::set_packing`].
+    packing: Packing,
     seed: Seed,
     /// Per partition, a time before which no key expires; see `expiry`.
     next_expiry: Vec<u64>,
@@ -105,6 +108,7 @@ impl Store {
             databases: [const { None }; DATABASES as usize],
             memory: 0,
             clock: 0,
+            packing: Packing::default(),
             seed: Seed::get(),
             next_expiry: vec![NEVER; usize::from(count)],
             expiry: ExpirySearch::default(),

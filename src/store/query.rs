@@ -5,6 +5,7 @@ use super::slot_map::{SlotMap, entry_of};
 use super::table::{Record, below};
 use super::value;
 use super::{Digest, Entry, Store};
+use crate::config::Packing;
 use crate::ids::{Db, PartitionId, Slot};
 
 impl Store {
@@ -48,6 +49,16 @@ impl Store {
     #[inline]
     pub const fn set_clock(&mut self, now_s: u32) {
         self.clock = now_s;
+    }
+
+    /// Sets how large packed values may grow; applies to values that are written from now on.
+    pub const fn set_packing(&mut self, packing: Packing) {
+        self.packing = packing;
+    }
+
+    /// How large packed values may grow.
+    pub const fn packing(&self) -> &Packing {
+        &self.packing
     }
 
     /// Coarse time of last use, as set by [`Self::get_used`] and [`Self::set_clock`].

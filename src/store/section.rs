@@ -48,7 +48,8 @@ impl Store {
         while let (false, Ok(entry)) = (rest.is_empty(), Entry::read(&mut rest)) {
             let db = usize::from(entry.db.0);
             let Some(database) = &mut self.databases[db] else { continue };
-            let tools = &mut Tools { seed: self.seed, clock: self.clock, scratch: &mut self.scratch };
+            let tools =
+                &mut Tools { seed: self.seed, clock: self.clock, packing: self.packing, scratch: &mut self.scratch };
             let key = Key::new(self.seed, entry.key);
             let (record, digest) = value::load_entry(key, entry.value, entry.expire_at, tools);
             database.slots[index].add(key, record, digest, self.seed, &mut tally[db]);

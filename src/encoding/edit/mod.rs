@@ -13,6 +13,7 @@
 //!
 //! The file of each type of value (`string`, `hash`) encodes and decodes the changes of that type.
 
+mod elements;
 mod hash;
 mod string;
 
@@ -29,6 +30,7 @@ mod generated {
 }
 use generated::rollbook::edit as fb;
 
+pub use elements::{Elements, ElementsBuffer};
 pub use hash::{Fields, FieldsBuffer};
 
 /// Effect of a write on one partition, stated as absolute state.

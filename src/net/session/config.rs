@@ -6,6 +6,7 @@
 
 mod changes;
 mod names;
+mod packing;
 
 use self::changes::Change;
 use super::{Done, Outcome, Refusal, Row, SYNTAX, Visit, help, ok, parent, row, shown};
@@ -94,6 +95,7 @@ fn current(config: &Config, settings: &Settings) -> Config {
     config.server.auth_attempts = settings.auth_attempts;
     config.memory.clients_max_bytes = settings.clients_max_bytes;
     config.limits.clone_from(&settings.limits);
+    config.packing = settings.packing;
     config.server.idle_timeout_s = settings.idle_timeout_s;
     config.logging.level = settings.log_level;
     config.server.tcp_keepalive_s = settings.tcp_keepalive_s;
@@ -120,7 +122,7 @@ fn changes_of(args: Args<'_>, config: &Config, settings: &Settings) -> Result<Ve
             return Err(unknown(args.at(at)));
         }
         let change = Change::parse(&name, args.at(at + 1)).map_err(|why| failed(&name, &why))?;
-        if changes.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&change)) {
+        if changes.iter().any(|other| other.is_of_same(&change)) {
             return Err(failed(&name, "duplicate parameter"));
         }
         change.clone().apply(&mut settings);

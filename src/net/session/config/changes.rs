@@ -1,5 +1,6 @@
 //! Changes of settings while the server runs.
 
+use super::packing::PackingChange;
 use crate::commands::parse;
 use std::borrow::Cow;
 
@@ -28,6 +29,7 @@ pub(super) enum Change {
     Args(usize),
     QueryBuffer(usize),
     Output(Output),
+    Packing(PackingChange),
 }
 
 /// Changes of how many bytes of replies a client may leave unread.
@@ -39,7 +41,7 @@ pub(super) struct Output {
 }
 
 /// Why a value is refused for a setting.
-type Why = Cow<'static, str>;
+pub(super) type Why = Cow<'static, str>;
 
 impl Change {
     /// The change of the setting `name`, which exists, to `value`.
@@ -82,7 +84,17 @@ impl Change {
             "server.max_clients" => clients(own(name, value)?.server.max_clients).map(Self::MaxClients),
             "server.tcp_keepalive_s" => Ok(Self::KeepAlive(own(name, value)?.server.tcp_keepalive_s)),
             "server.idle_timeout_s" => Ok(Self::IdleTimeout(own(name, value)?.server.idle_timeout_s)),
-            _ => Err("can't set immutable config".into()),
+            _ => PackingChange::parse(name, value)
+                .unwrap_or_else(|| Err("can't set immutable config".into()))
+                .map(Self::Packing),
+        }
+    }
+
+    /// Whether `other` changes the same setting.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Packing(this), Self::Packing(other)) => this.is_of_same(*other),
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
 
@@ -106,6 +118,7 @@ impl Change {
                 limits.output_buffer_soft_bytes = soft.unwrap_or(limits.output_buffer_soft_bytes);
                 limits.output_buffer_soft_s = soft_s.unwrap_or(limits.output_buffer_soft_s);
             }
+            Self::Packing(change) => change.apply(&mut settings.packing),
             Self::KeepAlive(seconds) => settings.tcp_keepalive_s = seconds,
             Self::IdleTimeout(seconds) => settings.idle_timeout_s = seconds,
         }
@@ -206,10 +219,15 @@ fn memory(value: &[u8]) -> Result<Option<u64>, Why> {
     bytes.map(|bytes| (bytes > 0).then_some(bytes)).ok_or_else(|| "argument must be a memory value".into())
 }
 
-fn number(value: &[u8], least: i64, most: i64) -> Result<u64, Why> {
+fn number(value: &[u8], least: u32, most: i64) -> Result<u64, Why> {
+    integer(value, least.into(), most).map(|number| number as u64)
+}
+
+/// Parses a number from `least` to `most`.
+pub(super) fn integer(value: &[u8], least: i64, most: i64) -> Result<i64, Why> {
     let number = parse::integer(value).ok_or("argument couldn't be parsed into an integer")?;
     if (least..=most).contains(&number) {
-        Ok(number as u64)
+        Ok(number)
     } else {
         Err(format!("argument must be between {least} and {most} inclusive").into())
     }

@@ -1,5 +1,6 @@
 //! The names of settings and their values as text.
 
+use super::packing;
 use crate::config::{Config, Durability, Level, NodeMode};
 use crate::ids::DATABASES;
 
@@ -40,6 +41,7 @@ const REDIS: &[(&str, Value)] = &[
 /// Every name with its value: Redis's, then our own.
 pub(super) fn values(config: &Config) -> Vec<(String, String)> {
     let mut values: Vec<_> = REDIS.iter().map(|(name, value)| ((*name).to_owned(), value(config))).collect();
+    values.extend(packing::values(&config.packing));
     // Every configuration can be written as TOML; if not, its own names would merely be missing here.
     for (section, keys) in toml::Table::try_from(config).unwrap_or_default() {
         for (key, value) in keys.as_table().into_iter().flatten() {
