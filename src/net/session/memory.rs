@@ -80,7 +80,7 @@ impl Sizes {
             data,
             peak: counts.iter().map(|core| core.engine.peak_data_bytes).sum::<u64>().max(data),
             resident: Usage::now().resident_bytes,
-            keys: counts.iter().flat_map(|core| core.engine.keys).map(|keys| keys as u64).sum(),
+            keys: counts.iter().flat_map(|core| core.engine.keys).sum(),
             most: visit.settings.max_memory,
         }
     }
