@@ -81,21 +81,21 @@ impl KeySpec {
         Self { begin: Begin::Keyword { word, from }, find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
     }
 
-    /// Whether a request has as many keys in this group as it announces.
-    pub fn is_well_formed(&self, args: Args<'_>) -> bool {
-        self.try_indices(args).is_some()
+    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, and one for
+    /// any number of them.
+    pub const fn named(&self) -> i64 {
+        match self.find {
+            Find::Range { last: last @ 1.., step, .. } => last as i64 / step as i64 + 1,
+            _ => 1,
+        }
     }
 
     /// Indexes of these keys in a request. Empty if the request has no such keys, or announces more keys than it has;
     /// the command's plan then reports the error.
     #[inline]
     pub fn indices(&self, args: Args<'_>) -> Indices {
-        self.try_indices(args).unwrap_or_else(|| (0..0).step_by(1))
-    }
-
-    #[inline]
-    fn try_indices(&self, args: Args<'_>) -> Option<Indices> {
-        let begin = self.begin.find(args)?;
+        let nothing = (0..0).step_by(1);
+        let Some(begin) = self.begin.find(args) else { return nothing };
         let (first, end, step) = match self.find {
             Find::Range { last, step, limit } => {
                 let end = match last {
@@ -106,13 +106,19 @@ impl KeySpec {
                 (begin, end.min(args.len()), step)
             }
             Find::Count { at, first, step } => {
-                let count = args.get(begin + usize::from(at)).and_then(parse::integer)?;
+                let count = args.get(begin + usize::from(at)).and_then(parse::integer).unwrap_or(0);
                 let first = begin + usize::from(first);
-                let end = usize::try_from(count).ok()?.checked_mul(step.into())?.checked_add(first)?;
-                (first, Some(end).filter(|end| *end <= args.len())?, step)
+                let end = usize::try_from(count)
+                    .ok()
+                    .and_then(|count| count.checked_mul(step.into())?.checked_add(first))
+                    .filter(|end| *end <= args.len());
+                match end {
+                    Some(end) => (first, end, step),
+                    None => return nothing,
+                }
             }
         };
-        Some((first..end).step_by(usize::from(step).max(1)))
+        (first..end).step_by(usize::from(step).max(1))
     }
 }
 
