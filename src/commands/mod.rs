@@ -13,7 +13,8 @@
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `sorted_sets`, `sorted_set_reads` | changes of sorted sets (ZADD …); reads of single members (ZSCORE …) |
-//! | `sorted_set_ranges`, `sorted_set_algebra` | ranges (ZRANGE …); unions, intersections and differences (ZUNION …) |
+//! | `sorted_set_ranges`, `sorted_set_spans` | commands on ranges of sorted sets (ZRANGE …); how they name ranges |
+//! | `sorted_set_algebra` | unions, intersections and differences of sorted sets (ZUNION …) |
 //! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -46,6 +47,7 @@ mod seen;
 mod sorted_set_algebra;
 mod sorted_set_ranges;
 mod sorted_set_reads;
+mod sorted_set_spans;
 mod sorted_sets;
 mod strings;
 pub mod syntax;

@@ -340,7 +340,8 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         Ok(())
     }
 
-    /// ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE destination numkeys key ... [WEIGHTS weight ...] [AGGREGATE SUM | MIN | MAX]
+    /// ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE destination numkeys key ... [WEIGHTS weight ...]
+    /// [AGGREGATE SUM | MIN | MAX]
     fn zcombinestore(&mut self, scratch: &'a mut Scratch, operation: Operation, name: &'static str) -> Planned {
         let combination = self.operands(2, operation, Form::Store, name)?;
         let members = combination.combine(operation, self.context.random);

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3Builder;
 use super::hash_reads::{Random, random_count};
 use super::registry::Spec;
 use super::registry::row::{READ, READ_FAST, READ_FROM, VARIES, sorted_set};
-use super::sorted_set_ranges::Way;
+use super::sorted_set_spans::Way;
 use super::{Plan, Planned, Refused, scan};
 use crate::encoding::resp::{Reply, double};
 use crate::store::{SortedSetRef, below};
@@ -41,7 +41,8 @@ pub(super) const ROWS: &[Spec] = &[
     ),
 ];
 
-/// Of a sorted set with more than so many times the members wanted, ranks are drawn; of another, all members are walked.
+/// Ranks are drawn of a sorted set that has more than so many times the members wanted; all members of another are
+/// walked.
 const DRAWN_BELOW: usize = 3;
 
 impl Plan<'_, '_, '_> {

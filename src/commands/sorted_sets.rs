@@ -8,7 +8,7 @@ use super::parse::{count_argument, positive_argument, score_argument};
 use super::registry::row::{CHANGED, PUT_FAST, READ_AND_CHANGED, WRITE_FAST, key, sorted_set};
 use super::registry::{Flags, KeyFlags, KeySpec, Route, Spec};
 use super::seen::Seen;
-use super::sorted_set_ranges::Way;
+use super::sorted_set_spans::Way;
 use super::{Plan, Planned, Refused, Scratch};
 use crate::encoding::edit::Change;
 use crate::encoding::resp::{Args, Protocol};
@@ -295,7 +295,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         self.find(slot_of(key), key).map(|entry| super::sorted_set_in(&entry)).transpose()
     }
 
-    /// Plans to remove up to `count` members from one end, and replies them: as pairs if `nested`, else in a flat array.
+    /// Plans to remove up to `count` members from one end, and replies them: as pairs if `nested`, else flat.
     fn pop(&mut self, sorted_set: SortedSetRef<'_>, key: &'a [u8], count: usize, way: Way, nested: bool) {
         let count = count.min(sorted_set.len());
         let first = match way {

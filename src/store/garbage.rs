@@ -2,20 +2,10 @@
 //! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
-use super::tree::Remains;
-use super::value::form::Structure;
-use super::value::sorted_set::members::Place;
+use super::value::form::{Part, Structure};
 
 /// Structures of at most this many elements are freed at once.
 const AT_ONCE: usize = 64;
-
-/// A part of deleted data that is freed bit by bit.
-pub(super) enum Part {
-    /// A table, freed bucket by bucket.
-    Table(Table),
-    /// Places of a sorted set's members, freed leaf by leaf.
-    Places(Remains<Place>),
-}
 
 /// Data that is no longer reachable and waits to be freed.
 #[derive(Default)]

@@ -22,8 +22,8 @@ pub struct EntryMembers<'a> {
     len: usize,
 }
 
-/// Appends the beginning of the entry of a key that holds a sorted set of `count` members. `content` is the total length
-/// of the members in bytes. The caller must append the members with [`write_member`].
+/// Appends the beginning of the entry of a key that holds a sorted set of `count` members. `content` is the members'
+/// total length in bytes. The caller must append the members with [`write_member`].
 ///
 /// # Panics
 /// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many members.

@@ -2,8 +2,8 @@
 //!
 //! Items stand in the leaves. Beside each child an inner node keeps a [`Slot`]: the mark of the child's first item, for
 //! searches by comparison, and the weight of all its items, for searches by position. An item weighs 1 unless its type
-//! says otherwise, as a chunk of several elements does; then a position (*offset*) is that of an element, and an item is
-//! found by any of its elements.
+//! says otherwise, as a chunk of elements does; then a position (*offset*) is that of an element, and any of its
+//! elements finds an item.
 //!
 //! Invariants: all leaves have the same depth; no node but the first and the last of its level has fewer than a
 //! quarter of the items that it may hold; slots agree with what they stand for; `memory` is the sum of the nodes'

@@ -3,9 +3,10 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::hash::fields::FieldTable;
-use super::sorted_set::members::Members;
-use crate::store::garbage::Part;
+use super::sorted_set::members::{Members, Place};
 use crate::store::memory::allocated;
+use crate::store::table::Table;
+use crate::store::tree::Remains;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -47,6 +48,14 @@ pub(in crate::store) enum Structure {
     Hash(FieldTable),
     /// A sorted set as a table and a tree.
     SortedSet(Members),
+}
+
+/// A part of a structure that is freed bit by bit.
+pub(in crate::store) enum Part {
+    /// A table, freed bucket by bucket.
+    Table(Table),
+    /// Places of a sorted set's members, freed leaf by leaf.
+    Places(Remains<Place>),
 }
 
 /// A value in its stored form, borrowed from its record.

@@ -23,7 +23,7 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: they are freed in steps ([`Structure::dismantle`] gives
+//! Nothing else names types. Large values must not stall a core: they are freed in steps ([`Structure::dismantle`] has
 //! the parts, `garbage` frees them), and entries are written in slices while edits go on ([`Slices`]).
 
 pub(super) mod form;

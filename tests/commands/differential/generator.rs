@@ -15,8 +15,8 @@ pub enum Keys {
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
 /// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
 /// field, `Z` a key that mostly holds a sorted set, `L` one of equal scores, `E` a member, `Q` a score, `U` an end of a
-/// range of scores, `Y` one of a range of members; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
-/// often. All other words stand for themselves.
+/// range of scores, `Y` one of a range of members; `[…]` is left out half of the time, `a|b` is one of
+/// both, `…+` once or more often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",

@@ -2,8 +2,8 @@
 //!
 //! The members are written in their order, so that loading them appends to the tree. Before an edit changes a member
 //! that the walk has not reached, its old score is written; the walk then skips it, as it does members that were
-//! created after the capture began, or were moved ahead of the walk. An edit that replaces the whole value first has all
-//! remaining members written, at about 70 ns each.
+//! created after the capture began, or were moved ahead of the walk. An edit that replaces the whole value first has
+//! all remaining members written, at about 70 ns each.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
