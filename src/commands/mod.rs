@@ -9,12 +9,13 @@
 //! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
 //! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
-//! | `keys`, `rename`, `expire`, `object` | keys of any type |
+//! | `keys`, `rename`, `expire`, `object`, `dump` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
 pub mod databases;
 pub mod docs;
+mod dump;
 mod expire;
 pub mod glob;
 mod hash_reads;
@@ -60,6 +61,7 @@ pub const FAMILIES: &[&[Spec]] = &[
     rename::ROWS,
     expire::ROWS,
     object::ROWS,
+    dump::ROWS,
     scan::ROWS,
     databases::ROWS,
 ];
@@ -128,6 +130,9 @@ pub struct Effects<'a> {
     /// Whether the command must wait: it has no reply yet, because its keys hold nothing for it. A client that may
     /// block waits until one of them does.
     pub waits: bool,
+    /// Time of last use that the command's first key gets once the edits are applied, as a coarse clock in seconds;
+    /// `None` leaves it at now.
+    pub last_use: Option<u32>,
 }
 
 /// Reply to a write ([`registry::Flags::DENYOOM`]) while memory is used up (`memory.max_bytes`).

@@ -118,7 +118,7 @@ impl<'a> Plan<'_, 'a, '_> {
 }
 
 /// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
-const MAX_COPIED: usize = 1 << 30;
+pub(super) const MAX_COPIED: usize = 1 << 30;
 
 impl Scratch {
     /// The change that gives another key the same content.

@@ -7,5 +7,6 @@
 pub mod edit;
 pub mod entry;
 pub mod frame;
+pub mod rdb;
 pub mod resp;
 pub mod slot;

@@ -1,4 +1,5 @@
 //! What commands do and answer.
 
 mod differential;
+mod dump;
 mod expiry;
