@@ -1,5 +1,6 @@
 //! What commands do and answer.
 
+mod debug;
 mod differential;
 mod dump;
 mod expiry;

@@ -69,12 +69,7 @@ pub fn run(import: &Import) -> Result<(), Failure> {
     }
 }
 
-fn transfer(
-    source: &mut Source,
-    sender: &mut Sender,
-    summary: &mut Summary,
-    bar: &ProgressBar,
-) -> Result<(), Failure> {
+fn transfer(source: &mut Source, sender: &mut Sender, summary: &mut Summary, bar: &ProgressBar) -> Result<(), Failure> {
     loop {
         let version = source.version();
         let goes_on = source.next(|item| {

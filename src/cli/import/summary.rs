@@ -63,7 +63,11 @@ mod tests {
         }
         summary.skip(b"", Skipped::Beside("a library of functions".to_owned()));
         let text = summary.to_string();
-        let lines = ["7 keys imported", "2 keys skipped: too large (first: \"one\")", "1 times skipped: a library of functions"];
+        let lines = [
+            "7 keys imported",
+            "2 keys skipped: too large (first: \"one\")",
+            "1 times skipped: a library of functions",
+        ];
         assert_eq!(text.lines().collect::<Vec<_>>(), lines);
         assert_eq!(summary.skipped_keys(), 2);
     }

@@ -79,10 +79,7 @@ fn skip(kind: u8, input: &mut Input<'_>, version: u16) -> Result<(), RdbError> {
 }
 
 /// Skips as many elements as the number that stands first.
-fn each<'a>(
-    input: &mut Input<'a>,
-    skip: impl Fn(&mut Input<'a>) -> Result<(), RdbError>,
-) -> Result<(), RdbError> {
+fn each<'a>(input: &mut Input<'a>, skip: impl Fn(&mut Input<'a>) -> Result<(), RdbError>) -> Result<(), RdbError> {
     for _ in 0..input.number()? {
         skip(input)?;
     }

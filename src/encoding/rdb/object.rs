@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::input::Input;
 use super::listpack::Listpack;
-use super::packed::{Item, Zipmap, Ziplist, intset};
+use super::packed::{Item, Ziplist, Zipmap, intset};
 use super::stream::{self, Stream};
 use super::{Limits, ModuleName, RdbError, VALKEY, types};
 use crate::encoding::edit::{Elements, Fields};
@@ -148,7 +148,8 @@ fn sorted_set(kind: u8, input: &mut Input<'_>) -> Result<Object<'static>, RdbErr
             for _ in 0..input.count(2)? {
                 let member = input.string()?;
                 push(&mut members, &member, input)?;
-                let score = if kind == types::ZSET_2 { input.array().map(f64::from_le_bytes) } else { text_score(input) };
+                let score =
+                    if kind == types::ZSET_2 { input.array().map(f64::from_le_bytes) } else { text_score(input) };
                 scores.push(checked(score?)?);
             }
         }

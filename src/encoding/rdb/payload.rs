@@ -77,7 +77,8 @@ mod tests {
             assert!(Payload::check(&damaged).is_err(), "byte {at}");
             assert!(Payload::check(&good[..at]).is_err(), "the first {at} bytes");
         }
-        for (version, is_good) in [(0, false), (1, true), (12, true), (13, false), (79, false), (80, true), (81, false)] {
+        for (version, is_good) in [(0, false), (1, true), (12, true), (13, false), (79, false), (80, true), (81, false)]
+        {
             let mut payload = vec![types::STRING, 1, b'b'];
             seal(&mut payload, version);
             let checked = Payload::check(&payload).map(|payload| payload.version);

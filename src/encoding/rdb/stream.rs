@@ -263,11 +263,7 @@ fn group(kind: u8, stream: &Stream, input: &mut Input<'_>) -> Result<Group, RdbE
 }
 
 /// Reads a consumer, to which some of the group's pending events were delivered.
-fn consumer(
-    kind: u8,
-    group: &mut HashMap<EventId, Pending>,
-    input: &mut Input<'_>,
-) -> Result<Consumer, RdbError> {
+fn consumer(kind: u8, group: &mut HashMap<EventId, Pending>, input: &mut Input<'_>) -> Result<Consumer, RdbError> {
     let name = owned_string(input)?;
     let seen = time_or_never(input)?;
     let active = if kind == types::STREAM_LISTPACKS_3 { time_or_never(input)? } else { seen };

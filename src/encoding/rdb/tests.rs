@@ -400,7 +400,8 @@ fn files_are_read_item_by_item_wherever_they_are_cut() {
         let expected = if version.ends_with("6.2.14") {
             vec![version, format!("0 text Some(4102444800123) {text}"), hash]
         } else {
-            let source = "#!lua\\x20name=lib\\nredis.register_function(\\'f\\',\\x20function()\\x20return\\x201\\x20end)";
+            let source =
+                "#!lua\\x20name=lib\\nredis.register_function(\\'f\\',\\x20function()\\x20return\\x201\\x20end)";
             let expiring = "0 expiring Some(4102444800123) string 1".to_owned();
             vec![version, source.to_owned(), format!("0 text None {text}"), expiring, hash]
         };
