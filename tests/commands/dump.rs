@@ -101,6 +101,8 @@ fn values_survive_a_crash_and_go_to_redis() {
         let payload = payload(&mut ours, key);
         assert_eq!(restore(&mut ours, &copy, &payload), Value::Simple("OK".into()), "{}", key.escape_ascii());
     }
+    let written = ours.call("WAITAOF 1 0 10000");
+    assert_eq!(written.items()[0], Value::Int(1));
     server.kill();
     let server = home.start();
     let redis = redis.start();

@@ -4,7 +4,7 @@ use super::input::{BITS_32, BITS_64};
 use super::stream::{EventId, Stream};
 use super::{listpack, types};
 
-/// Version of the format of strings, lists, sets, sorted sets and hashes: that of Redis 5, and one that newer ones read.
+/// Version of the format of strings, lists, sets, sorted sets and hashes: that of Redis 5, which newer ones read.
 pub const VERSION: u16 = 9;
 /// Version of the format of streams whose consumers were active whenever they asked: that of Redis 7.0.
 const VERSION_OF_STREAMS: u16 = 10;
