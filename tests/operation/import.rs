@@ -43,7 +43,8 @@ fn all_that_redis_has_saved_is_there() {
     conn.call("SELECT 7");
     conn.call("SET other database");
     assert!(!conn.call("SAVE").is_error());
-    let setting = |conn: &mut crate::harness::Conn, name: &str| conn.call(&format!("CONFIG GET {name}")).items()[1].text();
+    let setting =
+        |conn: &mut crate::harness::Conn, name: &str| conn.call(&format!("CONFIG GET {name}")).items()[1].text();
     let file = Path::new(&setting(&mut conn, "dir")).join(setting(&mut conn, "dbfilename"));
     let output = import(&file, &ours, &[]);
     assert!(output.status.success(), "{}", printed(&output));

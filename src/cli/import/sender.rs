@@ -9,6 +9,7 @@ use crate::bench::request::request;
 use crate::cli::{Exit, Failure};
 use crate::encoding::rdb::file::Key;
 use crate::encoding::rdb::payload::seal;
+use crate::time::{UnixMillis, unix_millis};
 
 /// Size in bytes from which on a batch is sent.
 const BATCH: usize = 256 << 10;
@@ -21,6 +22,8 @@ pub(super) struct Sender {
     replace: bool,
     /// Longest argument that the server takes.
     longest: usize,
+    /// When the import began: keys that expired before are skipped, as a start of Redis does.
+    now: UnixMillis,
     /// The database of the keys; `None` if the server has no such database, whose keys are skipped.
     db: Option<u64>,
     /// The database of the last key.
@@ -59,6 +62,7 @@ impl Sender {
             client,
             replace,
             longest: longest.unwrap_or(USUAL_ARGUMENT),
+            now: unix_millis(),
             db: Some(0),
             last_db: 0,
             batch: Vec::new(),
@@ -77,6 +81,10 @@ impl Sender {
         }
         if self.db.is_none() {
             summary.skip(&key.key, Skipped::Key(format!("the server has no database {}", key.db)));
+            return Ok(());
+        }
+        if key.expire_at.is_some_and(|at| at < self.now) {
+            summary.skip(b"", Skipped::Beside("a key that has expired".to_owned()));
             return Ok(());
         }
         self.payload.clear();

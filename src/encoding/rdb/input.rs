@@ -31,8 +31,10 @@ enum Length {
 }
 
 impl<'a> Input<'a> {
-    pub(super) const fn new(bytes: &'a [u8], limits: Limits) -> Self {
-        Self { rest: bytes, longest: limits.string, room: limits.value }
+    pub(super) fn new(bytes: &'a [u8], limits: Limits) -> Self {
+        // No element of an edit may be longer.
+        let longest = limits.string.min(u32::MAX as usize);
+        Self { rest: bytes, longest, room: limits.value }
     }
 
     /// For measuring, which decodes nothing.

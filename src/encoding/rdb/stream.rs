@@ -8,7 +8,7 @@
 //! | … | per event: flags (1: deleted, 2: it has the names above); what its two numbers are more than those of the listpack's id; number of fields and names unless flag 2 is set, each name with its value; how many elements these were |
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::input::Input;
 use super::listpack::Listpack;
@@ -36,7 +36,7 @@ pub struct Stream {
     pub greatest_deleted: EventId,
     /// Number of events ever added.
     pub added: u64,
-    /// The consumer groups, each name once.
+    /// The consumer groups, by name.
     pub groups: Vec<Group>,
 }
 
@@ -67,7 +67,7 @@ pub struct Group {
     pub last_delivered: EventId,
     /// Number of events read, if it is known.
     pub read: Option<u64>,
-    /// The consumers, each name once.
+    /// The consumers, by name.
     pub consumers: Vec<Consumer>,
 }
 
@@ -80,7 +80,7 @@ pub struct Consumer {
     pub seen: u64,
     /// When the consumer last got something, if ever.
     pub active: Option<u64>,
-    /// Events that were delivered to the consumer and not acknowledged.
+    /// Events that were delivered to the consumer and not acknowledged, by id.
     pub pending: Vec<Pending>,
 }
 
@@ -151,8 +151,8 @@ pub(super) fn read(kind: u8, input: &mut Input<'_>) -> Result<Stream, RdbError> 
         let group = group(kind, &stream, input)?;
         stream.groups.push(group);
     }
-    let mut names = HashSet::new();
-    if !stream.groups.iter().all(|group| names.insert(&group.name)) {
+    stream.groups.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    if stream.groups.windows(2).any(|pair| pair[0].name == pair[1].name) {
         return Err(RdbError::Malformed("a group that occurs twice"));
     }
     Ok(stream)
@@ -248,13 +248,13 @@ fn group(kind: u8, stream: &Stream, input: &mut Input<'_>) -> Result<Group, RdbE
             return Err(RdbError::Malformed("a pending event that occurs twice"));
         }
     }
-    let (mut consumers, mut names) = (Vec::new(), HashSet::new());
+    let mut consumers = Vec::new();
     for _ in 0..input.count(10)? {
-        let consumer = consumer(kind, &mut pending, input)?;
-        if !names.insert(consumer.name.clone()) {
-            return Err(RdbError::Malformed("a consumer that occurs twice"));
-        }
-        consumers.push(consumer);
+        consumers.push(consumer(kind, &mut pending, input)?);
+    }
+    consumers.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    if consumers.windows(2).any(|pair| pair[0].name == pair[1].name) {
+        return Err(RdbError::Malformed("a consumer that occurs twice"));
     }
     if !pending.is_empty() {
         return Err(RdbError::Malformed("a pending event of no consumer"));

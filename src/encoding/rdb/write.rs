@@ -116,8 +116,7 @@ fn events(out: &mut Vec<u8>, stream: &Stream) {
         string(out, &listpack.finish());
     };
     let mut names: Vec<&[u8]> = Vec::new();
-    let events: Vec<_> = stream.events.iter().collect();
-    for event in &events {
+    for event in stream.events.iter() {
         if in_it == EVENTS || listpack.len() >= EVENT_BYTES {
             end(&mut listpack, base, std::mem::take(&mut in_it));
         }
