@@ -71,6 +71,7 @@ pub enum Group {
     Generic,
     String,
     Hash,
+    Set,
 }
 
 impl Group {
@@ -82,6 +83,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Hash => "hash",
+            Self::Set => "set",
         }
     }
 }
@@ -268,6 +270,8 @@ mod tests {
         assert_eq!(keys("DEL a b c"), ["a", "b", "c"]);
         assert_eq!(keys("copy a b REPLACE"), ["a", "b"]);
         assert_eq!(keys("object encoding a"), ["a"]);
+        assert_eq!(keys("sinterstore d a b"), ["d", "a", "b"]);
+        assert_eq!(keys("sintercard 2 a b limit 1"), ["a", "b"]);
         assert_eq!(keys("dbsize"), [""; 0]);
     }
 
