@@ -251,6 +251,35 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_over_a_set_sees_what_is_there_all_along_while_members_come_and_go() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new();
+        for n in 0..400 {
+            rig.line(&format!("SADD s stay{n}"));
+        }
+        for growing in [true, false, true, false] {
+            let (mut seen, mut cursor) = (HashSet::new(), "0".to_owned());
+            loop {
+                let reply = rig.line(&format!("SSCAN s {cursor} COUNT {}", random.u32(1..40)));
+                let words: Vec<&str> = reply.split(' ').collect();
+                cursor = words[2].to_owned();
+                seen.extend(words[4..].chunks(2).map(|pair| pair[1].to_owned()));
+                let names: Vec<String> = (0..200).map(|_| format!("go{}", random.u32(..5000))).collect();
+                rig.line(&format!("{} s {}", if growing { "SADD" } else { "SREM" }, names.join(" ")));
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert!((0..400).all(|n| seen.contains(&format!("stay{n}"))), "seed {seed}");
+        }
+        assert_eq!(rig.line("SSCAN s 0 MATCH nothing COUNT 100000"), "*2 $1 0 *0");
+        assert_eq!(rig.line("SSCAN none 7"), "*2 $1 0 *0");
+        rig.line("SADD few 1 2 x");
+        assert_eq!(rig.line("SSCAN few 0 COUNT 1 MATCH [12]"), "*2 $1 0 *2 $1 1 $1 2");
+    }
+
+    #[test]
     fn any_number_is_a_cursor_and_ends_somewhere() {
         let mut rig = Rig::new();
         for n in 0..100 {

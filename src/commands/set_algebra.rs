@@ -231,3 +231,95 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    type Sets = Vec<BTreeSet<String>>;
+
+    /// What a command should tell of these sets.
+    fn expected(command: &str, sets: &Sets) -> BTreeSet<String> {
+        let all = sets.iter().flatten().cloned();
+        match command {
+            "SUNION" => all.collect(),
+            "SINTER" => all.filter(|member| sets.iter().all(|set| set.contains(member))).collect(),
+            _ => sets[0].iter().filter(|member| !sets[1..].iter().any(|set| set.contains(*member))).cloned().collect(),
+        }
+    }
+
+    fn members(reply: &str) -> BTreeSet<String> {
+        let words: Vec<String> = reply.split(' ').skip(2).step_by(2).map(str::to_owned).collect();
+        let members: BTreeSet<String> = words.iter().cloned().collect();
+        assert_eq!(members.len(), words.len(), "a member occurs twice");
+        members
+    }
+
+    #[test]
+    fn combinations_are_those_of_sets_in_whatever_form_and_number() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for round in 0..60 {
+            let mut rig = Rig::new();
+            let (mut sets, mut keys) = (Sets::new(), String::new());
+            for n in 0..random.usize(1..[3, 12][round % 2]) {
+                let size = [0, 3, 20, 400][random.usize(..4)];
+                let prefix = ["", "", "m"][random.usize(..3)];
+                let range = [10, 100, 600][random.usize(..3)];
+                let set: BTreeSet<String> = (0..size).map(|_| format!("{prefix}{}", random.i32(..range))).collect();
+                set.iter().for_each(|member| assert_eq!(rig.line(&format!("SADD {n} {member}")), ":1"));
+                keys += &format!(" {n}");
+                sets.push(set);
+            }
+            for command in ["SUNION", "SINTER", "SDIFF"] {
+                let result = expected(command, &sets);
+                assert_eq!(members(&rig.line(&format!("{command}{keys}"))), result, "seed {seed}: {command}");
+                let stored = rig.line(&format!("{command}STORE d{keys}"));
+                assert_eq!(stored, format!(":{}", result.len()), "seed {seed}: {command}");
+                assert_eq!(members(&rig.line("SMEMBERS d")), result, "seed {seed}: {command}");
+            }
+            let common = expected("SINTER", &sets).len();
+            for limit in [0, 1, 5, 1000] {
+                let counted = rig.line(&format!("SINTERCARD {}{keys} LIMIT {limit}", sets.len()));
+                assert_eq!(counted, format!(":{}", if limit == 0 { common } else { common.min(limit) }), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_replaces_what_its_key_held_even_an_operand() {
+        let mut rig = Rig::new();
+        rig.line("SADD a 1 2 3");
+        rig.line("SADD b 3 4");
+        rig.line("SET d string PX 5000");
+        assert_eq!(rig.line("SINTERSTORE d a b"), ":1");
+        assert_eq!(rig.line("PTTL d"), ":-1");
+        assert_eq!(rig.line("SUNIONSTORE a a b"), ":4");
+        assert_eq!(rig.line("SDIFFSTORE b b a"), ":0");
+        assert_eq!(rig.line("EXISTS b"), ":0");
+        assert_eq!(rig.line("SINTERSTORE none b a"), ":0");
+        assert!(rig.edits.is_empty());
+    }
+
+    #[test]
+    fn operands_are_refused_before_anything_is_done() {
+        let mut rig = Rig::new();
+        rig.line("SET string v");
+        rig.line("SADD s a");
+        for request in ["SINTER none string", "SUNION s string", "SDIFF none string", "SINTERSTORE d none string"] {
+            assert!(rig.line(request).starts_with("-WRONGTYPE"), "{request}");
+        }
+        assert_eq!(rig.line("SINTERCARD 0 s"), "-ERR numkeys should be greater than 0");
+        assert_eq!(rig.line("SINTERCARD x s"), "-ERR numkeys should be greater than 0");
+        assert_eq!(rig.line("SINTERCARD 3 s s"), "-ERR Number of keys can't be greater than number of args");
+        assert_eq!(rig.line("SINTERCARD 1 s LIMIT -1"), "-ERR LIMIT can't be negative");
+        assert_eq!(rig.line("SINTERCARD 1 s LIMIT"), "-ERR syntax error");
+        assert_eq!(rig.line("SINTERCARD 1 s other 1"), "-ERR syntax error");
+        rig.protocol = Protocol::Resp3;
+        assert_eq!(rig.line("SINTER s none"), "~0");
+        assert_eq!(rig.line("SUNION s none"), "~1 $1 a");
+    }
+}

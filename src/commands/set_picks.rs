@@ -160,3 +160,86 @@ impl Plan<'_, '_, '_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    fn words(reply: &str) -> Vec<String> {
+        reply.split(' ').skip(2).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn rig_with(members: impl Iterator<Item = String>) -> Rig {
+        let mut rig = Rig::new();
+        let members: Vec<String> = members.collect();
+        for some in members.chunks(500) {
+            rig.line(&format!("SADD s {}", some.join(" ")));
+        }
+        rig
+    }
+
+    #[test]
+    fn what_is_popped_was_there_and_is_gone_whatever_the_form_and_the_count() {
+        for (size, prefix) in [(100, ""), (100, "m"), (1000, "m")] {
+            for count in [0, 1, 7, size / 40, size / 2, size - 1, size, size + 1] {
+                let all: BTreeSet<String> = (0..size).map(|n| format!("{prefix}{n}")).collect();
+                let mut rig = rig_with(all.iter().cloned());
+                rig.line("PEXPIRE s 5000");
+                let popped: BTreeSet<String> = words(&rig.line(&format!("SPOP s {count}"))).into_iter().collect();
+                let logged: usize = rig.edits.iter().map(String::len).sum();
+                let left: BTreeSet<String> = words(&rig.line("SMEMBERS s")).into_iter().collect();
+                assert_eq!(popped.len(), count.min(size), "{count} of {size}");
+                assert!(popped.is_disjoint(&left) && popped.union(&left).eq(&all), "{count} of {size}");
+                assert_eq!(rig.line("PTTL s"), if left.is_empty() { ":-2" } else { ":5000" });
+                // The edit names what goes or what stays, whichever is less.
+                assert!(logged < 250 + 30 * count.min(size - count.min(size)), "{count} of {size}: {logged}");
+            }
+        }
+    }
+
+    #[test]
+    fn picks_are_all_drawn_and_never_twice_unless_asked_for() {
+        for prefix in ["", "m"] {
+            let mut rig = rig_with((0..10).map(|n| format!("{prefix}{n}")));
+            let mut drawn = std::collections::BTreeMap::<String, i32>::new();
+            for _ in 0..300 {
+                let picks = words(&rig.line("SRANDMEMBER s 3"));
+                assert_eq!(picks.iter().collect::<BTreeSet<_>>().len(), 3);
+                picks.into_iter().for_each(|pick| *drawn.entry(pick).or_default() += 1);
+            }
+            assert!(drawn.len() == 10 && drawn.values().all(|times| (50..140).contains(times)), "{drawn:?}");
+            assert_eq!(words(&rig.line("SRANDMEMBER s 20")).len(), 10);
+            assert_eq!(words(&rig.line("SRANDMEMBER s -20")).len(), 20);
+            assert!(rig.edits.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_count_makes_a_reply_without_bounds() {
+        let mut rig = rig_with(std::iter::once("member".into()));
+        rig.max_string = 10_000;
+        for count in ["-9223372036854775807", "-1700", "-1000"] {
+            assert_eq!(rig.line(&format!("SRANDMEMBER s {count}")), "-ERR value is out of range", "{count}");
+        }
+        assert!(rig.line("SRANDMEMBER s 9223372036854775807").starts_with("*1 "));
+    }
+
+    #[test]
+    fn replies_have_the_types_that_redis_gives_them() {
+        let mut rig = rig_with(["a".to_owned()].into_iter());
+        rig.protocol = Protocol::Resp3;
+        assert_eq!(rig.line("SRANDMEMBER s"), "$1 a");
+        assert_eq!(rig.line("SRANDMEMBER s 1"), "*1 $1 a");
+        assert_eq!(rig.line("SRANDMEMBER none"), "_");
+        assert_eq!(rig.line("SRANDMEMBER none 5"), "*0");
+        assert_eq!(rig.line("SPOP none"), "_");
+        assert_eq!(rig.line("SPOP none 5"), "~0");
+        assert_eq!(rig.line("SPOP s 0"), "~0");
+        assert_eq!(rig.line("SPOP s -1"), "-ERR value is out of range, must be positive");
+        assert_eq!(rig.line("SPOP s 1 1"), "-ERR syntax error");
+        assert_eq!(rig.line("SPOP s 5"), "~1 $1 a");
+    }
+}

@@ -148,3 +148,63 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    #[test]
+    fn members_come_and_go_and_the_key_with_the_last() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line("SADD s a b a"), ":2");
+        assert_eq!(rig.line("SADD s b"), ":0");
+        assert!(rig.edits.is_empty());
+        assert_eq!(rig.line("SADD s c b"), ":1");
+        assert_eq!(rig.line("SMISMEMBER s a c d"), "*3 :1 :1 :0");
+        assert_eq!(rig.line("SCARD s"), ":3");
+        rig.protocol = Protocol::Resp3;
+        assert_eq!(rig.line("SMEMBERS s"), "~3 $1 a $1 b $1 c");
+        assert_eq!(rig.line("SMEMBERS none"), "~0");
+        assert_eq!(rig.line("SREM s a x b c a"), ":3");
+        assert_eq!(rig.line("EXISTS s"), ":0");
+        assert_eq!(rig.line("SREM s a"), ":0");
+        assert!(rig.edits.is_empty());
+    }
+
+    #[test]
+    fn only_one_way_to_write_an_integer_is_an_integer() {
+        let mut rig = Rig::new();
+        rig.line("SADD s 1 -9223372036854775808 9223372036854775807 0");
+        assert_eq!(rig.line("OBJECT ENCODING s"), "$6 intset");
+        assert_eq!(rig.line("SISMEMBER s 9223372036854775807"), ":1");
+        for other in ["+1", " 1", "1 ", "01", "-0", "", "9223372036854775808", "1.0"] {
+            let words = [&b"SISMEMBER"[..], b"s", other.as_bytes()];
+            assert_eq!(rig.run(&words), b":0\r\n", "{other:?}");
+            rig.line("COPY s t REPLACE");
+            assert_eq!(rig.run(&[b"SADD", b"t", other.as_bytes()]), b":1\r\n", "{other:?}");
+            assert_eq!(rig.line("OBJECT ENCODING t"), "$8 listpack", "{other:?}");
+            assert_eq!(rig.line("SMISMEMBER t 1 9223372036854775807 -9223372036854775808"), "*3 :1 :1 :1");
+            assert_eq!(rig.run(&[b"SREM", b"t", other.as_bytes()]), b":1\r\n", "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_moves_whatever_its_new_set_holds() {
+        let mut rig = Rig::new();
+        rig.line("SADD a 1 2");
+        rig.line("SADD b x 2");
+        rig.line("SET string v");
+        assert_eq!(rig.line("SMOVE a b 1"), ":1");
+        assert_eq!(rig.line("SMOVE a b 3"), ":0");
+        assert_eq!(rig.line("SMOVE a a 2"), ":1");
+        assert!(rig.edits.is_empty());
+        assert_eq!(rig.line("SMOVE a string 3"), "-WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert_eq!(rig.line("SMOVE none string 3"), ":0");
+        assert_eq!(rig.line("SMOVE a b 2"), ":1");
+        assert_eq!(rig.line("EXISTS a"), ":0");
+        assert_eq!(rig.line("SMOVE b c x"), ":1");
+        assert_eq!(rig.line("SMISMEMBER b 1 2 x"), "*3 :1 :1 :0");
+        assert_eq!(rig.line("SMEMBERS c"), "*1 $1 x");
+    }
+}

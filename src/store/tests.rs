@@ -49,7 +49,11 @@ fn check_set(set: SetRef<'_>, all: &BTreeSet<Vec<u8>>) {
             .all(|other| { all.contains(*other) == set.contains(Member::Bytes(other)) })
     );
     let mut scanned = BTreeSet::new();
-    scan_all(|cursor| set.scan(cursor, 10, |member| drop(scanned.insert(member.with(<[u8]>::to_vec)))));
+    scan_all(|cursor| {
+        set.scan(cursor, 10, |member| {
+            scanned.insert(member.with(<[u8]>::to_vec));
+        })
+    });
     assert_eq!(scanned, *all);
     let mut random = fastrand::Rng::with_seed(all.len() as u64);
     assert!(all.contains(&set.random_member(|| random.u64(..)).with(<[u8]>::to_vec)));

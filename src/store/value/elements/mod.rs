@@ -144,3 +144,45 @@ impl ElementTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_few_elements_of_many_are_drawn_without_a_walk() {
+        let mut table = ElementTable::with_capacity(Seed::get(), 100_000);
+        (0..100_000u32).for_each(|n| table.set((&n.to_le_bytes(), b""), |_| 1));
+        let mut random = fastrand::Rng::with_seed(1);
+        for count in [0, 1, 10, 100] {
+            let (mut numbers, mut drawn) = (0, BTreeSet::new());
+            let next = || {
+                numbers += 1;
+                random.u64(..)
+            };
+            table.distinct(count, next, |(name, _)| assert!(drawn.insert(name.to_vec())));
+            assert_eq!(drawn.len(), count);
+            assert!(numbers <= 50 + 20 * count, "{numbers} random numbers for {count} elements");
+        }
+    }
+
+    #[test]
+    fn every_element_is_drawn_as_often_as_any_other() {
+        let mut table = ElementTable::with_capacity(Seed::get(), 1000);
+        (0..1000u32).for_each(|n| table.set((&n.to_le_bytes(), b""), |_| 1));
+        let mut random = fastrand::Rng::with_seed(1);
+        for count in [20, 700] {
+            let mut times = vec![0; 1000];
+            for _ in 0..200_000 / count {
+                table.distinct(
+                    count,
+                    || random.u64(..),
+                    |(name, _)| times[u32::from_le_bytes(name.try_into().unwrap()) as usize] += 1,
+                );
+            }
+            assert!(times.iter().all(|times| (120..300).contains(times)), "{times:?}");
+        }
+    }
+}

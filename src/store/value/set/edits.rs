@@ -260,3 +260,99 @@ fn remove_packed(key: KeyDigest, packed: &mut Vec<u8>, members: &Elements<'_>) -
     }
     delta
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::edit::{Change, Edit};
+    use crate::encoding::slot::slot_of;
+    use crate::ids::{Db, Partitions};
+    use crate::store::{SetForm, Store, Value};
+
+    /// A store of one set, with small thresholds: 6 integers, 4 members of up to 5 bytes.
+    struct Rig(Store);
+
+    impl Rig {
+        fn new() -> Self {
+            let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+            store.set_packing(Packing { set_integers: 6, set_entries: 4, set_bytes: 5, ..Packing::default() });
+            Self(store)
+        }
+
+        fn edit(&mut self, change: Change<'_>) {
+            self.0.apply(&Edit::Key { db: Db(0), slot: slot_of(b"set"), key: b"set".into(), change }).unwrap();
+        }
+
+        /// Adds members with one edit. Returns the form of the set.
+        fn add(&mut self, members: &[&str]) -> SetForm {
+            self.edit(Change::AddMembers(elements(members)));
+            self.form()
+        }
+
+        fn form(&self) -> SetForm {
+            match self.0.get(Db(0), slot_of(b"set"), b"set").unwrap().value {
+                Value::Set(set) => set.form(),
+                _ => panic!("not a set"),
+            }
+        }
+    }
+
+    fn elements(members: &[&str]) -> Elements<'static> {
+        let mut elements = Elements::default();
+        members.iter().for_each(|member| elements.push(member.as_bytes()));
+        elements
+    }
+
+    /// The form of a set that gets these members at once, and of one that gets them one by one; in both the digest must
+    /// be the same.
+    fn forms(members: &[&str]) -> (SetForm, SetForm) {
+        let (mut at_once, mut one_by_one) = (Rig::new(), Rig::new());
+        at_once.add(members);
+        for member in members {
+            one_by_one.add(&[member]);
+        }
+        assert_eq!(at_once.0.digest(slot_of(b"set")), one_by_one.0.digest(slot_of(b"set")), "{members:?}");
+        (at_once.form(), one_by_one.form())
+    }
+
+    #[test]
+    fn a_set_takes_the_first_form_that_its_members_fit() {
+        use SetForm::{Integers, Packed, Table};
+        assert_eq!(forms(&["1"]), (Integers, Integers));
+        assert_eq!(forms(&["3", "-1", "6", "2", "9223372036854775807", "0"]), (Integers, Integers));
+        assert_eq!(forms(&["1", "2", "3", "4", "5", "6", "7"]), (Table, Table));
+        assert_eq!(forms(&["1", "01"]), (Packed, Packed));
+        assert_eq!(forms(&["1", "2", "3", "x"]), (Packed, Packed));
+        assert_eq!(forms(&["x", "1", "2", "3"]), (Packed, Packed));
+        assert_eq!(forms(&["1", "2", "3", "4", "x"]), (Table, Table));
+        assert_eq!(forms(&["12345", "x"]), (Packed, Packed));
+        assert_eq!(forms(&["123456", "x"]), (Table, Table));
+        assert_eq!(forms(&["12345", "abcdef"]), (Table, Table));
+        assert_eq!(forms(&["a", "b", "c", "d"]), (Packed, Packed));
+        assert_eq!(forms(&["a", "b", "c", "d", "e"]), (Table, Table));
+        assert_eq!(forms(&["a", "a", "b", "a"]), (Packed, Packed));
+        assert_eq!(forms(&["", "abcde"]), (Packed, Packed));
+        assert_eq!(forms(&["abcdef"]), (Table, Table));
+        // Not fewer than there are: integers that leave their form for their number become a table, as in Redis.
+        let mut rig = Rig::new();
+        rig.0.set_packing(Packing { set_integers: 2, set_entries: 4, ..Packing::default() });
+        assert_eq!(rig.add(&["1", "2"]), Integers);
+        assert_eq!(rig.add(&["3"]), Table);
+    }
+
+    #[test]
+    fn a_set_keeps_its_form_until_it_is_made_anew() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.add(&["a", "b", "c", "d", "1"]), SetForm::Table);
+        rig.edit(Change::RemoveMembers(elements(&["a", "b", "c", "d"])));
+        assert_eq!(rig.form(), SetForm::Table);
+        rig.edit(Change::PutSet { members: elements(&["1", "2"]), expire_at: None });
+        assert_eq!(rig.form(), SetForm::Integers);
+        rig.edit(Change::RemoveMembers(elements(&["3", "2", "x", "2"])));
+        assert_eq!(rig.add(&["x"]), SetForm::Packed);
+        rig.edit(Change::RemoveMembers(elements(&["x"])));
+        assert_eq!(rig.form(), SetForm::Packed);
+        rig.edit(Change::RemoveMembers(elements(&["1"])));
+        assert!(rig.0.is_empty(Db(0)));
+    }
+}
