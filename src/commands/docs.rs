@@ -263,6 +263,10 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
+    // The request says how many keys it has, and has not as many.
+    if spec.key_indices(args).next().is_none() {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array_of(|reply| {
         let mut count = 0;
         for keys in spec.keys {

@@ -108,7 +108,8 @@ fn intersection<'s>(operands: &Operands<'s>, mut visit: impl FnMut(Member<'s>) -
     })
 }
 
-/// Visits the largest set whole. A member of another set is new if neither the largest set nor one visited before has it.
+/// Visits the largest set whole. A member of another set is new if neither the largest set has it nor one that was
+/// visited before.
 fn union<'s>(
     operands: &Operands<'s>,
     seed: u64,

@@ -66,16 +66,16 @@ impl<'a> Plan<'_, 'a, '_> {
         }
     }
 
-    /// Pops `count` members of a set that has more. The edit names the members that go or, if these are fewer, those that
-    /// stay.
+    /// Pops `count` members of a set that has more. The edit names the members that go or, if these are fewer, those
+    /// that stay.
     fn pop_some(&mut self, scratch: &'a mut Scratch, set: SetRef<'_>, count: usize, mut random: Random) -> Planned {
         let (start, mut room) = (self.reply.written(), MAX_CONTENT);
         let few_stay = set.len() - count < count;
         self.reply.set(count);
         let mut named = ControlFlow::Continue(());
         let mut name = |member: &[u8]| {
-            scratch.elements.push(member);
             if named.is_continue() {
+                scratch.elements.push(member);
                 named = take_room(&mut room, member.len());
             }
         };
@@ -103,8 +103,12 @@ impl<'a> Plan<'_, 'a, '_> {
             return Err(TOO_LARGE);
         }
         let members = scratch.elements.elements();
-        let expire_at = self.first().and_then(|entry| entry.expire_at);
-        self.edit_first(if few_stay { Change::PutSet { members, expire_at } } else { Change::RemoveMembers(members) });
+        if few_stay {
+            let expire_at = self.first().and_then(|entry| entry.expire_at);
+            self.edit_first(Change::PutSet { members, expire_at });
+        } else {
+            self.edit_first(Change::RemoveMembers(members));
+        }
         Ok(())
     }
 }

@@ -68,8 +68,8 @@ impl<'a> Plan<'_, 'a, '_> {
         Ok(())
     }
 
-    /// Gathers in `scratch.elements` the members named from the second argument on that are `wanted`, each once. Returns
-    /// their number.
+    /// Gathers in `scratch.elements` the members named from the second argument on that are `wanted`, each once.
+    /// Returns their number.
     fn gather(&self, scratch: &mut Scratch, wanted: impl Fn(Member<'_>) -> bool) -> usize {
         scratch.clear();
         let (mut gathered, mut seen) = (0, Seen::default());

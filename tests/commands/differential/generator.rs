@@ -83,7 +83,6 @@ const REQUESTS: &[&str] = &[
     "SCARD K",
     "SRANDMEMBER K",
     "SRANDMEMBER K I [nonsense]",
-    "SRANDMEMBER K N",
     "SPOP K 100000 [nonsense]",
     "SPOP K X",
     "SMOVE K K E",

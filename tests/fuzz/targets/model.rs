@@ -142,6 +142,22 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutSet { .. } | Change::AddMembers(_) | Change::RemoveMembers(_) => {
+                return self.change_set(at, change);
+            }
+            Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
+                Some(held) => held.1 = *expire_at,
+                None => return false,
+            },
+            Change::Delete(_) => {
+                self.0.remove(&at);
+            }
+        }
+        true
+    }
+
+    fn change_set(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
             // A set without members is no key.
             Change::PutSet { members, .. } if members.is_empty() => {
                 self.0.remove(&at);
@@ -167,13 +183,7 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
-            Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
-                Some(held) => held.1 = *expire_at,
-                None => return false,
-            },
-            Change::Delete(_) => {
-                self.0.remove(&at);
-            }
+            _ => return false,
         }
         true
     }

@@ -128,8 +128,8 @@ impl ElementTable {
         self.table.random(random).map(element_of)
     }
 
-    /// Visits `count` different elements, or all if there are fewer; each selection is equally likely. A few elements of
-    /// many are drawn one by one, so that their cost does not depend on the size of the table.
+    /// Visits `count` different elements, or all if there are fewer; each selection is equally likely. A few elements
+    /// of many are drawn one by one, so that their cost does not depend on the size of the table.
     pub fn distinct<'a>(&'a self, count: usize, mut random: impl FnMut() -> u64, mut visit: impl FnMut(Element<'a>)) {
         if count > self.len() / SPARSE {
             return Selection::new(count, self.len()).of(self.iter(), random, visit);

@@ -163,7 +163,8 @@ fn digest_of(key: KeyDigest, value: i64) -> u64 {
     Member::Integer(value).with(|digits| digest::member(key, digits))
 }
 
-/// Replaces packed integers by the packed bytes of their digits. Returns false, and changes nothing, if these do not fit.
+/// Replaces packed integers by the packed bytes of their digits. Returns false, and changes nothing, if these do not
+/// fit.
 fn spell_out(packed: &mut Vec<u8>, limits: Limits) -> bool {
     let mut spelled = Vec::new();
     let fits = integers::iter(packed).all(|value| {

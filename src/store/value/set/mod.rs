@@ -1,5 +1,5 @@
-//! Sets, in three forms: packed integers, packed bytes, and a table of members. A set leaves a form when it outgrows it,
-//! and does not come back until its key is deleted.
+//! Sets, in three forms: packed integers, packed bytes, and a table of members. A set leaves a form when it outgrows
+//! it, and does not come back until it is made anew.
 //!
 //! | file | what it is |
 //! |---|---|
