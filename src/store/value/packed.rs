@@ -137,12 +137,14 @@ impl<const N: usize> Place<N> {
 pub(super) fn find<const N: usize>(packed: &[u8], wanted: &[u8]) -> Option<Place<N>> {
     let head = Head::of(packed);
     let start = head.content::<N>();
-    let chunks = packed[head.start..start].chunks_exact(N * head.width);
+    let lengths = &packed[head.start..start];
     // The two widths are told apart once, outside the loop.
     if head.width == 1 {
-        search(chunks.map(|chunk| lengths_in::<N>(chunk, 1)), start, packed, wanted)
+        let (entries, _) = lengths.as_chunks::<N>();
+        search(entries.iter().map(|lengths| lengths.map(usize::from)), start, packed, wanted)
     } else {
-        search(chunks.map(|chunk| lengths_in::<N>(chunk, 2)), start, packed, wanted)
+        let entries = lengths.chunks_exact(2 * N);
+        search(entries.map(|chunk| lengths_in::<N>(chunk, 2)), start, packed, wanted)
     }
 }
 
@@ -154,7 +156,7 @@ fn search<const N: usize>(
     wanted: &[u8],
 ) -> Option<Place<N>> {
     for (index, lengths) in entries.enumerate() {
-        if lengths[0] == wanted.len() && &packed[start..start + lengths[0]] == wanted {
+        if lengths[0] == wanted.len() && packed[start..start + lengths[0]] == *wanted {
             return Some(Place { index, start, lengths });
         }
         start += lengths.iter().sum::<usize>();
