@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use super::parse::integer_argument;
 use super::registry::row::{KEYSPACE, OVERWRITTEN, PUT, READ, READ_FROM, VARIES, generic_key};
 use super::registry::{Categories, Spec};
-use super::rename::MAX_COPIED;
-use super::{Plan, Planned, Refused, Scratch};
+use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch};
 use crate::encoding::edit::{Change, Removal};
 use crate::encoding::rdb::payload::{Payload, seal};
 use crate::encoding::rdb::{Limits, Object, RdbError, types, write};
@@ -100,7 +99,7 @@ impl<'a> Plan<'_, 'a, '_> {
         let expire_at = (ttl > 0).then(|| UnixMillis::new(ttl.saturating_add(base)));
         let payload = Payload::check(self.args.at(3));
         let payload = payload.map_err(|_| Refused::Because("ERR DUMP payload version or checksum are wrong"))?;
-        let limits = Limits { string: self.context.max_string as usize, value: MAX_COPIED };
+        let limits = Limits { string: self.context.max_string as usize, value: MAX_CONTENT };
         let put = put(payload.read(limits).map_err(refusal)?, expire_at)?;
         if expire_at.is_none_or(|at| at > self.context.now) {
             self.edit_first(put);
@@ -127,7 +126,8 @@ fn put(object: Object<'_>, expire_at: Option<UnixMillis>) -> Result<Change<'_>, 
         Object::String(value) => Ok(Change::PutString { value, expire_at }),
         Object::Hash { fields, expiries } if expiries.is_empty() => Ok(Change::PutHash { fields, expire_at }),
         Object::Hash { .. } => Err(Refused::Because("ERR fields that expire are not supported")),
-        Object::List(_) | Object::Set(_) | Object::SortedSet { .. } | Object::Stream(_) => {
+        Object::Set(members) => Ok(Change::PutSet { members, expire_at }),
+        Object::List(_) | Object::SortedSet { .. } | Object::Stream(_) => {
             Err(Refused::Because("ERR values of this type are not supported"))
         }
     }
@@ -142,7 +142,7 @@ impl Scratch {
         self.clear();
         let out = &mut self.bytes;
         let bound = |out: &Vec<u8>| {
-            if out.len() <= MAX_COPIED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if out.len() <= MAX_CONTENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let (written, version) = match value {
             Value::String(value) => {
@@ -156,6 +156,15 @@ impl Scratch {
                 let written = hash.for_each(|name, value| {
                     write::string(out, name);
                     write::string(out, value);
+                    bound(out)
+                });
+                (written, write::VERSION)
+            }
+            Value::Set(set) => {
+                out.push(types::SET);
+                write::length(out, set.len());
+                let written = set.for_each(|member| {
+                    member.with(|member| write::string(out, member));
                     bound(out)
                 });
                 (written, write::VERSION)

@@ -75,7 +75,8 @@ def stream(server, key):
         times = {entry: (at, count) for entry, _, at, count in group.get(b"pending", group.get(b"pel"))}
         for consumer in map(pairs, group[b"consumers"]):
             seen = consumer[b"seen-time"]
-            words.append(f"consumer:{shown(consumer[b'name'])}:{seen}:{consumer.get(b'active-time', seen)}")
+            active = consumer.get(b"active-time", seen)
+            words.append(f"consumer:{shown(consumer[b'name'])}:{seen}:{None if active == -1 else active}")
             for entry in consumer.get(b"pending", consumer.get(b"pel")):
                 at, count = times[entry[0]]
                 words.append(f"pending:{shown(entry[0])}:{at}:{count}")

@@ -14,8 +14,8 @@ pub enum Keys {
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
 /// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
-/// field; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
-/// often. All other words stand for themselves.
+/// field, `E` a member of a set; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All
+/// other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -99,6 +99,31 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E",
+    "SADD K N+",
+    "SREM K E+",
+    "SMEMBERS K",
+    "SISMEMBER K E",
+    "SMISMEMBER K E+",
+    "SCARD K",
+    "SRANDMEMBER K",
+    "SRANDMEMBER K I [nonsense]",
+    "SPOP K 100000 [nonsense]",
+    "SPOP K X",
+    "SMOVE K K E",
+    "SINTER K+",
+    "SUNION K+",
+    "SDIFF K+",
+    "SINTERSTORE K K+",
+    "SUNIONSTORE K K+",
+    "SDIFFSTORE K K+",
+    "SINTERCARD I K+",
+    "SINTERCARD 2 K K [LIMIT_I] [LIMIT|nonsense]",
+    "SSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_set]",
+    "SSCAN K N COUNT N",
     "DEL K+",
     "UNLINK K+",
     "EXISTS K+",
@@ -115,7 +140,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -134,6 +159,27 @@ const REQUESTS: &[&str] = &[
     "SWAPDB D D",
     "COMMAND GETKEYS REQUEST",
     "COMMAND GETKEYSANDFLAGS REQUEST",
+];
+
+/// Commands that need all their keys on one core.
+const ONE_CORE: &[&str] = &[
+    "MSETNX",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "SWAPDB",
+    "BITOP",
+    "LCS",
+    "PFCOUNT",
+    "PFMERGE",
+    "SMOVE",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SINTERSTORE",
+    "SUNIONSTORE",
+    "SDIFFSTORE",
+    "SINTERCARD",
 ];
 
 /// Requests that are rarely wanted, because they leave little behind.
@@ -162,9 +208,7 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core =
-                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "BITOP", "LCS", "PFCOUNT", "PFMERGE"]
-                    .contains(&name);
+            let needs_one_core = ONE_CORE.contains(&name);
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -219,6 +263,12 @@ impl Generator {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
                 format!("f{}", self.random.u32(..fields)).into_bytes()
             }
+            "E" => match self.random.u32(..8) {
+                0 => self.value(),
+                1 => self.integer(),
+                2 => format!("f{}", self.random.u32(..300)).into_bytes(),
+                _ => self.random.u32(..30).to_string().into_bytes(),
+            },
             "N" => self.integer(),
             // What expires while the test runs does so at another instant on each server.
             "X" => match self.integer() {
