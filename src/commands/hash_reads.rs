@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::parse::integer_argument;
+use super::parse::symmetric_argument;
 use super::registry::Spec;
 use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, UNORDERED, VARIES, hash};
 use super::{Plan, Planned, Refused};
@@ -146,11 +146,7 @@ impl Plan<'_, '_, '_> {
             self.reply.bulk_or_null(field);
             return Ok(());
         };
-        let count = integer_argument(count)?;
-        if count == i64::MIN {
-            let text = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-            return Err(Refused::Because(text));
-        }
+        let count = symmetric_argument(count)?;
         let with_values = match (self.args.get(3), self.args.len()) {
             (None, _) => false,
             (Some(word), 4) if word.eq_ignore_ascii_case(b"WITHVALUES") => true,

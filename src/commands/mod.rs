@@ -9,6 +9,7 @@
 //! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
 //! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -20,6 +21,9 @@ pub mod glob;
 mod hash_reads;
 mod hashes;
 mod keys;
+mod list_moves;
+mod list_reads;
+mod lists;
 mod numbers;
 mod object;
 pub mod parse;
@@ -39,11 +43,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::encoding::edit::{Change, Edit, FieldsBuffer, Removal};
+use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal};
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, Store, Value};
+use crate::store::{Entry, HashRef, ListRef, Store, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -56,6 +60,9 @@ pub const FAMILIES: &[&[Spec]] = &[
     numbers::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    lists::ROWS,
+    list_reads::ROWS,
+    list_moves::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -102,6 +109,7 @@ impl Context {
 pub struct Scratch {
     bytes: Vec<u8>,
     fields: FieldsBuffer,
+    elements: ElementsBuffer,
 }
 
 impl Scratch {
@@ -109,11 +117,13 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        if self.bytes.capacity() > Self::KEPT_BYTES || self.fields.capacity() > Self::KEPT_BYTES {
+        let capacities = [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()];
+        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
+        self.elements.clear();
     }
 }
 
@@ -245,6 +255,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
+    /// Like [`Self::first`], for a key that must hold a list.
+    #[inline]
+    fn first_list(&mut self) -> Result<Option<ListRef<'p>>, Refused> {
+        list_in(self.first())
+    }
+
     /// Whether an entry has expired.
     #[inline]
     fn is_over(&self, entry: &Entry<'_>) -> bool {
@@ -276,5 +292,15 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let (first, args) = (self.slot(), self.args);
         let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
         (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
+    }
+}
+
+/// The list in a key's content, which must be one.
+#[inline]
+fn list_in(entry: Option<Entry<'_>>) -> Result<Option<ListRef<'_>>, Refused> {
+    match entry {
+        None => Ok(None),
+        Some(Entry { value: Value::List(list), .. }) => Ok(Some(list)),
+        Some(_) => Err(Refused::WrongType),
     }
 }

@@ -117,7 +117,7 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 }
 
-/// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
+/// Maximum size of a value that is copied, in bytes, including the lengths of its parts: an edit must stay below 2 GiB.
 const MAX_COPIED: usize = 1 << 30;
 
 impl Scratch {
@@ -135,23 +135,41 @@ impl Scratch {
                 Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
             }
             Value::Hash(hash) => {
-                let mut room = MAX_COPIED;
-                let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
-                    Some(left) => {
-                        room = left;
+                let mut room = Room::new();
+                let copied = hash.for_each(|name, value| match room.take(name.len() + value.len() + 8) {
+                    Ok(()) => {
                         self.fields.push(name, value);
                         ControlFlow::Continue(())
                     }
-                    None => ControlFlow::Break(Refused::Because(
-                        "ERR the value is too large to be copied, renamed or moved",
-                    )),
+                    Err(refused) => ControlFlow::Break(refused),
                 });
                 match copied {
                     ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),
                     ControlFlow::Break(refused) => Err(refused),
                 }
             }
+            Value::List(list) => {
+                Room::new().take(list.content_len() + 4 * list.len())?;
+                list.iter().for_each(|element| self.elements.push(element));
+                Ok(Change::PutList { elements: self.elements.elements(), expire_at })
+            }
         }
+    }
+}
+
+/// Bytes that a copied value may still take.
+struct Room(usize);
+
+impl Room {
+    const fn new() -> Self {
+        Self(MAX_COPIED)
+    }
+
+    /// Takes bytes, or refuses if there is no room for them.
+    fn take(&mut self, bytes: usize) -> Planned {
+        const TOO_LARGE: Refused = Refused::Because("ERR the value is too large to be copied, renamed or moved");
+        self.0 = self.0.checked_sub(bytes).ok_or(TOO_LARGE)?;
+        Ok(())
     }
 }
 

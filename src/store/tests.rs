@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::model::{Content, Generator, Held, Model, partition_of, partitions};
 use super::*;
-use crate::encoding::edit::{Change, Edit, Fields, Removal};
+use crate::encoding::edit::{Change, Edit, Elements, End, Fields, Removal};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 
@@ -36,10 +36,22 @@ fn hash_of(hash: HashRef<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     all
 }
 
+fn list_of(list: ListRef<'_>) -> Vec<Vec<u8>> {
+    let all: Vec<Vec<u8>> = list.iter().map(<[u8]>::to_vec).collect();
+    assert_eq!((all.len(), all.iter().map(Vec::len).sum::<usize>()), (list.len(), list.content_len()));
+    assert!(list.iter().rev().eq(all.iter().rev().map(|element| &element[..])));
+    for index in [0, 1, all.len() / 3, all.len() / 2, all.len() - 1, all.len()] {
+        assert_eq!(list.get(index), all.get(index).map(|element| &element[..]));
+        assert!(list.iter_from(index).eq(all.iter().skip(index).map(|element| &element[..])));
+    }
+    all
+}
+
 fn content_of(entry: Entry<'_>) -> Content {
     let held = match entry.value {
         Value::String(bytes) => Held::String(bytes.to_vec()),
         Value::Hash(hash) => Held::Hash(hash_of(hash)),
+        Value::List(list) => Held::List(list_of(list)),
     };
     (held, entry.expire_at)
 }
@@ -120,6 +132,11 @@ fn rebuilt(model: &Model) -> Store {
                 let mut fields = Fields::default();
                 hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
+            }
+            Held::List(list) => {
+                let mut elements = Elements::default();
+                list.iter().for_each(|element| elements.push(element));
+                Change::PutList { elements, expire_at }
             }
         };
         store.apply(&Edit::Key { db: Db(*db), slot: slot_of(key), key: key.into(), change }).unwrap();
@@ -258,17 +275,25 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
     };
     store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
     let empty = store.used_memory();
+    let list = || {
+        let mut elements = Elements::default();
+        (0..2_000).for_each(|n: u32| elements.push(&[n as u8; 5_000]));
+        Change::PutList { elements, expire_at: None }
+    };
+    let trimmed = Change::PopElements { end: End::Right, count: 1_999 };
     let gone = [
         edit(b"a", Change::Delete(Removal::Deleted)),
         edit(b"a", Change::PutString { value: b"".into(), expire_at: None }),
         edit(b"a", big()),
         Edit::Flush { partition: partition_of(b"key"), db },
     ];
-    for change in gone {
-        store.apply(&edit(b"a", big())).unwrap();
+    let of_hash = gone.into_iter().map(|change| (big(), change));
+    let of_list = [Change::Delete(Removal::Deleted), trimmed, big()].map(|change| (list(), edit(b"a", change)));
+    for (value, change) in of_hash.chain(of_list) {
+        store.apply(&edit(b"a", value)).unwrap();
         let full = store.used_memory();
         store.apply(&change).unwrap();
-        assert!(store.used_memory() > full - 10_000);
+        assert!(store.used_memory() > full - full / 4);
         store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
         let mut slices = 0;
         while !store.expired(UnixMillis::new(1), 100, |_, _, _| ()) {

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 4 a list |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,14 +16,17 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod list;
 
 pub use hash::{EntryFields, begin_hash, write_field};
+pub use list::{EntryElements, begin_list, write_element};
 
 use crate::ids::Db;
 use crate::time::UnixMillis;
 
 const STRING: u8 = 0;
 const HASH: u8 = 1;
+const LIST: u8 = 4;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -58,6 +61,8 @@ pub enum EntryValue<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(EntryFields<'a>),
+    /// A list.
+    List(EntryElements<'a>),
 }
 
 /// Error for bytes that are not a valid entry.
@@ -124,6 +129,7 @@ impl<'a> Entry<'a> {
         let value = match layout {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
+            LIST => EntryValue::List(EntryElements::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
@@ -157,6 +163,8 @@ mod tests {
         begin_hash(&mut out, Head { db: Db(3), key: b"hash", expire_at: at }, 2, 8);
         write_field(&mut out, b"size", b"4096");
         write_field(&mut out, b"", b"");
+        begin_list(&mut out, Head { db: Db(2), key: b"list", expire_at: None }, 3, 9);
+        [&b"first"[..], b"", b"last"].into_iter().for_each(|element| write_element(&mut out, element));
         out
     }
 
@@ -179,7 +187,10 @@ mod tests {
         let EntryValue::Hash(fields) = entries[2].value else { panic!("not a hash") };
         assert_eq!((entries[2].db, entries[2].key, entries[2].expire_at), (Db(3), &b"hash"[..], at));
         assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..]), (b"", b"")]);
-        assert_eq!((fields.len(), entries.len()), (2, 3));
+        let EntryValue::List(elements) = entries[3].value else { panic!("not a list") };
+        assert_eq!((entries[3].db, entries[3].key, entries[3].expire_at), (Db(2), &b"list"[..], None));
+        assert_eq!(elements.iter().collect::<Vec<_>>(), [&b"first"[..], b"", b"last"]);
+        assert_eq!((fields.len(), entries.len()), (2, 4));
     }
 
     #[test]
@@ -200,7 +211,18 @@ mod tests {
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
             assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
         }
-        for (at, bits) in [(0, 2), (1, 0x10), (1, 0x20), (1, 0x40)] {
+        let list = |count, content| {
+            let mut out = Vec::new();
+            begin_list(&mut out, head, count, content);
+            write_element(&mut out, b"first");
+            write_element(&mut out, b"2nd");
+            out
+        };
+        assert_eq!(read_all(&list(2, 8)).unwrap().len(), 1);
+        for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
+            assert!(read_all(&list(count, content)).is_err(), "{count} elements, {content} bytes");
+        }
+        for (at, bits) in [(0, 0x10), (1, 0x10), (1, 0x20), (1, 0x40)] {
             let mut strange = good.clone();
             strange[at] |= bits;
             assert!(read_all(&strange).is_err(), "an unknown layout or flag");

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
 //!
 //! # To add a type
 //!
@@ -22,21 +23,23 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
-//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
-//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
+//! gives what `garbage` knows how to free, a table or chunks), and entries are written in slices while edits go on
+//! ([`Slices`]).
 
 pub(super) mod form;
 pub(super) mod hash;
+pub(super) mod list;
 mod string;
 
 pub use hash::HashRef;
+pub use list::ListRef;
 
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::KeyDigest;
 use super::table::Record;
-use crate::encoding::edit::Change;
+use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, EntryValue, Head};
 use crate::time::UnixMillis;
 
@@ -47,6 +50,8 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -57,6 +62,8 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
+            Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
         }
     }
 
@@ -66,6 +73,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::List(list) => list.digest(key),
         }
     }
 
@@ -74,6 +82,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::List(list) => list.write_entry(head, out),
         }
     }
 }
@@ -111,7 +120,20 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
-        Change::SetExpiry(_) => Err(MISSING),
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            let any = !elements.is_empty();
+            Ok(any.then(|| list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+        }
+        Change::PushElements { end, elements } => {
+            list::check(key, elements)?;
+            Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
+        }
+        Change::PopElements { .. }
+        | Change::SetElement { .. }
+        | Change::InsertElement { .. }
+        | Change::RemoveElements(_)
+        | Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
     }
 }
@@ -149,6 +171,19 @@ pub(super) fn change(
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            if elements.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = list::make(key, End::Right, elements.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::PushElements { end, elements } => list::push(key, record, *end, elements, tools),
+        Change::PopElements { end, count } => list::pop(key, record, *end, *count, tools),
+        Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
+        Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
+        Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -173,6 +208,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::List(elements) => elements.iter().all(fit),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -187,6 +223,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
     }
 }
 
@@ -196,6 +233,8 @@ pub(super) enum Slices {
     String(string::slices::Slices),
     /// Capture of a hash.
     Hash(hash::slices::Slices),
+    /// Capture of a list.
+    List(list::slices::Slices),
 }
 
 impl Slices {
@@ -205,6 +244,7 @@ impl Slices {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
             Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
         }
     }
 
@@ -213,6 +253,7 @@ impl Slices {
         match self {
             Self::String(slices) => slices.is_whole(),
             Self::Hash(slices) => slices.is_whole(),
+            Self::List(slices) => slices.is_whole(),
         }
     }
 
@@ -222,8 +263,9 @@ impl Slices {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
             (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
+            (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_), _) => true,
+            (Self::String(_) | Self::Hash(_) | Self::List(_), _) => true,
         }
     }
 
@@ -232,8 +274,9 @@ impl Slices {
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
             (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
+            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Hash(_), _) => true,
+            (Self::Hash(_) | Self::List(_), _) => true,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rollbook::encoding::edit::{Change, Edit, Fields, Removal};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::time::UnixMillis;
@@ -16,6 +16,8 @@ pub enum Held {
     String(Vec<u8>),
     /// The fields of a hash.
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// The elements of a list.
+    List(Vec<Vec<u8>>),
 }
 
 /// What a key holds and when it expires.
@@ -76,7 +78,7 @@ impl Model {
                 self.0.remove(&at);
             }
             Change::SetFields(fields) if fields.is_empty() => {
-                return !matches!(self.0.get(&at), Some((Held::String(_), _)));
+                return matches!(self.0.get(&at), None | Some((Held::Hash(_), _)));
             }
             Change::PutHash { fields, expire_at } => {
                 self.0.insert(at, (Held::Hash(owned(fields)), *expire_at));
@@ -96,6 +98,36 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutList { elements, .. } if elements.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::PutList { elements, expire_at } => {
+                let elements = elements.iter().map(<[u8]>::to_vec).collect();
+                self.0.insert(at, (Held::List(elements), *expire_at));
+            }
+            Change::PushElements { elements, .. } if elements.is_empty() => {
+                return matches!(self.0.get(&at), None | Some((Held::List(_), _)));
+            }
+            Change::PushElements { end, elements } => {
+                let held = self.0.entry(at).or_insert((Held::List(Vec::new()), None));
+                let Held::List(list) = &mut held.0 else { return false };
+                for element in elements.iter() {
+                    let index = if *end == End::Left { 0 } else { list.len() };
+                    list.insert(index, element.to_vec());
+                }
+            }
+            Change::PopElements { .. }
+            | Change::SetElement { .. }
+            | Change::InsertElement { .. }
+            | Change::RemoveElements(_) => {
+                let Some((Held::List(list), _)) = self.0.get_mut(&at) else { return false };
+                if !change_list(list, change) {
+                    return false;
+                }
+                if list.is_empty() {
+                    self.0.remove(&at);
+                }
+            }
             Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
                 Some(held) => held.1 = *expire_at,
                 None => return false,
@@ -106,6 +138,32 @@ impl Model {
         }
         true
     }
+}
+
+/// Applies a change to the elements of a list; false if it contradicts them.
+fn change_list(list: &mut Vec<Vec<u8>>, change: &Change<'_>) -> bool {
+    let len = list.len() as u64;
+    match change {
+        Change::PopElements { count, .. } if *count > len => return false,
+        Change::PopElements { end: End::Left, count } => drop(list.drain(..*count as usize)),
+        Change::PopElements { end: End::Right, count } => list.truncate((len - count) as usize),
+        Change::SetElement { index, value } if *index < len => list[*index as usize] = value.to_vec(),
+        Change::InsertElement { index, value } if *index <= len => list.insert(*index as usize, value.to_vec()),
+        Change::RemoveElements(ranges) => {
+            let mut end = 0;
+            for (first, count) in ranges.iter() {
+                if first < end || first.checked_add(count).is_none_or(|end| end > len) {
+                    return false;
+                }
+                end = first + count;
+            }
+            for (first, count) in ranges.iter().rev() {
+                list.drain(first as usize..(first + count) as usize);
+            }
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// Edits, of few or many keys in few or many slots, as the seed has it.
@@ -156,6 +214,46 @@ impl Generator {
         fields
     }
 
+    fn elements(&mut self) -> Elements<'static> {
+        let mut elements = Elements::default();
+        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(..5) };
+        for _ in 0..count {
+            let element = self.bytes();
+            elements.push(if self.random.u8(..50) == 0 { &element } else { &element[..element.len().min(100)] });
+        }
+        elements
+    }
+
+    fn end(&mut self) -> End {
+        if self.random.bool() { End::Left } else { End::Right }
+    }
+
+    fn index(&mut self) -> u64 {
+        let most = *pick(&mut self.random, &[2, 20, 2000]);
+        self.random.u64(..most)
+    }
+
+    fn ranges(&mut self) -> Ranges<'static> {
+        let (mut ranges, mut at) = (Ranges::default(), self.index());
+        for _ in 0..self.random.u32(..4) {
+            let count = self.random.u64(1..=1 + at);
+            ranges.push(at, count);
+            at += count + self.random.u64(..3);
+        }
+        ranges
+    }
+
+    fn list_change(&mut self) -> Change<'static> {
+        match self.random.u8(..20) {
+            0 => Change::PutList { elements: self.elements(), expire_at: self.expiry() },
+            1..10 => Change::PushElements { end: self.end(), elements: self.elements() },
+            10..13 => Change::PopElements { end: self.end(), count: self.index() },
+            13..15 => Change::SetElement { index: self.index(), value: self.bytes().into() },
+            15..17 => Change::InsertElement { index: self.index(), value: self.bytes().into() },
+            _ => Change::RemoveElements(self.ranges()),
+        }
+    }
+
     /// The next edit.
     pub fn edit(&mut self) -> Edit<'static> {
         let key = self.key();
@@ -169,8 +267,9 @@ impl Generator {
             10..300 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
             300..400 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
             400..430 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            430..650 => Change::SetFields(self.fields(true)),
-            650..800 => Change::RemoveFields(self.fields(false)),
+            430..530 => Change::SetFields(self.fields(true)),
+            530..600 => Change::RemoveFields(self.fields(false)),
+            600..800 => self.list_change(),
             800..850 => Change::SetExpiry(self.expiry()),
             _ => Change::Delete(Removal::Deleted),
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
-use rollbook::encoding::edit::{Change, Edit, Fields};
+use rollbook::encoding::edit::{Change, Edit, Elements, Fields};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::{Store, Value};
@@ -62,6 +62,11 @@ pub fn assert_same(store: &Store, model: &Model) {
                 hash.iter().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
             }
+            Held::List(list) => {
+                let mut elements = Elements::default();
+                list.iter().for_each(|element| elements.push(element));
+                Change::PutList { elements, expire_at }
+            }
         };
         rebuilt.apply(&Edit::Key { db, slot, key: key.into(), change }).expect("an empty place takes everything");
     }
@@ -79,5 +84,6 @@ fn held(value: Value<'_>) -> Held {
             });
             Held::Hash(fields)
         }
+        Value::List(list) => Held::List(list.iter().map(<[u8]>::to_vec).collect()),
     }
 }
