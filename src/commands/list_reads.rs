@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::lists::place;
 use super::parse::{integer_argument, positive_argument, symmetric_argument};
-use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, list};
 use super::registry::Spec;
+use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, list};
 use super::{Plan, Planned, Refused};
 use crate::store::ListRef;
 
@@ -16,11 +16,7 @@ pub(super) const ROWS: &[Spec] = &[
         "O(log N), N being the number of elements",
         "Tells an element",
     ),
-    list("llen", |p, _| p.llen(), 2, "key", READ_FAST).keys(LOOKED_AT).about(
-        "1.0.0",
-        "O(1)",
-        "Counts the elements",
-    ),
+    list("llen", |p, _| p.llen(), 2, "key", READ_FAST).keys(LOOKED_AT).about("1.0.0", "O(1)", "Counts the elements"),
     list("lpos", |p, _| p.lpos(), -3, "key element [RANK rank] [COUNT num-matches] [MAXLEN len]", READ)
         .keys(READ_FROM)
         .about("6.0.6", "O(N), N being the number of elements compared", "Tells where elements equal the given one"),
@@ -168,8 +164,11 @@ mod tests {
             ("LPOS l c COUNT 0 MAXLEN 7", "*2 :2 :6"),
             ("LPOS l c RANK -1 COUNT 0 MAXLEN 2", "*2 :7 :6"),
             ("LPOS l c MAXLEN 2", "$-1"),
-            ("LPOS l c RANK 0", "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or \
-                                use negative to start from the end of the list"),
+            (
+                "LPOS l c RANK 0",
+                "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or \
+                                use negative to start from the end of the list",
+            ),
             ("LPOS l c COUNT -1", "-ERR COUNT can't be negative"),
             ("LPOS l c MAXLEN x", "-ERR MAXLEN can't be negative"),
             ("LPOS l c RANK", "-ERR syntax error"),

@@ -295,7 +295,10 @@ mod tests {
         rig.line("RPUSH l a b c a b c a b c");
         let mut edits = |request: &str| {
             rig.line(request);
-            rig.edits.iter().map(|edit| edit.split("change: ").nth(1).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+            rig.edits
+                .iter()
+                .map(|edit| edit.split("change: ").nth(1).unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(edits("LTRIM l 0 -1"), [""; 0]);
         let trimmed = edits("LTRIM l 1 -2");

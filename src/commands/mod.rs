@@ -11,6 +11,7 @@
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
+//! | `sort` | SORT, over lists |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
@@ -33,6 +34,7 @@ pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod sort;
 mod strings;
 pub mod syntax;
 #[cfg(test)]
@@ -63,6 +65,7 @@ pub const FAMILIES: &[&[Spec]] = &[
     lists::ROWS,
     list_reads::ROWS,
     list_moves::ROWS,
+    sort::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,

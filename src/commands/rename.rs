@@ -158,15 +158,15 @@ impl Scratch {
 }
 
 /// Bytes that a copied value may still take.
-struct Room(usize);
+pub(super) struct Room(usize);
 
 impl Room {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(MAX_COPIED)
     }
 
     /// Takes bytes, or refuses if there is no room for them.
-    fn take(&mut self, bytes: usize) -> Planned {
+    pub(super) fn take(&mut self, bytes: usize) -> Planned {
         const TOO_LARGE: Refused = Refused::Because("ERR the value is too large to be copied, renamed or moved");
         self.0 = self.0.checked_sub(bytes).ok_or(TOO_LARGE)?;
         Ok(())

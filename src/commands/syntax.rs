@@ -62,11 +62,13 @@ impl Kind {
     fn of(name: &str) -> Self {
         match name {
             "key" | "newkey" | "source" | "destination" => Self::Key,
-            "pattern" => Self::Pattern,
+            "pattern" | "by-pattern" | "get-pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
             | "index" | "index1" | "index2" | "len" | "milliseconds" | "num-matches" | "numkeys" | "numlocal"
-            | "numreplicas" | "offset" | "protover" | "rank" | "seconds" | "start" | "stop" | "timeout" => Self::Integer,
+            | "numreplicas" | "offset" | "protover" | "rank" | "seconds" | "start" | "stop" | "timeout" => {
+                Self::Integer
+            }
             _ => Self::String,
         }
     }

@@ -89,7 +89,12 @@ fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
             // How a string came about decides in Redis whether it is "raw", and how large a hash once was.
             let is_string = |value: &Value| matches!(value.text(), Some("int" | "embstr" | "raw"));
             let is_hash = |value: &Value| matches!(value.text(), Some("listpack" | "hashtable"));
-            redis == ours || is_string(redis) && is_string(ours) || is_hash(redis) && is_hash(ours)
+            // Before version 7.2 every list was a "quicklist".
+            let is_list = |value: &Value| matches!(value.text(), Some("listpack" | "quicklist"));
+            redis == ours
+                || is_string(redis) && is_string(ours)
+                || is_hash(redis) && is_hash(ours)
+                || is_list(redis) && is_list(ours)
         }
         // Small numbers are shared in Redis: their time of use is not the key's.
         "OBJECT" if word(1) == "IDLETIME" => match (redis.int(), ours.int()) {
@@ -120,6 +125,7 @@ fn compare_all(redis: &mut impl Target, ours: &mut impl Target, when: &str) {
             both(&format!("PEXPIRETIME {key}"));
             match both(&format!("TYPE {key}")).text() {
                 Some("string") => both(&format!("GET {key}")),
+                Some("list") => both(&format!("LRANGE {key} 0 -1")),
                 _ => both(&format!("HGETALL {key}")),
             };
         }

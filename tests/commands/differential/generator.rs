@@ -11,7 +11,7 @@ pub enum Keys {
     Apart,
 }
 
-/// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
+/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
 /// these, `G` a pattern, `D` a database; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
@@ -71,7 +71,42 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
+    "LPUSH L E+",
+    "RPUSH L E+",
+    "RPUSH L V+",
+    "LPUSH L EV+",
+    "LPUSHX L E+",
+    "RPUSHX L V+",
+    "LPOP L [I]",
+    "RPOP L [I]",
+    "LPOP L N",
+    "LLEN L",
+    "LRANGE L I I",
+    "LRANGE L N N",
+    "LRANGE L 0 -1",
+    "LINDEX L I|N",
+    "LSET L I E|V",
+    "LSET L N V",
+    "LINSERT L BEFORE|AFTER|nonsense E E|V",
+    "LINSERT L BEFORE|AFTER E E",
+    "LREM L I E",
+    "LREM L N E",
+    "LREM L 1|-1|0 E",
+    "LTRIM L I I",
+    "LTRIM L I N",
+    "LTRIM L 1|0 -2|-1",
+    "LPOS L E [RANK_I] [COUNT_I] [MAXLEN_I]",
+    "LPOS L E [COUNT_0|RANK_N|COUNT_N|nonsense] [MAXLEN_N]",
+    "LMOVE L L LEFT|RIGHT LEFT|RIGHT|nonsense",
+    "RPOPLPUSH L L",
+    "LMPOP 1 L LEFT|RIGHT [COUNT_I]",
+    "LMPOP 2 L L LEFT|RIGHT|nonsense [COUNT_I|nonsense]",
+    "LMPOP N L LEFT",
     "DEL K+",
+    "DEL L",
+    "EXPIRE L S",
+    "OBJECT ENCODING L",
+    "COPY L L [REPLACE]",
     "UNLINK K+",
     "EXISTS K+",
     "TOUCH K+",
@@ -134,8 +169,8 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name);
-            if self.keys == Keys::Apart && needs_one_core {
+            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "LMOVE", "RPOPLPUSH"].contains(&name);
+            if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
                 continue;
             }
             let mut words = Vec::new();
@@ -184,6 +219,12 @@ impl Generator {
     fn word(&mut self, part: &str) -> Vec<u8> {
         match part {
             "K" => self.key(),
+            "L" if self.random.u32(..8) > 0 => match self.keys {
+                Keys::Together => format!("{{t}}l{}", self.random.u32(..5)).into_bytes(),
+                Keys::Apart => format!("l{}", self.random.u32(..5)).into_bytes(),
+            },
+            "L" => self.key(),
+            "E" => format!("e{}", self.random.u32(..8)).into_bytes(),
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };

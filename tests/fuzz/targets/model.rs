@@ -216,7 +216,7 @@ impl Generator {
 
     fn elements(&mut self) -> Elements<'static> {
         let mut elements = Elements::default();
-        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(..5) };
+        let count = if self.random.u8(..10) == 0 { self.fields.min(400) } else { self.random.u32(..5) };
         for _ in 0..count {
             let element = self.bytes();
             elements.push(if self.random.u8(..50) == 0 { &element } else { &element[..element.len().min(100)] });

@@ -404,9 +404,7 @@ impl Chunks {
 }
 
 /// The elements of these chunks.
-fn elements<'c>(
-    chunks: impl DoubleEndedIterator<Item = &'c Chunk>,
-) -> impl DoubleEndedIterator<Item = &'c [u8]> {
+fn elements<'c>(chunks: impl DoubleEndedIterator<Item = &'c Chunk>) -> impl DoubleEndedIterator<Item = &'c [u8]> {
     chunks.flat_map(|chunk| chunk.view().iter())
 }
 
@@ -414,7 +412,8 @@ fn elements<'c>(
 impl Chunks {
     /// Checks the invariants, and that what list, runs and chunks know is what a recount gives.
     pub(super) fn check(&self, limit: Limit) {
-        let mut list = Self { runs: VecDeque::new(), size: Size { memory: room(&self.runs), ..Size::default() }, ..Self::new() };
+        let mut list =
+            Self { runs: VecDeque::new(), size: Size { memory: room(&self.runs), ..Size::default() }, ..Self::new() };
         for run in &self.runs {
             assert!((1..=RUN).contains(&run.chunks.len()), "a run of {} chunks", run.chunks.len());
             let mut again = Run { size: Size { memory: room(&run.chunks), ..Size::default() }, ..Run::new() };

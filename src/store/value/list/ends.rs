@@ -149,7 +149,11 @@ mod tests {
         for turned in [false, true] {
             let mut ends = Ends::default();
             for _ in 0..10_000 {
-                if turned { ends.push_left(&[7; 10]) } else { ends.push_right(&[7; 10]) }
+                if turned {
+                    ends.push_left(&[7; 10])
+                } else {
+                    ends.push_right(&[7; 10])
+                }
                 if ends.len() > 100 {
                     if turned { ends.pop_right(10) } else { ends.pop_left(10) }
                 }

@@ -121,7 +121,8 @@ impl Slices {
                 self.change(list, [Splice { index: index(*at), removed: 0, inserted: 1 }]);
             }
             Change::RemoveElements(ranges) if edits::removed_by(ranges, len).is_some_and(|count| count < len) => {
-                let splice = |range: std::ops::Range<usize>| Splice { index: range.start, removed: range.len(), inserted: 0 };
+                let splice =
+                    |range: std::ops::Range<usize>| Splice { index: range.start, removed: range.len(), inserted: 0 };
                 self.change(list, edits::spans(ranges).map(splice));
             }
             // The key is deleted or gets another value; or the change contradicts the list.

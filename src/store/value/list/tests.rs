@@ -183,7 +183,9 @@ fn a_full_list_takes_little_more_memory_than_its_elements() {
 
 #[test]
 fn a_chunk_is_split_about_in_the_middle_of_its_bytes() {
-    for lengths in [&[1, 1][..], &[0, 0, 0, 0], &[9000, 1, 1, 1], &[1, 1, 1, 9000], &[10, 10, 10, 10, 10], &[1, 9000, 1]] {
+    for lengths in
+        [&[1, 1][..], &[0, 0, 0, 0], &[9000, 1, 1, 1], &[1, 1, 1, 9000], &[10, 10, 10, 10, 10], &[1, 9000, 1]]
+    {
         let mut chunk = Chunk::new();
         for len in lengths {
             let element = vec![7; *len];
