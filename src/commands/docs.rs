@@ -260,6 +260,9 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
+    if spec.key_indices(args).next().is_none() {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array_of(|reply| {
         let mut count = 0;
         for keys in spec.keys {

@@ -58,15 +58,8 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     fn parse(mut words: impl Iterator<Item = &'a [u8]>, may_store: bool) -> Result<Self, Refused> {
-        let mut options = Self {
-            by: None,
-            get: Vec::new(),
-            offset: 0,
-            count: -1,
-            descending: false,
-            alphabetic: false,
-            store: None,
-        };
+        let mut options =
+            Self { by: None, get: Vec::new(), offset: 0, count: -1, descending: false, alphabetic: false, store: None };
         while let Some(word) = words.next() {
             let mut next = || words.next().ok_or(Refused::Syntax);
             match word.to_ascii_uppercase().as_slice() {

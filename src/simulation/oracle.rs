@@ -16,6 +16,7 @@ use crate::storage::Manifest;
 pub(super) enum Value {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    List(Vec<Vec<u8>>),
 }
 
 pub(super) type Key = Vec<u8>;

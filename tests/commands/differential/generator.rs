@@ -90,18 +90,21 @@ const REQUESTS: &[&str] = &[
     "LINSERT L BEFORE|AFTER|nonsense E E|V",
     "LINSERT L BEFORE|AFTER E E",
     "LREM L I E",
-    "LREM L N E",
+    "LREM L nonsense E",
     "LREM L 1|-1|0 E",
     "LTRIM L I I",
     "LTRIM L I N",
     "LTRIM L 1|0 -2|-1",
     "LPOS L E [RANK_I] [COUNT_I] [MAXLEN_I]",
-    "LPOS L E [COUNT_0|RANK_N|COUNT_N|nonsense] [MAXLEN_N]",
+    "LPOS L E [COUNT_0|RANK_nonsense|COUNT_N|nonsense] [MAXLEN_N]",
     "LMOVE L L LEFT|RIGHT LEFT|RIGHT|nonsense",
     "RPOPLPUSH L L",
     "LMPOP 1 L LEFT|RIGHT [COUNT_I]",
     "LMPOP 2 L L LEFT|RIGHT|nonsense [COUNT_I|nonsense]",
     "LMPOP N L LEFT",
+    "SORT L [DESC] [STORE_L]",
+    "SORT L ALPHA [DESC|ASC|nonsense] STORE L",
+    "SORT L BY nosort [DESC] [GET_#|GET_K]",
     "DEL K+",
     "DEL L",
     "EXPIRE L S",
@@ -169,7 +172,8 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "LMOVE", "RPOPLPUSH"].contains(&name);
+            let needs_one_core =
+                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "LMOVE", "RPOPLPUSH", "SORT"].contains(&name);
             if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
                 continue;
             }

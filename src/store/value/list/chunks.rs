@@ -284,10 +284,10 @@ impl Chunks {
         self.size.exchange(before, run.size);
     }
 
-    /// Removes `count` elements, of which there must be more, from one end. Returns whole runs that it removed, which
-    /// may be too much to be freed at once.
+    /// Removes `count` elements, of which there must be more, from one end. Returns the chunks that it removed whole,
+    /// which may be too many to be freed at once.
     pub(super) fn pop(&mut self, end: End, mut count: usize) -> Option<Self> {
-        let mut removed = Self::new();
+        let (mut removed, mut rest) = (Self::new(), Run::new());
         while count > 0 {
             let Some(run) = outer(&mut self.runs, end) else { break };
             let before = run.size;
@@ -302,7 +302,7 @@ impl Chunks {
             let chunk_before = chunk.size();
             let (after, gone) = if chunk_before.len <= count {
                 let sum = chunk.sum();
-                take(&mut run.chunks, end);
+                rest.chunks.extend(take(&mut run.chunks, end));
                 (Size::default(), sum)
             } else {
                 let sum = chunk.pop(end, count);
@@ -314,8 +314,12 @@ impl Chunks {
             self.sum = self.sum.without(end, gone);
             self.size.exchange(before, run.size);
         }
+        if !rest.chunks.is_empty() {
+            rest.add_up();
+            removed.runs.push_back(rest);
+        }
         removed.add_up();
-        (!removed.runs.is_empty()).then_some(removed)
+        (!removed.is_empty()).then_some(removed)
     }
 
     /// Replaces the element at `index`, which must exist.
