@@ -74,19 +74,21 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let keys = positive(self.args.at(1)).ok_or(Refused::Because("ERR numkeys should be greater than 0"))?;
         let behind = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(2)).ok_or(Refused::Syntax)?;
         let end = end_of(self.args.get(behind).ok_or(Refused::Syntax)?)?;
-        let count = match (self.args.get(behind + 1), self.args.get(behind + 2), self.args.len() - behind) {
-            (None, ..) => 1,
-            (Some(word), Some(count), 3) if word.eq_ignore_ascii_case(b"COUNT") => {
-                positive(count).ok_or(Refused::Because("ERR count should be greater than 0"))?
+        let (mut count, mut words) = (None, self.args.from(behind + 1));
+        while let Some(word) = words.next() {
+            match words.next() {
+                Some(value) if count.is_none() && word.eq_ignore_ascii_case(b"COUNT") => {
+                    count = Some(positive(value).ok_or(Refused::Because("ERR count should be greater than 0"))?);
+                }
+                _ => return Err(Refused::Syntax),
             }
-            _ => return Err(Refused::Syntax),
-        };
+        }
         let keys = self.args.from(2).take(behind - 2);
         match self.first_with_elements(keys)? {
             Some((key, list)) => {
                 self.reply.array(2);
                 self.reply.bulk(key);
-                self.pop_several(slot_of(key), key, list, end, count);
+                self.pop_several(slot_of(key), key, list, end, count.unwrap_or(1));
             }
             None => self.reply.null_array(),
         }
@@ -172,6 +174,7 @@ mod tests {
             ("LMPOP 1 b UP", "-ERR syntax error"),
             ("LMPOP 1 b LEFT COUNT", "-ERR syntax error"),
             ("LMPOP 1 b LEFT COUNT 1 COUNT 1", "-ERR syntax error"),
+            ("LMPOP 1 b LEFT COUNT 0 COUNT 1", "-ERR count should be greater than 0"),
             ("LMPOP 2 s b LEFT", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
             ("LMPOP 1 b LEFT COUNT 9", "*2 $1 b *1 $1 2"),
             ("LMPOP 2 a b LEFT", "*-1"),

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use super::parse::integer_argument;
-use super::registry::row::{KEYSPACE, PUT, READ, generic, key};
+use super::registry::row::{PUT, READ, generic, key};
 use super::registry::{Categories, KeyFlags, KeySpec, Route, Spec};
 use super::rename::Room;
 use super::{Plan, Planned, Refused, Scratch};
@@ -14,8 +14,8 @@ use crate::encoding::slot::slot_of;
 use crate::ids::Slot;
 use crate::store::{Entry, Value};
 
-/// Argument 1 is a key whose value is sorted; patterns may name further keys.
-const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS).and(KeyFlags::INCOMPLETE));
+/// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
+const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS));
 
 const CATEGORIES: Categories =
     Categories::SET.and(Categories::SORTEDSET).and(Categories::LIST).and(Categories::DANGEROUS);

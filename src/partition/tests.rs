@@ -7,7 +7,7 @@ use super::capture::{Capture, End, Slice};
 use super::cut::Findings;
 use super::recovery::Tally;
 use super::replica::Replica;
-use crate::encoding::edit::{Change, Edit, Elements, EncodedEdits, End, Fields, Removal};
+use crate::encoding::edit::{self, Change, Edit, Elements, EncodedEdits, Fields, Removal};
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, Frame, FrameHeader};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId};
@@ -71,7 +71,7 @@ impl World {
         fields.push(self.random.u8(..20).to_string().as_bytes(), &value);
         let mut elements = Elements::default();
         elements.push(&value);
-        let end = if self.random.bool() { End::Left } else { End::Right };
+        let end = if self.random.bool() { edit::End::Left } else { edit::End::Right };
         let expire_at = Some(UnixMillis::new(self.random.u64(1..9)));
         let change = match self.random.u32(..12 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },

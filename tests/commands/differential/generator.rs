@@ -101,7 +101,7 @@ const REQUESTS: &[&str] = &[
     "RPOPLPUSH L L",
     "LMPOP 1 L LEFT|RIGHT [COUNT_I]",
     "LMPOP 2 L L LEFT|RIGHT|nonsense [COUNT_I|nonsense]",
-    "LMPOP N L LEFT",
+    "LMPOP I L LEFT",
     "SORT L [DESC] [STORE_L]",
     "SORT L ALPHA [DESC|ASC|nonsense] STORE L",
     "SORT L BY nosort [DESC] [GET_#|GET_K]",
