@@ -60,10 +60,16 @@ fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
         (Some(a), Some(b)) if a >= 0 && b >= 0 => (a - b).abs() <= slack,
         _ => redis == ours,
     };
+    // Redis 7.0 looks for the key first; later versions, as we do, at the range.
+    let is_range_refused = matches!(ours, Value::Error(why) if !why.starts_with("WRONGTYPE"));
+    if matches!(word(0).as_str(), "BITCOUNT" | "BITPOS") && is_range_refused {
+        return matches!(redis, Value::Int(0 | -1) | Value::Error(_));
+    }
     if matches!(redis, Value::Error(_)) {
         return redis == ours;
     }
     match word(0).as_str() {
+        "GET" => without_cached_count(redis) == without_cached_count(ours),
         "TTL" | "EXPIRETIME" => about(SLACK / 1000),
         "PTTL" | "PEXPIRETIME" => about(SLACK),
         "HGETALL" => redis.sorted(2) == ours.sorted(2),
@@ -105,6 +111,24 @@ fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
         "MEMORY" => redis.int().is_some() == ours.int().is_some(),
         _ => redis == ours,
     }
+}
+
+/// A string without the count that Redis keeps in a HyperLogLog when it is asked for it: here a read changes nothing.
+fn without_cached_count(value: &Value) -> Value {
+    let Value::Bulk(shown) = value else { return value.clone() };
+    if !shown.starts_with("HYLL") {
+        return value.clone();
+    }
+    let mut rest = &shown[..];
+    let bytes = std::iter::from_fn(|| {
+        let escaped = if rest.starts_with("\\x") { 4 } else { 2 };
+        let len = if rest.starts_with('\\') { escaped } else { 1 };
+        let (byte, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some(byte)
+    });
+    let kept = bytes.enumerate().filter(|(at, _)| !(8..16).contains(at));
+    Value::Bulk(kept.map(|(_, byte)| byte).collect())
 }
 
 /// Compares all data.

@@ -13,7 +13,8 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
+/// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
+/// field; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
@@ -48,6 +49,33 @@ const REQUESTS: &[&str] = &[
     "GETRANGE K I I",
     "SETRANGE K I V",
     "SETRANGE K N V",
+    "GETBIT K O",
+    "SETBIT K O 0|1",
+    "SETBIT K O N",
+    "BITCOUNT K",
+    "BITCOUNT K I I",
+    "BITCOUNT K I I BIT|BYTE",
+    "BITPOS K 0|1 [I]",
+    "BITPOS K 0|1 I I",
+    "BITPOS K 0|1 I I BIT|BYTE",
+    "BITOP AND|OR|XOR K K+",
+    "BITOP NOT K K+",
+    "BITFIELD K GET T O",
+    "BITFIELD K SET T O N INCRBY T O N",
+    "BITFIELD K OVERFLOW WRAP|SAT|FAIL INCRBY T O N SET T O N GET T O",
+    "BITFIELD_RO K GET T O GET T O",
+    "BITFIELD_RO K SET T O N",
+    "LCS K K [LEN|IDX] [WITHMATCHLEN|MINMATCHLEN_N]",
+    "PFADD H N",
+    "PFADD H V+",
+    "PFADD H FV+",
+    "PFADD H",
+    "PFADD K V",
+    "PFCOUNT H",
+    "PFCOUNT H+",
+    "PFMERGE H H+",
+    "PFMERGE H",
+    "PFDEBUG ENCODING|DECODE H",
     "HSET K FV+",
     "HSET K FV+",
     "HSET K FV+",
@@ -146,6 +174,22 @@ const REQUESTS: &[&str] = &[
     "COMMAND GETKEYSANDFLAGS REQUEST",
 ];
 
+/// Commands that need all their keys on one core.
+const ONE_CORE: &[&str] = &[
+    "MSETNX",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "SWAPDB",
+    "BITOP",
+    "LCS",
+    "PFCOUNT",
+    "PFMERGE",
+    "LMOVE",
+    "RPOPLPUSH",
+    "SORT",
+];
+
 /// Requests that are rarely wanted, because they leave little behind.
 const RARE: &[&str] = &["FLUSHDB [ASYNC|SYNC|nonsense]", "FLUSHALL [SYNC] [SYNC]", "nonsense K V"];
 
@@ -172,8 +216,7 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core =
-                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "LMOVE", "RPOPLPUSH", "SORT"].contains(&name);
+            let needs_one_core = ONE_CORE.contains(&name);
             if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
                 continue;
             }
@@ -249,6 +292,15 @@ impl Generator {
             "G" => self
                 .pick(&["*", "*k*", "?t}*", "{t}k[1-3]*", "*[^1]", "f*", "f?", "f[0-4]", "\\f1", "*1*2*", ""])
                 .into(),
+            "H" => [&b"h"[..], &self.key()].concat(),
+            "O" => match self.random.u32(..8) {
+                0 => self.integer(),
+                1 => format!("#{}", self.random.u32(..40)).into_bytes(),
+                _ => self.random.u32(..1_000).to_string().into_bytes(),
+            },
+            "T" => {
+                self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "i63", "u64", "i0"]).into()
+            }
             "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
             other => other.into(),
         }
