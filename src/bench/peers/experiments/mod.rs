@@ -6,6 +6,7 @@
 //! | [`cores`] | the same on two cores, compared with one |
 //! | [`recovery`] | start time: empty, from snapshots, from the log |
 //! | [`memory`] | memory per key, and per element of collections |
+//! | [`stalls`] | longest PING beside a command on a value of a million elements |
 //! | [`checkpoint`] | latency during checkpoints, compared with no checkpoints |
 
 pub mod checkpoint;
@@ -13,6 +14,7 @@ pub mod cores;
 pub mod load;
 pub mod memory;
 pub mod recovery;
+pub mod stalls;
 
 use super::result::{Aim, Row, Subject, Unit};
 use super::{Bench, PeersError};
@@ -103,13 +105,15 @@ pub static USUAL: [Experiment; 15] = [
     },
 ];
 
-/// The memory of collections, which is measured only if it is named.
-static ELEMENTS: Experiment =
-    Experiment { name: "elements", about: "memory for each element of collections", run: memory::elements };
+/// Further experiments that are run only if they are named.
+static ON_DEMAND: [Experiment; 2] = [
+    Experiment { name: "elements", about: "memory for each element of collections", run: memory::elements },
+    Experiment { name: "stalls", about: "the longest PING beside commands on large values", run: stalls::stalls },
+];
 
 /// Every experiment.
 pub fn all() -> impl Iterator<Item = &'static Experiment> {
-    USUAL.iter().chain(COLLECTIONS).chain([&ELEMENTS])
+    USUAL.iter().chain(COLLECTIONS).chain(&ON_DEMAND)
 }
 
 /// Finds an experiment by name.
