@@ -127,7 +127,8 @@ fn put(object: Object<'_>, expire_at: Option<UnixMillis>) -> Result<Change<'_>, 
         Object::Hash { fields, expiries } if expiries.is_empty() => Ok(Change::PutHash { fields, expire_at }),
         Object::Hash { .. } => Err(Refused::Because("ERR fields that expire are not supported")),
         Object::Set(members) => Ok(Change::PutSet { members, expire_at }),
-        Object::List(_) | Object::SortedSet { .. } | Object::Stream(_) => {
+        Object::List(elements) => Ok(Change::PutList { elements, expire_at }),
+        Object::SortedSet { .. } | Object::Stream(_) => {
             Err(Refused::Because("ERR values of this type are not supported"))
         }
     }
@@ -165,6 +166,15 @@ impl Scratch {
                 write::length(out, set.len());
                 let written = set.for_each(|member| {
                     member.with(|member| write::string(out, member));
+                    bound(out)
+                });
+                (written, write::VERSION)
+            }
+            Value::List(list) => {
+                out.push(types::LIST);
+                write::length(out, list.len());
+                let written = list.iter().try_for_each(|element| {
+                    write::string(out, element);
                     bound(out)
                 });
                 (written, write::VERSION)

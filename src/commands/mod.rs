@@ -13,7 +13,9 @@
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
+//! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `keys`, `rename`, `expire`, `object`, `dump`, [`debug`] | keys of any type |
+//! | `sort` | SORT, over lists |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -34,6 +36,9 @@ mod hyperloglog;
 mod increx;
 mod keys;
 mod lcs;
+mod list_moves;
+mod list_reads;
+mod lists;
 mod numbers;
 pub mod object;
 mod options;
@@ -48,6 +53,7 @@ mod seen;
 mod set_algebra;
 mod set_picks;
 mod sets;
+mod sort;
 mod strings;
 pub mod syntax;
 #[cfg(test)]
@@ -62,7 +68,7 @@ use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal}
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, SetRef, Store, Value};
+use crate::store::{Entry, HashRef, ListRef, SetRef, Store, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -85,6 +91,10 @@ pub const FAMILIES: &[&[Spec]] = &[
     sets::ROWS,
     set_picks::ROWS,
     set_algebra::ROWS,
+    lists::ROWS,
+    list_reads::ROWS,
+    list_moves::ROWS,
+    sort::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -140,9 +150,8 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        if [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()].iter().max()
-            > Some(&Self::KEPT_BYTES)
-        {
+        let capacities = [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()];
+        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
@@ -298,6 +307,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
+    /// Like [`Self::first`], for a key that must hold a list.
+    #[inline]
+    fn first_list(&mut self) -> Result<Option<ListRef<'p>>, Refused> {
+        list_in(self.first())
+    }
+
     /// Strings of the keys from argument `from` on; `None` for a missing key.
     fn strings_from(&mut self, from: usize) -> Result<Vec<Option<&'p [u8]>>, Refused> {
         let keys = self.args.from(from);
@@ -356,5 +371,15 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let (first, args) = (self.slot(), self.args);
         let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
         (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
+    }
+}
+
+/// The list in a key's content, which must be one.
+#[inline]
+fn list_in(entry: Option<Entry<'_>>) -> Result<Option<ListRef<'_>>, Refused> {
+    match entry {
+        None => Ok(None),
+        Some(Entry { value: Value::List(list), .. }) => Ok(Some(list)),
+        Some(_) => Err(Refused::WrongType),
     }
 }

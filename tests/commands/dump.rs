@@ -12,7 +12,7 @@ const PAYLOADS: &str = include_str!("../../src/encoding/rdb/tests/payloads.txt")
 
 /// Commands that make a key of each kind and size.
 fn fill(conn: &mut Conn) {
-    let commands: [&[&[u8]]; 10] = [
+    let commands: [&[&[u8]]; 11] = [
         &[b"SET", b"string", b"a\r\n\xff"],
         &[b"SET", b"string:empty", b""],
         &[b"SET", b"string:number", b"-70000"],
@@ -20,6 +20,7 @@ fn fill(conn: &mut Conn) {
         &[b"HSET", b"hash", b"f", b"1", b"g", b"two", b"", b""],
         &[b"SADD", b"set", b"a", b"", b"-300", b"b\xff"],
         &[b"SADD", b"set:integers", b"1", b"-70000", b"9223372036854775807"],
+        &[b"RPUSH", b"list", b"a", b"", b"-300", b"a", b"b\xff"],
         &[b"SETEX", b"string:expiring", b"1000", b"1"],
         &[b"HSET", b"hash:expiring", b"f", b"1"],
         &[b"EXPIRE", b"hash:expiring", b"1000"],
@@ -30,6 +31,7 @@ fn fill(conn: &mut Conn) {
     for at in 0..1000 {
         conn.call(&format!("HSET hash:long f{at} value{at}"));
         conn.call(&format!("SADD set:long member{at}"));
+        conn.call(&format!("RPUSH list:long element{at}"));
     }
 }
 

@@ -74,6 +74,7 @@ pub enum Group {
     HyperLogLog,
     Hash,
     Set,
+    List,
 }
 
 impl Group {
@@ -88,6 +89,7 @@ impl Group {
             Self::HyperLogLog => "hyperloglog",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::List => "list",
         }
     }
 }

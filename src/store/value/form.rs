@@ -3,6 +3,7 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::elements::ElementTable;
+use super::list::chunks::Chunks;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
 
@@ -31,6 +32,8 @@ kinds! {
     IntegerSet,
     /// A small set in the layout of `value::packed`.
     PackedSet,
+    /// A small list in the layout of `value::list::packed`.
+    PackedList,
 }
 
 /// Form of a record's value.
@@ -48,6 +51,16 @@ pub(in crate::store) enum Structure {
     Hash(ElementTable),
     /// A set as a table of members.
     Set(ElementTable),
+    /// A list in chunks.
+    List(Chunks),
+}
+
+/// What is left of a structure that no key holds any more, to be freed part by part.
+pub(in crate::store) enum Remains {
+    /// Records in a table.
+    Table(Table),
+    /// Chunks of a list.
+    Chunks(Chunks),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -69,21 +82,25 @@ impl Structure {
         Self::BOX
             + match self {
                 Self::Hash(elements) | Self::Set(elements) => elements.memory(),
+                Self::List(chunks) => chunks.memory(),
             }
     }
 
-    /// Number of elements, each of which takes about the same time to free.
+    /// Number of parts, each of which takes about the same time to free.
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(elements) | Self::Set(elements) => elements.len(),
+            Self::List(chunks) => chunks.chunks(),
         }
     }
 
-    /// Takes the structure apart, so that its records can be freed in slices. Returns the bytes of memory freed
-    /// immediately, and the table of records that remains.
-    pub fn dismantle(self) -> (usize, Table) {
-        match self {
-            Self::Hash(elements) | Self::Set(elements) => (Self::BOX, elements.into_table()),
-        }
+    /// Takes the structure apart, so that it can be freed in slices. Returns the bytes of memory freed immediately, and
+    /// what remains.
+    pub fn dismantle(self) -> (usize, Remains) {
+        let remains = match self {
+            Self::Hash(elements) | Self::Set(elements) => Remains::Table(elements.into_table()),
+            Self::List(chunks) => Remains::Chunks(chunks),
+        };
+        (Self::BOX, remains)
     }
 }

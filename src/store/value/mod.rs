@@ -8,6 +8,7 @@
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
 //! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
+//! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
 //!
 //! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
 //! at random (`pick`).
@@ -26,19 +27,21 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
-//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
-//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
+//! gives what `garbage` knows how to free, a table or chunks), and entries are written in slices while edits go on
+//! ([`Slices`]).
 
 pub(super) mod elements;
 pub(super) mod form;
 mod hash;
+pub(super) mod list;
 mod packed;
 mod pick;
 mod set;
 mod string;
 
 pub use hash::HashRef;
+pub use list::ListRef;
 pub use pick::Selection;
 pub use set::{Member, SetForm, SetRef};
 
@@ -47,7 +50,7 @@ use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::{Digest, KeyDigest};
 use super::table::Record;
-use crate::encoding::edit::Change;
+use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, EntryValue, Head};
 use crate::time::UnixMillis;
 
@@ -60,6 +63,8 @@ pub enum Value<'a> {
     Hash(HashRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -73,6 +78,8 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
             Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
+            Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
+            Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
         }
     }
 
@@ -83,6 +90,7 @@ impl<'a> Value<'a> {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
             Self::Set(set) => set.digest(key),
+            Self::List(list) => list.digest(key),
         }
     }
 
@@ -97,13 +105,14 @@ impl<'a> Value<'a> {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
             Self::Set(set) => set.write_entry(head, out),
+            Self::List(list) => list.write_entry(head, out),
         }
     }
 
     /// The table of the value's elements, if it has one.
     const fn elements(self) -> Option<&'a ElementTable> {
         match self {
-            Self::String(_) => None,
+            Self::String(_) | Self::List(_) => None,
             Self::Hash(hash) => hash.elements(),
             Self::Set(set) => set.elements(),
         }
@@ -151,7 +160,20 @@ pub(super) fn create(
             set::check(key, members)?;
             Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), None, tools)))
         }
-        Change::SetExpiry(_) => Err(MISSING),
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            let any = !elements.is_empty();
+            Ok(any.then(|| list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+        }
+        Change::PushElements { end, elements } => {
+            list::check(key, elements)?;
+            Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
+        }
+        Change::PopElements { .. }
+        | Change::SetElement { .. }
+        | Change::InsertElement { .. }
+        | Change::RemoveElements(_)
+        | Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveFields(_) | Change::RemoveMembers(_) | Change::Delete(_) => Ok(None),
     }
 }
@@ -202,6 +224,19 @@ pub(super) fn change(
             let (any_left, digest) = set::remove(key, record, members, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            if elements.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = list::make(key, End::Right, elements.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::PushElements { end, elements } => list::push(key, record, *end, elements, tools),
+        Change::PopElements { end, count } => list::pop(key, record, *end, *count, tools),
+        Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
+        Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
+        Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -227,6 +262,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
         EntryValue::Set(members) => members.iter().all(fit),
+        EntryValue::List(elements) => elements.iter().all(fit),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -242,6 +278,7 @@ pub(super) fn load_entry(
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
         EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
+        EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
     }
 }
 
@@ -251,6 +288,8 @@ pub(super) enum Slices {
     String(string::slices::Slices),
     /// Capture of a value whose elements are in a table.
     Elements(elements::slices::Slices),
+    /// Capture of a list.
+    List(list::slices::Slices),
 }
 
 impl Slices {
@@ -261,6 +300,7 @@ impl Slices {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
             Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
             Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
+            Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
         }
     }
 
@@ -269,6 +309,7 @@ impl Slices {
         match self {
             Self::String(slices) => slices.is_whole(),
             Self::Elements(slices) => slices.is_whole(),
+            Self::List(slices) => slices.is_whole(),
         }
     }
 
@@ -277,8 +318,9 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
+            (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_), _) => true,
+            (Self::String(_) | Self::List(_), _) => true,
             (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
         }
     }
@@ -286,9 +328,11 @@ impl Slices {
     /// Call before `change` is applied to the key, which holds `value`: writes the elements that it changes. Returns
     /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
-        match self {
-            Self::String(_) => string::slices::Slices::is_changed_by(change),
-            Self::Elements(slices) => slices.save_before(value.elements(), change, out),
+        match (self, value) {
+            (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
+            (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
+            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
+            (Self::List(_), _) => true,
         }
     }
 }
