@@ -145,45 +145,42 @@ impl Scratch {
         let bound = |out: &Vec<u8>| {
             if out.len() <= MAX_CONTENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let (written, version) = match value {
+        let written = match value {
             Value::String(value) => {
                 out.push(types::STRING);
                 write::string(out, value);
-                (bound(out), write::VERSION)
+                bound(out)
             }
             Value::Hash(hash) => {
                 out.push(types::HASH);
                 write::length(out, hash.len());
-                let written = hash.for_each(|name, value| {
+                hash.for_each(|name, value| {
                     write::string(out, name);
                     write::string(out, value);
                     bound(out)
-                });
-                (written, write::VERSION)
+                })
             }
             Value::Set(set) => {
                 out.push(types::SET);
                 write::length(out, set.len());
-                let written = set.for_each(|member| {
+                set.for_each(|member| {
                     member.with(|member| write::string(out, member));
                     bound(out)
-                });
-                (written, write::VERSION)
+                })
             }
             Value::List(list) => {
                 out.push(types::LIST);
                 write::length(out, list.len());
-                let written = list.iter().try_for_each(|element| {
+                list.iter().try_for_each(|element| {
                     write::string(out, element);
                     bound(out)
-                });
-                (written, write::VERSION)
+                })
             }
         };
         if written.is_break() {
             return Err(TOO_LARGE);
         }
-        seal(out, version);
+        seal(out, write::VERSION);
         Ok(())
     }
 }
