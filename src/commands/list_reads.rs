@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::lists::place;
 use super::parse::{integer_argument, positive_argument, symmetric_argument};
 use super::registry::Spec;
 use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, list};
@@ -112,6 +111,13 @@ impl Plan<'_, '_, '_> {
         }
         Ok(())
     }
+}
+
+/// Index from the left of an element that may be counted from the right, by a negative number. `None` if a list of
+/// `len` elements has no such element.
+pub(super) fn place(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { index.checked_add(len as i64)? } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
 }
 
 /// The elements from `start` to `stop`, both inclusive and counted from the right if negative, of a list of `len`.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::list_reads::span;
+use super::list_reads::{place, span};
 use super::parse::{integer_argument, positive_argument, symmetric_argument};
 use super::registry::row::{CHANGED, PUT, PUT_FAST, WRITE_FAST, key, list};
 use super::registry::{Flags, KeyFlags, KeySpec, Spec};
@@ -116,8 +116,8 @@ impl<'a> Plan<'_, 'a, '_> {
         Ok(())
     }
 
-    /// Replies with up to `count` elements at one end of a list, in the order in which they are taken from it, and plans
-    /// to remove them.
+    /// Replies with up to `count` elements at one end of a list, in the order in which they are taken from it. Plans to
+    /// remove them.
     pub(super) fn pop_several(&mut self, slot: Slot, key: &'a [u8], list: ListRef<'_>, end: End, count: u64) {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(list.len());
         self.reply.array(count);
@@ -228,13 +228,6 @@ pub(super) fn element_at(list: ListRef<'_>, end: End) -> Option<&[u8]> {
         End::Left => list.get(0),
         End::Right => list.get(list.len() - 1),
     }
-}
-
-/// Index from the left of an element that may be counted from the right, by a negative number; `None` if a list of `len`
-/// elements has no such element.
-pub(super) fn place(index: i64, len: usize) -> Option<usize> {
-    let index = if index < 0 { index.checked_add(len as i64)? } else { index };
-    usize::try_from(index).ok().filter(|index| *index < len)
 }
 
 #[cfg(test)]

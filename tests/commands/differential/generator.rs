@@ -11,11 +11,11 @@ pub enum Keys {
     Apart,
 }
 
-/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element, `V` a value, `F` a field, `N` an integer, `I` a small one,
-/// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
-/// field; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
-/// often. All other words stand for themselves.
+/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element, `V` a value, `F`
+/// a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a number with a fraction, `S` seconds,
+/// `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the
+/// position of a bit, `T` the type of a bit field; `[…]` is left out half of the time, `a|b` is one of both, `…+` once
+/// or more often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",

@@ -98,6 +98,26 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutList { .. }
+            | Change::PushElements { .. }
+            | Change::PopElements { .. }
+            | Change::SetElement { .. }
+            | Change::InsertElement { .. }
+            | Change::RemoveElements(_) => return self.change_list(at, change),
+            Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
+                Some(held) => held.1 = *expire_at,
+                None => return false,
+            },
+            Change::Delete(_) => {
+                self.0.remove(&at);
+            }
+        }
+        true
+    }
+
+    /// Applies a change of a list; false if it contradicts the state.
+    fn change_list(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
             Change::PutList { elements, .. } if elements.is_empty() => {
                 self.0.remove(&at);
             }
@@ -116,24 +136,14 @@ impl Model {
                     list.insert(index, element.to_vec());
                 }
             }
-            Change::PopElements { .. }
-            | Change::SetElement { .. }
-            | Change::InsertElement { .. }
-            | Change::RemoveElements(_) => {
+            _ => {
                 let Some((Held::List(list), _)) = self.0.get_mut(&at) else { return false };
-                if !change_list(list, change) {
+                if !change_elements(list, change) {
                     return false;
                 }
                 if list.is_empty() {
                     self.0.remove(&at);
                 }
-            }
-            Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
-                Some(held) => held.1 = *expire_at,
-                None => return false,
-            },
-            Change::Delete(_) => {
-                self.0.remove(&at);
             }
         }
         true
@@ -141,7 +151,7 @@ impl Model {
 }
 
 /// Applies a change to the elements of a list; false if it contradicts them.
-fn change_list(list: &mut Vec<Vec<u8>>, change: &Change<'_>) -> bool {
+fn change_elements(list: &mut Vec<Vec<u8>>, change: &Change<'_>) -> bool {
     let len = list.len() as u64;
     match change {
         Change::PopElements { count, .. } if *count > len => return false,

@@ -390,8 +390,8 @@ impl Chunks {
         self.add_up();
     }
 
-    /// Frees a chunk, with its run if it is the last one of that, and with the list's own memory if that is left. Returns
-    /// the bytes of memory freed; `None` if nothing is left.
+    /// Frees a chunk, with its run if it is the last one of that, and with the list's own memory if it is the last of
+    /// all. Returns the bytes of memory freed; `None` if nothing is left.
     pub fn give_up(&mut self) -> Option<usize> {
         let run = self.runs.back_mut()?;
         let mut freed = run.chunks.pop_back().map_or(0, |chunk| chunk.size().memory);

@@ -1,5 +1,5 @@
-//! Edits of lists. A list is packed while it is small, has chunks when it outgrows that, and is packed again when it has
-//! shrunk to half of that.
+//! Edits of lists. A list is packed while it is small, has chunks when it outgrows that, and is packed again when it
+//! has shrunk to half of that.
 
 use std::ops::Range;
 
