@@ -72,7 +72,10 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(spec.name.as_bytes());
     reply.int(spec.arity.into());
-    statuses(spec.flags.names(), "", reply);
+    // Clients ask the server for the keys of commands whose keys these positions do not cover.
+    let elsewhere = |keys: &KeySpec| !matches!((keys.begin, keys.find), (Begin::Index(_), Find::Range { .. }));
+    let movable = spec.keys.iter().any(elsewhere).then_some("movablekeys");
+    statuses(spec.flags.names().chain(movable), "", reply);
     let (first, last, step) = positions(spec);
     reply.int(first);
     reply.int(last);

@@ -12,10 +12,12 @@
 //! | `bits`, `bitop`, `bitfield` | bits of strings |
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
 //! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
-//! | `sort` | SORT, over lists |
+//! | `sort` | SORT, over lists and sets |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
+//! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
 mod bitfield;
@@ -40,12 +42,16 @@ mod numbers;
 pub mod object;
 mod options;
 pub mod parse;
+mod random;
 mod ranges;
 mod refused;
 pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod set_algebra;
+mod set_picks;
+mod sets;
 mod sort;
 mod strings;
 pub mod syntax;
@@ -53,7 +59,7 @@ pub mod syntax;
 pub(crate) mod testing;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use smallvec::SmallVec;
 
@@ -61,7 +67,7 @@ use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal}
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, ListRef, Store, Value};
+use crate::store::{Entry, HashRef, ListRef, SetRef, Store, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -81,6 +87,9 @@ pub const FAMILIES: &[&[Spec]] = &[
     hyperloglog::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    sets::ROWS,
+    set_picks::ROWS,
+    set_algebra::ROWS,
     lists::ROWS,
     list_reads::ROWS,
     list_moves::ROWS,
@@ -139,13 +148,30 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        let capacities = [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()];
-        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
+        if [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()].iter().max()
+            > Some(&Self::KEPT_BYTES)
+        {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
         self.elements.clear();
+    }
+}
+
+/// Maximum size in bytes of the elements that a plan copies into one edit, including their lengths: an edit must stay
+/// below 2 GiB. No request is as large, but values that several requests make can be.
+const MAX_CONTENT: usize = 1 << 30;
+
+/// Takes the room of an element of `len` bytes from what is left of [`MAX_CONTENT`]. Breaks if that is not enough.
+fn take_room(room: &mut usize, len: usize) -> ControlFlow<()> {
+    const LENGTHS: usize = 8;
+    match room.checked_sub(len + LENGTHS) {
+        Some(left) => {
+            *room = left;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
     }
 }
 
@@ -292,6 +318,22 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Some(_) => Err(Refused::WrongType),
         })
         .collect()
+    }
+
+    /// Looks up a key that must hold a set, and updates its time of last use.
+    #[inline]
+    fn find_set(&mut self, slot: Slot, key: &'a [u8]) -> Result<Option<SetRef<'p>>, Refused> {
+        match self.find(slot, key) {
+            None => Ok(None),
+            Some(Entry { value: Value::Set(set), .. }) => Ok(Some(set)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Like [`Self::first`], for a key that must hold a set.
+    #[inline]
+    fn first_set(&mut self) -> Result<Option<SetRef<'p>>, Refused> {
+        self.find_set(self.slot(), self.args.at(1))
     }
 
     /// Whether an entry has expired.

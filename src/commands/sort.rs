@@ -2,17 +2,18 @@
 //!
 //! Operands are read through [`Plan::operand`]. Keys that a pattern names on another core are refused.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use super::parse::integer_argument;
 use super::registry::row::{PUT, READ, generic, key};
 use super::registry::{Categories, KeyFlags, KeySpec, Route, Spec};
-use super::rename::Room;
-use super::{Plan, Planned, Refused, Scratch};
+use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal};
 use crate::encoding::slot::slot_of;
 use crate::ids::Slot;
-use crate::store::{Entry, Value};
+use crate::store::{Member, Value};
 
 /// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
 const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS));
@@ -79,6 +80,11 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// Whether elements keep their order: the pattern is the same for all of them.
+    fn keeps_order(&self) -> bool {
+        self.by.is_some_and(|by| !by.contains(&b'*'))
+    }
+
     /// Range of the elements that are wanted, of `len`.
     fn limits(&self, len: usize) -> std::ops::Range<usize> {
         let start = usize::try_from(self.offset.max(0)).map_or(len, |offset| offset.min(len));
@@ -91,11 +97,14 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]
     pub(super) fn sort(&mut self, scratch: &'a mut Scratch, may_store: bool) -> Planned {
         let mut options = Options::parse(self.args.from(2), may_store)?;
-        let entry = self.first();
-        let mut elements = elements_of(entry)?;
-        // A pattern that is the same for all elements means that they keep their order.
-        let keeps_order = options.by.is_some_and(|by| !by.contains(&b'*'));
-        if !keeps_order {
+        let value = self.first().map(|entry| entry.value);
+        let elements = elements_of(value)?;
+        let mut elements: Vec<&[u8]> = elements.iter().map(|element| &**element).collect();
+        // The order of a set depends on chance; a list that is made of it must not.
+        if options.store.is_some() && matches!(value, Some(Value::Set(_))) && options.keeps_order() {
+            (options.by, options.alphabetic) = (None, true);
+        }
+        if !options.keeps_order() {
             elements = self.in_order(elements, &options)?;
         } else if options.descending {
             elements.reverse();
@@ -112,8 +121,11 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     }
 
     /// Sorts elements by themselves or by the keys that the pattern names.
-    fn in_order(&self, elements: Vec<&'p [u8]>, options: &Options<'_>) -> Result<Vec<&'p [u8]>, Refused> {
-        let weight = |element: &'p [u8]| match options.by {
+    fn in_order<'e>(&self, elements: Vec<&'e [u8]>, options: &Options<'_>) -> Result<Vec<&'e [u8]>, Refused>
+    where
+        'p: 'e,
+    {
+        let weight = |element: &'e [u8]| match options.by {
             None => Ok(Some(element)),
             Some(by) => self.operand(by, element),
         };
@@ -160,12 +172,14 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     ) -> Planned {
         let slot = self.here(target)?;
         scratch.clear();
-        let mut room = Room::new();
+        let mut room = MAX_CONTENT;
         for element in elements {
             for pattern in get {
                 let value = self.operand(pattern, element)?.unwrap_or_default();
-                room.take(value.len() + size_of::<u32>())?;
                 scratch.elements.push(value);
+                if take_room(&mut room, value.len()).is_break() {
+                    return Err(Refused::Because("ERR the sorted list would be too large"));
+                }
             }
         }
         let count = elements.len() * get.len();
@@ -214,10 +228,21 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 }
 
 /// The elements of a value that can be sorted, in its own order.
-fn elements_of(entry: Option<Entry<'_>>) -> Result<Vec<&[u8]>, Refused> {
-    match entry.map(|entry| entry.value) {
+fn elements_of(value: Option<Value<'_>>) -> Result<Vec<Cow<'_, [u8]>>, Refused> {
+    match value {
         None => Ok(Vec::new()),
-        Some(Value::List(list)) => Ok(list.iter().collect()),
+        Some(Value::List(list)) => Ok(list.iter().map(Cow::Borrowed).collect()),
+        Some(Value::Set(set)) => {
+            let mut members = Vec::with_capacity(set.len());
+            let _: ControlFlow<()> = set.for_each(|member| {
+                members.push(match member {
+                    Member::Bytes(bytes) => Cow::Borrowed(bytes),
+                    Member::Integer(_) => Cow::Owned(member.with(<[u8]>::to_vec)),
+                });
+                ControlFlow::Continue(())
+            });
+            Ok(members)
+        }
         Some(Value::String(_) | Value::Hash(_)) => Err(Refused::WrongType),
     }
 }
@@ -285,6 +310,21 @@ mod tests {
             ("EXISTS d", ":0"),
             ("SORT l BY w_* STORE l", ":3"),
             ("LRANGE l 0 -1", "*3 $1 c $1 b $1 a"),
+        ] {
+            assert_eq!(rig.line(request), reply, "{request}");
+        }
+    }
+
+    #[test]
+    fn sets_are_sorted_and_stored_in_an_order_that_does_not_depend_on_chance() {
+        let mut rig = Rig::new();
+        rig.line("SADD integers 3 10 1");
+        rig.line("SADD mixed 3 b a 10");
+        for (request, reply) in [
+            ("SORT integers", "*3 $1 1 $1 3 $2 10"),
+            ("SORT mixed ALPHA DESC", "*4 $1 b $1 a $1 3 $2 10"),
+            ("SORT mixed BY nosort STORE d", ":4"),
+            ("LRANGE d 0 -1", "*4 $2 10 $1 3 $1 a $1 b"),
         ] {
             assert_eq!(rig.line(request), reply, "{request}");
         }

@@ -65,9 +65,9 @@ impl Kind {
             "pattern" | "by-pattern" | "get-pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
-            | "index" | "index1" | "index2" | "len" | "milliseconds" | "min-len" | "num-matches" | "numkeys"
-            | "numlocal" | "numreplicas" | "offset" | "protover" | "rank" | "seconds" | "start" | "stop"
-            | "timeout" => Self::Integer,
+            | "index" | "index1" | "index2" | "len" | "limit" | "milliseconds" | "min-len" | "num-matches"
+            | "numkeys" | "numlocal" | "numreplicas" | "offset" | "protover" | "rank" | "seconds" | "start"
+            | "stop" | "timeout" => Self::Integer,
             _ => Self::String,
         }
     }

@@ -69,6 +69,8 @@ impl World {
         let value = vec![self.random.u8(..); self.random.usize(..300)];
         let mut fields = Fields::default();
         fields.push(self.random.u8(..20).to_string().as_bytes(), &value);
+        let mut members = Elements::default();
+        members.push(self.random.i8(..20).to_string().as_bytes());
         let mut elements = Elements::default();
         elements.push(&value);
         let end = if self.random.bool() { edit::End::Left } else { edit::End::Right };
@@ -76,7 +78,9 @@ impl World {
         let change = match self.random.u32(..12 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },
             3 => Change::WriteString { offset: self.random.u64(..200), bytes: value.into() },
-            4..6 => Change::SetFields(fields),
+            4 => Change::SetFields(fields),
+            5 => Change::AddMembers(members),
+            6 if self.random.bool() => Change::RemoveMembers(members),
             6 => Change::RemoveFields(fields),
             7..10 => Change::SetExpiry(expire_at),
             10 => Change::PushElements { end, elements },

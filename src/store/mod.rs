@@ -47,7 +47,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, ListRef, Value};
+pub use value::{HashRef, ListRef, Member, Selection, SetForm, SetRef, Value};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

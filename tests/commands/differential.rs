@@ -60,6 +60,7 @@ const KNOWN: &[&str] = &[
     "sort",
     "sort_ro",
     "msetnx",
+    "sinterstore",
     "client|setname",
     "client|setinfo",
     "client|no-touch",

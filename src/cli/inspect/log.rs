@@ -163,6 +163,11 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
         Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
         Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::PutSet { members, expire_at } => {
+            ("put set", format!("{} members{}", members.len(), expires(expire_at)))
+        }
+        Change::AddMembers(members) => ("add members", format!("{} members", members.len())),
+        Change::RemoveMembers(members) => ("remove members", format!("{} members", members.len())),
         Change::PutList { elements, expire_at } => {
             ("put list", format!("{} elements{}", elements.len(), expires(expire_at)))
         }

@@ -7,6 +7,10 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
+//!
+//! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
+//! at random (`pick`).
 //! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
 //!
 //! # To add a type
@@ -27,14 +31,21 @@
 //! gives what `garbage` knows how to free, a table or chunks), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
+pub(super) mod elements;
 pub(super) mod form;
-pub(super) mod hash;
+mod hash;
 pub(super) mod list;
+mod packed;
+mod pick;
+mod set;
 mod string;
 
 pub use hash::HashRef;
 pub use list::ListRef;
+pub use pick::Selection;
+pub use set::{Member, SetForm, SetRef};
 
+use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::{Digest, KeyDigest};
@@ -50,6 +61,8 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
     /// A list.
     List(ListRef<'a>),
 }
@@ -61,7 +74,10 @@ impl<'a> Value<'a> {
         match record.stored() {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
+            Stored::Bytes(Kind::IntegerSet, integers) => Self::Set(SetRef::integers(integers)),
+            Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
             Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
             Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
         }
@@ -73,6 +89,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::Set(set) => set.digest(key),
             Self::List(list) => list.digest(key),
         }
     }
@@ -87,7 +104,18 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::Set(set) => set.write_entry(head, out),
             Self::List(list) => list.write_entry(head, out),
+        }
+    }
+
+    /// The table of the value's elements, if it has one.
+    const fn elements(self) -> Option<&'a ElementTable> {
+        match self {
+            Self::String(_) => None,
+            Self::Hash(hash) => hash.elements(),
+            Self::Set(set) => set.elements(),
+            Self::List(_) => None,
         }
     }
 }
@@ -125,6 +153,14 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), *expire_at, tools)))
+        }
+        Change::AddMembers(members) => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), None, tools)))
+        }
         Change::PutList { elements, expire_at } => {
             list::check(key, elements)?;
             let any = !elements.is_empty();
@@ -139,7 +175,7 @@ pub(super) fn create(
         | Change::InsertElement { .. }
         | Change::RemoveElements(_)
         | Change::SetExpiry(_) => Err(MISSING),
-        Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
+        Change::RemoveFields(_) | Change::RemoveMembers(_) | Change::Delete(_) => Ok(None),
     }
 }
 
@@ -174,6 +210,19 @@ pub(super) fn change(
         Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
         Change::RemoveFields(fields) => {
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
+            Ok(Changed { digest, is_empty: !any_left, replaced: None })
+        }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            if members.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = set::make(key, members.len(), members.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::AddMembers(members) => set::add(key, record, members, tools).map(Changed::by),
+        Change::RemoveMembers(members) => {
+            let (any_left, digest) = set::remove(key, record, members, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
         Change::PutList { elements, expire_at } => {
@@ -213,6 +262,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::List(elements) => elements.iter().all(fit),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
@@ -228,6 +278,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
     }
 }
@@ -236,8 +287,8 @@ pub(super) fn load_entry(
 pub(super) enum Slices {
     /// Capture of a string.
     String(string::slices::Slices),
-    /// Capture of a hash.
-    Hash(hash::slices::Slices),
+    /// Capture of a value whose elements are in a table.
+    Elements(elements::slices::Slices),
     /// Capture of a list.
     List(list::slices::Slices),
 }
@@ -248,7 +299,8 @@ impl Slices {
     pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
-            Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
+            Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
             Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
         }
     }
@@ -257,7 +309,7 @@ impl Slices {
     pub const fn is_whole(&self) -> bool {
         match self {
             Self::String(slices) => slices.is_whole(),
-            Self::Hash(slices) => slices.is_whole(),
+            Self::Elements(slices) => slices.is_whole(),
             Self::List(slices) => slices.is_whole(),
         }
     }
@@ -267,10 +319,10 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
-            (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
             (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_) | Self::List(_), _) => true,
+            (Self::String(_) | Self::List(_), _) => true,
+            (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
         }
     }
 
@@ -278,10 +330,10 @@ impl Slices {
     /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
-            (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
-            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Hash(_) | Self::List(_), _) => true,
+            (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
+            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
+            (Self::List(_), _) => true,
         }
     }
 }

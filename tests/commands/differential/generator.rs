@@ -11,7 +11,7 @@ pub enum Keys {
     Apart,
 }
 
-/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element, `V` a value, `F`
+/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element or member, `V` a value, `F`
 /// a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a number with a fraction, `S` seconds,
 /// `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the
 /// position of a bit, `T` the type of a bit field; `[…]` is left out half of the time, `a|b` is one of both, `…+` once
@@ -99,6 +99,31 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E",
+    "SADD K N+",
+    "SREM K E+",
+    "SMEMBERS K",
+    "SISMEMBER K E",
+    "SMISMEMBER K E+",
+    "SCARD K",
+    "SRANDMEMBER K",
+    "SRANDMEMBER K I [nonsense]",
+    "SPOP K 100000 [nonsense]",
+    "SPOP K X",
+    "SMOVE K K E",
+    "SINTER K+",
+    "SUNION K+",
+    "SDIFF K+",
+    "SINTERSTORE K K+",
+    "SUNIONSTORE K K+",
+    "SDIFFSTORE K K+",
+    "SINTERCARD I K+",
+    "SINTERCARD 2 K K [LIMIT_I] [LIMIT|nonsense]",
+    "SSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_set]",
+    "SSCAN K N COUNT N",
     "LPUSH L E+",
     "RPUSH L E+",
     "RPUSH L V+",
@@ -153,7 +178,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -185,6 +210,14 @@ const ONE_CORE: &[&str] = &[
     "LCS",
     "PFCOUNT",
     "PFMERGE",
+    "SMOVE",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SINTERSTORE",
+    "SUNIONSTORE",
+    "SDIFFSTORE",
+    "SINTERCARD",
     "LMOVE",
     "RPOPLPUSH",
     "SORT",
@@ -271,12 +304,17 @@ impl Generator {
                 Keys::Apart => format!("l{}", self.random.u32(..5)).into_bytes(),
             },
             "L" => self.key(),
-            "E" => format!("e{}", self.random.u32(..8)).into_bytes(),
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
                 format!("f{}", self.random.u32(..fields)).into_bytes()
             }
+            "E" => match self.random.u32(..8) {
+                0 => self.value(),
+                1 => self.integer(),
+                2 => format!("f{}", self.random.u32(..300)).into_bytes(),
+                _ => self.random.u32(..30).to_string().into_bytes(),
+            },
             "N" => self.integer(),
             // What expires while the test runs does so at another instant on each server.
             "X" => match self.integer() {

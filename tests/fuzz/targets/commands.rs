@@ -156,6 +156,8 @@ impl Rig {
                     ("GET", [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat())
                 }
                 (Held::Hash(_), true) => ("HLEN", b":0\r\n".to_vec()),
+                (Held::Set(_), true) => ("SCARD", b":0\r\n".to_vec()),
+                (Held::Set(members), false) => ("SCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
                 (Held::List(_), true) => ("LLEN", b":0\r\n".to_vec()),
                 (Held::List(elements), false) => ("LLEN", format!(":{}\r\n", elements.len()).into_bytes()),
