@@ -52,7 +52,9 @@ impl Value<'_> {
         match self {
             Self::String(_) => "string",
             Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
+            Self::List(_) => "list",
         }
     }
 }

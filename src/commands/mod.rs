@@ -12,11 +12,15 @@
 //! | `bits`, `bitop`, `bitfield` | bits of strings |
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
 //! | `sorted_sets`, `sorted_set_reads` | changes of sorted sets (ZADD …); reads of single members (ZSCORE …) |
 //! | `sorted_set_ranges`, `sorted_set_spans` | commands on ranges of sorted sets (ZRANGE …); how they name ranges |
 //! | `sorted_set_algebra` | unions, intersections and differences of sorted sets (ZUNION …) |
-//! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
+//! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
+//! | `keys`, `rename`, `expire`, `object`, `dump`, [`debug`] | keys of any type |
+//! | `sort` | SORT, over lists, sets and sorted sets |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
+//! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
 mod bitfield;
@@ -26,6 +30,7 @@ mod conditions;
 pub mod databases;
 pub mod debug;
 pub mod docs;
+mod dump;
 mod expire;
 pub mod glob;
 mod hash_reads;
@@ -34,16 +39,24 @@ mod hyperloglog;
 mod increx;
 mod keys;
 mod lcs;
+mod list_moves;
+mod list_reads;
+mod lists;
 mod numbers;
 pub mod object;
 mod options;
 pub mod parse;
+mod random;
 mod ranges;
 mod refused;
 pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod set_algebra;
+mod set_picks;
+mod sets;
+mod sort;
 mod sorted_set_algebra;
 mod sorted_set_ranges;
 mod sorted_set_reads;
@@ -55,7 +68,7 @@ pub mod syntax;
 pub(crate) mod testing;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use smallvec::SmallVec;
 
@@ -63,7 +76,7 @@ use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal,
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, SortedSetRef, Store, Value};
+use crate::store::{Entry, HashRef, ListRef, SetRef, SortedSetRef, Store, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -83,14 +96,22 @@ pub const FAMILIES: &[&[Spec]] = &[
     hyperloglog::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    sets::ROWS,
+    set_picks::ROWS,
+    set_algebra::ROWS,
     sorted_sets::ROWS,
     sorted_set_reads::ROWS,
     sorted_set_ranges::ROWS,
     sorted_set_algebra::ROWS,
+    lists::ROWS,
+    list_reads::ROWS,
+    list_moves::ROWS,
+    sort::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
     object::ROWS,
+    dump::ROWS,
     scan::ROWS,
     databases::ROWS,
 ];
@@ -142,14 +163,31 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        let buffers = [self.fields.capacity(), self.elements.capacity(), self.scored.capacity()];
-        if self.bytes.capacity() > Self::KEPT_BYTES || buffers.iter().any(|bytes| *bytes > Self::KEPT_BYTES) {
+        let Self { bytes, fields, elements, scored } = self;
+        let capacities = [bytes.capacity(), fields.capacity(), elements.capacity(), scored.capacity()];
+        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
         self.elements.clear();
         self.scored.clear();
+    }
+}
+
+/// Maximum size in bytes of the elements that a plan copies into one edit, including their lengths: an edit must stay
+/// below 2 GiB. No request is as large, but values that several requests make can be.
+const MAX_CONTENT: usize = 1 << 30;
+
+/// Takes the room of an element of `len` bytes from what is left of [`MAX_CONTENT`]. Breaks if that is not enough.
+fn take_room(room: &mut usize, len: usize) -> ControlFlow<()> {
+    const LENGTHS: usize = 8;
+    match room.checked_sub(len + LENGTHS) {
+        Some(left) => {
+            *room = left;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
     }
 }
 
@@ -164,6 +202,9 @@ pub struct Effects<'a> {
     /// Whether the command must wait: it has no reply yet, because its keys hold nothing for it. A client that may
     /// block waits until one of them does.
     pub waits: bool,
+    /// Time of last use that the command's first key gets once the edits are applied, as a coarse clock in seconds;
+    /// `None` leaves it at now.
+    pub last_use: Option<u32>,
 }
 
 /// Reply to a write ([`registry::Flags::DENYOOM`]) while memory is used up (`memory.max_bytes`).
@@ -284,7 +325,13 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// Like [`Self::first`], for a key that must hold a sorted set.
     #[inline]
     fn first_sorted_set(&mut self) -> Result<Option<SortedSetRef<'p>>, Refused> {
-        self.first().map(|entry| sorted_set_in(&entry)).transpose()
+        sorted_set_in(self.first())
+    }
+
+    /// Like [`Self::first`], for a key that must hold a list.
+    #[inline]
+    fn first_list(&mut self) -> Result<Option<ListRef<'p>>, Refused> {
+        list_in(self.first())
     }
 
     /// Strings of the keys from argument `from` on; `None` for a missing key.
@@ -296,6 +343,22 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Some(_) => Err(Refused::WrongType),
         })
         .collect()
+    }
+
+    /// Looks up a key that must hold a set, and updates its time of last use.
+    #[inline]
+    fn find_set(&mut self, slot: Slot, key: &'a [u8]) -> Result<Option<SetRef<'p>>, Refused> {
+        match self.find(slot, key) {
+            None => Ok(None),
+            Some(Entry { value: Value::Set(set), .. }) => Ok(Some(set)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Like [`Self::first`], for a key that must hold a set.
+    #[inline]
+    fn first_set(&mut self) -> Result<Option<SetRef<'p>>, Refused> {
+        self.find_set(self.slot(), self.args.at(1))
     }
 
     /// Whether an entry has expired.
@@ -332,10 +395,22 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     }
 }
 
-/// The sorted set that a key must hold.
-fn sorted_set_in<'p>(entry: &Entry<'p>) -> Result<SortedSetRef<'p>, Refused> {
-    match entry.value {
-        Value::SortedSet(sorted_set) => Ok(sorted_set),
-        _ => Err(Refused::WrongType),
+/// The sorted set in a key's content, which must be one.
+#[inline]
+fn sorted_set_in(entry: Option<Entry<'_>>) -> Result<Option<SortedSetRef<'_>>, Refused> {
+    match entry {
+        None => Ok(None),
+        Some(Entry { value: Value::SortedSet(sorted_set), .. }) => Ok(Some(sorted_set)),
+        Some(_) => Err(Refused::WrongType),
+    }
+}
+
+/// The list in a key's content, which must be one.
+#[inline]
+fn list_in(entry: Option<Entry<'_>>) -> Result<Option<ListRef<'_>>, Refused> {
+    match entry {
+        None => Ok(None),
+        Some(Entry { value: Value::List(list), .. }) => Ok(Some(list)),
+        Some(_) => Err(Refused::WrongType),
     }
 }

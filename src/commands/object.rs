@@ -4,7 +4,7 @@ use super::parse::{integer, integer_argument};
 use super::registry::row::{KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
 use super::registry::{Categories, Flags, Group, KeyFlags, Route, Spec};
 use super::{Plan, Planned, Refused};
-use crate::store::{Entry, Value};
+use crate::store::{Entry, SetForm, Value};
 
 /// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[Spec::new(Group::Generic, "object", -2, "")
@@ -59,8 +59,15 @@ impl Value<'_> {
             Value::String(_) => "raw",
             Value::Hash(hash) if hash.is_packed() => "listpack",
             Value::Hash(_) => "hashtable",
+            Value::Set(set) => match set.form() {
+                SetForm::Integers => "intset",
+                SetForm::Packed => "listpack",
+                SetForm::Table => "hashtable",
+            },
             Value::SortedSet(sorted_set) if sorted_set.is_packed() => "listpack",
             Value::SortedSet(_) => "skiplist",
+            Value::List(list) if list.is_packed() => "listpack",
+            Value::List(_) => "quicklist",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Unions, intersections and differences of sorted sets: ZUNION, ZINTER, ZDIFF, their STORE forms, ZINTERCARD.
+//! Unions, intersections and differences of sorted sets and sets: ZUNION, ZINTER, ZDIFF, their STORE forms, ZINTERCARD.
 //!
-//! A plan works on a list of operands, wherever they are; an operand that is missing is empty.
+//! A plan works on a list of operands, wherever they are; an operand that is missing is empty, and all members of
+//! a set have the score 1.
 
 use std::ops::ControlFlow;
 
@@ -11,11 +12,10 @@ use xxhash_rust::xxh3::Xxh3Builder;
 use super::parse::{integer_argument, score_argument};
 use super::registry::row::{READ, key, sorted_set};
 use super::registry::{Flags, KeyFlags, KeySpec, Route, Spec};
-use super::rename::Room;
-use super::{Plan, Planned, Refused, Scratch};
+use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal, ScoredBuffer};
 use crate::encoding::slot::slot_of;
-use crate::store::{SortedSetRef, Value};
+use crate::store::{Member, SetRef, SortedSetRef, Value};
 
 const OPERANDS: KeyFlags = KeyFlags::RO.and(KeyFlags::ACCESS);
 /// The operands' number is argument 1.
@@ -128,10 +128,14 @@ fn score(number: f64) -> f64 {
     if number.is_nan() { 0.0 } else { number + 0.0 }
 }
 
+/// Score of each member of a set.
+const SCORE_IN_SET: f64 = 1.0;
+
 /// A value that is combined with others.
 #[derive(Clone, Copy)]
 enum Operand<'p> {
     Missing,
+    Set(SetRef<'p>),
     SortedSet(SortedSetRef<'p>),
 }
 
@@ -139,6 +143,7 @@ impl<'p> Operand<'p> {
     fn of(value: Option<Value<'p>>) -> Result<Self, Refused> {
         match value {
             None => Ok(Self::Missing),
+            Some(Value::Set(set)) => Ok(Self::Set(set)),
             Some(Value::SortedSet(sorted_set)) => Ok(Self::SortedSet(sorted_set)),
             Some(_) => Err(Refused::WrongType),
         }
@@ -147,21 +152,24 @@ impl<'p> Operand<'p> {
     fn len(self) -> usize {
         match self {
             Self::Missing => 0,
+            Self::Set(set) => set.len(),
             Self::SortedSet(sorted_set) => sorted_set.len(),
         }
     }
 
-    fn score(self, member: &[u8]) -> Option<f64> {
+    fn score(self, member: Member<'_>) -> Option<f64> {
         match self {
             Self::Missing => None,
-            Self::SortedSet(sorted_set) => sorted_set.score(member),
+            Self::Set(set) => set.contains(member).then_some(SCORE_IN_SET),
+            Self::SortedSet(sorted_set) => member.with(|member| sorted_set.score(member)),
         }
     }
 
-    fn for_each(self, visit: impl FnMut(&'p [u8], f64) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn for_each(self, mut visit: impl FnMut(Member<'p>, f64) -> ControlFlow<()>) -> ControlFlow<()> {
         match self {
             Self::Missing => ControlFlow::Continue(()),
-            Self::SortedSet(sorted_set) => sorted_set.for_each(visit),
+            Self::Set(set) => set.for_each(|member| visit(member, SCORE_IN_SET)),
+            Self::SortedSet(sorted_set) => sorted_set.for_each(|member, score| visit(Member::Bytes(member), score)),
         }
     }
 }
@@ -174,11 +182,11 @@ struct Weighted<'p> {
 }
 
 impl<'p> Weighted<'p> {
-    fn score(self, member: &[u8]) -> Option<f64> {
+    fn score(self, member: Member<'_>) -> Option<f64> {
         self.operand.score(member).map(|own| score(own * self.weight))
     }
 
-    fn for_each(self, mut visit: impl FnMut(&'p [u8], f64) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn for_each(self, mut visit: impl FnMut(Member<'p>, f64) -> ControlFlow<()>) -> ControlFlow<()> {
         self.operand.for_each(|member, own| visit(member, score(own * self.weight)))
     }
 }
@@ -193,7 +201,7 @@ struct Combination<'p> {
 }
 
 /// Members of a result, ascending.
-type Combined<'p> = Vec<(&'p [u8], f64)>;
+type Combined<'p> = Vec<(Member<'p>, f64)>;
 
 impl<'p> Combination<'p> {
     /// Combines the operands.
@@ -210,7 +218,9 @@ impl<'p> Combination<'p> {
             }
             Operation::Diff => self.difference(),
         };
-        members.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
+        members.sort_unstable_by(|a, b| {
+            a.1.total_cmp(&b.1).then_with(|| a.0.with(|one| b.0.with(|other| one.cmp(other))))
+        });
         members
     }
 
@@ -236,7 +246,7 @@ impl<'p> Combination<'p> {
     }
 
     /// Visits the members that all operands have.
-    fn intersect(&mut self, mut visit: impl FnMut(&'p [u8], f64) -> ControlFlow<()>) -> ControlFlow<()> {
+    fn intersect(&mut self, mut visit: impl FnMut(Member<'p>, f64) -> ControlFlow<()>) -> ControlFlow<()> {
         self.sort();
         let Some((first, others)) = self.operands.split_first() else { return ControlFlow::Continue(()) };
         first.for_each(|member, score| {
@@ -272,7 +282,7 @@ enum Form {
 
 impl<'p, 'a> Plan<'p, 'a, '_> {
     /// Looks up the operands, whose number is argument `at`, and parses the options after them.
-    fn operands(
+    fn weighted_operands(
         &mut self,
         at: usize,
         operation: Operation,
@@ -318,19 +328,19 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// ZUNION, ZINTER, ZDIFF numkeys key ... [WEIGHTS weight ...] [AGGREGATE SUM | MIN | MAX] [WITHSCORES]
     fn zcombine(&mut self, operation: Operation, name: &'static str) -> Planned {
-        let combination = self.operands(1, operation, Form::Reply, name)?;
+        let combination = self.weighted_operands(1, operation, Form::Reply, name)?;
         let with_scores = combination.with_scores;
         let members = combination.combine(operation, self.context.random);
         let nested = self.begin_members(members.len(), with_scores);
         for (member, score) in members {
-            self.write_member(member, with_scores.then_some(score), nested);
+            member.with(|member| self.write_member(member, with_scores.then_some(score), nested));
         }
         Ok(())
     }
 
     /// ZINTERCARD numkeys key ... [LIMIT limit]
     pub(super) fn zintercard(&mut self) -> Planned {
-        let mut combination = self.operands(1, Operation::Inter, Form::Count, "zintercard")?;
+        let mut combination = self.weighted_operands(1, Operation::Inter, Form::Count, "zintercard")?;
         let (mut count, limit) = (0, combination.limit);
         let _ = combination.intersect(|_, _| {
             count += 1;
@@ -343,11 +353,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE destination numkeys key ... [WEIGHTS weight ...]
     /// [AGGREGATE SUM | MIN | MAX]
     fn zcombinestore(&mut self, scratch: &'a mut Scratch, operation: Operation, name: &'static str) -> Planned {
-        let combination = self.operands(2, operation, Form::Store, name)?;
+        let combination = self.weighted_operands(2, operation, Form::Store, name)?;
         let members = combination.combine(operation, self.context.random);
         scratch.clear();
         let mut stored = Stored::new(scratch);
-        let copied = members.into_iter().try_for_each(|(member, score)| stored.push(member, score));
+        let copied =
+            members.into_iter().try_for_each(|(member, score)| member.with(|member| stored.push(member, score)));
         stored.check(copied)?;
         self.store_members(stored);
         Ok(())
@@ -369,19 +380,20 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 /// Members that become one value, in ascending order.
 pub(super) struct Stored<'a> {
     buffer: &'a mut ScoredBuffer,
-    room: Room,
+    /// Bytes that the edit may still take.
+    room: usize,
 }
 
 impl<'a> Stored<'a> {
     /// No members yet; `scratch` has been cleared.
     pub(super) fn new(scratch: &'a mut Scratch) -> Self {
-        Self { buffer: &mut scratch.scored, room: Room::default() }
+        Self { buffer: &mut scratch.scored, room: MAX_CONTENT }
     }
 
     /// Adds a member; breaks if it is too much for one edit.
     pub(super) fn push(&mut self, member: &[u8], score: f64) -> ControlFlow<()> {
         self.buffer.push(member, score);
-        self.room.take(member.len() + 12)
+        take_room(&mut self.room, member.len() + size_of_val(&score))
     }
 
     /// Refuses unless all members have been added.

@@ -140,7 +140,7 @@ impl<'a> Plan<'_, 'a, '_> {
         };
         let ranks = wanted.ranks(sorted_set);
         let nested = self.begin_members(ranks.len(), wanted.with_scores);
-        self.write_members(sorted_set, ranks, wanted.way, wanted.with_scores, nested);
+        self.write_ranks(sorted_set, ranks, wanted.way, wanted.with_scores, nested);
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 
     /// Appends the members of these ranks to a reply.
-    pub(super) fn write_members(
+    pub(super) fn write_ranks(
         &mut self,
         sorted_set: SortedSetRef<'_>,
         ranks: Range<usize>,

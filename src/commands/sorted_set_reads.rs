@@ -1,13 +1,11 @@
 //! Commands that read members of sorted sets: ZSCORE, ZMSCORE, ZRANDMEMBER, ZSCAN.
 
-use hashbrown::HashSet;
-use xxhash_rust::xxh3::Xxh3Builder;
+use std::ops::ControlFlow;
 
-use super::hash_reads::{Random, random_count};
+use super::random::{Draws, Random, drawn_arguments};
 use super::registry::Spec;
 use super::registry::row::{READ, READ_FAST, READ_FROM, VARIES, sorted_set};
-use super::sorted_set_spans::Way;
-use super::{Plan, Planned, Refused, scan};
+use super::{Plan, Planned, scan};
 use crate::encoding::resp::{Reply, double};
 use crate::store::{SortedSetRef, below};
 
@@ -41,10 +39,6 @@ pub(super) const ROWS: &[Spec] = &[
     ),
 ];
 
-/// Ranks are drawn of a sorted set that has more than so many times the members wanted; all members of another are
-/// walked.
-const DRAWN_BELOW: usize = 3;
-
 impl Plan<'_, '_, '_> {
     /// ZSCORE key member
     #[inline]
@@ -74,80 +68,46 @@ impl Plan<'_, '_, '_> {
     /// ZRANDMEMBER key [count [WITHSCORES]]
     pub(super) fn zrandmember(&mut self) -> Planned {
         let mut random = Random(self.context.random);
-        let Some((count, with_scores)) = random_count(self.args, b"WITHSCORES")? else {
+        let Some((count, with_scores)) = drawn_arguments(self.args, b"WITHSCORES")? else {
             let sorted_set = self.first_sorted_set()?;
             let drawn = sorted_set.and_then(|set| set.at(below(random.next(), set.len())));
             self.reply.bulk_or_null(drawn.map(|(member, _)| member));
             return Ok(());
         };
         match self.first_sorted_set()? {
-            None => self.reply.array(0),
             Some(sorted_set) if count < 0 => {
-                return self.repeated_members(sorted_set, count.unsigned_abs(), with_scores, random);
+                return self.repeated_scored(sorted_set, count.unsigned_abs(), with_scores, random);
             }
             Some(sorted_set) => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX).min(sorted_set.len());
-                self.distinct_members(sorted_set, count, with_scores, random);
+                let nested = self.begin_members(count, with_scores);
+                sorted_set.distinct_members(
+                    count,
+                    || random.next(),
+                    |member, score| self.write_member(member, with_scores.then_some(score), nested),
+                );
             }
+            None => self.reply.array(0),
         }
         Ok(())
     }
 
     /// Appends `count` members, each drawn from all, so that they may repeat.
-    fn repeated_members(
+    fn repeated_scored(
         &mut self,
         sorted_set: SortedSetRef<'_>,
         count: u64,
         with_scores: bool,
         mut random: Random,
     ) -> Planned {
-        // The count is just a number in the request, but the reply takes memory here: its size must be limited.
-        const TOO_MANY: Refused = Refused::Because("ERR value is out of range");
-        const SHORTEST: u64 = "$0\r\n\r\n".len() as u64;
-        if count.saturating_mul(SHORTEST) > self.context.max_string {
-            return Err(TOO_MANY);
-        }
-        let start = self.reply.written();
+        let mut draws = Draws::begin(self, count)?;
         let nested = self.begin_members(usize::try_from(count).unwrap_or(usize::MAX), with_scores);
-        for _ in 0..count {
+        loop {
             let (member, score) = sorted_set.at(below(random.next(), sorted_set.len())).unwrap_or_default();
             self.write_member(member, with_scores.then_some(score), nested);
-            if (self.reply.written() - start) as u64 > self.context.max_string {
-                self.reply.take_back(start);
-                return Err(TOO_MANY);
+            if let ControlFlow::Break(drawn) = draws.count(self.reply) {
+                return drawn;
             }
-        }
-        Ok(())
-    }
-
-    /// Appends `count` different members.
-    fn distinct_members(&mut self, sorted_set: SortedSetRef<'_>, count: usize, with_scores: bool, mut random: Random) {
-        let len = sorted_set.len();
-        let nested = self.begin_members(count, with_scores);
-        if count == len {
-            return self.write_members(sorted_set, 0..len, Way::Ascending, with_scores, nested);
-        }
-        if sorted_set.is_packed() || count > len / DRAWN_BELOW {
-            // Walks over all members and takes each with the probability that makes every selection equally likely.
-            let (mut left, mut wanted) = (len, count);
-            let _ = sorted_set.for_each(|member, score| {
-                if below(random.next(), left) < wanted {
-                    self.write_member(member, with_scores.then_some(score), nested);
-                    wanted -= 1;
-                }
-                left -= 1;
-                if wanted > 0 { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
-            });
-            return;
-        }
-        // Floyd's algorithm: each step draws from one rank more, and takes that one if the one drawn is taken already.
-        let mut taken = HashSet::with_capacity_and_hasher(count, Xxh3Builder::new().with_seed(random.next()));
-        for last in len - count..len {
-            let drawn = below(random.next(), last + 1);
-            let rank = if taken.insert(drawn) { drawn } else { last };
-            taken.insert(rank);
-            let (member, score) = sorted_set.at(rank).unwrap_or_default();
-            self.write_member(member, with_scores.then_some(score), nested);
         }
     }
 
@@ -155,8 +115,7 @@ impl Plan<'_, '_, '_> {
     pub(super) fn zscan(&mut self) -> Planned {
         let cursor = scan::cursor_argument(self.args.at(2))?;
         let Some(sorted_set) = self.first_sorted_set()? else {
-            scan::write_step(self.reply, 0, 0, &[]);
-            return Ok(());
+            return self.scanned(0, 0, b"");
         };
         let options = scan::Options::parse(self.args.from(3), false)?;
         let (mut bytes, mut score_text, mut found) = (Vec::new(), Vec::new(), 0);
@@ -170,8 +129,7 @@ impl Plan<'_, '_, '_> {
                 found += 2;
             }
         });
-        scan::write_step(self.reply, next, found, &bytes);
-        Ok(())
+        self.scanned(next, found, &bytes)
     }
 }
 

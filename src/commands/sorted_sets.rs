@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3Builder;
 
-use super::parse::{count_argument, positive_argument, score_argument};
+use super::parse::{positive_argument, score_argument, unsigned_argument};
 use super::registry::row::{CHANGED, PUT_FAST, READ_AND_CHANGED, WRITE_FAST, key, sorted_set};
 use super::registry::{Flags, KeyFlags, KeySpec, Route, Spec};
 use super::seen::Seen;
@@ -246,7 +246,10 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     pub(super) fn zpop(&mut self, way: Way) -> Planned {
         let count = match (self.args.get(2), self.args.len()) {
             (None, _) => 1,
-            (Some(count), 3) => count_argument(count)?,
+            (Some(count), 3) => {
+                let count = unsigned_argument(count, "ERR value is out of range, must be positive")?;
+                usize::try_from(count).unwrap_or(usize::MAX)
+            }
             _ => return Err(Refused::Syntax),
         };
         let Some(sorted_set) = self.first_sorted_set()?.filter(|_| count > 0) else {
@@ -254,7 +257,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             return Ok(());
         };
         let nested = self.args.len() == 3 && self.reply.protocol() == Protocol::Resp3;
-        self.pop(sorted_set, self.args.at(1), count, way, nested);
+        self.pop_scored(sorted_set, self.args.at(1), count, way, nested);
         Ok(())
     }
 
@@ -282,7 +285,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             if let Some(sorted_set) = self.sorted_set_of(key)? {
                 self.reply.array(2);
                 self.reply.bulk(key);
-                self.pop(sorted_set, key, count, way, true);
+                self.pop_scored(sorted_set, key, count, way, true);
                 return Ok(());
             }
         }
@@ -292,11 +295,11 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// Looks up a key that must hold a sorted set.
     pub(super) fn sorted_set_of(&mut self, key: &'a [u8]) -> Result<Option<SortedSetRef<'p>>, Refused> {
-        self.find(slot_of(key), key).map(|entry| super::sorted_set_in(&entry)).transpose()
+        super::sorted_set_in(self.find(slot_of(key), key))
     }
 
     /// Plans to remove up to `count` members from one end, and replies them: as pairs if `nested`, else flat.
-    fn pop(&mut self, sorted_set: SortedSetRef<'_>, key: &'a [u8], count: usize, way: Way, nested: bool) {
+    fn pop_scored(&mut self, sorted_set: SortedSetRef<'_>, key: &'a [u8], count: usize, way: Way, nested: bool) {
         let count = count.min(sorted_set.len());
         let first = match way {
             Way::Ascending => 0,
@@ -304,7 +307,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         };
         self.edit(self.context.db, slot_of(key), key, Change::RemoveRanks { first: first as u64, count: count as u64 });
         self.reply.array(if nested { count } else { 2 * count });
-        self.write_members(sorted_set, first..first + count, way, true, nested);
+        self.write_ranks(sorted_set, first..first + count, way, true, nested);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Random requests, and what each must answer and do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::oracle::{Content, Effect, Key, Value};
 use crate::encoding::resp::{Args, Span};
@@ -34,13 +34,19 @@ impl Request {
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
         let hash = format!("hash{}", random.u8(0..6)).into_bytes();
+        let list = format!("list{}", random.u8(0..4)).into_bytes();
         let field = format!("field{}", random.u8(0..5)).into_bytes();
         let long = if random.u8(..) < 6 { random.usize(300..9_000) } else { random.usize(0..60) };
         let value = [number.to_string().as_bytes(), &vec![b'.'; long]].concat();
         let counter = format!("counter{}", random.u8(0..4)).into_bytes();
         let tag = random.u8(0..4);
         let (a, b) = (format!("a{{{tag}}}").into_bytes(), format!("b{{{tag}}}").into_bytes());
-        match random.u8(0..20) {
+        let set = format!("set{}", random.u8(0..4)).into_bytes();
+        let member = random.u8(0..12);
+        let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
+        let sorted_set = format!("zset{}", random.u8(0..4)).into_bytes();
+        let score = random.u8(..).to_string().into_bytes();
+        match random.u8(0..34) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -50,13 +56,31 @@ impl Request {
             15 | 16 => Self::new(&[b"MSET", &a, &value, &b, &value]),
             17 => Self::new(&[b"GET", &key]),
             18 => Self::new(&[b"HLEN", &hash]),
+            19 | 20 => Self::new(&[b"SADD", &set, &member]),
+            21 => Self::new(&[b"SREM", &set, &member]),
+            22 => Self::new(&[b"SCARD", &set]),
+            23 | 24 => Self::new(&[b"RPUSH", &list, &value]),
+            25 => Self::new(&[b"LPUSH", &list, &value]),
+            26 => Self::new(&[b"LPOP", &list]),
+            27 => Self::new(&[b"LSET", &list, b"-1", &value]),
+            28 => Self::new(&[b"LTRIM", &list, b"1", b"20"]),
+            29 | 30 => Self::new(&[b"ZADD", &sorted_set, &score, &member]),
+            31 => Self::new(&[b"ZREM", &sorted_set, &member]),
+            32 => Self::new(&[b"ZPOPMIN", &sorted_set]),
             _ => Self::new(&[b"GET", &counter]),
         }
     }
 
     /// A request that reads the whole value of `key`, whichever type keys of this name have.
     pub(super) fn read(key: &[u8]) -> Self {
-        if key.starts_with(b"hash") { Self::new(&[b"HGETALL", key]) } else { Self::new(&[b"GET", key]) }
+        let command: &[u8] = match key {
+            [b'h', b'a', b's', b'h', ..] => b"HGETALL",
+            [b's', b'e', b't', ..] => b"SMEMBERS",
+            [b'z', b's', b'e', b't', ..] => return Self::new(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+            [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
+            _ => b"GET",
+        };
+        Self::new(&[command, key])
     }
 
     /// The reply that the request must give, and the effect that it must have, if keys hold `content`.
@@ -64,6 +88,8 @@ impl Request {
         let held = content.get(self.key());
         let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
         let hash = || if let Some(Value::Hash(h)) = held { h.clone() } else { BTreeMap::new() };
+        let set = || if let Some(Value::Set(s)) = held { s.clone() } else { BTreeSet::new() };
+        let list = || if let Some(Value::List(l)) = held { l.clone() } else { Vec::new() };
         let key = || self.key().to_vec();
         match &self.words[0][..] {
             b"SET" => (ok(), vec![(key(), Some(Value::String(self.words[2].clone())))]),
@@ -92,10 +118,73 @@ impl Request {
                 let left = (!fields.is_empty()).then_some(Value::Hash(fields));
                 (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
             }
+            b"SADD" => {
+                let mut members = set();
+                let new = members.insert(self.words[2].clone());
+                (integer(usize::from(new)), if new { vec![(key(), Some(Value::Set(members)))] } else { Vec::new() })
+            }
+            b"SREM" => {
+                let mut members = set();
+                let was = members.remove(&self.words[2]);
+                let left = (!members.is_empty()).then_some(Value::Set(members));
+                (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
+            }
+            b"SCARD" => (integer(set().len()), Vec::new()),
+            b"ZADD" | b"ZREM" | b"ZPOPMIN" => self.expected_of_sorted_set(held),
+            b"RPUSH" | b"LPUSH" => {
+                let mut list = list();
+                list.insert(if self.words[0] == b"RPUSH" { list.len() } else { 0 }, self.words[2].clone());
+                (integer(list.len()), vec![(key(), Some(Value::List(list)))])
+            }
+            b"LPOP" | b"LSET" | b"LTRIM" => self.expected_of_list(list()),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
         }
+    }
+
+    /// What a change of the sorted set that the key holds must answer, and do.
+    fn expected_of_sorted_set(&self, held: Option<&Value>) -> (Vec<u8>, Effect) {
+        let before = if let Some(Value::SortedSet(members)) = held { members.clone() } else { BTreeMap::new() };
+        let mut members = before.clone();
+        let reply = match &self.words[0][..] {
+            b"ZADD" => {
+                let score = String::from_utf8_lossy(&self.words[2]).parse().unwrap_or_default();
+                integer(usize::from(members.insert(self.words[3].clone(), score).is_none()))
+            }
+            b"ZREM" => integer(usize::from(members.remove(&self.words[2]).is_some())),
+            _ => match in_order(&before).first() {
+                Some((score, member)) => {
+                    members.remove(*member);
+                    [b"*2\r\n".to_vec(), bulk(member), bulk(score.to_string().as_bytes())].concat()
+                }
+                None => b"*0\r\n".to_vec(),
+            },
+        };
+        let left = (!members.is_empty()).then(|| Value::SortedSet(members.clone()));
+        (reply, if members == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
+    }
+
+    /// What a change of this list must answer, and do.
+    fn expected_of_list(&self, before: Vec<Vec<u8>>) -> (Vec<u8>, Effect) {
+        let mut list = before.clone();
+        let reply = match &self.words[0][..] {
+            b"LPOP" if list.is_empty() => b"$-1\r\n".to_vec(),
+            b"LPOP" => bulk(&list.remove(0)),
+            b"LSET" => match list.last_mut() {
+                Some(last) => {
+                    last.clone_from(&self.words[3]);
+                    ok()
+                }
+                None => b"-ERR no such key\r\n".to_vec(),
+            },
+            _ => {
+                list = list.into_iter().skip(1).take(20).collect();
+                ok()
+            }
+        };
+        let left = (!list.is_empty()).then(|| Value::List(list.clone()));
+        (reply, if list == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
     }
 }
 
@@ -105,6 +194,9 @@ pub(super) fn universe() -> Vec<Key> {
     let tagged = |name: &'static str| (0..4).map(move |n| format!("{name}{{{n}}}").into_bytes());
     numbered("key", 20)
         .chain(numbered("hash", 6))
+        .chain(numbered("set", 4))
+        .chain(numbered("zset", 4))
+        .chain(numbered("list", 4))
         .chain(numbered("counter", 4))
         .chain(tagged("a"))
         .chain(tagged("b"))
@@ -115,8 +207,9 @@ pub(super) fn universe() -> Vec<Key> {
 pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
     match held {
         Some(Value::String(s)) => reply == bulk(s),
+        Some(Value::Set(members)) => words(reply).skip(1).step_by(2).collect::<BTreeSet<_>>() == *members,
         Some(Value::Hash(fields)) => {
-            let mut words = reply.split(|b| *b == b'\n').skip(1).map(|w| w.strip_suffix(b"\r").unwrap_or(w).to_vec());
+            let mut words = words(reply);
             let mut found = BTreeMap::new();
             while let (Some(_), Some(name), Some(_), Some(value)) =
                 (words.next(), words.next(), words.next(), words.next())
@@ -125,8 +218,32 @@ pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
             }
             found == *fields
         }
+        Some(Value::SortedSet(members)) => {
+            let told =
+                in_order(members).into_iter().map(|(score, member)| [bulk(member), bulk(score.to_string().as_bytes())]);
+            reply
+                == [format!("*{}\r\n", 2 * members.len()).into_bytes(), told.flatten().collect::<Vec<_>>().concat()]
+                    .concat()
+        }
+        Some(Value::List(list)) => {
+            let elements = list.iter().map(|element| bulk(element)).collect::<Vec<_>>().concat();
+            reply == [format!("*{}\r\n", list.len()).as_bytes(), &elements].concat()
+        }
         None => reply == b"$-1\r\n" || reply == b"*0\r\n",
     }
+}
+
+/// Scores and members of a sorted set, ascending.
+fn in_order(members: &BTreeMap<Vec<u8>, u32>) -> Vec<(u32, &Vec<u8>)> {
+    let mut order: Vec<_> = members.iter().map(|(member, score)| (*score, member)).collect();
+    order.sort_unstable();
+    order
+}
+
+/// The lines of an array of bulk strings: each string's length, then the string.
+fn words(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let lines = reply.strip_suffix(b"\r\n").unwrap_or(reply).split(|b| *b == b'\n').skip(1);
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
 fn ok() -> Vec<u8> {

@@ -236,7 +236,7 @@ impl Store {
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Elements, Fields, Removal, Scored};
+    use crate::encoding::edit::{Change, Elements, End, Fields, Ranges, Removal, Scored};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
     use crate::time::UnixMillis;
@@ -298,6 +298,14 @@ mod tests {
             fields
         }
 
+        fn members(&mut self, most: usize) -> Elements<'static> {
+            let mut members = Elements::default();
+            for (name, _) in self.fields(most).iter() {
+                members.push(&name.repeat(20));
+            }
+            members
+        }
+
         fn string(&mut self) -> Vec<u8> {
             vec![self.0.u8(..); self.0.usize(..200_000)]
         }
@@ -310,28 +318,59 @@ mod tests {
             scored
         }
 
-        fn members(&mut self) -> Elements<'static> {
+        fn elements(&mut self, most: usize) -> Elements<'static> {
             let mut elements = Elements::default();
-            for _ in 0..self.0.usize(1..=30) {
-                elements.push(format!("member:{}", self.0.u32(..600)).as_bytes());
+            for _ in 0..self.0.usize(..=most) {
+                let len = if self.0.u8(..100) == 0 { 20_000 } else { 300 };
+                elements.push(&vec![self.0.u8(..); self.0.usize(..len)]);
             }
             elements
         }
 
+        fn list_change(&mut self, expire_at: Option<UnixMillis>) -> Change<'static> {
+            let end = if self.0.bool() { End::Left } else { End::Right };
+            let index = self.0.u64(..600);
+            let value = vec![self.0.u8(..); self.0.usize(..300)].into();
+            match self.0.u8(..30) {
+                0 => Change::Delete(Removal::Deleted),
+                1 => Change::SetExpiry(expire_at),
+                2 => Change::PutList { elements: self.elements(600), expire_at },
+                3 => Change::PopElements { end, count: index },
+                4..12 => Change::PopElements { end, count: self.0.u64(..10) },
+                12..16 => Change::SetElement { index, value },
+                16..20 => Change::InsertElement { index, value },
+                20..23 => {
+                    let (mut ranges, mut at) = (Ranges::default(), index / 2);
+                    for _ in 0..self.0.u32(..20) {
+                        let count = self.0.u64(1..5);
+                        ranges.push(at, count);
+                        at += count + self.0.u64(..9);
+                    }
+                    Change::RemoveElements(ranges)
+                }
+                _ => Change::PushElements { end, elements: self.elements(60) },
+            }
+        }
+
         fn edit(&mut self) -> Edit<'static> {
-            let (n, expire_at) = (self.0.u8(..6), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let (n, expire_at) = (self.0.u8(..10), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
             let key = format!("{{slot}}{n}").into_bytes();
-            let change = match (self.0.u8(..20), n / 2) {
+            let change = match (self.0.u8(..20), n) {
+                (_, 8 | 9) => self.list_change(expire_at),
                 (0, _) => Change::Delete(Removal::Deleted),
                 (1, _) => Change::SetExpiry(expire_at),
-                (2, 0) => Change::PutHash { fields: self.fields(600), expire_at },
-                (3..=6, 0) => Change::RemoveFields(self.fields(30)),
-                (7, 0) => Change::RemoveFields(self.fields(600)),
-                (_, 0) => Change::SetFields(self.fields(30)),
-                (2, 1) => Change::PutSortedSet { members: self.scored(900), expire_at },
-                (3..=6, 1) => Change::RemoveScored(self.members()),
-                (7, 1) => Change::RemoveRanks { first: self.0.u64(..200), count: self.0.u64(..100) },
-                (_, 1) => Change::SetScores(self.scored(30)),
+                (2, 0 | 1) => Change::PutHash { fields: self.fields(600), expire_at },
+                (3..=6, 0 | 1) => Change::RemoveFields(self.fields(30)),
+                (7, 0 | 1) => Change::RemoveFields(self.fields(600)),
+                (_, 0 | 1) => Change::SetFields(self.fields(30)),
+                (2, 2 | 3) => Change::PutSet { members: self.members(600), expire_at },
+                (3..=6, 2 | 3) => Change::RemoveMembers(self.members(30)),
+                (7, 2 | 3) => Change::RemoveMembers(self.members(600)),
+                (_, 2 | 3) => Change::AddMembers(self.members(30)),
+                (2, 4 | 5) => Change::PutSortedSet { members: self.scored(900), expire_at },
+                (3..=6, 4 | 5) => Change::RemoveScored(self.members(30)),
+                (7, 4 | 5) => Change::RemoveRanks { first: self.0.u64(..200), count: self.0.u64(..100) },
+                (_, 4 | 5) => Change::SetScores(self.scored(30)),
                 (2, _) => Change::PutString { value: self.string().into(), expire_at },
                 (_, _) => {
                     let value = self.string();
@@ -390,11 +429,23 @@ mod tests {
         let mut fields = Fields::default();
         (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
         let hash = Change::PutHash { fields, expire_at: None };
+        let mut members = Elements::default();
+        (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
+        let set = Change::PutSet { members, expire_at: None };
         let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
-        let mut members = Scored::default();
-        (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes(), n.into()));
-        let sorted_set = Change::PutSortedSet { members, expire_at: None };
-        let large = [(&b"{slot}hash"[..], hash), (b"{slot}string", string), (b"{slot}sorted set", sorted_set)];
+        let mut scored = Scored::default();
+        (0..50_000).for_each(|n: u32| scored.push(&n.to_le_bytes(), n.into()));
+        let sorted_set = Change::PutSortedSet { members: scored, expire_at: None };
+        let mut elements = Elements::default();
+        (0..100_000).for_each(|n: u32| elements.push(&n.to_le_bytes()));
+        let list = Change::PutList { elements, expire_at: None };
+        let large = [
+            (&b"{slot}hash"[..], hash),
+            (b"{slot}set", set),
+            (b"{slot}sorted set", sorted_set),
+            (b"{slot}string", string),
+            (b"{slot}list", list),
+        ];
         for (key, change) in large {
             store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
         }

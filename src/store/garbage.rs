@@ -2,15 +2,17 @@
 //! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
-use super::value::form::{Part, Structure};
+use super::value::form::{Remains, Structure};
 
-/// Structures of at most this many elements are freed at once.
+/// Structures of at most this many parts are freed at once.
 const AT_ONCE: usize = 64;
+/// Number of chunks of a list that take as long to free as a bucket of records does.
+const CHUNKS_PER_BUCKET: usize = 4;
 
 /// Data that is no longer reachable and waits to be freed.
 #[derive(Default)]
 pub(super) struct Garbage {
-    parts: Vec<Part>,
+    remains: Vec<Remains>,
     /// Remaining subtables of the table being freed.
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
@@ -21,12 +23,12 @@ impl Garbage {
     /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.subtables.is_empty()
+        self.remains.is_empty() && self.subtables.is_empty()
     }
 
-    /// Number of parts that wait to be freed.
-    pub fn parts(&self) -> usize {
-        self.parts.len() + usize::from(!self.subtables.is_empty())
+    /// Number of tables, trees and lists that wait to be freed.
+    pub fn len(&self) -> usize {
+        self.remains.len() + usize::from(!self.subtables.is_empty())
     }
 
     /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
@@ -34,7 +36,7 @@ impl Garbage {
         if table.len() == 0 {
             return table.memory();
         }
-        self.parts.push(Part::Table(table));
+        self.remains.push(Remains::Table(table));
         0
     }
 
@@ -43,7 +45,7 @@ impl Garbage {
         if structure.len() <= AT_ONCE {
             return structure.memory();
         }
-        structure.dismantle(|part| self.parts.push(part))
+        structure.dismantle(&mut self.remains)
     }
 
     /// Takes about `steps` steps, each of which frees a bucket of seven records, or something that takes about as long.
@@ -65,15 +67,21 @@ impl Garbage {
                 }
                 continue;
             }
-            match self.parts.pop() {
-                Some(Part::Table(table)) => {
+            match self.remains.pop() {
+                Some(Remains::Table(table)) => {
                     freed += table.own_memory();
                     self.subtables = table.into_subtables();
                 }
-                Some(Part::Places(mut places)) => {
+                Some(Remains::Places(mut places)) => {
                     if let Some(bytes) = places.free_leaf(drop) {
                         freed += bytes;
-                        self.parts.push(Part::Places(places));
+                        self.remains.push(Remains::Places(places));
+                    }
+                }
+                Some(Remains::Chunks(mut chunks)) => {
+                    freed += (0..CHUNKS_PER_BUCKET).map_while(|_| chunks.give_up()).sum::<usize>();
+                    if !chunks.is_empty() {
+                        self.remains.push(Remains::Chunks(chunks));
                     }
                 }
                 None => {

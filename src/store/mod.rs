@@ -49,7 +49,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, SortedSetRef, Value};
+pub use value::{HashRef, ListRef, Member, Selection, SetForm, SetRef, SortedSetRef, Value};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, finish, is_dir, readable};
-use crate::encoding::edit::{Change, Edit};
+use crate::encoding::edit::{Change, Edit, End};
 use crate::encoding::frame::Frame;
 use crate::ids::Lsn;
 use crate::storage::log::segment::SegmentHeader;
@@ -145,6 +145,13 @@ fn describe(edit: &Edit<'_>) -> (String, Value) {
     }
 }
 
+const fn side(end: End) -> &'static str {
+    match end {
+        End::Left => "left",
+        End::Right => "right",
+    }
+}
+
 fn describe_change(change: &Change<'_>) -> (&'static str, String) {
     let expires =
         |at: &Option<crate::time::UnixMillis>| at.map_or(String::new(), |at| format!(", expires at {} ms", at.get()));
@@ -156,12 +163,30 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
         Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
         Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::PutSet { members, expire_at } => {
+            ("put set", format!("{} members{}", members.len(), expires(expire_at)))
+        }
+        Change::AddMembers(members) => ("add members", format!("{} members", members.len())),
+        Change::RemoveMembers(members) => ("remove members", format!("{} members", members.len())),
         Change::PutSortedSet { members, expire_at } => {
             ("put sorted set", format!("{} members{}", members.len(), expires(expire_at)))
         }
         Change::SetScores(members) => ("set scores", format!("{} members", members.len())),
         Change::RemoveScored(members) => ("remove scored", format!("{} members", members.len())),
         Change::RemoveRanks { first, count } => ("remove ranks", format!("{count} members from rank {first} on")),
+        Change::PutList { elements, expire_at } => {
+            ("put list", format!("{} elements{}", elements.len(), expires(expire_at)))
+        }
+        Change::PushElements { end, elements } => {
+            ("push elements", format!("{} at the {} end", elements.len(), side(*end)))
+        }
+        Change::PopElements { end, count } => ("pop elements", format!("{count} at the {} end", side(*end))),
+        Change::SetElement { index, value } => ("set element", format!("{} bytes at {index}", value.len())),
+        Change::InsertElement { index, value } => ("insert element", format!("{} bytes at {index}", value.len())),
+        Change::RemoveElements(ranges) => {
+            let count = ranges.iter().map(|(_, count)| count).sum::<u64>();
+            ("remove elements", format!("{count} in {} ranges", ranges.len()))
+        }
         Change::SetExpiry(None) => ("persist", String::new()),
         Change::SetExpiry(Some(at)) => ("expire", format!("at {} ms", at.get())),
         Change::Delete(removal) => ("delete", format!("{removal:?}").to_lowercase()),

@@ -84,9 +84,29 @@ pub const fn hash(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static
     Spec::new(Group::Hash, name, arity, syntax).plan(plan).flags(flags, Categories::HASH).route(Route::Key)
 }
 
+/// Row of a command on one set.
+pub const fn set(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    sets(name, plan, arity, syntax, flags).route(Route::Key)
+}
+
+/// Row of a command on several sets; the caller adds the route.
+pub const fn sets(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::Set, name, arity, syntax).plan(plan).flags(flags, Categories::SET)
+}
+
 /// Row of a command on one sorted set.
 pub const fn sorted_set(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     Spec::new(Group::SortedSet, name, arity, syntax).plan(plan).flags(flags, Categories::SORTEDSET).route(Route::Key)
+}
+
+/// Row of a command on one list.
+pub const fn list(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    lists(name, plan, arity, syntax, flags).route(Route::Key)
+}
+
+/// Row of a command on several lists; the caller adds the route.
+pub const fn lists(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::List, name, arity, syntax).plan(plan).flags(flags, Categories::LIST)
 }
 
 /// Row of a command on keys of any type; the caller adds the route.

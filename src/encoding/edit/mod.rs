@@ -11,10 +11,14 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `sorted_set`) encodes and decodes the changes of that type.
+//! The file of each type of value (`string`, `hash`, `set`, `sorted_set`, `list`) encodes and decodes its changes.
+
+// tidy: long, because the changes of all types are listed here, each with an example for the tests.
 
 mod elements;
 mod hash;
+mod list;
+mod set;
 mod sorted_set;
 mod string;
 
@@ -33,6 +37,7 @@ use generated::rollbook::edit as fb;
 
 pub use elements::{Elements, ElementsBuffer};
 pub use hash::{Fields, FieldsBuffer};
+pub use list::{End, Ranges};
 pub(crate) use sorted_set::is_score;
 pub use sorted_set::{Scored, ScoredBuffer};
 
@@ -106,6 +111,17 @@ pub enum Change<'a> {
     SetFields(Fields<'a>),
     /// These fields of the key's hash are deleted; the key is deleted with the last of them.
     RemoveFields(Fields<'a>),
+    /// The key gets exactly this set and this expiry, replacing whatever it held.
+    PutSet {
+        /// All members of the set, each named once.
+        members: Elements<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These members are in the key's set. The set is created if it is missing; its expiry stays.
+    AddMembers(Elements<'a>),
+    /// These members of the key's set are deleted; the key is deleted with the last of them.
+    RemoveMembers(Elements<'a>),
     /// The key gets exactly this sorted set and this expiry, replacing whatever it held.
     PutSortedSet {
         /// All members of the sorted set, each named once.
@@ -126,6 +142,44 @@ pub enum Change<'a> {
         /// Number of them.
         count: u64,
     },
+    /// The key gets exactly this list and this expiry, replacing whatever it held.
+    PutList {
+        /// All elements of the list.
+        elements: Elements<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These elements are put at one end of the key's list, each after the one before it. The list is created if it is
+    /// missing; its expiry stays.
+    PushElements {
+        /// The end of the list.
+        end: End,
+        /// The elements, in the order in which they are put there.
+        elements: Elements<'a>,
+    },
+    /// So many elements at one end of the key's list are removed; the key is deleted with the last of them.
+    PopElements {
+        /// The end of the list.
+        end: End,
+        /// Number of elements, at most as many as the list has.
+        count: u64,
+    },
+    /// One element of the key's list is replaced.
+    SetElement {
+        /// Its index from the left, counted from 0.
+        index: u64,
+        /// The new element.
+        value: Cow<'a, [u8]>,
+    },
+    /// One element is inserted into the key's list.
+    InsertElement {
+        /// Its index from the left once it is there, counted from 0; at most the list's length.
+        index: u64,
+        /// The element.
+        value: Cow<'a, [u8]>,
+    },
+    /// These elements of the key's list are removed; the key is deleted with the last of them.
+    RemoveElements(Ranges<'a>),
     /// The key gets this expiry, or loses its expiry.
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
@@ -193,10 +247,19 @@ impl<'a> Change<'a> {
             fb::Change::PutHash => hash::decode_put(edit.change_as_put_hash().ok_or(EMPTY)?)?,
             fb::Change::SetFields => hash::decode_set(edit.change_as_set_fields().ok_or(EMPTY)?)?,
             fb::Change::RemoveFields => hash::decode_remove(edit.change_as_remove_fields().ok_or(EMPTY)?)?,
+            fb::Change::PutSet => set::decode_put(edit.change_as_put_set().ok_or(EMPTY)?)?,
+            fb::Change::AddMembers => set::decode_add(edit.change_as_add_members().ok_or(EMPTY)?)?,
+            fb::Change::RemoveMembers => set::decode_remove(edit.change_as_remove_members().ok_or(EMPTY)?)?,
             fb::Change::PutSortedSet => sorted_set::decode_put(edit.change_as_put_sorted_set().ok_or(EMPTY)?)?,
             fb::Change::SetScores => sorted_set::decode_set(edit.change_as_set_scores().ok_or(EMPTY)?)?,
             fb::Change::RemoveScored => sorted_set::decode_remove(edit.change_as_remove_scored().ok_or(EMPTY)?)?,
             fb::Change::RemoveRanks => sorted_set::decode_ranks(edit.change_as_remove_ranks().ok_or(EMPTY)?),
+            fb::Change::PutList => list::decode_put(edit.change_as_put_list().ok_or(EMPTY)?)?,
+            fb::Change::PushElements => list::decode_push(edit.change_as_push_elements().ok_or(EMPTY)?)?,
+            fb::Change::PopElements => list::decode_pop(edit.change_as_pop_elements().ok_or(EMPTY)?)?,
+            fb::Change::SetElement => list::decode_set(edit.change_as_set_element().ok_or(EMPTY)?),
+            fb::Change::InsertElement => list::decode_insert(edit.change_as_insert_element().ok_or(EMPTY)?),
+            fb::Change::RemoveElements => list::decode_remove(edit.change_as_remove_elements().ok_or(EMPTY)?)?,
             fb::Change::SetExpiry => {
                 let set = edit.change_as_set_expiry().ok_or(EMPTY)?;
                 Self::SetExpiry(UnixMillis::option_from_raw(set.expire_at_ms()))
@@ -317,10 +380,19 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::PutHash { fields, expire_at } => hash::build_put(b, fields, *expire_at),
         Change::SetFields(fields) => hash::build_set(b, fields),
         Change::RemoveFields(fields) => hash::build_remove(b, fields),
+        Change::PutSet { members, expire_at } => set::build_put(b, members, *expire_at),
+        Change::AddMembers(members) => set::build_add(b, members),
+        Change::RemoveMembers(members) => set::build_remove(b, members),
         Change::PutSortedSet { members, expire_at } => sorted_set::build_put(b, members, *expire_at),
         Change::SetScores(members) => sorted_set::build_set(b, members),
         Change::RemoveScored(members) => sorted_set::build_remove(b, members),
         Change::RemoveRanks { first, count } => sorted_set::build_ranks(b, *first, *count),
+        Change::PutList { elements, expire_at } => list::build_put(b, elements, *expire_at),
+        Change::PushElements { end, elements } => list::build_push(b, *end, elements),
+        Change::PopElements { end, count } => list::build_pop(b, *end, *count),
+        Change::SetElement { index, value } => list::build_set(b, *index, value),
+        Change::InsertElement { index, value } => list::build_insert(b, *index, value),
+        Change::RemoveElements(ranges) => list::build_remove(b, ranges),
         Change::SetExpiry(expire_at) => {
             let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
             (fb::Change::SetExpiry, fb::SetExpiry::create(b, &fb::SetExpiryArgs { expire_at_ms }).as_union_value())
@@ -350,13 +422,19 @@ mod tests {
         fields.push(b"mtime", &[0, 255, 10]);
         let mut names = Fields::default();
         names.push(b"owner", b"");
-        let mut members = Scored::default();
-        members.push(b"one", 1.5);
-        members.push(b"", f64::NEG_INFINITY);
-        let mut elements = Elements::default();
-        elements.push(b"one");
-        elements.push(b"");
+        let mut members = Elements::default();
+        members.push(b"one");
+        members.push(b"");
+        members.push(b"-17");
+        let mut scored = Scored::default();
+        scored.push(b"one", 1.5);
+        scored.push(b"", f64::NEG_INFINITY);
         let at = Some(UnixMillis::new(1_700_000_000_123));
+        let mut elements = Elements::default();
+        [&b"first"[..], b"", b"last"].into_iter().for_each(|element| elements.push(element));
+        let mut ranges = Ranges::default();
+        ranges.push(3, 1);
+        ranges.push(9, 1 << 40);
         vec![
             key_edit(Change::PutString { value: b"value".into(), expire_at: None }),
             key_edit(Change::PutString { value: b"".into(), expire_at: at }),
@@ -364,10 +442,21 @@ mod tests {
             key_edit(Change::PutHash { fields: fields.clone(), expire_at: at }),
             key_edit(Change::SetFields(fields)),
             key_edit(Change::RemoveFields(names)),
-            key_edit(Change::PutSortedSet { members: members.clone(), expire_at: at }),
-            key_edit(Change::SetScores(members)),
-            key_edit(Change::RemoveScored(elements)),
+            key_edit(Change::PutSet { members: members.clone(), expire_at: at }),
+            key_edit(Change::PutSet { members: Elements::default(), expire_at: None }),
+            key_edit(Change::AddMembers(members.clone())),
+            key_edit(Change::RemoveMembers(members.clone())),
+            key_edit(Change::PutSortedSet { members: scored.clone(), expire_at: at }),
+            key_edit(Change::SetScores(scored)),
+            key_edit(Change::RemoveScored(members)),
             key_edit(Change::RemoveRanks { first: 3, count: 1 << 40 }),
+            key_edit(Change::PutList { elements: elements.clone(), expire_at: at }),
+            key_edit(Change::PushElements { end: End::Left, elements: elements.clone() }),
+            key_edit(Change::PushElements { end: End::Right, elements }),
+            key_edit(Change::PopElements { end: End::Right, count: 1 << 33 }),
+            key_edit(Change::SetElement { index: 1 << 33, value: b"value".into() }),
+            key_edit(Change::InsertElement { index: 0, value: b"".into() }),
+            key_edit(Change::RemoveElements(ranges)),
             key_edit(Change::SetExpiry(at)),
             key_edit(Change::SetExpiry(None)),
             key_edit(Change::Delete(Removal::Deleted)),
@@ -402,10 +491,13 @@ mod tests {
                     for part in split(&damaged).flatten() {
                         match Edit::decode(part) {
                             Ok(Edit::Key { change: Change::SetFields(fields), .. }) => {
-                                assert_eq!(fields.iter().count(), fields.len());
+                                assert!(fields.iter().count() == fields.len());
+                            }
+                            Ok(Edit::Key { change: Change::AddMembers(members), .. }) => {
+                                assert!(members.iter().count() == members.len());
                             }
                             Ok(Edit::Key { change: Change::SetScores(members), .. }) => {
-                                assert_eq!(members.iter().filter(|m| !m.1.is_nan()).count(), members.len());
+                                assert!(members.iter().all(|(_, score)| is_score(score)));
                             }
                             _ => {}
                         }

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash, 3 a sorted set |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 3 a sorted set, 4 a list |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,17 +16,23 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod list;
+mod set;
 mod sorted_set;
 
 pub use hash::{EntryFields, begin_hash, write_field};
-pub use sorted_set::{EntryMembers, begin_sorted_set, write_member};
+pub use list::{EntryElements, begin_list, write_element};
+pub use set::{EntryMembers, begin_set, write_member};
+pub use sorted_set::{EntryScored, begin_sorted_set, write_scored};
 
 use crate::ids::Db;
 use crate::time::UnixMillis;
 
 const STRING: u8 = 0;
 const HASH: u8 = 1;
+const SET: u8 = 2;
 const SORTED_SET: u8 = 3;
+const LIST: u8 = 4;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -61,8 +67,12 @@ pub enum EntryValue<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(EntryFields<'a>),
+    /// A set.
+    Set(EntryMembers<'a>),
     /// A sorted set.
-    SortedSet(EntryMembers<'a>),
+    SortedSet(EntryScored<'a>),
+    /// A list.
+    List(EntryElements<'a>),
 }
 
 /// Error for bytes that are not a valid entry.
@@ -129,7 +139,9 @@ impl<'a> Entry<'a> {
         let value = match layout {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
-            SORTED_SET => EntryValue::SortedSet(EntryMembers::read(payload)?),
+            SET => EntryValue::Set(EntryMembers::read(payload)?),
+            SORTED_SET => EntryValue::SortedSet(EntryScored::read(payload)?),
+            LIST => EntryValue::List(EntryElements::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
@@ -163,9 +175,13 @@ mod tests {
         begin_hash(&mut out, Head { db: Db(3), key: b"hash", expire_at: at }, 2, 8);
         write_field(&mut out, b"size", b"4096");
         write_field(&mut out, b"", b"");
+        begin_set(&mut out, Head { db: Db(4), key: b"set", expire_at: at }, 3, 7);
+        [&b"one"[..], b"", b"four"].into_iter().for_each(|member| write_member(&mut out, member));
         begin_sorted_set(&mut out, Head { db: Db(1), key: b"sorted", expire_at: None }, 2, 3);
-        write_member(&mut out, b"", f64::NEG_INFINITY);
-        write_member(&mut out, b"one", 1.5);
+        write_scored(&mut out, b"", f64::NEG_INFINITY);
+        write_scored(&mut out, b"one", 1.5);
+        begin_list(&mut out, Head { db: Db(2), key: b"list", expire_at: None }, 3, 9);
+        [&b"first"[..], b"", b"last"].into_iter().for_each(|element| write_element(&mut out, element));
         out
     }
 
@@ -188,9 +204,16 @@ mod tests {
         let EntryValue::Hash(fields) = entries[2].value else { panic!("not a hash") };
         assert_eq!((entries[2].db, entries[2].key, entries[2].expire_at), (Db(3), &b"hash"[..], at));
         assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..]), (b"", b"")]);
-        assert_eq!((fields.len(), entries.len()), (2, 4));
-        let EntryValue::SortedSet(members) = entries[3].value else { panic!("not a sorted set") };
-        assert_eq!(members.iter().collect::<Vec<_>>(), [(&b""[..], f64::NEG_INFINITY), (b"one", 1.5)]);
+        let EntryValue::Set(members) = entries[3].value else { panic!("not a set") };
+        assert_eq!((entries[3].db, entries[3].key, entries[3].expire_at), (Db(4), &b"set"[..], at));
+        assert_eq!(members.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"four"]);
+        let EntryValue::SortedSet(scored) = entries[4].value else { panic!("not a sorted set") };
+        assert_eq!((entries[4].db, entries[4].key, entries[4].expire_at), (Db(1), &b"sorted"[..], None));
+        assert_eq!(scored.iter().collect::<Vec<_>>(), [(&b""[..], f64::NEG_INFINITY), (b"one", 1.5)]);
+        let EntryValue::List(elements) = entries[5].value else { panic!("not a list") };
+        assert_eq!((entries[5].db, entries[5].key, entries[5].expire_at), (Db(2), &b"list"[..], None));
+        assert_eq!(elements.iter().collect::<Vec<_>>(), [&b"first"[..], b"", b"last"]);
+        assert_eq!((fields.len(), members.len(), scored.len(), entries.len()), (2, 3, 2, 6));
     }
 
     #[test]
@@ -211,10 +234,21 @@ mod tests {
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
             assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
         }
+        let set = |count, content| {
+            let mut out = Vec::new();
+            begin_set(&mut out, head, count, content);
+            write_member(&mut out, b"one");
+            write_member(&mut out, b"three");
+            out
+        };
+        assert_eq!(read_all(&set(2, 8)).unwrap().len(), 1);
+        for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
+            assert!(read_all(&set(count, content)).is_err(), "{count} members, {content} bytes");
+        }
         let sorted_set = |count, content, score| {
             let mut out = Vec::new();
             begin_sorted_set(&mut out, head, count, content);
-            write_member(&mut out, b"one", score);
+            write_scored(&mut out, b"one", score);
             out
         };
         assert_eq!(read_all(&sorted_set(1, 3, 0.5)).unwrap().len(), 1);
@@ -223,7 +257,18 @@ mod tests {
         {
             assert!(read_all(&sorted_set(count, content, score)).is_err(), "{count} members, {content} bytes, {score}");
         }
-        for (at, bits) in [(0, 0x40), (1, 0x10), (1, 0x20), (1, 0x40)] {
+        let list = |count, content| {
+            let mut out = Vec::new();
+            begin_list(&mut out, head, count, content);
+            write_element(&mut out, b"first");
+            write_element(&mut out, b"2nd");
+            out
+        };
+        assert_eq!(read_all(&list(2, 8)).unwrap().len(), 1);
+        for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
+            assert!(read_all(&list(count, content)).is_err(), "{count} elements, {content} bytes");
+        }
+        for (at, bits) in [(0, 0x80), (1, 0x10), (1, 0x20), (1, 0x40)] {
             let mut strange = good.clone();
             strange[at] |= bits;
             assert!(read_all(&strange).is_err(), "an unknown layout or flag");
@@ -246,9 +291,11 @@ mod tests {
                 damaged[at] ^= flip;
                 for entry in read_all(&damaged).unwrap_or_default() {
                     match entry.value {
-                        EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
-                        EntryValue::SortedSet(members) => assert_eq!(members.iter().count(), members.len()),
                         EntryValue::String(_) => {}
+                        EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
+                        EntryValue::Set(members) => assert_eq!(members.iter().count(), members.len()),
+                        EntryValue::SortedSet(members) => assert_eq!(members.iter().count(), members.len()),
+                        EntryValue::List(elements) => assert_ne!(elements.iter().count(), 0),
                     }
                 }
             }

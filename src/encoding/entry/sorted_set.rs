@@ -17,13 +17,13 @@ const BEFORE_MEMBER: usize = 12;
 
 /// Members of a sorted set with their scores: at least one, each named once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryMembers<'a> {
+pub struct EntryScored<'a> {
     bytes: &'a [u8],
     len: usize,
 }
 
 /// Appends the beginning of the entry of a key that holds a sorted set of `count` members. `content` is the members'
-/// total length in bytes. The caller must append the members with [`write_member`].
+/// total length in bytes. The caller must append the members with [`write_scored`].
 ///
 /// # Panics
 /// If the key has 4 GiB or more, which the limits on requests rule out, or there are as many members.
@@ -36,13 +36,13 @@ pub fn begin_sorted_set(out: &mut Vec<u8>, head: Head<'_>, count: usize, content
 ///
 /// # Panics
 /// If it has 4 GiB or more, which the limits on requests rule out.
-pub fn write_member(out: &mut Vec<u8>, member: &[u8], score: f64) {
+pub fn write_scored(out: &mut Vec<u8>, member: &[u8], score: f64) {
     out.extend_from_slice(&length(member.len()));
     out.extend_from_slice(&score.to_le_bytes());
     out.extend_from_slice(member);
 }
 
-impl<'a> EntryMembers<'a> {
+impl<'a> EntryScored<'a> {
     /// Reads a payload, which must contain exactly the number of members that it announces.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
         let mut bytes = payload;

@@ -14,11 +14,11 @@
 //! | this one | the tree: searching, inserting, removing |
 //! | `node` | nodes: how they grow, split, shrink and merge |
 //! | `iter` | walking over items, forwards and backwards |
-//! | `remains` | freeing a tree leaf by leaf |
+//! | `leaves` | freeing a tree leaf by leaf |
 
 mod iter;
+mod leaves;
 mod node;
-mod remains;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +27,7 @@ use std::cmp::Ordering;
 use self::node::{Edge, Node, Slot};
 
 pub(in crate::store) use self::iter::Iter;
-pub(in crate::store) use self::remains::Remains;
+pub(in crate::store) use self::leaves::Leaves;
 
 /// Something that a tree holds.
 pub(in crate::store) trait Item {
@@ -179,8 +179,8 @@ impl<T: Item> Tree<T> {
     }
 
     /// Takes the tree apart, so that it can be freed in slices.
-    pub fn into_remains(self) -> Remains<T> {
-        Remains::new(self.root)
+    pub fn into_leaves(self) -> Leaves<T> {
+        Leaves::new(self.root)
     }
 }
 

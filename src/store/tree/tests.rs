@@ -201,7 +201,7 @@ fn a_tree_is_freed_leaf_by_leaf() {
     let mut tree = Tree::<u32>::default();
     (0..10_000u32).for_each(|n| tree.insert_at(usize::MAX, n));
     let memory = tree.memory();
-    let (mut remains, mut freed, mut items) = (tree.into_remains(), 0, 0);
+    let (mut remains, mut freed, mut items) = (tree.into_leaves(), 0, 0);
     loop {
         let before = items;
         let Some(bytes) = remains.free_leaf(|_| items += 1) else { break };

@@ -2,11 +2,12 @@
 //!
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
-use super::hash::fields::FieldTable;
+use super::elements::ElementTable;
+use super::list::chunks::Chunks;
 use super::sorted_set::members::{Members, Place};
 use crate::store::memory::allocated;
 use crate::store::table::Table;
-use crate::store::tree::Remains;
+use crate::store::tree::Leaves;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -27,10 +28,16 @@ macro_rules! kinds {
 kinds! {
     /// A string. It comes first, because a record's head marks it with a bit of its own.
     String,
-    /// A small hash in the layout of `value::hash::packed`.
+    /// A small hash in the layout of `value::packed`.
     PackedHash,
+    /// A small set of integers in the layout of `value::set::integers`.
+    IntegerSet,
+    /// A small set in the layout of `value::packed`.
+    PackedSet,
     /// A small sorted set in the layout of `value::sorted_set::packed`.
     PackedSortedSet,
+    /// A small list in the layout of `value::list::packed`.
+    PackedList,
 }
 
 /// Form of a record's value.
@@ -45,17 +52,23 @@ pub(in crate::store) enum Form {
 /// A value too large to be rewritten as bytes with each change. It lives in a box that its record owns.
 pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
-    Hash(FieldTable),
+    Hash(ElementTable),
+    /// A set as a table of members.
+    Set(ElementTable),
     /// A sorted set as a table and a tree.
     SortedSet(Members),
+    /// A list in chunks.
+    List(Chunks),
 }
 
-/// A part of a structure that is freed bit by bit.
-pub(in crate::store) enum Part {
-    /// A table, freed bucket by bucket.
+/// What is left of a structure that no key holds any more, to be freed part by part.
+pub(in crate::store) enum Remains {
+    /// Records in a table.
     Table(Table),
-    /// Places of a sorted set's members, freed leaf by leaf.
-    Places(Remains<Place>),
+    /// Places of a sorted set's members in a tree.
+    Places(Leaves<Place>),
+    /// Chunks of a list.
+    Chunks(Chunks),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -76,29 +89,31 @@ impl Structure {
     pub fn memory(&self) -> usize {
         Self::BOX
             + match self {
-                Self::Hash(fields) => fields.memory(),
+                Self::Hash(elements) | Self::Set(elements) => elements.memory(),
                 Self::SortedSet(members) => members.memory(),
+                Self::List(chunks) => chunks.memory(),
             }
     }
 
-    /// Number of elements, each of which takes about the same time to free.
+    /// Number of parts, each of which takes about the same time to free.
     pub fn len(&self) -> usize {
         match self {
-            Self::Hash(fields) => fields.len(),
+            Self::Hash(elements) | Self::Set(elements) => elements.len(),
             Self::SortedSet(members) => members.len(),
+            Self::List(chunks) => chunks.chunks(),
         }
     }
 
     /// Takes the structure apart, so that it can be freed in slices. Returns the bytes of memory freed immediately, and
-    /// passes on the parts that remain.
-    pub fn dismantle(self, mut part: impl FnMut(Part)) -> usize {
+    /// appends what remains to `remains`.
+    pub fn dismantle(self, remains: &mut Vec<Remains>) -> usize {
         match self {
-            Self::Hash(fields) => part(Part::Table(fields.into_table())),
+            Self::Hash(elements) | Self::Set(elements) => remains.push(Remains::Table(elements.into_table())),
             Self::SortedSet(members) => {
                 let (table, places) = members.into_parts();
-                part(Part::Table(table));
-                part(Part::Places(places));
+                remains.extend([Remains::Table(table), Remains::Places(places)]);
             }
+            Self::List(chunks) => remains.push(Remains::Chunks(chunks)),
         }
         Self::BOX
     }

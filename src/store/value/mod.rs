@@ -7,7 +7,12 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
 //! | sorted set | packed bytes ([`Kind::PackedSortedSet`]), a table and a tree ([`Structure::SortedSet`]) | `sorted_set` |
+//! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
+//!
+//! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
+//! at random (`pick`).
 //!
 //! # To add a type
 //!
@@ -23,22 +28,32 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: they are freed in steps ([`Structure::dismantle`] has
-//! the parts, `garbage` frees them), and entries are written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
+//! gives what `garbage` knows how to free: tables, leaves, chunks), and entries are written in slices while edits go on
+//! ([`Slices`]).
 
+pub(super) mod elements;
 pub(super) mod form;
-pub(super) mod hash;
+mod hash;
+pub(super) mod list;
+mod packed;
+mod pick;
+mod set;
 pub(super) mod sorted_set;
 mod string;
 
 pub use hash::HashRef;
+pub use list::ListRef;
+pub use pick::Selection;
+pub use set::{Member, SetForm, SetRef};
 pub use sorted_set::SortedSetRef;
 
+use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::{Digest, KeyDigest};
 use super::table::Record;
-use crate::encoding::edit::Change;
+use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, EntryValue, Head};
 use crate::time::UnixMillis;
 
@@ -49,8 +64,12 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
     /// A sorted set.
     SortedSet(SortedSetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -60,9 +79,14 @@ impl<'a> Value<'a> {
         match record.stored() {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
+            Stored::Bytes(Kind::IntegerSet, integers) => Self::Set(SetRef::integers(integers)),
+            Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
             Stored::Bytes(Kind::PackedSortedSet, packed) => Self::SortedSet(SortedSetRef::packed(packed)),
             Stored::Structure(Structure::SortedSet(members)) => Self::SortedSet(SortedSetRef::large(members)),
+            Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
+            Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
         }
     }
 
@@ -72,7 +96,9 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::Set(set) => set.digest(key),
             Self::SortedSet(sorted_set) => sorted_set.digest(key),
+            Self::List(list) => list.digest(key),
         }
     }
 
@@ -86,7 +112,18 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::Set(set) => set.write_entry(head, out),
             Self::SortedSet(sorted_set) => sorted_set.write_entry(head, out),
+            Self::List(list) => list.write_entry(head, out),
+        }
+    }
+
+    /// The table of the value's elements, if it is one.
+    const fn elements(self) -> Option<&'a ElementTable> {
+        match self {
+            Self::String(_) | Self::SortedSet(_) | Self::List(_) => None,
+            Self::Hash(hash) => hash.elements(),
+            Self::Set(set) => set.elements(),
         }
     }
 }
@@ -124,6 +161,14 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), *expire_at, tools)))
+        }
+        Change::AddMembers(members) => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), None, tools)))
+        }
         Change::PutSortedSet { members, expire_at } => {
             sorted_set::check(key, members)?;
             Ok((!members.is_empty()).then(|| sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)))
@@ -132,9 +177,26 @@ pub(super) fn create(
             sorted_set::check(key, members)?;
             Ok((!members.is_empty()).then(|| sorted_set::make(key, members.len(), members.iter(), None, tools)))
         }
-        Change::SetExpiry(_) => Err(MISSING),
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            let any = !elements.is_empty();
+            Ok(any.then(|| list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+        }
+        Change::PushElements { end, elements } => {
+            list::check(key, elements)?;
+            Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
+        }
+        Change::PopElements { .. }
+        | Change::SetElement { .. }
+        | Change::InsertElement { .. }
+        | Change::RemoveElements(_)
+        | Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveRanks { count: 1.., .. } => Err(sorted_set::NO_SUCH_RANKS),
-        Change::RemoveFields(_) | Change::RemoveScored(_) | Change::RemoveRanks { .. } | Change::Delete(_) => Ok(None),
+        Change::RemoveFields(_)
+        | Change::RemoveMembers(_)
+        | Change::RemoveScored(_)
+        | Change::RemoveRanks { .. }
+        | Change::Delete(_) => Ok(None),
     }
 }
 
@@ -160,24 +222,27 @@ pub(super) fn change(
         Change::WriteString { offset, bytes } => string::write(key, record, *offset, bytes).map(Changed::by),
         Change::PutHash { fields, expire_at } => {
             hash::check(key, fields)?;
-            if fields.is_empty() {
-                return Ok(Changed { is_empty: true, ..Changed::default() });
-            }
-            let new = hash::make(key, fields.len(), fields.iter(), *expire_at, tools);
-            Ok(replace(key, record, new))
+            Ok(put(key, record, fields.len(), || hash::make(key, fields.len(), fields.iter(), *expire_at, tools)))
         }
         Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
         Change::RemoveFields(fields) => {
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
             Ok(Changed::left(any_left, digest))
         }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            Ok(put(key, record, members.len(), || set::make(key, members.len(), members.iter(), *expire_at, tools)))
+        }
+        Change::AddMembers(members) => set::add(key, record, members, tools).map(Changed::by),
+        Change::RemoveMembers(members) => {
+            let (any_left, digest) = set::remove(key, record, members, tools)?;
+            Ok(Changed::left(any_left, digest))
+        }
         Change::PutSortedSet { members, expire_at } => {
             sorted_set::check(key, members)?;
-            if members.is_empty() {
-                return Ok(Changed { is_empty: true, ..Changed::default() });
-            }
-            let new = sorted_set::make(key, members.len(), members.iter(), *expire_at, tools);
-            Ok(replace(key, record, new))
+            Ok(put(key, record, members.len(), || {
+                sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)
+            }))
         }
         Change::SetScores(members) => sorted_set::set(key, record, members, tools).map(Changed::by),
         Change::RemoveScored(members) => {
@@ -188,12 +253,26 @@ pub(super) fn change(
             let (any_left, digest) = sorted_set::remove_ranks(key, record, (*first, *count), tools)?;
             Ok(Changed::left(any_left, digest))
         }
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            Ok(put(key, record, elements.len(), || list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+        }
+        Change::PushElements { end, elements } => list::push(key, record, *end, elements, tools),
+        Change::PopElements { end, count } => list::pop(key, record, *end, *count, tools),
+        Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
+        Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
+        Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
         }
         Change::Delete(_) => Ok(Changed { is_empty: true, ..Changed::default() }),
     }
+}
+
+/// Replaces a record by the one that `make` makes for a value of `len` elements; a value without elements is no key.
+fn put(key: Key<'_>, record: &mut Record, len: usize, make: impl FnOnce() -> (Record, u64)) -> Changed {
+    if len == 0 { Changed { is_empty: true, ..Changed::default() } } else { replace(key, record, make()) }
 }
 
 /// Replaces a record by a new one of the same key.
@@ -212,7 +291,9 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::SortedSet(members) => members.iter().all(|(member, _)| fit(member)),
+        EntryValue::List(elements) => elements.iter().all(fit),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -227,7 +308,9 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::SortedSet(members) => sorted_set::make(key, members.len(), members.iter(), expire_at, tools),
+        EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
     }
 }
 
@@ -235,10 +318,12 @@ pub(super) fn load_entry(
 pub(super) enum Slices {
     /// Capture of a string.
     String(string::slices::Slices),
-    /// Capture of a hash.
-    Hash(hash::slices::Slices),
+    /// Capture of a value whose elements are in a table.
+    Elements(elements::slices::Slices),
     /// Capture of a sorted set.
     SortedSet(sorted_set::slices::Slices),
+    /// Capture of a list.
+    List(list::slices::Slices),
 }
 
 impl Slices {
@@ -247,8 +332,10 @@ impl Slices {
     pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
-            Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
+            Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
             Value::SortedSet(value) => sorted_set::slices::Slices::begin(head, value, out).map(Self::SortedSet),
+            Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
         }
     }
 
@@ -256,8 +343,9 @@ impl Slices {
     pub const fn is_whole(&self) -> bool {
         match self {
             Self::String(slices) => slices.is_whole(),
-            Self::Hash(slices) => slices.is_whole(),
+            Self::Elements(slices) => slices.is_whole(),
             Self::SortedSet(slices) => slices.is_whole(),
+            Self::List(slices) => slices.is_whole(),
         }
     }
 
@@ -266,10 +354,11 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
-            (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.go_on(value, out, go_on),
+            (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_) | Self::SortedSet(_), _) => true,
+            (Self::String(_) | Self::SortedSet(_) | Self::List(_), _) => true,
+            (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
         }
     }
 
@@ -277,10 +366,11 @@ impl Slices {
     /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
-            (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
+            (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.save_before(value, change, out),
-            (Self::Hash(_) | Self::SortedSet(_), _) => true,
+            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
+            (Self::SortedSet(_) | Self::List(_), _) => true,
         }
     }
 }

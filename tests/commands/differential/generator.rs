@@ -11,12 +11,13 @@ pub enum Keys {
     Apart,
 }
 
-/// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
-/// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
-/// field, `Z` a key that mostly holds a sorted set, `L` one of equal scores, `E` a member, `Q` a score, `U` an end of a
-/// range of scores, `Y` one of a range of members; `[…]` is left out half of the time, `a|b` is one of
-/// both, `…+` once or more often. All other words stand for themselves.
+/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element of a list or a
+/// member of a set, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a
+/// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database,
+/// `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `Z` a key that mostly holds a
+/// sorted set, `P` one of equal scores, `J` a member of a sorted set, `Q` a score, `U` an end of a range of scores, `Y`
+/// one of a range of members; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All
+/// other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -100,42 +101,65 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
-    "ZADD Z QE+",
-    "ZADD Z QE+",
-    "ZADD Z QE+",
-    "ZADD L 0 E",
-    "ZADD L 0E+",
-    "ZADD L 0E+",
-    "ZADD Z [NX|XX] [GT|LT] [CH] QE+",
-    "ZADD Z [NX|XX|GT] [LT|CH|NX] [INCR] QE+",
-    "ZADD Z [XX|NX] [GT|LT] INCR Q E",
-    "ZADD Z QE+ E",
-    "ZINCRBY Z Q E",
-    "ZREM Z E+",
-    "ZREM L E+",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E",
+    "SADD K N+",
+    "SREM K E+",
+    "SMEMBERS K",
+    "SISMEMBER K E",
+    "SMISMEMBER K E+",
+    "SCARD K",
+    "SRANDMEMBER K",
+    "SRANDMEMBER K I [nonsense]",
+    "SPOP K 100000 [nonsense]",
+    "SPOP K X",
+    "SMOVE K K E",
+    "SINTER K+",
+    "SUNION K+",
+    "SDIFF K+",
+    "SINTERSTORE K K+",
+    "SUNIONSTORE K K+",
+    "SDIFFSTORE K K+",
+    "SINTERCARD I K+",
+    "SINTERCARD 2 K K [LIMIT_I] [LIMIT|nonsense]",
+    "SSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_set]",
+    "SSCAN K N COUNT N",
+    "ZADD Z QJ+",
+    "ZADD Z QJ+",
+    "ZADD P 0 J",
+    "ZADD P 0J+",
+    "ZADD Z [NX|XX] [GT|LT] [CH] QJ+",
+    "ZADD Z [NX|XX|GT] [LT|CH|NX] [INCR] QJ+",
+    "ZADD Z [XX|NX] [GT|LT] INCR Q J",
+    "ZADD Z QJ+ J",
+    "ZINCRBY Z Q J",
+    "ZREM Z J+",
+    "ZREM P J+",
     "ZCARD Z",
-    "ZSCORE Z E",
-    "ZMSCORE Z E+",
-    "ZRANK Z E",
-    "ZREVRANK Z E",
+    "ZSCORE Z J",
+    "ZMSCORE Z J+",
+    "ZRANK Z J",
+    "ZREVRANK Z J",
     "ZCOUNT Z U U",
-    "ZLEXCOUNT L Y Y",
+    "ZLEXCOUNT P Y Y",
     "ZRANGE Z I I [WITHSCORES]",
     "ZRANGE Z N N [REV] [WITHSCORES]",
     "ZRANGE Z I I [REV|BYLEX] [WITHSCORES] [LIMIT_I_I]",
     "ZRANGE Z U U BYSCORE [REV] [LIMIT_I_I] [WITHSCORES|nonsense]",
-    "ZRANGE L Y Y BYLEX [REV] [LIMIT_I_I] [WITHSCORES]",
+    "ZRANGE P Y Y BYLEX [REV] [LIMIT_I_I] [WITHSCORES]",
     "ZREVRANGE Z I I [WITHSCORES]",
     "ZRANGEBYSCORE Z U U [WITHSCORES] [LIMIT_I_I]",
     "ZREVRANGEBYSCORE Z U U [LIMIT_I_N] [WITHSCORES]",
-    "ZRANGEBYLEX L Y Y [LIMIT_I_I]",
-    "ZREVRANGEBYLEX L Y Y [LIMIT_I_I|REV]",
+    "ZRANGEBYLEX P Y Y [LIMIT_I_I]",
+    "ZREVRANGEBYLEX P Y Y [LIMIT_I_I|REV]",
     "ZRANGESTORE Z Z I I [REV] [LIMIT_I_I|WITHSCORES]",
     "ZRANGESTORE Z Z U U BYSCORE [REV] [LIMIT_I_I]",
-    "ZRANGESTORE L L Y Y BYLEX [REV] [LIMIT_I_I]",
+    "ZRANGESTORE P P Y Y BYLEX [REV] [LIMIT_I_I]",
     "ZREMRANGEBYRANK Z I I",
     "ZREMRANGEBYSCORE Z U U",
-    "ZREMRANGEBYLEX L Y Y",
+    "ZREMRANGEBYLEX P Y Y",
     "ZPOPMIN Z [I]",
     "ZPOPMAX Z [I]",
     "ZMPOP 1 Z MIN|MAX [COUNT_I]",
@@ -153,7 +177,53 @@ const REQUESTS: &[&str] = &[
     "ZINTERSTORE Z 2 Z Z [AGGREGATE_SUM|AGGREGATE_MIN|AGGREGATE_MAX] [WEIGHTS_Q_Q|WITHSCORES]",
     "ZDIFFSTORE Z 2 Z Z",
     "ZINTERCARD 2 Z Z [LIMIT_I]",
+    "SADD K J+",
+    "ZUNION 2 Z K [WEIGHTS_Q_Q] [AGGREGATE_MIN|AGGREGATE_MAX] [WITHSCORES]",
+    "ZINTER 2 K Z [WEIGHTS_Q_Q] [WITHSCORES]",
+    "ZDIFF 2 Z K [WITHSCORES]",
+    "ZUNIONSTORE Z 2 K K",
+    "ZINTERCARD 2 Z K [LIMIT_I]",
+    "SORT Z [ALPHA] [DESC] [STORE_L]",
+    "SORT Z BY nosort [DESC] [LIMIT_I_I]",
+    "LPUSH L E+",
+    "RPUSH L E+",
+    "RPUSH L V+",
+    "LPUSH L EV+",
+    "LPUSHX L E+",
+    "RPUSHX L V+",
+    "LPOP L [I]",
+    "RPOP L [I]",
+    "LPOP L N",
+    "LLEN L",
+    "LRANGE L I I",
+    "LRANGE L N N",
+    "LRANGE L 0 -1",
+    "LINDEX L I|N",
+    "LSET L I E|V",
+    "LSET L N V",
+    "LINSERT L BEFORE|AFTER|nonsense E E|V",
+    "LINSERT L BEFORE|AFTER E E",
+    "LREM L I E",
+    "LREM L nonsense E",
+    "LREM L 1|-1|0 E",
+    "LTRIM L I I",
+    "LTRIM L I N",
+    "LTRIM L 1|0 -2|-1",
+    "LPOS L E [RANK_I] [COUNT_I] [MAXLEN_I]",
+    "LPOS L E [COUNT_0|RANK_nonsense|COUNT_N|nonsense] [MAXLEN_N]",
+    "LMOVE L L LEFT|RIGHT LEFT|RIGHT|nonsense",
+    "RPOPLPUSH L L",
+    "LMPOP 1 L LEFT|RIGHT [COUNT_I]",
+    "LMPOP 2 L L LEFT|RIGHT|nonsense [COUNT_I|nonsense]",
+    "LMPOP I L LEFT",
+    "SORT L [DESC] [STORE_L]",
+    "SORT L ALPHA [DESC|ASC|nonsense] STORE L",
+    "SORT L BY nosort [DESC] [GET_#|GET_K]",
     "DEL K+",
+    "DEL L",
+    "EXPIRE L S",
+    "OBJECT ENCODING L",
+    "COPY L L [REPLACE]",
     "UNLINK K+",
     "EXISTS K+",
     "TOUCH K+",
@@ -169,7 +239,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_zset|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_zset|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -188,6 +258,32 @@ const REQUESTS: &[&str] = &[
     "SWAPDB D D",
     "COMMAND GETKEYS REQUEST",
     "COMMAND GETKEYSANDFLAGS REQUEST",
+];
+
+/// Commands that need all their keys on one core.
+const ONE_CORE: &[&str] = &[
+    "MSETNX",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "SWAPDB",
+    "BITOP",
+    "LCS",
+    "PFCOUNT",
+    "PFMERGE",
+    "SMOVE",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SINTERSTORE",
+    "SUNIONSTORE",
+    "SDIFFSTORE",
+    "SINTERCARD",
+    "LMOVE",
+    "RPOPLPUSH",
+    "SORT",
+    "ZMPOP",
+    "ZRANGESTORE",
 ];
 
 /// Requests that are rarely wanted, because they leave little behind.
@@ -224,22 +320,8 @@ impl Generator {
             let lines = if rare { RARE } else { &self.requests };
             let line = lines[self.random.usize(..lines.len())];
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = [
-                "MSETNX",
-                "RENAME",
-                "RENAMENX",
-                "COPY",
-                "SWAPDB",
-                "BITOP",
-                "LCS",
-                "PFCOUNT",
-                "PFMERGE",
-                "ZMPOP",
-                "ZRANGESTORE",
-            ]
-            .contains(&name)
-                || ["ZUNION", "ZINTER", "ZDIFF"].iter().any(|verb| name.starts_with(verb));
-            if self.keys == Keys::Apart && needs_one_core {
+            let several = ["LMPOP 2", "ZUNION", "ZINTER", "ZDIFF"].iter().any(|start| line.starts_with(start));
+            if self.keys == Keys::Apart && (several || ONE_CORE.contains(&name)) {
                 continue;
             }
             let mut words = Vec::new();
@@ -289,8 +371,8 @@ impl Generator {
         match part {
             "K" => self.key(),
             "Z" => self.key_of("z"),
-            "L" => self.key_of("l"),
-            "E" => {
+            "P" => self.key_of("p"),
+            "J" => {
                 let members = if self.random.u32(..10) == 0 { 400 } else { 30 };
                 format!("m{}", self.random.u32(..members)).into_bytes()
             }
@@ -307,11 +389,19 @@ impl Generator {
                 3..5 => format!("(m{}", self.random.u32(..30)).into_bytes(),
                 _ => format!("[m{}", self.random.u32(..30)).into_bytes(),
             },
+            "L" => self.key_of("l"),
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
                 format!("f{}", self.random.u32(..fields)).into_bytes()
             }
+            "E" => match self.random.u32(..10) {
+                0 => self.value(),
+                1 => self.integer(),
+                2 => format!("f{}", self.random.u32(..300)).into_bytes(),
+                3 | 4 => format!("e{}", self.random.u32(..8)).into_bytes(),
+                _ => self.random.u32(..30).to_string().into_bytes(),
+            },
             "N" => self.integer(),
             // What expires while the test runs does so at another instant on each server.
             "X" => match self.integer() {

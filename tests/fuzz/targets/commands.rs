@@ -156,9 +156,13 @@ impl Rig {
                     ("GET", [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat())
                 }
                 (Held::Hash(_), true) => ("HLEN", b":0\r\n".to_vec()),
+                (Held::Set(_), true) => ("SCARD", b":0\r\n".to_vec()),
+                (Held::Set(members), false) => ("SCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::SortedSet(_), true) => ("ZCARD", b":0\r\n".to_vec()),
                 (Held::SortedSet(members), false) => ("ZCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
+                (Held::List(_), true) => ("LLEN", b":0\r\n".to_vec()),
+                (Held::List(elements), false) => ("LLEN", format!(":{}\r\n", elements.len()).into_bytes()),
             };
             let reply = self.words(&[name.into(), key.clone()]);
             assert_eq!(reply, expected, "{name} \"{}\"", key.escape_ascii());

@@ -2,11 +2,13 @@
 //! store's own tests, which include this file.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, Fields, Removal, Scored};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal, Scored};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
+use rollbook::store::Value;
 use rollbook::time::UnixMillis;
 
 /// What a key holds.
@@ -16,8 +18,73 @@ pub enum Held {
     String(Vec<u8>),
     /// The fields of a hash.
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// The members of a set.
+    Set(BTreeSet<Vec<u8>>),
     /// The members of a sorted set with their scores.
     SortedSet(BTreeMap<Vec<u8>, f64>),
+    /// The elements of a list.
+    List(Vec<Vec<u8>>),
+}
+
+impl Held {
+    /// The change that makes a key hold this.
+    pub fn put(&self, expire_at: Option<UnixMillis>) -> Change<'_> {
+        match self {
+            Self::String(value) => Change::PutString { value: value.into(), expire_at },
+            Self::Hash(hash) => {
+                let mut fields = Fields::default();
+                hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
+                Change::PutHash { fields, expire_at }
+            }
+            Self::Set(set) => {
+                let mut members = Elements::default();
+                set.iter().rev().for_each(|member| members.push(member));
+                Change::PutSet { members, expire_at }
+            }
+            Self::SortedSet(sorted_set) => {
+                let mut members = Scored::default();
+                sorted_set.iter().rev().for_each(|(member, score)| members.push(member, *score));
+                Change::PutSortedSet { members, expire_at }
+            }
+            Self::List(list) => {
+                let mut elements = Elements::default();
+                list.iter().for_each(|element| elements.push(element));
+                Change::PutList { elements, expire_at }
+            }
+        }
+    }
+
+    /// What a value of the store is.
+    pub fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::String(bytes) => Self::String(bytes.to_vec()),
+            Value::Hash(hash) => {
+                let mut fields = BTreeMap::new();
+                let _ = hash.for_each(|name, value| {
+                    assert!(fields.insert(name.to_vec(), value.to_vec()).is_none(), "a field occurs twice");
+                    ControlFlow::<()>::Continue(())
+                });
+                Self::Hash(fields)
+            }
+            Value::Set(set) => {
+                let mut members = BTreeSet::new();
+                let _ = set.for_each(|member| {
+                    assert!(members.insert(member.with(<[u8]>::to_vec)), "a member occurs twice");
+                    ControlFlow::<()>::Continue(())
+                });
+                Self::Set(members)
+            }
+            Value::SortedSet(sorted_set) => {
+                let mut members = BTreeMap::new();
+                let _ = sorted_set.for_each(|member, score| {
+                    assert!(members.insert(member.to_vec(), score).is_none(), "a member occurs twice");
+                    ControlFlow::<()>::Continue(())
+                });
+                Self::SortedSet(members)
+            }
+            Value::List(list) => Self::List(list.iter().map(<[u8]>::to_vec).collect()),
+        }
+    }
 }
 
 /// What a key holds and when it expires.
@@ -98,12 +165,19 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutSet { .. } | Change::AddMembers(_) | Change::RemoveMembers(_) => {
+                return self.change_set(at, change);
+            }
             Change::PutSortedSet { .. }
             | Change::SetScores(_)
             | Change::RemoveScored(_)
-            | Change::RemoveRanks { .. } => {
-                return self.change_sorted_set(at, change);
-            }
+            | Change::RemoveRanks { .. } => return self.change_sorted_set(at, change),
+            Change::PutList { .. }
+            | Change::PushElements { .. }
+            | Change::PopElements { .. }
+            | Change::SetElement { .. }
+            | Change::InsertElement { .. }
+            | Change::RemoveElements(_) => return self.change_list(at, change),
             Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
                 Some(held) => held.1 = *expire_at,
                 None => return false,
@@ -111,6 +185,72 @@ impl Model {
             Change::Delete(_) => {
                 self.0.remove(&at);
             }
+        }
+        true
+    }
+
+    /// Applies a change of a list; false if it contradicts the state.
+    fn change_list(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
+            Change::PutList { elements, .. } if elements.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::PutList { elements, expire_at } => {
+                let elements = elements.iter().map(<[u8]>::to_vec).collect();
+                self.0.insert(at, (Held::List(elements), *expire_at));
+            }
+            Change::PushElements { elements, .. } if elements.is_empty() => {
+                return matches!(self.0.get(&at), None | Some((Held::List(_), _)));
+            }
+            Change::PushElements { end, elements } => {
+                let held = self.0.entry(at).or_insert((Held::List(Vec::new()), None));
+                let Held::List(list) = &mut held.0 else { return false };
+                for element in elements.iter() {
+                    let index = if *end == End::Left { 0 } else { list.len() };
+                    list.insert(index, element.to_vec());
+                }
+            }
+            _ => {
+                let Some((Held::List(list), _)) = self.0.get_mut(&at) else { return false };
+                if !change_elements(list, change) {
+                    return false;
+                }
+                if list.is_empty() {
+                    self.0.remove(&at);
+                }
+            }
+        }
+        true
+    }
+
+    fn change_set(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
+            // A set without members is no key.
+            Change::PutSet { members, .. } if members.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::AddMembers(members) if members.is_empty() => {
+                return matches!(self.0.get(&at), None | Some((Held::Set(_), _)));
+            }
+            Change::PutSet { members, expire_at } => {
+                self.0.insert(at, (Held::Set(members.iter().map(<[u8]>::to_vec).collect()), *expire_at));
+            }
+            Change::AddMembers(members) => {
+                let held = self.0.entry(at).or_insert((Held::Set(BTreeSet::new()), None));
+                let Held::Set(set) = &mut held.0 else { return false };
+                set.extend(members.iter().map(<[u8]>::to_vec));
+            }
+            Change::RemoveMembers(members) => {
+                let Some(held) = self.0.get_mut(&at) else { return true };
+                let Held::Set(set) = &mut held.0 else { return false };
+                for member in members.iter() {
+                    set.remove(member);
+                }
+                if set.is_empty() {
+                    self.0.remove(&at);
+                }
+            }
+            _ => return false,
         }
         true
     }
@@ -161,6 +301,32 @@ fn scores(members: &Scored<'_>) -> BTreeMap<Vec<u8>, f64> {
     members.iter().map(|(member, score)| (member.to_vec(), score)).collect()
 }
 
+/// Applies a change to the elements of a list; false if it contradicts them.
+fn change_elements(list: &mut Vec<Vec<u8>>, change: &Change<'_>) -> bool {
+    let len = list.len() as u64;
+    match change {
+        Change::PopElements { count, .. } if *count > len => return false,
+        Change::PopElements { end: End::Left, count } => drop(list.drain(..*count as usize)),
+        Change::PopElements { end: End::Right, count } => list.truncate((len - count) as usize),
+        Change::SetElement { index, value } if *index < len => list[*index as usize] = value.to_vec(),
+        Change::InsertElement { index, value } if *index <= len => list.insert(*index as usize, value.to_vec()),
+        Change::RemoveElements(ranges) => {
+            let mut end = 0;
+            for (first, count) in ranges.iter() {
+                if first < end || first.checked_add(count).is_none_or(|end| end > len) {
+                    return false;
+                }
+                end = first + count;
+            }
+            for (first, count) in ranges.iter().rev() {
+                list.drain(first as usize..(first + count) as usize);
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
 /// Edits, of few or many keys in few or many slots, as the seed has it.
 pub struct Generator {
     /// Where chance comes from.
@@ -209,14 +375,14 @@ impl Generator {
         fields
     }
 
-    fn members(&mut self) -> Vec<Vec<u8>> {
+    fn names(&mut self) -> Vec<Vec<u8>> {
         let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(1..5) };
         (0..count).map(|_| self.random.u32(..self.fields).to_string().into_bytes()).collect()
     }
 
     fn scored(&mut self) -> Scored<'static> {
         let mut scored = Scored::default();
-        for member in self.members() {
+        for member in self.names() {
             // Many equal scores, so that the members' bytes decide.
             let score = match self.random.u8(..8) {
                 0 => f64::NEG_INFINITY,
@@ -235,13 +401,70 @@ impl Generator {
             1..6 => Change::SetScores(self.scored()),
             6..8 => {
                 let mut elements = Elements::default();
-                self.members().iter().for_each(|member| elements.push(member));
+                self.names().iter().for_each(|member| elements.push(member));
                 Change::RemoveScored(elements)
             }
             _ => {
                 let first = self.random.u32(..self.fields).min(self.random.u32(..self.fields));
                 Change::RemoveRanks { first: first.into(), count: self.random.u64(..30) }
             }
+        }
+    }
+
+    /// Members of a set: few or many, only integers or others too, short ones or some that are long.
+    fn members(&mut self) -> Elements<'static> {
+        let mut members = Elements::default();
+        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(1..5) };
+        let (others, long) = (self.random.u8(..3) == 0, self.random.u8(..20) == 0);
+        let shift = *pick(&mut self.random, &[0, 0, 0, 12, 28, 48]);
+        for _ in 0..count {
+            let number = self.random.i64(-i64::from(self.fields) / 2..i64::from(self.fields) / 2);
+            match self.random.u8(..4) {
+                0 if others => members.push(format!("member {number}").as_bytes()),
+                1 if long => members.push(&[b'm'; 65][..60 + number.unsigned_abs() as usize % 6]),
+                _ => members.push((number << shift).to_string().as_bytes()),
+            }
+        }
+        members
+    }
+
+    fn elements(&mut self) -> Elements<'static> {
+        let mut elements = Elements::default();
+        let count = if self.random.u8(..10) == 0 { self.fields.min(400) } else { self.random.u32(..5) };
+        for _ in 0..count {
+            let element = self.bytes();
+            elements.push(if self.random.u8(..50) == 0 { &element } else { &element[..element.len().min(100)] });
+        }
+        elements
+    }
+
+    fn end(&mut self) -> End {
+        if self.random.bool() { End::Left } else { End::Right }
+    }
+
+    fn index(&mut self) -> u64 {
+        let most = *pick(&mut self.random, &[2, 20, 2000]);
+        self.random.u64(..most)
+    }
+
+    fn ranges(&mut self) -> Ranges<'static> {
+        let (mut ranges, mut at) = (Ranges::default(), self.index());
+        for _ in 0..self.random.u32(..4) {
+            let count = self.random.u64(1..=1 + at);
+            ranges.push(at, count);
+            at += count + self.random.u64(..3);
+        }
+        ranges
+    }
+
+    fn list_change(&mut self) -> Change<'static> {
+        match self.random.u8(..20) {
+            0 => Change::PutList { elements: self.elements(), expire_at: self.expiry() },
+            1..10 => Change::PushElements { end: self.end(), elements: self.elements() },
+            10..13 => Change::PopElements { end: self.end(), count: self.index() },
+            13..15 => Change::SetElement { index: self.index(), value: self.bytes().into() },
+            15..17 => Change::InsertElement { index: self.index(), value: self.bytes().into() },
+            _ => Change::RemoveElements(self.ranges()),
         }
     }
 
@@ -255,12 +478,16 @@ impl Generator {
             0 => return Edit::Flush { partition, db },
             1..5 => return Edit::SwapDb { partition, a: db, b: other },
             5..10 => return Edit::Barrier { partition, checkpoint: false, digests: Cow::default() },
-            10..300 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
-            300..400 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
-            400..430 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            430..550 => Change::SetFields(self.fields(true)),
-            550..630 => Change::RemoveFields(self.fields(false)),
-            630..800 => self.change_of_sorted_set(),
+            10..180 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
+            180..250 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
+            250..280 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
+            280..380 => Change::SetFields(self.fields(true)),
+            380..450 => Change::RemoveFields(self.fields(false)),
+            450..480 => Change::PutSet { members: self.members(), expire_at: self.expiry() },
+            480..570 => Change::AddMembers(self.members()),
+            570..640 => Change::RemoveMembers(self.members()),
+            640..720 => self.change_of_sorted_set(),
+            720..800 => self.list_change(),
             800..850 => Change::SetExpiry(self.expiry()),
             _ => Change::Delete(Removal::Deleted),
         };

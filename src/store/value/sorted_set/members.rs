@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use super::{digest, order};
 use crate::store::digest::KeyDigest;
 use crate::store::table::{Record, RecordRef, Seed, Table};
-use crate::store::tree::{Item, Remains, Tree};
+use crate::store::tree::{Item, Leaves, Tree};
 use crate::store::value::form::Kind;
 
 /// Members and scores, with their total digest, length and memory.
@@ -216,7 +216,7 @@ impl Members {
     }
 
     /// Takes this apart, to be freed in slices: the parts take [`Self::memory`] in all.
-    pub fn into_parts(self) -> (Table, Remains<Place>) {
-        (self.table, self.order.into_remains())
+    pub fn into_parts(self) -> (Table, Leaves<Place>) {
+        (self.table, self.order.into_leaves())
     }
 }

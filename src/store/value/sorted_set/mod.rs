@@ -20,13 +20,16 @@ mod packed;
 pub(super) mod slices;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
 use smallvec::SmallVec;
 
 use self::members::Members;
+use super::pick::{SPARSE, Selection};
 use crate::encoding::entry::{self, Head};
 use crate::store::digest::KeyDigest;
+use crate::store::table::below;
 
 pub(super) use edits::{NO_SUCH_RANKS, check, make, remove, remove_ranks, set};
 
@@ -141,6 +144,26 @@ impl<'a> SortedSetRef<'a> {
         self.walk(0..self.len(), false, visit)
     }
 
+    /// Visits `count` different members with their scores, or all if there are fewer; each selection is equally likely.
+    /// A few members of many are drawn one by one.
+    pub fn distinct_members(self, count: usize, mut random: impl FnMut() -> u64, mut visit: impl FnMut(&'a [u8], f64)) {
+        let len = self.len();
+        let (selection, take) = (Selection::new(count, len), |(member, score)| visit(member, score));
+        match self.0 {
+            Layout::Packed(packed) => return selection.of(packed_from(packed, 0), random, take),
+            Layout::Large(members) if count > len / SPARSE => return selection.of(members.forwards(0), random, take),
+            Layout::Large(_) => {}
+        }
+        let mut drawn = HashSet::with_capacity(count);
+        while drawn.len() < count {
+            let rank = below(random(), len);
+            if drawn.insert(rank) {
+                let (member, score) = self.at(rank).unwrap_or_default();
+                visit(member, score);
+            }
+        }
+    }
+
     /// For ZSCAN: visits about `count` members from `cursor` on (0 begins). Returns the next cursor, 0 at the end.
     /// Members present throughout the scan are visited, however many others come and go between calls. A packed sorted
     /// set is visited whole in one call.
@@ -175,7 +198,7 @@ impl<'a> SortedSetRef<'a> {
         };
         entry::begin_sorted_set(out, head, self.len(), content_len);
         let _ = self.for_each(|member, score| {
-            entry::write_member(out, member, score);
+            entry::write_scored(out, member, score);
             ControlFlow::<()>::Continue(())
         });
     }

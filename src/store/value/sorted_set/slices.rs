@@ -64,7 +64,7 @@ impl Slices {
             if self.settled.contains(member) {
                 continue;
             }
-            entry::write_member(out, member, score);
+            entry::write_scored(out, member, score);
             self.left = self.left.wrapping_sub(1);
             if pace.count(member.len(), || go_on(out.len())).is_break() {
                 self.passed = Some((score, member.into()));
@@ -102,7 +102,7 @@ impl Slices {
         if let Some(score) = members.score(member)
             && is_ahead(&self.passed, member, score)
         {
-            entry::write_member(out, member, score);
+            entry::write_scored(out, member, score);
             self.left = self.left.wrapping_sub(1);
         }
     }

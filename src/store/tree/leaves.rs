@@ -4,9 +4,9 @@ use super::Item;
 use super::node::Node;
 
 /// Nodes of a tree that are no longer reachable and wait to be freed.
-pub(in crate::store) struct Remains<T: Item>(Vec<Node<T>>);
+pub(in crate::store) struct Leaves<T: Item>(Vec<Node<T>>);
 
-impl<T: Item> Remains<T> {
+impl<T: Item> Leaves<T> {
     pub(super) fn new(root: Node<T>) -> Self {
         Self(vec![root])
     }
