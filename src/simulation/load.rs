@@ -69,7 +69,6 @@ impl Request {
     /// A request that reads the whole value of `key`, whichever type keys of this name have.
     pub(super) fn read(key: &[u8]) -> Self {
         let command: &[u8] = match key {
-            [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
             [b'h', b'a', b's', b'h', ..] => b"HGETALL",
             [b's', b'e', b't', ..] => b"SMEMBERS",
             [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
