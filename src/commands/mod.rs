@@ -9,6 +9,8 @@
 //! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
 //! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
+//! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -29,6 +31,10 @@ pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod stream_ids;
+mod stream_reads;
+mod stream_trims;
+mod streams;
 mod strings;
 pub mod syntax;
 #[cfg(test)]
@@ -43,7 +49,7 @@ use crate::encoding::edit::{Change, Edit, FieldsBuffer, Removal};
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, Store, Value};
+use crate::store::{Entry, HashRef, Store, StreamRef, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -56,6 +62,8 @@ pub const FAMILIES: &[&[Spec]] = &[
     numbers::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    streams::ROWS,
+    stream_reads::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
@@ -241,6 +249,20 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         match self.first() {
             None => Ok(None),
             Some(Entry { value: Value::Hash(hash), .. }) => Ok(Some(hash)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Like [`Self::first`], for a key that must hold a stream.
+    fn first_stream(&mut self) -> Result<Option<StreamRef<'p>>, Refused> {
+        self.stream_at(self.slot(), self.args.at(1))
+    }
+
+    /// Like [`Self::find`], for a key that must hold a stream.
+    fn stream_at(&mut self, slot: Slot, key: &'a [u8]) -> Result<Option<StreamRef<'p>>, Refused> {
+        match self.find(slot, key) {
+            None => Ok(None),
+            Some(Entry { value: Value::Stream(stream), .. }) => Ok(Some(stream)),
             Some(_) => Err(Refused::WrongType),
         }
     }

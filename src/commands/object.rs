@@ -76,6 +76,7 @@ impl<'p> Plan<'p, '_, '_> {
             Value::String(_) => "raw",
             Value::Hash(hash) if hash.is_packed() => "listpack",
             Value::Hash(_) => "hashtable",
+            Value::Stream(_) => "stream",
         });
         self.reply.bulk_or_null(encoding.map(str::as_bytes));
         Ok(())

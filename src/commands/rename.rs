@@ -120,6 +120,8 @@ impl<'a> Plan<'_, 'a, '_> {
 /// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
 const MAX_COPIED: usize = 1 << 30;
 
+const TOO_LARGE: Refused = Refused::Because("ERR the value is too large to be copied, renamed or moved");
+
 impl Scratch {
     /// The change that gives another key the same content.
     ///
@@ -134,6 +136,11 @@ impl Scratch {
                 self.bytes.extend_from_slice(bytes);
                 Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
             }
+            Value::Stream(stream) if stream.payload_bytes() > MAX_COPIED => Err(TOO_LARGE),
+            Value::Stream(stream) => {
+                stream.write_payload(&mut self.bytes);
+                Ok(Change::PutStream { stream: Cow::Borrowed(&self.bytes), expire_at })
+            }
             Value::Hash(hash) => {
                 let mut room = MAX_COPIED;
                 let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
@@ -142,9 +149,7 @@ impl Scratch {
                         self.fields.push(name, value);
                         ControlFlow::Continue(())
                     }
-                    None => ControlFlow::Break(Refused::Because(
-                        "ERR the value is too large to be copied, renamed or moved",
-                    )),
+                    None => ControlFlow::Break(TOO_LARGE),
                 });
                 match copied {
                     ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),

@@ -2,12 +2,13 @@
 //! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
-use super::value::form::Structure;
+use super::value::EventStream;
+use super::value::form::{Remains, Structure};
 
 /// Structures of at most this many elements are freed at once.
 const AT_ONCE: usize = 64;
 
-/// Tables that are no longer reachable and wait to be freed.
+/// Tables and streams that are no longer reachable and wait to be freed.
 #[derive(Default)]
 pub(super) struct Garbage {
     tables: Vec<Table>,
@@ -15,18 +16,19 @@ pub(super) struct Garbage {
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
     buckets: usize,
+    streams: Vec<Box<EventStream>>,
 }
 
 impl Garbage {
     /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.subtables.is_empty()
+        self.tables.is_empty() && self.subtables.is_empty() && self.streams.is_empty()
     }
 
-    /// Number of tables that wait to be freed.
-    pub fn tables(&self) -> usize {
-        self.tables.len() + usize::from(!self.subtables.is_empty())
+    /// Number of tables and streams that wait to be freed.
+    pub fn waiting(&self) -> usize {
+        self.tables.len() + usize::from(!self.subtables.is_empty()) + self.streams.len()
     }
 
     /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
@@ -43,11 +45,17 @@ impl Garbage {
         if structure.len() <= AT_ONCE {
             return structure.memory();
         }
-        let (freed, table) = structure.dismantle();
-        freed + self.push(table)
+        let (freed, remains) = structure.dismantle();
+        match remains {
+            Remains::Table(table) => freed + self.push(table),
+            Remains::Stream(stream) => {
+                self.streams.push(stream);
+                freed
+            }
+        }
     }
 
-    /// Frees about `buckets` buckets of seven records each. Returns the bytes of memory freed.
+    /// Frees about `buckets` buckets of seven records each, or as many parts of streams. Returns the bytes of memory freed.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {
@@ -66,6 +74,13 @@ impl Garbage {
             } else if let Some(table) = self.tables.pop() {
                 freed += table.own_memory();
                 self.subtables = table.into_subtables();
+            } else if let Some(stream) = self.streams.last_mut() {
+                if let Some(some) = stream.free_some() {
+                    freed += some;
+                } else {
+                    freed += stream.memory();
+                    self.streams.pop();
+                }
             } else {
                 *self = Self::default();
                 break;

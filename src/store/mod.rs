@@ -47,7 +47,7 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, Value};
+pub use value::{BlockRef, Consumer, EventRef, Group, HashRef, Numbers, Pending, StreamRef, Value};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

@@ -73,9 +73,9 @@ impl Store {
         Some(value::memory(record) + map.table.memory() / map.table.len().max(1))
     }
 
-    /// Number of tables of deleted hashes and databases that wait to be freed.
+    /// Number of tables and streams, of deleted values and databases, that wait to be freed.
     pub fn unfreed(&self) -> usize {
-        self.garbage.tables()
+        self.garbage.waiting()
     }
 
     /// Number of keys in `db`, including expired ones not yet deleted.

@@ -71,6 +71,7 @@ pub enum Group {
     Generic,
     String,
     Hash,
+    Stream,
 }
 
 impl Group {
@@ -82,6 +83,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Hash => "hash",
+            Self::Stream => "stream",
         }
     }
 }

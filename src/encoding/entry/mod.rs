@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 5 a stream |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,14 +16,21 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod stream;
 
 pub use hash::{EntryFields, begin_hash, write_field};
+pub use stream::{
+    CONSUMER_BYTES, EVENT_MARK_BYTES, EntryConsumer, EntryGroup, EntryPending, EntryStream, GROUP_BYTES, PENDING_BYTES,
+    SUMMARY_BYTES, StreamPart, Summary, begin_stream, write_consumer, write_group, write_pending, write_stream_event,
+    write_summary,
+};
 
 use crate::ids::Db;
 use crate::time::UnixMillis;
 
 const STRING: u8 = 0;
 const HASH: u8 = 1;
+const STREAM: u8 = 5;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -58,6 +65,8 @@ pub enum EntryValue<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(EntryFields<'a>),
+    /// A stream.
+    Stream(EntryStream<'a>),
 }
 
 /// Error for bytes that are not a valid entry.
@@ -124,6 +133,7 @@ impl<'a> Entry<'a> {
         let value = match layout {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
+            STREAM => EntryValue::Stream(EntryStream::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })

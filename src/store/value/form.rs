@@ -3,6 +3,7 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::hash::fields::FieldTable;
+use super::stream::EventStream;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
 
@@ -42,6 +43,8 @@ pub(in crate::store) enum Form {
 pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
     Hash(FieldTable),
+    /// A stream, or what was cut off one.
+    Stream(Box<EventStream>),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -63,6 +66,7 @@ impl Structure {
         Self::BOX
             + match self {
                 Self::Hash(fields) => fields.memory(),
+                Self::Stream(stream) => stream.memory(),
             }
     }
 
@@ -70,14 +74,25 @@ impl Structure {
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(fields) => fields.len(),
+            Self::Stream(stream) => stream.parts(),
         }
     }
 
-    /// Takes the structure apart, so that its records can be freed in slices. Returns the bytes of memory freed
-    /// immediately, and the table of records that remains.
-    pub fn dismantle(self) -> (usize, Table) {
-        match self {
-            Self::Hash(fields) => (Self::BOX, fields.into_table()),
-        }
+    /// Takes the structure apart, so that it can be freed in slices. Returns the bytes of memory freed immediately, and
+    /// what remains.
+    pub fn dismantle(self) -> (usize, Remains) {
+        let remains = match self {
+            Self::Hash(fields) => Remains::Table(fields.into_table()),
+            Self::Stream(stream) => Remains::Stream(stream),
+        };
+        (Self::BOX, remains)
     }
+}
+
+/// What remains of a structure, to be freed in slices.
+pub(in crate::store) enum Remains {
+    /// A table of records.
+    Table(Table),
+    /// A stream.
+    Stream(Box<EventStream>),
 }

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | stream | packed blocks in pages ([`Structure::Stream`]) | `stream` |
 //!
 //! # To add a type
 //!
@@ -22,15 +23,18 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: their records are freed bucket by bucket
-//! ([`Structure::dismantle`] gives the table; a structure that has more parts than one gives them all, and `garbage` a
-//! list for those that are no tables), and entries are written in slices while edits go on ([`Slices`]).
+//! Nothing else names types. Large values must not stall a core: they are freed in slices ([`Structure::dismantle`] gives
+//! what `garbage` frees bucket by bucket, or part by part), and entries are written in slices while edits go on
+//! ([`Slices`]).
 
 pub(super) mod form;
 pub(super) mod hash;
+pub(super) mod stream;
 mod string;
 
 pub use hash::HashRef;
+pub(super) use stream::EventStream;
+pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRef};
 
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
@@ -47,6 +51,8 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A stream.
+    Stream(StreamRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -57,6 +63,7 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Structure(Structure::Stream(stream)) => Self::Stream(StreamRef::of(stream)),
         }
     }
 
@@ -66,6 +73,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::Stream(stream) => stream.digest(),
         }
     }
 
@@ -74,6 +82,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::Stream(stream) => stream.write_entry(head, out),
         }
     }
 }
@@ -111,6 +120,8 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
+        Change::PutStream { stream, expire_at } => stream::put(key, stream, *expire_at, tools).map(Some),
+        Change::Stream(change) => stream::create(key, change, tools),
         Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
     }
@@ -149,6 +160,10 @@ pub(super) fn change(
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
+        Change::PutStream { stream, expire_at } => {
+            Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
+        }
+        Change::Stream(change) => stream::change(key, record, change, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -173,6 +188,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::Stream(stream) => stream::check(&stream),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -187,6 +203,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::Stream(stream) => stream::make(key, &stream, expire_at, tools),
     }
 }
 
@@ -196,6 +213,8 @@ pub(super) enum Slices {
     String(string::slices::Slices),
     /// Capture of a hash.
     Hash(hash::slices::Slices),
+    /// Capture of a stream.
+    Stream(stream::slices::Slices),
 }
 
 impl Slices {
@@ -205,6 +224,7 @@ impl Slices {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
             Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::Stream(stream) => stream::slices::Slices::begin(head, stream, out).map(Self::Stream),
         }
     }
 
@@ -213,6 +233,7 @@ impl Slices {
         match self {
             Self::String(slices) => slices.is_whole(),
             Self::Hash(slices) => slices.is_whole(),
+            Self::Stream(slices) => slices.is_whole(),
         }
     }
 
@@ -222,8 +243,9 @@ impl Slices {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
             (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
+            (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_), _) => true,
+            (Self::String(_) | Self::Hash(_) | Self::Stream(_), _) => true,
         }
     }
 
@@ -232,8 +254,9 @@ impl Slices {
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
             (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
+            (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Hash(_), _) => true,
+            (Self::Hash(_) | Self::Stream(_), _) => true,
         }
     }
 }
