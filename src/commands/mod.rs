@@ -11,6 +11,8 @@
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
+//! | `stream_groups`, `stream_claims` | consumer groups (XGROUP, XREADGROUP …); pending entries of others (XCLAIM …) |
+//! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -31,7 +33,11 @@ pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod stream_claims;
+mod stream_counts;
+mod stream_groups;
 mod stream_ids;
+mod stream_info;
 mod stream_reads;
 mod stream_trims;
 mod streams;
@@ -64,6 +70,9 @@ pub const FAMILIES: &[&[Spec]] = &[
     hash_reads::ROWS,
     streams::ROWS,
     stream_reads::ROWS,
+    stream_groups::ROWS,
+    stream_claims::ROWS,
+    stream_info::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,

@@ -6,7 +6,7 @@ use super::{Plan, Refused};
 use crate::config::Packing;
 use crate::encoding::edit::{Change, EventIds, StreamChange};
 use crate::encoding::event::EventId;
-use crate::store::{BlockRef, StreamRef};
+use crate::store::{BlockRef, Group, StreamRef};
 
 /// What becomes of pending references to an entry that is removed, in the terms of Redis's options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,7 +215,7 @@ impl Trim {
                     break;
                 }
                 if self.references == References::Acked {
-                    if stream.is_some_and(|stream| is_referenced(stream, id)) {
+                    if stream.is_some_and(|stream| is_referenced(stream, None, id)) {
                         continue;
                     }
                     removed.push(id);
@@ -298,7 +298,10 @@ fn parts(stream: Option<StreamRef<'_>>, added: Option<Added>) -> impl Iterator<I
     stored.chain(own.map(|Added { id, .. }| Part { base: id, len: 1, block: None, added: Some(id) }))
 }
 
-/// Whether a group has yet to read an entry, or to acknowledge it.
-pub(super) fn is_referenced(stream: StreamRef<'_>, id: EventId) -> bool {
-    stream.groups().any(|group| group.last_delivered < id || group.pending(id).is_some())
+/// Whether a group has yet to read an entry, or to acknowledge it; `acknowledged` is a group that is just doing so.
+pub(super) fn is_referenced(stream: StreamRef<'_>, acknowledged: Option<&Group>, id: EventId) -> bool {
+    let is_pending = |group: &Group| {
+        acknowledged.is_none_or(|other| other.name != group.name) && group.pending(id).is_some()
+    };
+    stream.groups().any(|group| group.last_delivered < id || is_pending(group))
 }

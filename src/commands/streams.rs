@@ -145,7 +145,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let (mut deleted, mut seen) = (EventIds::default(), HashSet::new());
         for id in ids {
             let answer = match stream.get(id).is_some() && !seen.contains(&id) {
-                _ if references == References::Acked && is_referenced(stream, id) => 2,
+                _ if references == References::Acked && is_referenced(stream, None, id) => 2,
                 true => 1,
                 false => -1,
             };
