@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::model::{Content, Generator, Held, Model, partition_of, partitions};
+use super::model::{Content, Generator, Held, Model, Stream, partition_of, partitions};
 use super::*;
 use crate::encoding::edit::{Change, Edit, Fields, Removal};
 use crate::encoding::slot::slot_of;
@@ -40,6 +40,7 @@ fn content_of(entry: Entry<'_>) -> Content {
     let held = match entry.value {
         Value::String(bytes) => Held::String(bytes.to_vec()),
         Value::Hash(hash) => Held::Hash(hash_of(hash)),
+        Value::Stream(stream) => Held::Stream(Stream::of(stream)),
     };
     (held, entry.expire_at)
 }
@@ -121,6 +122,7 @@ fn rebuilt(model: &Model) -> Store {
                 hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
             }
+            Held::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
         };
         store.apply(&Edit::Key { db: Db(*db), slot: slot_of(key), key: key.into(), change }).unwrap();
     }

@@ -9,7 +9,7 @@ use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::{Store, Value};
 
-use super::model::{Held, Model};
+use super::model::{Held, Model, Stream};
 
 /// Number of slots.
 const SLOTS: u16 = 16;
@@ -62,6 +62,7 @@ pub fn assert_same(store: &Store, model: &Model) {
                 hash.iter().for_each(|(name, value)| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
             }
+            Held::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
         };
         rebuilt.apply(&Edit::Key { db, slot, key: key.into(), change }).expect("an empty place takes everything");
     }
@@ -79,5 +80,6 @@ fn held(value: Value<'_>) -> Held {
             });
             Held::Hash(fields)
         }
+        Value::Stream(stream) => Held::Stream(Stream::of(stream)),
     }
 }

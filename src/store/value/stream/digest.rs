@@ -78,6 +78,13 @@ mod tests {
             consumer(key, b"group", b"worker", 5, Some(6)),
             PendingDigest::of(key, b"group", b"worker").delivery(id, 8, 9),
         ];
-        assert_eq!(all, [0, 0, 0, 0, 0]);
+        let expected = [
+            3_048_937_424_801_466_465,
+            6_876_460_820_928_236_699,
+            14_632_374_221_807_323_805,
+            16_923_576_915_402_042_344,
+            1_394_255_092_730_267_725,
+        ];
+        assert_eq!(all, expected);
     }
 }

@@ -22,6 +22,8 @@ mod group;
 mod image;
 mod pages;
 pub(super) mod slices;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 
