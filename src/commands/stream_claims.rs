@@ -347,3 +347,58 @@ fn least_idle(text: &[u8], refusal: &'static str) -> Result<i64, Refused> {
 const fn idle_for(now: u64, delivered_at: u64) -> i64 {
     now.cast_signed().wrapping_sub(delivered_at.cast_signed())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    fn rig() -> Rig {
+        let mut rig = Rig::new();
+        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
+        rig.line("XGROUP CREATE s g 0");
+        rig.line("XREADGROUP GROUP g old COUNT 3 STREAMS s >");
+        rig.now += 1000;
+        rig
+    }
+
+    #[test]
+    fn only_what_has_been_idle_is_claimed() {
+        let mut rig = rig();
+        assert_eq!(rig.line("XCLAIM s g new 1001 1-0"), "*0");
+        assert_eq!(rig.line("XCLAIM s g new 1000 1-0 4-0"), "*1 *2 $3 1-0 *2 $1 a $1 1");
+        assert_eq!(rig.line("XCLAIM s g new 1 1-0"), "*0");
+        assert_eq!(rig.line("XPENDING s g - + 1"), "*1 *4 $3 1-0 $3 new :0 :2");
+        assert_eq!(rig.line("XCLAIM s g new 0 2-0 JUSTID IDLE 70 RETRYCOUNT 9"), "*1 $3 2-0");
+        assert_eq!(rig.line("XPENDING s g 2 2 1"), "*1 *4 $3 2-0 $3 new :70 :9");
+        assert_eq!(rig.line("XPENDING s g - + 9 old"), "*1 *4 $3 3-0 $3 old :1000 :1");
+        assert_eq!(rig.line("XPENDING s g IDLE 100 - + 9"), "*1 *4 $3 3-0 $3 old :1000 :1");
+    }
+
+    #[test]
+    fn force_makes_pending_what_is_not() {
+        let mut rig = rig();
+        assert_eq!(rig.line("XCLAIM s g new 500 4-0 9-0 FORCE JUSTID LASTID 4-0"), "*1 $3 4-0");
+        assert_eq!(rig.line("XPENDING s g 4 4 1"), "*1 *4 $3 4-0 $3 new :0 :1");
+        assert!(rig.line("XINFO GROUPS s").contains("last-delivered-id $3 4-0"));
+        assert_eq!(rig.line("XCLAIM s g new 0 1-0 MORE"), "-ERR Unrecognized XCLAIM option 'MORE'");
+    }
+
+    #[test]
+    fn a_claim_of_what_is_deleted_removes_it() {
+        let mut rig = rig();
+        rig.line("XDEL s 1-0 2-0");
+        assert_eq!(rig.line("XCLAIM s g new 0 1-0"), "*0");
+        assert!(rig.line("XPENDING s g").starts_with("*4 :2 $3 2-0"));
+        assert_eq!(rig.line("XAUTOCLAIM s g new 0 -"), "*3 $3 0-0 *1 *2 $3 3-0 *2 $1 a $1 3 *1 $3 2-0");
+        assert!(rig.line("XPENDING s g").starts_with("*4 :1 $3 3-0"));
+    }
+
+    #[test]
+    fn a_walk_of_claims_goes_on_where_it_was() {
+        let mut rig = rig();
+        assert_eq!(rig.line("XAUTOCLAIM s g new 1000 - COUNT 2 JUSTID"), "*3 $3 3-0 *2 $3 1-0 $3 2-0 *0");
+        assert_eq!(rig.line("XAUTOCLAIM s g new 1000 3-0 COUNT 2 JUSTID"), "*3 $3 0-0 *1 $3 3-0 *0");
+        assert_eq!(rig.line("XAUTOCLAIM s g new 1000 - COUNT 2 JUSTID"), "*3 $3 0-0 *0 *0");
+        assert_eq!(rig.line("XAUTOCLAIM s g new 0 - COUNT 0"), "-ERR COUNT must be > 0");
+    }
+}

@@ -20,10 +20,12 @@ impl Extent {
         Self { numbers: stream.numbers(), len: stream.len() as u64, first }
     }
 
-    /// Whether an entry at or behind `from` has been deleted.
-    fn has_gaps_behind(&self, from: EventId) -> bool {
+    /// Whether a group that has read up to the id `last` can count on from there: nothing that it has yet to read has
+    /// been deleted or trimmed.
+    fn is_whole_behind(&self, last: EventId) -> bool {
         let greatest_deleted = self.numbers.greatest_deleted;
-        self.len > 0 && greatest_deleted != EventId::ZERO && from <= greatest_deleted
+        let has_gaps = self.len > 0 && greatest_deleted != EventId::ZERO && last <= greatest_deleted;
+        !has_gaps && last >= self.first
     }
 
     /// Number of entries that were ever added up to the id `id`, if it is known.
@@ -53,7 +55,7 @@ impl Extent {
     /// the id `last`.
     pub fn read_after(&self, id: EventId, last: EventId, read: Option<u64>) -> Option<u64> {
         match read {
-            Some(read) if !self.has_gaps_behind(last) => Some(read + 1),
+            Some(read) if self.is_whole_behind(last) => Some(read + 1),
             _ if self.numbers.added > 0 => self.read_up_to(id),
             _ => read,
         }
@@ -68,7 +70,7 @@ impl Extent {
         if group.last_delivered < self.first && greatest_deleted < self.first {
             return Some(self.len.cast_signed());
         }
-        let read = group.read.filter(|_| !self.has_gaps_behind(group.last_delivered));
+        let read = group.read.filter(|_| self.is_whole_behind(group.last_delivered));
         let read = read.or_else(|| self.read_up_to(group.last_delivered))?;
         Some(added.wrapping_sub(read).cast_signed())
     }

@@ -280,7 +280,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             return Err(Refused::Because("ERR Missing GROUP option for XREADGROUP"));
         };
         let mut sources = Vec::with_capacity(reading.streams);
-        for (slot, key, id) in reading.each(self) {
+        for (slot, key, id) in reading.each(self.args) {
             let stream = self.stream_at(slot, key)?;
             let Some((stream, group)) = stream.and_then(|stream| Some((stream, stream.group(name)?))) else {
                 let parts = [b"NOGROUP No such key '", key, b"' or consumer group '", name, NO_GROUP_END];
@@ -437,6 +437,10 @@ impl<'p> Progress<'p> {
             let (last_delivered, read) = (self.last_delivered, self.read);
             edit(self.slot, StreamChange::PutGroup { group: group.into(), last_delivered, read });
         }
+        let known = self.consumer.map(|consumer| (consumer.seen, consumer.active));
+        if self.delivered.is_empty() && known == Some((now, self.active)) {
+            return;
+        }
         let mut pending = PendingEvents::default();
         self.delivered.into_iter().for_each(|(id, deliveries)| pending.push(id, deliveries));
         let put = Assignment {
@@ -448,5 +452,109 @@ impl<'p> Progress<'p> {
             delivered_at: now,
         };
         edit(self.slot, StreamChange::PutConsumer(Box::new(put)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    fn rig() -> Rig {
+        let mut rig = Rig::new();
+        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
+        rig.line("XGROUP CREATE s g 0");
+        rig
+    }
+
+    #[test]
+    fn an_entry_is_delivered_once_and_pending_until_it_is_acknowledged() {
+        let mut rig = rig();
+        assert!(rig.line("XREADGROUP GROUP g one COUNT 3 STREAMS s >").ends_with("$3 3-0 *2 $1 a $1 3"));
+        assert!(rig.line("XREADGROUP GROUP g two STREAMS s >").contains("*1 *2 $3 4-0"));
+        assert_eq!(rig.line("XREADGROUP GROUP g two STREAMS s >"), "*-1");
+        assert_eq!(rig.line("XPENDING s g"), "*4 :4 $3 1-0 $3 4-0 *2 *2 $3 one $1 3 *2 $3 two $1 1");
+        rig.now += 50;
+        assert!(rig.line("XREADGROUP GROUP g one COUNT 1 STREAMS s 1").contains("*1 *2 $3 2-0"));
+        assert_eq!(rig.line("XPENDING s g - + 2"), "*2 *4 $3 1-0 $3 one :50 :1 *4 $3 2-0 $3 one :0 :2");
+        assert_eq!(rig.line("XACK s g 1-0 1-0 2-0 9-0"), ":2");
+        assert_eq!(rig.line("XGROUP DELCONSUMER s g one"), ":1");
+        assert_eq!(rig.line("XPENDING s g"), "*4 :1 $3 4-0 $3 4-0 *1 *2 $3 two $1 1");
+        rig.line("XDEL s 4-0");
+        assert_eq!(rig.line("XREADGROUP GROUP g two STREAMS s 0"), "*1 *2 $1 s *1 *2 $3 4-0 *-1");
+    }
+
+    #[test]
+    fn what_needs_no_acknowledgement_is_not_pending() {
+        let mut rig = rig();
+        rig.line("XREADGROUP GROUP g one NOACK COUNT 2 STREAMS s >");
+        assert!(rig.line("XPENDING s g").starts_with("*4 :0 "));
+        assert!(rig.line("XINFO GROUPS s").contains("last-delivered-id $3 2-0 $12 entries-read :2 $3 lag :2"));
+        assert!(rig.line("XINFO CONSUMERS s g").ends_with("$8 inactive :-1"));
+    }
+
+    #[test]
+    fn names_that_look_like_options_lead_nobody_to_another_key() {
+        let mut rig = rig();
+        let reply = rig.line("XREADGROUP NOACK GROUP g STREAMS COUNT 1 STREAMS s >");
+        assert_eq!(reply, "*1 *2 $1 s *1 *2 $3 1-0 *2 $1 a $1 1");
+        assert!(rig.line("XINFO GROUPS s").contains("last-delivered-id $3 1-0"));
+    }
+
+    #[test]
+    fn a_stream_that_is_named_twice_is_read_on() {
+        let mut rig = rig();
+        let reply = rig.line("XREADGROUP GROUP g one COUNT 2 STREAMS s s > >");
+        assert!(reply.starts_with("*2 ") && reply.ends_with("$3 4-0 *2 $1 a $1 4"), "{reply}");
+        let reply = rig.line("XREADGROUP GROUP g one COUNT 3 STREAMS s s 0 0");
+        assert!(reply.starts_with("*2 ") && rig.line("XPENDING s g - + 1").ends_with(":3"), "{reply}");
+    }
+
+    #[test]
+    fn lag_is_told_where_it_can_be_known() {
+        let mut rig = rig();
+        let lag = |rig: &mut Rig| {
+            let reply = rig.line("XINFO GROUPS s");
+            reply[reply.rfind("entries-read ").unwrap() + 13..].to_owned()
+        };
+        assert_eq!(lag(&mut rig), "$-1 $3 lag :4");
+        rig.line("XREADGROUP GROUP g one COUNT 1 STREAMS s >");
+        assert_eq!(lag(&mut rig), ":1 $3 lag :3");
+        rig.line("XDEL s 3-0");
+        assert_eq!(lag(&mut rig), ":1 $3 lag $-1");
+        rig.line("XREADGROUP GROUP g one STREAMS s >");
+        assert_eq!(lag(&mut rig), ":4 $3 lag :0");
+        rig.line("XGROUP SETID s g 0 ENTRIESREAD 9");
+        rig.line("XTRIM s MAXLEN 1");
+        assert_eq!(lag(&mut rig), ":4 $3 lag :1");
+    }
+
+    #[test]
+    fn groups_are_made_only_where_they_may_be() {
+        let mut rig = rig();
+        assert!(rig.line("XGROUP CREATE none g 0").starts_with("-ERR The XGROUP subcommand requires the key to exist"));
+        assert_eq!(rig.line("XGROUP CREATE none g $ MKSTREAM"), "+OK");
+        assert_eq!((rig.line("XLEN none"), rig.line("EXISTS none")), (":0".into(), ":1".into()));
+        assert_eq!(rig.line("XGROUP CREATE s g 0"), "-BUSYGROUP Consumer Group name already exists");
+        assert_eq!(rig.line("XGROUP CREATECONSUMER s g c"), ":1");
+        assert_eq!(rig.line("XGROUP CREATECONSUMER s g c"), ":0");
+        assert!(rig.line("XGROUP SETID s none 0").starts_with("-NOGROUP No such consumer group 'none' for key name 's'"));
+        assert_eq!(rig.line("XGROUP DESTROY s g"), ":1");
+        assert_eq!(rig.line("XGROUP DESTROY s g"), ":0");
+        let gone = rig.line("XREADGROUP GROUP g c STREAMS s >");
+        assert_eq!(gone, "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
+    }
+
+    #[test]
+    fn acknowledged_entries_are_deleted_unless_others_need_them() {
+        let mut rig = rig();
+        rig.line("XGROUP CREATE s h 0");
+        rig.line("XREADGROUP GROUP g c STREAMS s >");
+        rig.line("XREADGROUP GROUP h c COUNT 2 STREAMS s >");
+        assert_eq!(rig.line("XACKDEL s g ACKED IDS 3 1-0 1-0 3-0"), "*3 :2 :-1 :2");
+        assert_eq!(rig.line("XACKDEL s h ACKED IDS 1 1-0"), "*1 :1");
+        assert_eq!(rig.line("XACKDEL s g DELREF IDS 1 2-0"), "*1 :1");
+        assert!(rig.line("XPENDING s h").starts_with("*4 :0 "));
+        assert_eq!(rig.line("XACKDEL s g IDS 1 4-0"), "*1 :1");
+        assert_eq!(rig.line("XRANGE s - +"), "*1 *2 $3 3-0 *2 $1 a $1 3");
     }
 }

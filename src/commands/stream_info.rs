@@ -193,3 +193,36 @@ fn write_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
         .count()
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    #[test]
+    fn a_stream_tells_all_about_itself() {
+        let mut rig = Rig::new();
+        rig.now = 1000;
+        rig.line("XADD s 1-0 a 1");
+        rig.line("XADD s 2-0 a 2");
+        rig.line("XGROUP CREATE s g 0");
+        rig.line("XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        rig.now = 1070;
+        rig.line("XREADGROUP GROUP g c STREAMS s 5");
+        let head = "$6 length :2 $15 radix-tree-keys :1 $16 radix-tree-nodes :1 $17 last-generated-id $3 2-0 \
+                    $20 max-deleted-entry-id $3 0-0 $13 entries-added :2 $23 recorded-first-entry-id $3 1-0";
+        let first = "*2 $3 1-0 *2 $1 a $1 1";
+        let last = "*2 $3 2-0 *2 $1 a $1 2";
+        let short = format!("*20 {head} $6 groups :1 $11 first-entry {first} $10 last-entry {last}");
+        assert_eq!(rig.line("XINFO STREAM s"), short);
+        let group = "$4 name $1 g $17 last-delivered-id $3 1-0 $12 entries-read :1 $3 lag :1 $9 pel-count :1 $7 pending \
+                     *1 *4 $3 1-0 $1 c :1000 :1 $9 consumers *1 *10 $4 name $1 c $9 seen-time :1070 $11 active-time :1000 \
+                     $9 pel-count :1 $7 pending *1 *3 $3 1-0 :1000 :1";
+        let full = format!("*18 {head} $7 entries *1 {first} $6 groups *1 *14 {group}");
+        assert_eq!(rig.line("XINFO STREAM s FULL COUNT 1"), full);
+        let consumers = "*1 *8 $4 name $1 c $7 pending :1 $4 idle :0 $8 inactive :70";
+        assert_eq!(rig.line("XINFO CONSUMERS s g"), consumers);
+        assert_eq!(rig.line("XINFO STREAM none"), "-ERR no such key");
+        let wrong = "-ERR unknown subcommand or wrong number of arguments for 'stream'. Try XINFO HELP.";
+        assert_eq!(rig.line("XINFO stream s FULL COUNT"), wrong);
+    }
+}

@@ -108,12 +108,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Slot and key of each stream, and the text of its id.
-    pub fn each<'p>(&self, plan: &Plan<'p, 'a, '_>) -> impl Iterator<Item = (Slot, &'a [u8], &'a [u8])> + use<'p, 'a> {
-        let (args, slot, first, streams) = (plan.args, plan.slot(), self.first, self.streams);
+    ///
+    /// The slots are not those that the command was routed by: a group or consumer called STREAMS may have led astray
+    /// whoever looked for the keys. Such keys are then missing here.
+    pub fn each(&self, args: Args<'a>) -> impl Iterator<Item = (Slot, &'a [u8], &'a [u8])> + use<'a> {
+        let (first, streams) = (self.first, self.streams);
         (0..streams).map(move |index| {
             let key = args.at(first + index);
-            let slot = if index == 0 { slot } else { slot_of(key) };
-            (slot, key, args.at(first + streams + index))
+            (slot_of(key), key, args.at(first + streams + index))
         })
     }
 }
@@ -159,7 +161,7 @@ impl<'p> Plan<'p, '_, '_> {
     pub(super) fn xread(&mut self) -> Planned {
         let reading = Reading::parse(self.args, false)?;
         let mut sources = Vec::with_capacity(reading.streams);
-        for (slot, key, id) in reading.each(self) {
+        for (slot, key, id) in reading.each(self.args) {
             let stream = self.stream_at(slot, key)?;
             let behind = match id {
                 b"$" => stream.map(|stream| stream.numbers().last).unwrap_or_default(),
@@ -247,5 +249,55 @@ pub(super) fn write_event(event: EventRef<'_>, reply: &mut Reply<'_>) {
     for (name, value) in event.fields() {
         reply.bulk(name);
         reply.bulk(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+    use crate::encoding::resp::Protocol;
+
+    #[test]
+    fn ranges_are_read_forwards_and_backwards_across_blocks() {
+        let mut rig = Rig::new();
+        (1..=350).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 f{} v", n % 2))));
+        let ids = |reply: String| {
+            let words: Vec<&str> = reply.split(' ').filter(|word| word.ends_with("-0")).collect();
+            (words.len(), words.first().map_or(0, |id| id[..id.len() - 2].parse::<u32>().unwrap()))
+        };
+        assert_eq!(ids(rig.line("XRANGE s - +")), (350, 1));
+        assert_eq!(ids(rig.line("XREVRANGE s + -")), (350, 350));
+        assert_eq!(ids(rig.line("XRANGE s 99 (202-0")), (103, 99));
+        assert_eq!(ids(rig.line("XREVRANGE s (202-0 99")), (103, 201));
+        assert_eq!(ids(rig.line("XRANGE s 101 + COUNT 150")), (150, 101));
+        assert_eq!(ids(rig.line("XREVRANGE s 101 - COUNT 2")), (2, 101));
+        assert_eq!(ids(rig.line("XREAD COUNT 3 STREAMS s 100")), (3, 101));
+        assert_eq!(ids(rig.line("XREAD STREAMS s +")), (1, 350));
+        assert_eq!(rig.line("XREAD STREAMS s $"), "*-1");
+        assert_eq!(rig.line("XREAD BLOCK 0 STREAMS s $"), "$-1");
+        assert!(rig.edits.is_empty());
+    }
+
+    #[test]
+    fn streams_are_a_map_in_the_newer_protocol() {
+        let mut rig = Rig::new();
+        rig.line("XADD s 1-0 a 1");
+        assert_eq!(rig.line("XREAD STREAMS s t 0 0"), "*1 *2 $1 s *1 *2 $3 1-0 *2 $1 a $1 1");
+        rig.protocol = Protocol::Resp3;
+        assert_eq!(rig.line("XREAD STREAMS s t 0 0"), "%1 $1 s *1 *2 $3 1-0 *2 $1 a $1 1");
+        assert_eq!(rig.line("XREAD STREAMS t 0"), "_");
+    }
+
+    #[test]
+    fn no_request_makes_a_reply_without_bounds() {
+        let mut rig = Rig::new();
+        let value = "v".repeat(400_000);
+        rig.line(&format!("XADD s 1-0 a {value}"));
+        assert!(rig.line("XREAD STREAMS s s s s 0 0 0 0").starts_with("-ERR the reply would be longer"));
+        rig.line("XGROUP CREATE s g 0");
+        rig.line("XREADGROUP GROUP g c STREAMS s >");
+        assert!(rig.line("XREADGROUP GROUP g c STREAMS s s s s 0 0 0 0").starts_with("-ERR the reply would be longer"));
+        assert!(rig.line("XCLAIM s g c 0 1-0 1-0 1-0 1-0").starts_with("-ERR the reply would be longer"));
+        assert!(rig.edits.is_empty());
     }
 }

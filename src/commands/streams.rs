@@ -270,3 +270,79 @@ pub(super) fn ids_option(
     let (first, count) = ids.ok_or(Refused::Syntax)?;
     Ok((references.unwrap_or_default(), args.from(first).take(count)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Rig;
+
+    #[test]
+    fn ids_are_given_by_the_clock_and_never_go_back() {
+        let mut rig = Rig::new();
+        rig.now = 1000;
+        assert_eq!(rig.line("XADD s * a 1"), "$6 1000-0");
+        assert_eq!(rig.line("XADD s * a 1"), "$6 1000-1");
+        rig.now = 900;
+        assert_eq!(rig.line("XADD s * a 1"), "$6 1000-2");
+        assert_eq!(rig.line("XADD s 1000-* a 1"), "$6 1000-3");
+        assert_eq!(rig.line("XADD s 1001-* a 1"), "$6 1001-0");
+        assert_eq!(rig.line("XADD t 0-* a 1"), "$3 0-1");
+        assert!(rig.line("XADD s 1001-0 a 1").contains("equal or smaller than the target stream top item"));
+        rig.line("XADD s 18446744073709551615-18446744073709551615 a 1");
+        assert!(rig.line("XADD s * a 1").contains("exhausted the last possible ID"));
+    }
+
+    #[test]
+    fn a_stream_that_has_lost_its_entries_is_still_a_key_with_a_history() {
+        let mut rig = Rig::new();
+        rig.line("XADD s 1-0 a 1");
+        rig.line("XADD s 2-0 a 1");
+        assert_eq!(rig.line("XDEL s 1-0 1-0 2-0 3-0"), ":2");
+        assert_eq!((rig.line("XLEN s"), rig.line("TYPE s")), (":0".into(), "+stream".into()));
+        assert!(rig.line("XADD s 2-0 a 1").starts_with("-ERR The ID specified"));
+        assert!(rig.line("XINFO STREAM s").contains("max-deleted-entry-id $3 2-0 $13 entries-added :2"));
+        assert!(rig.line("XSETID s 1-9").contains("smaller than current max_deleted_entry_id"));
+        assert_eq!(rig.line("XSETID s 9-0 ENTRIESADDED 7 MAXDELETEDID 8-0"), "+OK");
+        assert!(rig.line("XINFO STREAM s").contains("last-generated-id $3 9-0 $20 max-deleted-entry-id $3 8-0"));
+    }
+
+    #[test]
+    fn an_edit_says_what_is_gone_and_not_how_it_was_chosen() {
+        let mut rig = Rig::new();
+        (1..=250).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a 1"))));
+        // Blocks have 100 entries: only the first one can go as a whole.
+        assert_eq!(rig.line("XTRIM s MAXLEN ~ 120"), ":100");
+        assert_eq!(rig.edits.len(), 1);
+        assert!(rig.edits[0].contains("TrimStream { through: EventId { ms: 100, seq: 0 }"), "{:?}", rig.edits);
+        assert_eq!(rig.line("XTRIM s MAXLEN ~ 120"), ":0");
+        assert!(rig.edits.is_empty());
+        assert_eq!(rig.line("XTRIM s MINID ~ 201 LIMIT 99"), ":0");
+        assert_eq!(rig.line("XTRIM s MINID ~ 201 LIMIT 100"), ":100");
+        assert_eq!(rig.line("XADD s MAXLEN = 10 300-0 a 1"), "$5 300-0");
+        assert_eq!(rig.edits.len(), 2);
+        assert_eq!((rig.line("XLEN s"), rig.line("XTRIM s MINID 246")), (":10".into(), ":4".into()));
+        assert_eq!(rig.line("XADD s MAXLEN 0 301-0 a 1"), "$5 301-0");
+        assert_eq!(rig.line("XLEN s"), ":0");
+        assert_eq!(rig.line("XADD t MAXLEN ~ 0 1-0 a 1"), "$3 1-0");
+        assert_eq!((rig.line("XLEN t"), rig.line("EXISTS t")), (":0".into(), ":1".into()));
+    }
+
+    #[test]
+    fn entries_that_groups_refer_to_go_stay_or_take_the_references_along() {
+        let mut rig = Rig::new();
+        (1..=6).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a 1"))));
+        rig.line("XGROUP CREATE s g 0");
+        rig.line("XREADGROUP GROUP g c COUNT 5 STREAMS s >");
+        rig.line("XACK s g 2-0");
+        assert_eq!(rig.line("XDELEX s ACKED IDS 4 1-0 2-0 6-0 9-0"), "*4 :2 :1 :2 :2");
+        assert_eq!(rig.line("XDELEX s KEEPREF IDS 2 1-0 1-0"), "*2 :1 :-1");
+        assert!(rig.line("XPENDING s g").starts_with("*4 :4 $3 1-0 $3 5-0"));
+        // References to what is gone already go as well.
+        assert_eq!(rig.line("XDELEX s DELREF IDS 2 1-0 3-0"), "*2 :-1 :1");
+        assert!(rig.line("XPENDING s g").starts_with("*4 :2 $3 4-0 $3 5-0"));
+        rig.line("XACK s g 5-0");
+        assert_eq!(rig.line("XTRIM s MAXLEN 0 ACKED"), ":1");
+        assert_eq!(rig.line("XTRIM s MAXLEN 1 DELREF"), ":1");
+        assert_eq!(rig.line("XPENDING s g"), "*4 :0 $-1 $-1 *-1");
+        assert_eq!(rig.line("XRANGE s - +"), "*1 *2 $3 6-0 *2 $1 a $1 1");
+    }
+}

@@ -13,7 +13,8 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
+/// these, `G` a pattern, `D` a database, `L` a key that mostly holds a stream, `E` a new id of an entry, `O` an old one,
+/// `Y` a plus, `Q` a group, `C` a consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
@@ -71,6 +72,41 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
+    "XADD L E FV+",
+    "XADD L E FV+",
+    "XADD L E FV+",
+    "XADD L E F V",
+    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_O] E FV+",
+    "XADD L [MAXLEN_I|MINID_O|LIMIT_I|nonsense] O|E FV+ [F]",
+    "XLEN K",
+    "XRANGE L O|- O|Y [COUNT_I]",
+    "XREVRANGE L O|Y O|- [COUNT_I|COUNT|nonsense]",
+    "XREAD [COUNT_I] [nonsense] STREAMS L O|$|>",
+    "XREAD [COUNT_I] STREAMS L L O|0 O|0",
+    "XDEL L O+",
+    "XTRIM L MAXLEN|MINID|nonsense [=] I|O [LIMIT_I]",
+    "XTRIM L MAXLEN I",
+    "XSETID L E [ENTRIESADDED_N] [MAXDELETEDID_O]",
+    "XGROUP CREATE L Q O|$|0 [MKSTREAM] [ENTRIESREAD_I]",
+    "XGROUP CREATE L Q 0 MKSTREAM",
+    "XGROUP SETID L Q O|$|0 [ENTRIESREAD_I]",
+    "XGROUP DESTROY L Q",
+    "XGROUP CREATECONSUMER L Q C",
+    "XGROUP DELCONSUMER L Q C",
+    "XGROUP nonsense L Q",
+    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L >",
+    "XREADGROUP GROUP Q C COUNT 5 STREAMS L >",
+    "XREADGROUP GROUP Q C [COUNT_I] STREAMS L O|0|$",
+    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L L >|O >|0",
+    "XACK L Q O+",
+    "XPENDING L Q",
+    "XPENDING L Q [IDLE_0] O|- O|Y I [C]",
+    "XCLAIM L Q C 0 O+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_O]",
+    "XCLAIM L Q C N O+ [IDLE|nonsense]",
+    "XAUTOCLAIM L Q C 0 O|- [COUNT_I] [JUSTID]",
+    "XINFO STREAM L [FULL] [COUNT_I]",
+    "XINFO GROUPS L",
+    "XINFO CONSUMERS L Q",
     "DEL K+",
     "UNLINK K+",
     "EXISTS K+",
@@ -87,7 +123,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_stream|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -116,12 +152,14 @@ pub struct Generator {
     pub random: Rng,
     keys: Keys,
     now_ms: u64,
+    /// Time of the newest entry of a stream.
+    newest: u64,
 }
 
 impl Generator {
     /// Always the same ones for the same seed, but for the times in them.
     pub fn new(seed: u64, keys: Keys, now_ms: u64) -> Self {
-        Self { random: Rng::with_seed(seed), keys, now_ms }
+        Self { random: Rng::with_seed(seed), keys, now_ms, newest: 1 }
     }
 
     fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
@@ -134,7 +172,7 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name);
+            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name) || line.contains(" L L ");
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -204,6 +242,28 @@ impl Generator {
             "G" => self
                 .pick(&["*", "*k*", "?t}*", "{t}k[1-3]*", "*[^1]", "f*", "f?", "f[0-4]", "\\f1", "*1*2*", ""])
                 .into(),
+            // Few keys hold all streams, so that these grow.
+            "L" if self.random.u32(..20) > 0 => match self.keys {
+                Keys::Together => format!("{{t}}stream{}", self.random.u32(..3)),
+                Keys::Apart => format!("stream{}", self.random.u32(..3)),
+            }
+            .into_bytes(),
+            "L" => self.key(),
+            "E" => {
+                self.newest += self.random.u64(..3);
+                format!("{}-{}", self.newest, self.random.u32(..3)).into_bytes()
+            }
+            "O" if self.random.u32(..20) == 0 => {
+                self.pick(&["x", "(5", "0-0", "5-*", "01", "", "-", "18446744073709551615-0"]).into()
+            }
+            "O" => {
+                let bits = self.random.u32(1..9);
+                let age = self.random.u64(..1 << bits);
+                format!("{}-{}", self.newest.saturating_sub(age), self.random.u32(..3)).into_bytes()
+            }
+            "Y" => b"+".to_vec(),
+            "Q" => format!("group{}", self.random.u32(..2)).into_bytes(),
+            "C" => format!("consumer{}", self.random.u32(..3)).into_bytes(),
             "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
             other => other.into(),
         }
