@@ -11,7 +11,7 @@
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
-//! | `stream_groups`, `stream_claims` | consumer groups (XGROUP, XREADGROUP …); pending entries of others (XCLAIM …) |
+//! | `stream_groups`, `stream_deliveries`, `stream_claims` | consumer groups (XGROUP …); XREADGROUP; pending entries (XCLAIM …) |
 //! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
 //! | `keys`, `rename`, `expire`, `object` | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
@@ -35,6 +35,7 @@ pub mod scan;
 mod seen;
 mod stream_claims;
 mod stream_counts;
+mod stream_deliveries;
 mod stream_groups;
 mod stream_ids;
 mod stream_info;
@@ -71,6 +72,7 @@ pub const FAMILIES: &[&[Spec]] = &[
     streams::ROWS,
     stream_reads::ROWS,
     stream_groups::ROWS,
+    stream_deliveries::ROWS,
     stream_claims::ROWS,
     stream_info::ROWS,
     keys::ROWS,

@@ -25,7 +25,11 @@ pub(super) const ROWS: &[Spec] = &[
     )
     .keys(&[key(1, KeyFlags::RW.and(KeyFlags::DELETE))])
     .tips(VARIES)
-    .about("6.2.0", "O(COUNT log N), N being the number of pending entries", "Gives a consumer what others have left"),
+    .about(
+        "6.2.0",
+        "O(COUNT log N), N being the number of pending entries",
+        "Gives a consumer what others have left",
+    ),
     stream(
         "xclaim",
         |p, _| p.xclaim(),
@@ -50,7 +54,11 @@ pub(super) const ROWS: &[Spec] = &[
     )
     .keys(READ_FROM)
     .tips(VARIES)
-    .about("5.0.0", "O(N), N being the number of entries returned or looked at", "Tells what is pending in a group"),
+    .about(
+        "5.0.0",
+        "O(N), N being the number of entries returned or looked at",
+        "Tells what is pending in a group",
+    ),
 ];
 
 /// An entry that a claim is about.

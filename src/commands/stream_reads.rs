@@ -29,7 +29,11 @@ pub(super) const ROWS: &[Spec] = &[
     )
     .route(Route::OneCore)
     .keys(&[among_streams(1)])
-    .about("5.0.0", "O(N), N being the number of entries returned", "Tells the entries of streams behind given ids"),
+    .about(
+        "5.0.0",
+        "O(N), N being the number of entries returned",
+        "Tells the entries of streams behind given ids",
+    ),
     stream("xrevrange", |p, _| p.xrange(true), -4, "key end-id start-id [COUNT count]", READ).keys(READ_FROM).about(
         "5.0.0",
         "O(N), N being the number of entries returned",
@@ -79,7 +83,7 @@ impl<'a> Reading<'a> {
                 reading.count = usize::try_from(count).ok().filter(|count| *count > 0).unwrap_or(usize::MAX);
                 at += 1;
             } else if is(b"STREAMS") && more > 0 {
-                if more % 2 != 0 {
+                if !more.is_multiple_of(2) {
                     return Err(Refused::Because(if of_group { UNBALANCED_GROUP } else { UNBALANCED }));
                 }
                 (reading.streams, reading.first) = (more / 2, at + 1);

@@ -82,7 +82,8 @@ impl Options {
                 at = parsed.threshold(plan, at, is(b"MAXLEN"))?;
             } else if is(b"LIMIT") && follows {
                 let limit = integer_argument(args.at(at + 1))?;
-                let limit = u64::try_from(limit).map_err(|_| Refused::Because("ERR The LIMIT argument must be >= 0."))?;
+                let limit =
+                    u64::try_from(limit).map_err(|_| Refused::Because("ERR The LIMIT argument must be >= 0."))?;
                 parsed.limit = Some(limit);
                 at += 1;
             } else if of_xadd && is(b"NOMKSTREAM") {
@@ -300,8 +301,7 @@ fn parts(stream: Option<StreamRef<'_>>, added: Option<Added>) -> impl Iterator<I
 
 /// Whether a group has yet to read an entry, or to acknowledge it; `acknowledged` is a group that is just doing so.
 pub(super) fn is_referenced(stream: StreamRef<'_>, acknowledged: Option<&Group>, id: EventId) -> bool {
-    let is_pending = |group: &Group| {
-        acknowledged.is_none_or(|other| other.name != group.name) && group.pending(id).is_some()
-    };
+    let is_pending =
+        |group: &Group| acknowledged.is_none_or(|other| other.name != group.name) && group.pending(id).is_some();
     stream.groups().any(|group| group.last_delivered < id || is_pending(group))
 }

@@ -219,7 +219,8 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
 /// Id that an entry gets in a stream whose greatest id is `last`.
 fn next_id(wanted: Wanted, last: EventId, now: u64) -> Result<EventId, Refused> {
-    let not_newer = Refused::Because("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+    let not_newer =
+        Refused::Because("ERR The ID specified in XADD is equal or smaller than the target stream top item");
     let Some(next) = last.next() else {
         return Err(Refused::Because("ERR The stream has exhausted the last possible ID, unable to add more items"));
     };
@@ -255,7 +256,8 @@ pub(super) fn ids_option(
         if let (Some(named), None) = (References::named(word), references) {
             references = Some(named);
         } else if word.eq_ignore_ascii_case(b"IDS") && args.len() > at + 1 {
-            let count = integer(args.at(at + 1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+            let count =
+                integer(args.at(at + 1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
             let count = count.ok_or(Refused::Because("ERR Number of IDs must be a positive integer"))?;
             if count > args.len() - at - 2 {
                 return Err(Refused::Because("ERR The `numids` parameter must match the number of arguments"));

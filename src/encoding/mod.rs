@@ -1,5 +1,5 @@
-//! Bytes to values and back, without I/O: edits (flatbuffers), log frames, snapshot entries, events of streams, RESP, and
-//! the slot of a key.
+//! Bytes to values and back, without I/O: edits (flatbuffers), log frames, snapshot entries, events of streams, RESP,
+//! and the slot of a key.
 //!
 //! Everything that comes from outside (a client, a file, another server) is checked here once. The resulting values can
 //! be trusted.

@@ -16,7 +16,7 @@ pub(super) struct Garbage {
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
     buckets: usize,
-    streams: Vec<Box<EventStream>>,
+    streams: Vec<EventStream>,
 }
 
 impl Garbage {
@@ -49,13 +49,14 @@ impl Garbage {
         match remains {
             Remains::Table(table) => freed + self.push(table),
             Remains::Stream(stream) => {
-                self.streams.push(stream);
+                self.streams.push(*stream);
                 freed
             }
         }
     }
 
-    /// Frees about `buckets` buckets of seven records each, or as many parts of streams. Returns the bytes of memory freed.
+    /// Frees about `buckets` buckets of seven records each, or as many parts of streams. Returns the bytes of memory
+    /// freed.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, finish, is_dir, readable};
-use crate::encoding::edit::{Change, EventIds, StreamChange, Edit};
+use crate::encoding::edit::{Change, Edit, EventIds, StreamChange};
 use crate::encoding::frame::Frame;
 use crate::ids::Lsn;
 use crate::storage::log::segment::SegmentHeader;

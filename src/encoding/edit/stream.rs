@@ -330,8 +330,14 @@ pub(super) fn samples() -> Vec<Change<'static>> {
     let mut stream = Vec::new();
     write_summary(&mut stream, &Summary { last: id, ..Summary::default() });
     let consumer = Cow::Borrowed(&b"worker"[..]);
-    let assignment =
-        Assignment { group: group.clone(), consumer: consumer.clone(), seen: 5, active: Some(6), pending, delivered_at: 9 };
+    let assignment = Assignment {
+        group: group.clone(),
+        consumer: consumer.clone(),
+        seen: 5,
+        active: Some(6),
+        pending,
+        delivered_at: 9,
+    };
     let changes = [
         StreamChange::AddEvents { events, added: 7 },
         StreamChange::RemoveEvents { ids: ids.clone(), greatest_deleted: id, pending_too: true },

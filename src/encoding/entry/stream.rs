@@ -22,8 +22,8 @@
 //! | 4 | number of consumers |
 //! | … | the consumers, by name: length of the name (4), the name, when it was last seen (8) and last got something (8; 2^64 - 1 if never) |
 //!
-//! A pending delivery begins with a byte 0: the group's number (4, from 0), the consumer's number in it (4), the event's
-//! id (16), when it was delivered (8), how often (8). An event begins with a byte 1; its layout is that of
+//! A pending delivery begins with a byte 0: the group's number (4, from 0), the consumer's number in it (4), the
+//! event's id (16), when it was delivered (8), how often (8). An event begins with a byte 1; its layout is that of
 //! [`crate::encoding::event`].
 
 use super::{EntryError, Head, STREAM, begin, length, take, take_slice};

@@ -23,8 +23,8 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: they are freed in slices ([`Structure::dismantle`] gives
-//! what `garbage` frees bucket by bucket, or part by part), and entries are written in slices while edits go on
+//! Nothing else names types. Large values must not stall a core: they are freed in slices ([`Structure::dismantle`]
+//! gives what `garbage` frees bucket by bucket, or part by part), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
 pub(super) mod form;

@@ -110,8 +110,8 @@ fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
     }
 }
 
-/// What XINFO and XPENDING tell, without what versions of Redis tell in different ways: times, how streams are laid out,
-/// how many entries a group has read where some are gone, and consumers that have nothing.
+/// What XINFO and XPENDING tell, without what versions of Redis tell in different ways: times, how streams are laid
+/// out, how many entries a group has read where some are gone, and consumers that have nothing.
 fn of_stream(value: &Value) -> Value {
     const FIELDS: [&str; 9] = [
         "radix-tree-keys",
@@ -132,7 +132,7 @@ fn of_stream(value: &Value) -> Value {
         // "consumers" is a number of them, or the consumers themselves.
         if field(at).is_some_and(|name| FIELDS.contains(&name)) {
             let consumers = elements.get(at + 1).map(Value::elements).unwrap_or_default();
-            kept.extend(consumers.iter().filter(|consumer| has_pending(consumer)).map(of_stream));
+            kept.extend(consumers.iter().filter(|consumer| !has_nothing(consumer)).map(of_stream));
             at += 2;
             continue;
         }
@@ -140,6 +140,10 @@ fn of_stream(value: &Value) -> Value {
             // Milliseconds since a delivery, or the time of one: both servers got the request at about the same time.
             Value::Int(time) if at == 1 && elements.len() == 3 || at == 2 && elements.len() == 4 => {
                 Value::Int(time / 100_000)
+            }
+            Value::Array(_) | Value::Map(_) if has_nothing(element) => {
+                at += 1;
+                continue;
             }
             Value::Array(_) | Value::Map(_) => of_stream(element),
             other => other.clone(),
@@ -149,10 +153,11 @@ fn of_stream(value: &Value) -> Value {
     if elements.is_empty() { value.clone() } else { Value::Array(kept) }
 }
 
-/// Whether what is told of a consumer names entries that are pending with it.
-fn has_pending(consumer: &Value) -> bool {
-    let mut fields = consumer.elements().iter().skip_while(|field| field.text() != Some("pel-count"));
-    fields.nth(1).and_then(Value::int).is_some_and(|count| count > 0)
+/// Whether this tells of a consumer that nothing is pending with.
+fn has_nothing(consumer: &Value) -> bool {
+    let is_consumer = consumer.elements().iter().any(|field| matches!(field.text(), Some("idle" | "seen-time")));
+    let is_count = |field: &Value| matches!(field.text(), Some("pel-count" | "pending"));
+    is_consumer && consumer.elements().iter().skip_while(|field| !is_count(field)).nth(1) == Some(&Value::Int(0))
 }
 
 /// Compares all data.

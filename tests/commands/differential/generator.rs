@@ -13,8 +13,8 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database, `L` a key that mostly holds a stream, `E` a new id of an entry, `O` an old one,
-/// `Y` a plus, `Q` a group, `C` a consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
+/// these, `G` a pattern, `D` a database, `L` a key that mostly holds a stream, `E` a new id of an entry, `O` an old
+/// one, `Y` a plus, `Q` a group, `C` a consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
@@ -172,7 +172,8 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name) || line.contains(" L L ");
+            let needs_one_core =
+                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name) || line.contains(" L L ");
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }

@@ -88,12 +88,7 @@ impl Block {
     }
 
     /// Adds an event behind the others; the caller adds its digest and size.
-    pub fn push<'f>(
-        &mut self,
-        id: EventId,
-        len: usize,
-        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
-    ) {
+    pub fn push<'f>(&mut self, id: EventId, len: usize, fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone) {
         (self.len, self.added) = (self.len + 1, self.added + 1);
         let (count, mut names) = self.template();
         let same = count == len && fields.clone().all(|(name, _)| take_bytes(&mut names) == name);
@@ -247,7 +242,9 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    fn content(event: EventRef<'_>) -> (EventId, Vec<(Vec<u8>, Vec<u8>)>) {
+    type Content = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn content(event: EventRef<'_>) -> (EventId, Content) {
         (event.id, event.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
     }
 

@@ -138,13 +138,7 @@ impl EventStream {
         self.tail.as_ref()?.iter().last()
     }
 
-    fn add(
-        &mut self,
-        key: KeyDigest,
-        events: &Events<'_>,
-        added: u64,
-        packing: &Packing,
-    ) -> Result<(), Contradiction> {
+    fn add(&mut self, key: KeyDigest, events: &Events<'_>, added: u64, packing: &Packing) -> Result<(), Contradiction> {
         if events.iter().next().is_some_and(|first| first.id <= self.numbers.last) {
             return Err(NOT_NEWER);
         }

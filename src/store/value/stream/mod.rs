@@ -1,8 +1,8 @@
 //! Streams: events by their ids, and groups of consumers that read them.
 //!
 //! The value of type stream is called an *event stream*, and its entries *events*: the stream of a log is the ordered
-//! edits of a core, and an entry is a key in a snapshot. Events are in blocks, packed; the last block, to which events are
-//! added, is at hand, and those before it are in pages. An empty stream is a value too.
+//! edits of a core, and an entry is a key in a snapshot. Events are in blocks, packed; the last block, to which events
+//! are added, is at hand, and those before it are in pages. An empty stream is a value too.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -100,7 +100,11 @@ impl<'a> BlockRef<'a> {
 impl EventStream {
     /// Bytes of memory that the stream takes.
     pub fn memory(&self) -> usize {
-        allocated(size_of::<Self>()) + self.sealed.memory() + self.block_memory + self.groups.memory() + self.group_memory
+        allocated(size_of::<Self>())
+            + self.sealed.memory()
+            + self.block_memory
+            + self.groups.memory()
+            + self.group_memory
     }
 
     /// Number of parts of about the same size in which the stream is freed.

@@ -99,7 +99,8 @@ impl Stream {
             let consumers: Vec<_> = group.consumers().collect();
             names.push((group.name.to_vec(), consumers.iter().map(|c| c.name.to_vec()).collect::<Vec<_>>()));
             let consumers = consumers.iter().map(|c| (c.name.to_vec(), (c.seen, c.active))).collect();
-            let own = Group { last_delivered: group.last_delivered, read: group.read, consumers, pending: BTreeMap::new() };
+            let own =
+                Group { last_delivered: group.last_delivered, read: group.read, consumers, pending: BTreeMap::new() };
             model.groups.insert(group.name.to_vec(), own);
         }
         for part in stream.parts() {
