@@ -211,7 +211,7 @@ fn argument_list(arguments: &[Argument], spec: &Spec, key_index: &mut i64, reply
         reply.bulk(kind.name().as_bytes());
         if is_key {
             reply.bulk(b"key_spec_index");
-            reply.int(*key_index);
+            reply.int(group_of(spec.keys, *key_index));
             *key_index += 1;
         }
         if let Some(token) = argument.token {
@@ -227,6 +227,17 @@ fn argument_list(arguments: &[Argument], spec: &Spec, key_index: &mut i64, reply
             argument_list(&argument.parts, spec, key_index, reply);
         }
     }
+}
+
+/// Index of the group that has the key with this number in the grammar.
+fn group_of(groups: &[KeySpec], mut key: i64) -> i64 {
+    groups
+        .iter()
+        .take_while(|group| {
+            key -= group.named();
+            key >= 0
+        })
+        .count() as i64
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`: names commands.
@@ -266,6 +277,10 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         }
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
+    let lacks = |keys: &KeySpec| matches!(keys.begin, Begin::Index(_)) && keys.indices(args).len() == 0;
+    if spec.keys.iter().any(lacks) {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array_of(|reply| {
         let mut count = 0;
         for keys in spec.keys {
@@ -275,7 +290,7 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
                 }
                 reply.bulk(args.at(index));
                 if with_flags {
-                    statuses(flags_in(keys.flags, args).names(), "", reply);
+                    statuses(flags_in(spec, keys.flags, args).names(), "", reply);
                 }
                 count += 1;
             }
@@ -284,14 +299,31 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
     });
 }
 
-/// Key flags for a concrete request, where they depend on its arguments: SET reads the old value only with GET.
-fn flags_in(flags: KeyFlags, args: Args<'_>) -> KeyFlags {
-    let reads = args.from(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
-    match flags.contains(KeyFlags::VARIABLE) {
-        true if reads => KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
-        true => KeyFlags::OW.and(KeyFlags::UPDATE),
-        false => flags,
+/// Key flags for a concrete request, where they depend on its arguments.
+fn flags_in(spec: &Spec, flags: KeyFlags, args: Args<'_>) -> KeyFlags {
+    let has = |names: &[&[u8]]| args.from(3).any(|word| names.iter().any(|name| word.eq_ignore_ascii_case(name)));
+    match spec.name {
+        _ if !flags.contains(KeyFlags::VARIABLE) => flags,
+        "bitfield" if only_reads(args) => KeyFlags::RO.and(KeyFlags::ACCESS),
+        "delex" if args.len() == 2 => KeyFlags::RM.and(KeyFlags::DELETE),
+        "delex" => KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE),
+        "set" if !has(&[b"GET", b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"]) => KeyFlags::OW.and(KeyFlags::UPDATE),
+        _ => KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
     }
+}
+
+/// Whether a request of BITFIELD has nothing but GET and OVERFLOW.
+fn only_reads(args: Args<'_>) -> bool {
+    let mut words = args.from(2);
+    while let Some(word) = words.next() {
+        let skipped = if word.eq_ignore_ascii_case(b"GET") { 2 } else { 1 };
+        let is_read = skipped == 2 || word.eq_ignore_ascii_case(b"OVERFLOW");
+        if !is_read || words.len() < skipped {
+            return false;
+        }
+        words.nth(skipped - 1);
+    }
+    true
 }
 
 /// `parent HELP`: lists the subcommands of a command.

@@ -8,24 +8,36 @@
 //! |---|---|
 //! | [`registry`] | properties of every command: name, arity, keys, routing, plan |
 //! | `strings`, `ranges`, `numbers` | whole strings (SET, GET …); parts of strings; numeric strings (INCR …) |
+//! | `options`, `conditions`, `increx` | expiry and conditions of writes; DIGEST and deletion on a condition; INCREX |
+//! | `bits`, `bitop`, `bitfield` | bits of strings |
+//! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
 //! | `stream_groups`, `stream_deliveries`, `stream_claims` | consumer groups (XGROUP …); XREADGROUP; pending entries (XCLAIM …) |
 //! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
-//! | `keys`, `rename`, `expire`, `object` | keys of any type |
+//! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
+mod bitfield;
+mod bitop;
+mod bits;
+mod conditions;
 pub mod databases;
+pub mod debug;
 pub mod docs;
 mod expire;
 pub mod glob;
 mod hash_reads;
 mod hashes;
+mod hyperloglog;
+mod increx;
 mod keys;
+mod lcs;
 mod numbers;
-mod object;
+pub mod object;
+mod options;
 pub mod parse;
 mod ranges;
 mod refused;
@@ -67,6 +79,13 @@ pub const FAMILIES: &[&[Spec]] = &[
     strings::ROWS,
     ranges::ROWS,
     numbers::ROWS,
+    conditions::ROWS,
+    increx::ROWS,
+    lcs::ROWS,
+    bits::ROWS,
+    bitop::ROWS,
+    bitfield::ROWS,
+    hyperloglog::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
     streams::ROWS,
@@ -276,6 +295,17 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Some(Entry { value: Value::Stream(stream), .. }) => Ok(Some(stream)),
             Some(_) => Err(Refused::WrongType),
         }
+    }
+
+    /// Strings of the keys from argument `from` on; `None` for a missing key.
+    fn strings_from(&mut self, from: usize) -> Result<Vec<Option<&'p [u8]>>, Refused> {
+        let keys = self.args.from(from);
+        keys.map(|key| match self.find(slot_of(key), key) {
+            None => Ok(None),
+            Some(Entry { value: Value::String(bytes), .. }) => Ok(Some(bytes)),
+            Some(_) => Err(Refused::WrongType),
+        })
+        .collect()
     }
 
     /// Whether an entry has expired.

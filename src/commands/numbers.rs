@@ -3,7 +3,7 @@
 use super::parse::{integer, integer_argument};
 use super::registry::Spec;
 use super::registry::row::{PUT_FAST, READ_AND_CHANGED, string};
-use super::{Plan, Planned, Refused, Scratch};
+use super::{Plan, Planned, Refused, Scratch, Text};
 use crate::encoding::resp::float::Float;
 
 /// Registry rows of this family.
@@ -69,10 +69,7 @@ impl<'a> Plan<'_, 'a, '_> {
     /// INCRBYFLOAT key increment
     pub(super) fn incrbyfloat(&mut self, scratch: &'a mut Scratch) -> Planned {
         let old = self.first_string()?;
-        let number = match old {
-            Some((value, _)) => Float::parse(value).ok_or(Refused::NotFloat)?,
-            None => Float::ZERO,
-        };
+        let number = number_of(old)?;
         let increment = Float::parse(self.args.at(2)).ok_or(Refused::NotFloat)?;
         let sum = number.plus(increment).ok_or(NOT_FINITE)?;
         let digits = scratch.float(sum);
@@ -80,6 +77,11 @@ impl<'a> Plan<'_, 'a, '_> {
         self.reply.bulk(digits);
         Ok(())
     }
+}
+
+/// The number in a string; a missing one counts as zero.
+pub(super) fn number_of(held: Option<Text<'_>>) -> Result<Float, Refused> {
+    held.map_or(Some(Float::ZERO), |(value, _)| Float::parse(value)).ok_or(Refused::NotFloat)
 }
 
 impl Scratch {

@@ -1,22 +1,16 @@
 //! Commands on how a value is stored: OBJECT, MEMORY USAGE.
 
 use super::parse::{integer, integer_argument};
-use super::registry::row::{ANY_TIME, KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
+use super::registry::row::{KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
 use super::registry::{Categories, Flags, Group, KeyFlags, Route, Spec};
 use super::{Plan, Planned, Refused};
 use crate::store::{Entry, Value};
 
 /// Registry rows of this family.
-pub(super) const ROWS: &[Spec] = &[
-    Spec::new(Group::Generic, "object", -2, "")
-        .flags(Flags::NONE, Categories::NONE)
-        .about("2.2.3", "Depends on the subcommand", "Tells how a key's value is kept")
-        .subcommands(OBJECT),
-    Spec::new(Group::Server, "memory", -2, "")
-        .flags(Flags::NONE, Categories::NONE)
-        .about("4.0.0", "Depends on the subcommand", "Tells what memory is used for")
-        .subcommands(MEMORY),
-];
+pub(super) const ROWS: &[Spec] = &[Spec::new(Group::Generic, "object", -2, "")
+    .flags(Flags::NONE, Categories::NONE)
+    .about("2.2.3", "Depends on the subcommand", "Tells how a key's value is kept")
+    .subcommands(OBJECT)];
 
 const OBJECT: &[Spec] = &[
     generic_key("object|encoding", |p, _| p.object_encoding(), 3, "key")
@@ -46,38 +40,39 @@ const OBJECT: &[Spec] = &[
         .about("2.2.3", "O(1)", "Tells how many references to a value there are: 1"),
 ];
 
-const MEMORY: &[Spec] = &[
-    Spec::new(Group::Server, "memory|help", 2, "").flags(ANY_TIME, Categories::NONE).about(
-        "4.0.0",
-        "O(1)",
-        "Lists the subcommands of MEMORY",
-    ),
-    server("memory|usage", |p, _| p.memory_usage(), -3, "key [SAMPLES count]")
-        .route(Route::Key)
-        .keys(&[key(2, KeyFlags::RO)])
-        .flags(Flags::READONLY, Categories::NONE)
-        .about("4.0.0", "O(1)", "Tells how many bytes of memory a key takes"),
-];
+/// MEMORY USAGE, the part of MEMORY that looks at a key (`net::session::memory` has the others).
+pub const MEMORY_USAGE: Spec = server("memory|usage", |p, _| p.memory_usage(), -3, "key [SAMPLES count]")
+    .route(Route::Key)
+    .keys(&[key(2, KeyFlags::RO)])
+    .flags(Flags::READONLY, Categories::NONE)
+    .about("4.0.0", "O(1)", "Tells how many bytes of memory a key takes");
 
 /// Longest string that Redis stores as `embstr`, in bytes. Clients know the encoding's name.
 const EMBEDDED: usize = 44;
 
-impl<'p> Plan<'p, '_, '_> {
-    /// Looks up the key after the subcommand, without updating its time of last use.
-    fn subject(&mut self) -> Option<Entry<'p>> {
-        self.peek(self.context.db, self.slot(), self.args.at(2))
-    }
-
-    /// OBJECT ENCODING key
-    pub(super) fn object_encoding(&mut self) -> Planned {
-        let encoding = self.subject().map(|entry| match entry.value {
+impl Value<'_> {
+    /// Name of the form in which the value is kept, as OBJECT ENCODING replies it.
+    pub(super) fn encoding(self) -> &'static str {
+        match self {
             Value::String(bytes) if integer(bytes).is_some() => "int",
             Value::String(bytes) if bytes.len() <= EMBEDDED => "embstr",
             Value::String(_) => "raw",
             Value::Hash(hash) if hash.is_packed() => "listpack",
             Value::Hash(_) => "hashtable",
             Value::Stream(_) => "stream",
-        });
+        }
+    }
+}
+
+impl<'p> Plan<'p, '_, '_> {
+    /// Looks up the key after the subcommand, without updating its time of last use.
+    pub(super) fn subject(&mut self) -> Option<Entry<'p>> {
+        self.peek(self.context.db, self.slot(), self.args.at(2))
+    }
+
+    /// OBJECT ENCODING key
+    pub(super) fn object_encoding(&mut self) -> Planned {
+        let encoding = self.subject().map(|entry| entry.value.encoding());
         self.reply.bulk_or_null(encoding.map(str::as_bytes));
         Ok(())
     }
@@ -99,16 +94,20 @@ impl<'p> Plan<'p, '_, '_> {
         match self.subject() {
             None => self.reply.null(),
             Some(_) => {
-                let used = self.store.last_use(self.context.db, self.slot(), self.args.at(2));
-                let now = self.context.coarse_now();
-                // 0 means not used since recovery. If the clock was set back, the key does not count as older than it
-                // is.
-                let used = used.filter(|used| *used != 0).unwrap_or(now);
-                let idle = now.wrapping_sub(used).cast_signed().max(0);
+                let idle = self.idle_seconds(self.args.at(2));
                 self.reply.int(idle.into());
             }
         }
         Ok(())
+    }
+
+    /// Seconds since a key of the command's slot was last used.
+    pub(super) fn idle_seconds(&self, key: &[u8]) -> i32 {
+        let used = self.store.last_use(self.context.db, self.slot(), key);
+        let now = self.context.coarse_now();
+        // 0 means not used since recovery. If the clock was set back, the key does not count as older than it is.
+        let used = used.filter(|used| *used != 0).unwrap_or(now);
+        now.wrapping_sub(used).cast_signed().max(0)
     }
 
     /// OBJECT REFCOUNT key

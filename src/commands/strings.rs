@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::parse::integer_argument;
+use super::options::{Condition, Expiry, Of, Options, Term};
+use super::parse::integer;
 use super::registry::row::{
     INSERTED, OVERWRITTEN, PUT, PUT_FAST, READ_AND_CHANGED, READ_FAST, READ_FROM, key, run, string, strings,
 };
-use super::registry::{Flags, Gather, KeyFlags, Route, Spec};
+use super::registry::{Begin, Find, Flags, Gather, KeyFlags, KeySpec, Route, Spec};
 use super::{Plan, Planned, Refused};
 use crate::encoding::edit::{Change, Removal};
+use crate::encoding::slot::slot_of;
 use crate::store::{Entry, Value};
 use crate::time::UnixMillis;
 
@@ -41,6 +43,25 @@ pub(super) const ROWS: &[Spec] = &[
         .keys(&[run(1, -1, 2, KeyFlags::OW.and(KeyFlags::UPDATE))])
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .about("1.0.1", "O(N), N being the number of keys", "Sets the strings of several keys"),
+    strings(
+        "msetex",
+        |p, _| p.msetex(),
+        -4,
+        "numkeys <key value> ... [NX | XX] \
+         [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        PUT,
+    )
+    .route(Route::OneCore)
+    .keys(&[KeySpec {
+        begin: Begin::Index(1),
+        find: Find::Count { at: 0, first: 1, step: 2 },
+        flags: KeyFlags::OW.and(KeyFlags::UPDATE),
+    }])
+    .about(
+        "8.4.0",
+        "O(N), N being the number of keys",
+        "Sets the strings of several keys, with one expiry for all",
+    ),
     strings("msetnx", |p, _| p.msetnx(), -3, "<key value> ...", PUT)
         .route(Route::OneCore)
         .keys(&[run(1, -1, 2, KeyFlags::OW.and(KeyFlags::INSERT))])
@@ -53,7 +74,8 @@ pub(super) const ROWS: &[Spec] = &[
         "set",
         |p, _| p.set(),
         -3,
-        "key value [NX | XX | IFEQ comparison-value] [GET] \
+        "key value [NX | XX | IFEQ comparison-value | IFNE comparison-value | IFDEQ comparison-digest | \
+         IFDNE comparison-digest] [GET] \
          [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         PUT,
     )
@@ -69,95 +91,6 @@ pub(super) const ROWS: &[Spec] = &[
         .about("1.0.0", "O(1)", "Sets a key's string, if the key does not exist"),
 ];
 
-/// Expiry that a command's options ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Expiry<'a> {
-    /// No option about the expiry.
-    #[default]
-    Unsaid,
-    /// `KEEPTTL`
-    Keep,
-    /// `PERSIST`
-    Never,
-    /// `EX`, `PX`, `EXAT`, `PXAT`.
-    Given(Term<'a>),
-}
-
-/// An expiry time as given in a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Term<'a> {
-    text: &'a [u8],
-    /// Unit of the time, in milliseconds.
-    unit: i64,
-    /// Whether the time is relative to now.
-    relative: bool,
-}
-
-impl Term<'_> {
-    /// The absolute time; the error names the command `name`.
-    fn resolve(self, now: UnixMillis, name: &'static str) -> Result<UnixMillis, Refused> {
-        let number = integer_argument(self.text)?;
-        let base = if self.relative { now.get() as i64 } else { 0 };
-        let millis = number.checked_mul(self.unit).filter(|_| number > 0).and_then(|millis| millis.checked_add(base));
-        Ok(UnixMillis::new(millis.ok_or(Refused::ExpireTime(name))?.unsigned_abs()))
-    }
-}
-
-/// Options of SET and GETEX.
-#[derive(Debug, Default)]
-struct Options<'a> {
-    nx: bool,
-    xx: bool,
-    ifeq: Option<&'a [u8]>,
-    get: bool,
-    expiry: Expiry<'a>,
-}
-
-impl<'a> Options<'a> {
-    /// Parses options; `of_set` tells whether they are those of SET or of GETEX.
-    fn parse(mut words: impl ExactSizeIterator<Item = &'a [u8]>, of_set: bool) -> Result<Self, Refused> {
-        let mut options = Self::default();
-        while let Some(word) = words.next() {
-            let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
-            if of_set && is(b"NX") && !options.xx && options.ifeq.is_none() {
-                options.nx = true;
-            } else if of_set && is(b"XX") && !options.nx && options.ifeq.is_none() {
-                options.xx = true;
-            } else if of_set && is(b"IFEQ") && !options.nx && !options.xx && options.ifeq.is_none() {
-                options.ifeq = Some(words.next().ok_or(Refused::Syntax)?);
-            } else if of_set && is(b"GET") {
-                options.get = true;
-            } else if of_set && is(b"KEEPTTL") && matches!(options.expiry, Expiry::Unsaid | Expiry::Keep) {
-                options.expiry = Expiry::Keep;
-            } else if !of_set && is(b"PERSIST") && matches!(options.expiry, Expiry::Unsaid | Expiry::Never) {
-                options.expiry = Expiry::Never;
-            } else {
-                options.expiry = options.term(word, words.next())?;
-            }
-        }
-        Ok(options)
-    }
-
-    /// Parses `EX 10` and its variants. The same option may be given twice; the last one counts.
-    fn term(&self, name: &[u8], text: Option<&'a [u8]>) -> Result<Expiry<'a>, Refused> {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        let (unit, relative) = match () {
-            () if is(b"EX") => (1000, true),
-            () if is(b"PX") => (1, true),
-            () if is(b"EXAT") => (1000, false),
-            () if is(b"PXAT") => (1, false),
-            () => return Err(Refused::Syntax),
-        };
-        let fits = match self.expiry {
-            Expiry::Unsaid => true,
-            Expiry::Given(before) => (before.unit, before.relative) == (unit, relative),
-            Expiry::Keep | Expiry::Never => false,
-        };
-        let text = text.filter(|_| fits).ok_or(Refused::Syntax)?;
-        Ok(Expiry::Given(Term { text, unit, relative }))
-    }
-}
-
 impl<'p, 'a> Plan<'p, 'a, '_> {
     /// GET key
     #[inline]
@@ -169,7 +102,8 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         Ok(())
     }
 
-    /// SET key value [NX | XX | IFEQ value] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+    /// SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
+    /// [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
     #[inline]
     pub(super) fn set(&mut self) -> Planned {
         if self.args.len() > 3 {
@@ -182,20 +116,20 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     }
 
     fn set_with_options(&mut self) -> Planned {
-        let options = Options::parse(self.args.from(3), true)?;
-        let mut expire_at = match options.expiry {
-            Expiry::Given(term) => Some(term.resolve(self.context.now, "set")?),
-            _ => None,
-        };
+        let options = Options::parse(self.args.from(3), Of::Set)?;
+        let mut expire_at = options.expiry.resolve(self.context.now, "set")?;
         let old = self.first();
+        let compares = matches!(options.condition, Condition::Compared(_));
         let old_string = match old {
             Some(Entry { value: Value::String(bytes), .. }) => Some(bytes),
-            Some(_) if options.get || options.ifeq.is_some() => return Err(Refused::WrongType),
+            Some(_) if options.get || compares => return Err(Refused::WrongType),
             _ => None,
         };
-        let holds = match options.ifeq {
-            Some(wanted) => old_string == Some(wanted),
-            None => !(options.nx && old.is_some() || options.xx && old.is_none()),
+        let holds = match options.condition {
+            Condition::Always => true,
+            Condition::Missing => old.is_none(),
+            Condition::Present => old.is_some(),
+            Condition::Compared(comparison) => comparison.holds(old_string)?,
         };
         if options.get {
             self.reply.bulk_or_null(old_string);
@@ -252,15 +186,14 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]
     pub(super) fn getex(&mut self) -> Planned {
-        let options = Options::parse(self.args.from(2), false)?;
+        let options = Options::parse(self.args.from(2), Of::GetEx)?;
         let Some((value, old)) = self.first_string()? else {
             self.reply.null();
             return Ok(());
         };
         let new = match options.expiry {
-            Expiry::Given(term) => Some(term.resolve(self.context.now, "getex")?),
-            Expiry::Never => None,
             Expiry::Unsaid | Expiry::Keep => old,
+            expiry => expiry.resolve(self.context.now, "getex")?,
         };
         self.reply.bulk(value);
         if new.is_some_and(|at| at <= self.context.now) && new != old {
@@ -308,6 +241,35 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         Ok(())
     }
 
+    /// MSETEX numkeys key value ... [NX | XX] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+    pub(super) fn msetex(&mut self) -> Planned {
+        let count = integer(self.args.at(1)).filter(|count| (1..=i32::MAX.into()).contains(count));
+        let count = count.ok_or(Refused::Because("ERR invalid numkeys value"))? as usize;
+        let end = 2 + 2 * count;
+        if end > self.args.len() {
+            return Err(Refused::Because("ERR wrong number of key-value pairs"));
+        }
+        let options = Options::parse(self.args.from(end), Of::MsetEx)?;
+        let expire_at = options.expiry.resolve(self.context.now, "msetex")?;
+        let args = self.args;
+        let pairs = (2..end).step_by(2).map(|at| (slot_of(args.at(at)), args.at(at), args.at(at + 1)));
+        let held: Vec<_> = pairs.clone().map(|(slot, key, _)| self.find(slot, key)).collect();
+        let holds = match options.condition {
+            Condition::Missing => held.iter().all(Option::is_none),
+            Condition::Present => held.iter().all(Option::is_some),
+            Condition::Always | Condition::Compared(_) => true,
+        };
+        if holds {
+            for ((slot, key, value), old) in pairs.zip(held) {
+                let kept = old.and_then(|entry| entry.expire_at);
+                let expire_at = if options.expiry == Expiry::Keep { kept } else { expire_at };
+                self.edit(self.context.db, slot, key, Change::PutString { value: Cow::Borrowed(value), expire_at });
+            }
+        }
+        self.reply.int(holds.into());
+        Ok(())
+    }
+
     fn put_pairs(&mut self) {
         for (index, (slot, key)) in self.slots(2).enumerate() {
             let value = Cow::Borrowed(self.args.at(2 * index + 2));
@@ -341,6 +303,37 @@ mod tests {
         assert_eq!(rig.line("SET k v IFEQ"), "-ERR syntax error");
         rig.line("HSET h f v");
         assert!(rig.line("SET h v IFEQ v").starts_with("-WRONGTYPE"));
+    }
+
+    #[test]
+    fn several_keys_get_one_expiry_or_none_is_set() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line("MSETEX 2 {t}a 1 {t}b 2 EX 10"), ":1");
+        assert_eq!(rig.line("MSETEX 2 {t}c 1 {t}b 2 NX"), ":0");
+        assert_eq!(rig.line("MSETEX 2 {t}c 1 {t}b 2 xx"), ":0");
+        assert!(rig.edits.is_empty());
+        assert_eq!(rig.line("MSETEX 2 {t}c 3 {t}b 4 KEEPTTL"), ":1");
+        assert_eq!(rig.line("PTTL {t}b"), ":10000");
+        assert_eq!(rig.line("PTTL {t}c"), ":-1");
+        assert_eq!(rig.line("MSETEX 1 {t}b 5 PX 70 XX"), ":1");
+        assert_eq!(rig.line("PTTL {t}b"), ":70");
+        assert_eq!(rig.line("MGET {t}a {t}b {t}c"), "*3 $1 1 $1 5 $1 3");
+        for (request, reply) in [
+            ("MSETEX key1 v", "-ERR wrong number of arguments for 'msetex' command"),
+            ("MSETEX key1 v EX 10", "-ERR invalid numkeys value"),
+            ("MSETEX 0 a 1", "-ERR invalid numkeys value"),
+            ("MSETEX 2147483648 a 1", "-ERR invalid numkeys value"),
+            ("MSETEX 2147483647 a 1", "-ERR wrong number of key-value pairs"),
+            ("MSETEX 2 a 1 b", "-ERR wrong number of key-value pairs"),
+            ("MSETEX 1 a 1 nonsense", "-ERR syntax error"),
+            ("MSETEX 1 a 1 GET", "-ERR syntax error"),
+            ("MSETEX 1 a 1 NX XX", "-ERR syntax error"),
+            ("MSETEX 1 a 1 EX 10 PX 5000", "-ERR syntax error"),
+            ("MSETEX 1 a 1 KEEPTTL EX 10", "-ERR syntax error"),
+            ("MSETEX 1 a 1 EX 0", "-ERR invalid expire time in 'msetex' command"),
+        ] {
+            assert_eq!(rig.line(request), reply, "{request}");
+        }
     }
 
     #[test]

@@ -61,12 +61,12 @@ impl Kind {
     /// Type that arguments of this name have.
     fn of(name: &str) -> Self {
         match name {
-            "key" | "newkey" | "source" | "destination" => Self::Key,
+            "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" => Self::Key,
             "pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
-            | "index" | "index1" | "index2" | "milliseconds" | "numlocal" | "numreplicas" | "offset" | "protover"
-            | "seconds" | "start" | "timeout" => Self::Integer,
+            | "index" | "index1" | "index2" | "milliseconds" | "min-len" | "numkeys" | "numlocal" | "numreplicas"
+            | "offset" | "protover" | "seconds" | "start" | "timeout" => Self::Integer,
             _ => Self::String,
         }
     }
@@ -179,6 +179,7 @@ fn is_token(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::registry::KeySpec;
     use crate::commands::testing::REGISTRY;
 
     /// Formats arguments as text, so that tests are easy to read.
@@ -215,7 +216,8 @@ mod tests {
             arguments.iter().map(|a| usize::from(a.kind == Kind::Key) + keys(&a.parts)).sum()
         }
         for spec in REGISTRY.all().chain(REGISTRY.all().flat_map(|spec| spec.subcommands)) {
-            assert_eq!(keys(&parse(spec.syntax)), spec.keys.len(), "{}", spec.name);
+            let named: i64 = spec.keys.iter().map(KeySpec::named).sum();
+            assert_eq!(keys(&parse(spec.syntax)) as i64, named, "{}", spec.name);
         }
     }
 }

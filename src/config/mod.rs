@@ -20,8 +20,8 @@ pub use live::{LiveSettings, Settings};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use password::Password;
 pub use sections::{
-    Checkpoint, Data, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory, NodeMode, Packing,
-    Server,
+    Checkpoint, Data, DebugCommand, Durability, LEAST_SEGMENTS, Level, Limits, Log, LogFormat, Logging, Memory,
+    NodeMode, Packing, Server,
 };
 
 /// Every setting, one struct per table of `config.toml`.

@@ -49,6 +49,21 @@ pub struct Server {
     /// Seconds without traffic before TCP keepalive probes a client's machine; `None` (written 0) means never.
     #[serde(with = "values::zero_is_none")]
     pub tcp_keepalive_s: Option<u64>,
+    /// Who may use DEBUG.
+    pub debug_command: DebugCommand,
+}
+
+/// Clients that may use the command DEBUG.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DebugCommand {
+    /// Nobody.
+    #[default]
+    No,
+    /// Clients from this machine.
+    Local,
+    /// Every client.
+    Yes,
 }
 
 impl Default for Server {
@@ -65,6 +80,7 @@ impl Default for Server {
             admin_clients: 8,
             idle_timeout_s: None,
             tcp_keepalive_s: Some(300),
+            debug_command: DebugCommand::No,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::ids::PartitionId;
 use crate::partition::capture::Slice;
 use crate::partition::order::{Order, Reporter};
 use crate::storage::Disk;
+use crate::time::UnixMillis;
 
 /// How often a core looks for keys whose time has come.
 const EXPIRE_EVERY: Duration = Duration::from_millis(100);
@@ -28,13 +29,15 @@ pub(super) struct Chores {
     reporter: Reporter,
     /// When the next slice of expiry is due; in the past while a round over the data is under way.
     pub(super) expire_at: Instant,
+    /// Whether keys are removed whose time has come.
+    pub(super) expires: bool,
     /// When the next slice of a snapshot is due, if this core takes one.
     pub(super) capture_at: Option<Instant>,
 }
 
 impl Chores {
     pub(super) const fn new(reporter: Reporter, now: Instant) -> Self {
-        Self { reporter, expire_at: now, capture_at: None }
+        Self { reporter, expire_at: now, expires: true, capture_at: None }
     }
 }
 
@@ -44,7 +47,11 @@ impl<D: Disk> Engine<D> {
         if self.chores.capture_at.is_some_and(|at| at <= self.now) {
             // It pauses after each slice, so that expiry is not kept waiting.
             self.chores.capture_at = self.capture_slice().map(|pause| Instant::now() + pause);
-        } else if self.chores.expire_at <= self.now && self.shard.expire(self.wall, EXPIRY_SLICE) {
+            return;
+        }
+        // At the beginning of time no key has expired, but what was deleted is still freed.
+        let wall = if self.chores.expires { self.wall } else { UnixMillis::new(0) };
+        if self.chores.expire_at <= self.now && self.shard.expire(wall, EXPIRY_SLICE) {
             self.chores.expire_at = self.now + EXPIRE_EVERY;
         }
     }

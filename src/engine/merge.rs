@@ -1,5 +1,6 @@
 //! One reply out of the parts that several cores have given.
 
+use crate::commands::debug;
 use crate::commands::registry::Gather;
 use crate::encoding::resp::{Protocol, Reply};
 
@@ -27,6 +28,8 @@ pub enum Merge {
     /// For `RANDOMKEY`: each part is an array of how many keys its core has, how many of those that it drew before the
     /// first live one had expired, and that live one, if it found any. The number is a random one to choose by.
     Drawn(u64),
+    /// Digests, in hexadecimal: their sum.
+    Digest,
     /// Texts (bulk strings) are joined.
     Text,
     /// The reply is empty: nothing is sent.
@@ -62,6 +65,12 @@ pub fn merge(how: &Merge, parts: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u
             Some(key) => reply.raw(key),
             None => reply.null(),
         },
+        Merge::Digest => {
+            let digits = parts.iter().filter_map(|part| std::str::from_utf8(part.get(1..)?).ok());
+            let digests = digits.filter_map(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+            let sum = digests.fold(0, u64::wrapping_add);
+            reply.simple(&debug::digest_text(sum));
+        }
         Merge::Text => {
             let texts: Vec<&[u8]> = parts.iter().map(|p| text(p)).collect();
             reply.text(&String::from_utf8_lossy(&texts.concat()));
@@ -150,6 +159,9 @@ mod tests {
         assert_eq!(merged(&Merge::InOrder(vec![0, 1, 0]), &mget), "*3\r\n$2\r\n\r\n\r\n$1\r\nx\r\n$-1\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":2\r\n"]), "+OK\r\n");
         assert_eq!(merged(&Merge::Found("ERR none"), &[":0\r\n", ":0\r\n"]), "-ERR none\r\n");
+        let digests = [format!("+{}\r\n", debug::digest_text(u64::MAX)), format!("+{}\r\n", debug::digest_text(17))];
+        let sum = format!("+{:040x}\r\n", 16);
+        assert_eq!(merged(&Merge::Digest, &[&digests[0], &digests[1]]), sum);
         assert_eq!(merged(&Merge::Text, &["$2\r\na\n\r\n", "=6\r\ntxt:b\n\r\n"]), "$4\r\na\nb\n\r\n");
     }
 

@@ -247,6 +247,16 @@ impl<D: Disk> Engine<D> {
         self.shard.log().is_poisoned().is_some()
     }
 
+    /// Digest of the data that this core owns.
+    pub fn digest(&self) -> u64 {
+        self.shard.store().digest_of_all().0
+    }
+
+    /// Turns on or off the removal of expired keys that nobody looks at.
+    pub const fn set_active_expiry(&mut self, on: bool) {
+        self.chores.expires = on;
+    }
+
     /// Begins to write what the log holds, without waiting for its flush interval.
     pub fn commit_now(&self) {
         self.shard.log().commit_now();

@@ -1,4 +1,5 @@
-//! Clients that wait until edits of theirs are on disk, or at the checkpoint node (`WAIT`, `WAITAOF`).
+//! Clients that wait until edits of theirs are on disk, or at the checkpoint node (`WAIT`, `WAITAOF`), or for time to
+//! pass (`DEBUG SLEEP`).
 //!
 //! A client waits on its own core, which reads the marks of the streams that it waits for; their cores are asked to
 //! commit, and to tell when they have ([`Cores::watch`]). So a wait takes no place in any queue between cores, and ends
@@ -20,6 +21,8 @@ pub enum Goal {
     OnDisk,
     /// The checkpoint node holds the edits.
     Mirrored,
+    /// The deadline has come: the client waits for no edits, but for time to pass (`DEBUG SLEEP`).
+    Elapsed,
 }
 
 /// What a client in `WAIT` or `WAITAOF` waits for.
@@ -67,6 +70,7 @@ impl Goal {
         match self {
             Self::OnDisk => stream.durable(),
             Self::Mirrored => stream.mirrored(),
+            Self::Elapsed => Lsn(u64::MAX),
         }
     }
 
@@ -85,6 +89,7 @@ impl Goal {
                 reply.int(0);
             }
             Self::Mirrored => reply.int(is_reached.into()),
+            Self::Elapsed => reply.ok(),
         }
     }
 }
@@ -97,7 +102,7 @@ impl Waits {
 
     fn of(&mut self, goal: Goal) -> &mut Vec<BTreeSet<(Lsn, usize)>> {
         match goal {
-            Goal::OnDisk => &mut self.on_disk,
+            Goal::OnDisk | Goal::Elapsed => &mut self.on_disk,
             Goal::Mirrored => &mut self.mirrored,
         }
     }

@@ -373,6 +373,10 @@ impl Clients {
                 self.hold(token, Hold::Settling);
                 Flow::Stall
             }
+            Outcome::OnData(spec) => {
+                let slot = spec.first_key(args).map_or(Slot(0), slot_of);
+                self.on_data(engine, token, spec, slot, args)
+            }
             Outcome::Everywhere(how) => self.everywhere(engine, token, spec, args, how),
             Outcome::AfterCounts => match self.everywhere(engine, token, spec, args, Merge::Nothing) {
                 Flow::Next => {

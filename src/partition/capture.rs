@@ -1,53 +1,54 @@
-//! A core's own snapshot of one of its partitions: slot by slot, in slices, between other work. Pure.
+//! A snapshot that a core takes of one of its own partitions: slot by slot, in slices, between other work. Pure.
 //!
-//! A barrier stands before the first slot; its place in the log is the snapshot's position. Each slot is captured as it
-//! is when its turn begins, and its section bears the last edit before that. A slot too large for one slice goes on in
-//! the next (`store::capture`).
+//! A barrier is logged before the first slot is captured; the barrier's position is the snapshot's position. Each slot
+//! is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A slot too
+//! large for one slice continues in the next (`store::capture`).
 
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
 use crate::store::Store;
 use crate::store::capture::{STEP, SlotCapture};
 
-/// Bytes that a slice is to have: more would be copied to and fro while it grows.
+/// Target size of a slice in bytes. A larger one would be copied repeatedly as its buffer grows.
 const SLICE: usize = 256 << 10;
-/// Most bytes of a slice with what edits have made necessary: beyond it the capture ends. Less in tests, which meet it.
+/// Largest size in bytes that a slice may reach through values saved because edits are about to overwrite them; beyond
+/// it the capture is abandoned. Smaller in tests, so that they reach it.
 const MOST: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 
-/// A part of a snapshot: entries, and the sections that begin in them.
+/// A part of a snapshot: entries, and the starts of the sections among them.
 #[derive(Debug, Default)]
 pub struct Slice {
-    /// The partition.
+    /// The partition that is captured.
     pub partition: PartitionId,
-    /// The barrier before the first slot, which also tells this snapshot from others of the partition.
+    /// Lsn of the barrier before the first slot; it also distinguishes this snapshot from others of the partition.
     pub barrier: Lsn,
-    /// It is the first.
+    /// Whether this is the snapshot's first slice.
     pub begins: bool,
-    /// Entries: first those of the section that the slice before has left unfinished.
+    /// Entries; they begin with the rest of the section that the slice before left unfinished.
     pub bytes: Vec<u8>,
-    /// The sections that begin here, in order.
+    /// Sections that begin in this slice, in order.
     pub sections: Vec<SectionStart>,
-    /// The last slice says how it ended.
+    /// How the capture ended, in its last slice; `None` in the others.
     pub end: Option<End>,
 }
 
-/// A section that begins.
+/// Where a section begins in a slice, and what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionStart {
-    /// Where in the slice's bytes.
+    /// Offset of the section's first entry in the slice's bytes.
     pub at: usize,
-    /// The slot.
+    /// The slot that the section holds.
     pub slot: Slot,
-    /// The last edit before it was captured.
+    /// Lsn of the last edit before the slot was captured.
     pub lsn: Lsn,
-    /// Its entries.
+    /// Number of entries in the section.
     pub entries: u64,
-    /// Its digest.
+    /// Digest of the slot.
     pub digest: u64,
 }
 
 impl Slice {
-    /// What says that no snapshot of `partition` is taken.
+    /// A slice that tells the receiver that no snapshot of `partition` is taken, and why.
     pub fn refusal(partition: PartitionId, why: &'static str) -> Self {
         Self { partition, end: Some(End::Abandoned(why)), ..Self::default() }
     }
@@ -56,33 +57,34 @@ impl Slice {
 /// How a capture ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All slots are in it.
+    /// All slots were captured.
     Complete,
-    /// It is of no use, because …
+    /// The snapshot is unusable, for this reason.
     Abandoned(&'static str),
 }
 
-/// A partition on its way into a snapshot.
+/// The state of a capture: how far the partition's slots have been captured.
 pub(super) struct Capture {
-    /// Slots from here on have not had their turn.
+    /// The next slot to capture; slots from here up to `end` have not been begun.
     next: u16,
     end: u16,
-    /// The slot whose turn it is, if a slice has left it unfinished.
+    /// The slot in progress, if a slice has left it unfinished.
     slot: Option<SlotCapture>,
-    /// What the next slice will bring.
+    /// The slice being filled; [`Self::slice`] returns it.
     slice: Slice,
 }
 
 impl Capture {
-    /// Of `partition`, after its barrier.
+    /// Begins a capture of `partition`, whose barrier was logged at `barrier`.
     pub fn new(partitions: Partitions, partition: PartitionId, barrier: Lsn) -> Self {
         let slots = partitions.slots(partition);
         let slice = Slice { partition, barrier, begins: true, ..Slice::default() };
         Self { next: slots.start, end: slots.end, slot: None, slice }
     }
 
-    /// Captures as long as `go_on` says so, which is asked every few KiB, and not much more than [`SLICE`] bytes;
-    /// `appended` is the last edit applied. After a slice with an end there is none.
+    /// Captures slots into the next slice until `go_on`, asked every few KiB, returns false, or the slice has about
+    /// [`SLICE`] bytes. `appended` is the last edit applied. After it has returned a slice with an `end`, it must not
+    /// be called again.
     pub fn slice(&mut self, store: &Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
         self.slice.bytes.reserve(SLICE + STEP);
         let mut go_on = |bytes| bytes < SLICE && go_on();
@@ -95,7 +97,7 @@ impl Capture {
         std::mem::replace(&mut self.slice, following)
     }
 
-    /// Goes on with one slot; whether it is complete.
+    /// Captures more of one slot. Returns whether the slot is complete.
     fn step(&mut self, store: &Store, appended: Lsn, go_on: &mut impl FnMut(usize) -> bool) -> bool {
         let slice = &mut self.slice;
         let mut capture = match self.slot.take() {
@@ -108,7 +110,7 @@ impl Capture {
                 let capture = store.begin_capture(Slot(self.next));
                 self.next += 1;
                 let (slot, entries, digest) = (capture.slot(), capture.entries(), capture.digest().0);
-                // A slot without a section is one that was empty at the barrier.
+                // A slot gets no section only if it was empty at the barrier.
                 if entries > 0 || appended > slice.barrier {
                     slice.sections.push(SectionStart { at: slice.bytes.len(), slot, lsn: appended, entries, digest });
                 }
@@ -124,7 +126,8 @@ impl Capture {
         complete
     }
 
-    /// An edit of any partition is about to be applied.
+    /// Must be called before an edit of any partition is applied: saves what the edit would overwrite in the slot in
+    /// progress.
     #[inline]
     pub fn before(&mut self, store: &Store, partition: PartitionId, edit: &Edit<'_>) {
         if partition == self.slice.partition
@@ -141,7 +144,7 @@ impl Capture {
         }
     }
 
-    /// Ends it; what is captured is of no use.
+    /// Ends the capture as unusable, for the reason `why`.
     pub fn abandon(&mut self, why: &'static str) {
         self.slot = None;
         self.slice.end = Some(End::Abandoned(why));
@@ -162,8 +165,8 @@ mod tests {
         assert!(!slice.begins && slice.bytes.is_empty() && slice.sections.is_empty());
     }
 
-    /// What a capture of one slot says after it has begun, and edits have then changed `changed` of the slot's keys, of
-    /// a MiB each.
+    /// How a capture of one slot has ended, if it has, after edits have overwritten `changed` of the slot's keys, of 1
+    /// MiB each, in the middle of the slot.
     fn end_after(changed: u8) -> Option<End> {
         let partitions = Partitions::new(1).unwrap();
         let mut store = Store::new(partitions, 0..1);

@@ -1,63 +1,63 @@
-//! Where the streams of an epoch that did not end in good order are cut off: one decision over all of them.
+//! Decides the cut: the last edit that is kept of each stream of an epoch that ended in a crash. One decision over all
+//! streams.
 //!
-//! Always, for each stream: durable ≤ cut ≤ end. Edits up to *durable* stay: a frame or a snapshot says that no crash
-//! takes them away. Those from there to the *end* are on disk, but a part of a transaction is of no use if another
-//! stream has lost a part of the same one; whatever follows it in its stream then goes with it.
+//! Always, for each stream: durable ≤ cut ≤ end. Edits up to *durable* are kept: a frame or a snapshot says that no
+//! crash can take them away. Edits from there to the *end* are on disk, but a part of a transaction is useless if
+//! another stream has lost another part of it; the edits that follow it in its stream are then cut off too.
 //!
-//! Every core holds back the edits after *durable* of the streams that it reads ([`super::recovery`]) until the cut is
-//! decided here, and then goes on to the cut. A crash before the cut is recorded lets the next start decide anew, for
-//! nobody was served; after that it finds every stream ended, and no reader ever goes past the cut. A new epoch begins
-//! only then.
+//! Every core holds back the edits after *durable* in the streams that it reads ([`super::recovery`]) until the cut is
+//! decided here, and then applies those up to the cut. If a crash comes before the cut is recorded, the next start
+//! decides anew: nobody has been served. Once it is recorded, every stream has an end, and no reader goes past the cut.
+//! Only then does a new epoch begin.
 
 use crate::ids::{CoreId, Lsn, PartitionId, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::{Corruption, DataDir, Files, Installed, StorageError, StreamEnd, Unproven, path};
 
-/// A stream that has no recorded end.
+/// A stream whose end the manifest does not record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tail {
-    /// Which.
+    /// The stream.
     pub stream: StreamId,
-    /// Edits up to here stay.
+    /// The last edit that is durable, so that the cut cannot take it away.
     pub durable: Lsn,
     /// The last edit that is on disk.
     pub end: Lsn,
 }
 
-/// A rule for cutting streams off: for each tail, in the same order, the last edit that is kept.
+/// A rule that decides the cut: given the tails, returns for each, in the same order, the last edit that is kept.
 pub type Rule<'a> = &'a dyn Fn(&[Tail]) -> Vec<Lsn>;
 
-/// The rule for streams that do not depend on each other: each is kept to its end.
+/// The rule for streams that do not depend on each other: keeps each to its end.
 pub fn keep_all(tails: &[Tail]) -> Vec<Lsn> {
     tails.iter().map(|tail| tail.end).collect()
 }
 
-/// What one core has found in the files and all have to know.
+/// What one core has found in the files that all cores have to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// The streams that it has read, and where they end.
+    /// The streams that the core has read, and where each ends.
     pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that proved bad and were done without. They are still in the manifest: nothing is changed unless all
-    /// cores recover.
+    /// Snapshots that proved bad, so that recovery went without them. The manifest still names them: nothing is changed
+    /// unless all cores recover.
     pub bad: Vec<(PartitionId, Installed)>,
 }
 
-/// Where the streams of the newest epoch are cut off that have no recorded end.
+/// The cut: for each stream of the newest epoch without a recorded end, the last edit that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Each of these streams with the last edit that is kept.
+    /// The streams without a recorded end, each with the last edit that is kept.
     streams: Vec<(Tail, Lsn)>,
     unproven: Vec<Unproven>,
     bad: Vec<(PartitionId, Installed)>,
 }
 
 impl Cut {
-    /// Decides by `rule`, from what all cores have found.
+    /// Decides the cut by `rule`, from what all cores have found.
     ///
     /// # Errors
-    /// If a stream without a recorded end was read by no core, or ended differently for two of them; or if the rule
-    /// says that an edit is cut off which is durable, or kept which is not there: then the streams contradict each
-    /// other.
+    /// If no core has read a stream without a recorded end, or two cores found different ends; or if the rule cuts off
+    /// an edit that is durable, or keeps one that does not exist: then the streams contradict each other.
     ///
     /// # Panics
     /// If the rule does not return one edit for each tail.
@@ -90,18 +90,18 @@ impl Cut {
         Ok(Self { streams: tails.into_iter().zip(lasts).collect(), unproven, bad })
     }
 
-    /// The last edit that is kept of a stream; `None` if that was recorded before.
+    /// The last edit that is kept of `stream`; `None` if its end was recorded before.
     pub fn last(&self, stream: StreamId) -> Option<Lsn> {
         self.streams.iter().find(|(tail, _)| tail.stream == stream).map(|(_, last)| *last)
     }
 
-    /// The streams of which edits are cut off, with the last edit that is kept and the last that was there.
+    /// The streams that lose edits, each with the last edit that is kept and the last that was on disk.
     pub fn cut_off(&self) -> impl Iterator<Item = (StreamId, Lsn, Lsn)> {
         let cut_off = self.streams.iter().filter(|(tail, last)| *last < tail.end);
         cut_off.map(|(tail, last)| (tail.stream, *last, tail.end))
     }
 
-    /// Records the cut, and snapshots that proved bad, so that a new epoch may begin.
+    /// Records the cut in the manifest, and discards snapshots that proved bad, so that a new epoch may begin.
     ///
     /// # Errors
     /// If the disk fails.
@@ -116,8 +116,8 @@ impl Cut {
     }
 }
 
-/// What several readings of one stream say together. One that began later in the stream may know less of what is
-/// durable.
+/// Combines what several cores have found of one stream. A core that began reading later in the stream may know a
+/// smaller durable lsn, so the largest counts.
 fn tail(stream: StreamId, ends: &[&StreamEnd]) -> Result<Tail, String> {
     let first = ends.first().ok_or("it was not read")?;
     if let Some(other) = ends.iter().find(|other| other.last != first.last) {

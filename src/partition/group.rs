@@ -1,5 +1,5 @@
-//! A unit of work on one core's data: commands are run one after the other, each sees what those before it did, and the
-//! edits of all are logged as one group, whole or not at all.
+//! A unit of work on one core's data: commands run one after the other, each sees the effects of those before it, and
+//! the edits of all are logged as one group, whole or not at all.
 
 use smallvec::SmallVec;
 
@@ -18,40 +18,41 @@ use crate::storage::{DirectDisk, Disk};
 #[must_use = "what it has applied is logged by its commit only"]
 pub struct Group<'s, D: Disk = DirectDisk> {
     shard: &'s mut Shard<D>,
-    /// What was applied and is not logged yet, edit by edit.
+    /// Edits that were applied and are not logged yet, in order.
     applied: SmallVec<[Applied; 4]>,
-    /// The last edit logged for this unit.
+    /// Lsn of the last edit logged for this unit; 0 if there is none.
     wrote: Lsn,
-    /// The last edit of what its commands looked at.
+    /// Lsn of the last edit of any data that this unit's commands have read.
     looked_at: Lsn,
 }
 
-/// An edit that the store has and the log has not.
+/// An edit that is applied to the store but not yet in the log.
 struct Applied {
     partition: PartitionId,
-    /// `None`: it concerns the whole partition.
+    /// The slot of the edit's key; `None` if the edit concerns the whole partition.
     slot: Option<Slot>,
-    /// Its length as the log takes it.
+    /// Length of the encoded edit in bytes.
     bytes: u64,
 }
 
-/// What became of a command in a unit.
+/// Outcome of a command in a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ran {
-    /// Its reply is written, be it a refusal.
+    /// The command's reply (perhaps a refusal) is written.
     Replied,
-    /// Its keys hold nothing for it: a client that may wait is to be called when one of them does. Nothing is written.
+    /// The command's keys hold nothing for it: a client that may block waits until one of them does. No reply is
+    /// written.
     Wait,
-    /// Some of its keys are not this core's: their values are to be fetched. Nothing is written.
+    /// Some of the command's keys belong to other cores: their values must be fetched first. No reply is written.
     Fetch,
 }
 
-/// What became of a unit.
+/// Outcome of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Its replies may be shown once this core's edits are safe up to here.
+    /// The unit's replies may be shown once this core's edits are safe up to here.
     pub gate: Lsn,
-    /// Its last edit, or 0.
+    /// Lsn of the unit's last edit; 0 if it wrote nothing.
     pub wrote: Lsn,
 }
 
@@ -62,7 +63,7 @@ impl<'s, D: Disk> Group<'s, D> {
         Self { shard, applied: SmallVec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
     }
 
-    /// Runs a command: plans it, and applies its edits, so that the next command of the unit sees them.
+    /// Runs a command: plans it and applies its edits, so that the next command of the unit sees them.
     #[inline]
     pub fn run(&mut self, spec: &Spec, context: &Context, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
         if spec.is_write()
@@ -93,7 +94,7 @@ impl<'s, D: Disk> Group<'s, D> {
         ran
     }
 
-    /// Applies an edit, to be logged by the commit.
+    /// Applies an edit to the store and encodes it; [`Self::commit`] logs it.
     #[inline]
     pub(super) fn apply(&mut self, edit: &Edit<'_>) {
         let shard = &mut *self.shard;
@@ -110,7 +111,7 @@ impl<'s, D: Disk> Group<'s, D> {
             capture.before(&shard.store, partition, edit);
         }
         if let Err(error) = shard.store.apply(edit) {
-            // Our own bug: a plan has made an edit that does not fit what it read.
+            // This is our own bug: a plan made an edit that does not fit what it read.
             tracing::error!(%partition, %error, "an edit contradicts the data: the server ends");
             shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));
             return;
@@ -124,7 +125,7 @@ impl<'s, D: Disk> Group<'s, D> {
         self.applied.push(Applied { partition, slot, bytes });
     }
 
-    /// Logs what was applied.
+    /// Logs the edits that were applied, as one group, and ends the unit.
     #[inline]
     pub fn commit(mut self) -> Committed {
         self.append();
@@ -138,7 +139,7 @@ impl<'s, D: Disk> Group<'s, D> {
     fn append(&mut self) {
         let shard = &mut *self.shard;
         shard.memory.note(shard.store.used_memory());
-        // Of a unit that contradicts the data nothing may come back after a start.
+        // A unit with a contradiction is not logged, so that a restart does not bring back any of it.
         if self.applied.is_empty() || shard.contradiction.is_some() {
             return;
         }
@@ -162,7 +163,7 @@ impl<'s, D: Disk> Group<'s, D> {
         spec.keys_of(args).all(|key| context.owned.contains(&partitions.of(slot_of(key)).0))
     }
 
-    /// The last edit of what a command has looked at.
+    /// Lsn of the last edit of the data that a command has read.
     fn last_edit(&self, spec: &Spec, context: &Context, args: Args<'_>) -> Lsn {
         if self.shard.durability == Durability::Async || is_planted(Bug::ReadNotGated) {
             return Lsn(0);
@@ -216,7 +217,7 @@ mod tests {
             Self { shard, registry: Registry::new(families) }
         }
 
-        /// Runs commands as one unit; what became of each, the replies, and what became of the unit.
+        /// Runs commands as one unit. Returns the outcome of each, the replies, and the outcome of the unit.
         fn unit(&mut self, commands: &[(&Spec, &str)]) -> (Vec<Ran>, String, Committed) {
             let (mut ran, mut out) = (Vec::new(), Vec::new());
             let mut group = self.shard.begin();

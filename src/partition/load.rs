@@ -1,4 +1,4 @@
-//! A snapshot into a replica: every section is compared with the digest that it had when it was written.
+//! Loads a snapshot into a replica, comparing the digest of every section with the one recorded when it was written.
 
 use super::replica::Replica;
 use crate::ids::{Position, Slot};
@@ -6,26 +6,26 @@ use crate::storage::snapshot::{SnapshotReader, Summary};
 use crate::storage::{Files, StorageError};
 use crate::store::ApplyError;
 
-/// Why a snapshot is of no use.
+/// Why a snapshot could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is damaged, or the disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Its entries are not what they should be.
+    /// An entry could not be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// A section holds something else than when it was written.
+    /// The digest of a slot is not the one recorded in its section.
     #[error("slot {0} has another digest than when it was written")]
     Digest(Slot),
-    /// The file has no end, which its reader should have said.
+    /// The file ended without a summary; its reader should have reported that as an error.
     #[error("the snapshot does not end")]
     Unfinished,
 }
 
 impl Replica {
-    /// Fills a partition of this replica, in place of what it holds, from its snapshot, slots that are ahead of it
-    /// included. After an error its state is neither: it is to be [`Self::reset`].
+    /// Replaces a partition of this replica by its snapshot, including slots that are ahead of it. After an error the
+    /// partition is in an undefined state and must be [`Self::reset`].
     ///
     /// # Errors
     /// If the snapshot is damaged, or the disk fails.
@@ -40,7 +40,7 @@ impl Replica {
             if self.store().digest(header.slot).0 != header.digest {
                 return Err(LoadError::Digest(header.slot));
             }
-            // The reader lets no slot of another partition through.
+            // The reader refuses slots of another partition.
             positions[usize::from(header.slot.0 - slots.start)] = header.position;
         }
         self.set_positions(partition, reader.position(), positions);

@@ -1,35 +1,34 @@
-//! The bound of the memory that the data of all cores may take (`memory.max_bytes`), kept without a cost for each
-//! request.
+//! The bound on the memory that the data of all cores may take (`memory.max_bytes`), kept at no cost per request.
 //!
-//! Each core tells the others what its data takes in steps of [`STEP`] bytes; once all together are nearly at the
-//! bound, it tells each change. So the sum is exact where it decides something, but for what cores that are idle have
-//! not told, and each of them looks again by the clock:
+//! Each core publishes how much memory its data takes in steps of [`STEP`] bytes; once the sum is close to the bound,
+//! it publishes every change. So the sum is exact where it decides something, except for what idle cores have not
+//! published yet; those publish periodically. Always:
 //!
 //! |sum − memory taken| < cores × [`STEP`]; memory taken < bound + cores × [`STEP`] + one command of each core
 //!
-//! A write is refused as soon as the sum is at the bound, and let pass as soon as it is below.
+//! Writes are refused as soon as the published sum reaches the bound, and accepted as soon as it is below.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Bytes by which a core's data may change before it tells the others, far from the bound.
+/// Bytes by which a core's data may change before the core publishes it, far from the bound.
 const STEP: u64 = 64 << 10;
 
-/// The memory that the data of all cores takes, and the bound of it.
+/// The memory that the data of all cores takes, and its bound. All cores share it.
 #[derive(Debug)]
 pub struct MemoryBound {
-    /// What the cores have told.
+    /// Sum of the bytes that the cores have published.
     used: AtomicU64,
-    /// [`u64::MAX`] if there is no bound.
+    /// The bound in bytes; [`u64::MAX`] if there is none.
     most: AtomicU64,
-    /// From here on the cores tell each change.
+    /// From this sum on, the cores publish every change.
     near: AtomicU64,
-    /// What all cores together may have kept to themselves.
+    /// Largest number of bytes that all cores together may not have published.
     untold: u64,
 }
 
 impl MemoryBound {
-    /// A bound for `cores` cores that have no data yet; `None` is no bound.
+    /// Creates the bound for `cores` cores without data; `most` is in bytes, `None` for no bound.
     pub fn new(cores: u16, most: Option<u64>) -> Self {
         let untold = u64::from(cores) * STEP;
         let bound = Self { used: AtomicU64::new(0), most: AtomicU64::default(), near: AtomicU64::default(), untold };
@@ -37,28 +36,28 @@ impl MemoryBound {
         bound
     }
 
-    /// Moves the bound.
+    /// Changes the bound; `None` removes it.
     pub fn set(&self, most: Option<u64>) {
         self.most.store(most.unwrap_or(u64::MAX), Relaxed);
         self.near.store(most.map_or(u64::MAX, |most| most.saturating_sub(self.untold)), Relaxed);
     }
 }
 
-/// One core's part of the memory.
+/// One core's share of the memory.
 #[derive(Debug)]
 pub struct MemoryShare {
     all: Arc<MemoryBound>,
-    /// What the others know of.
+    /// Bytes that this core has published.
     told: u64,
 }
 
 impl MemoryShare {
-    /// The part of a core without data.
+    /// The share of a core without data.
     pub const fn new(all: Arc<MemoryBound>) -> Self {
         Self { all, told: 0 }
     }
 
-    /// The core's data takes `used` bytes now; the others are told if that may matter.
+    /// Notes that the core's data takes `used` bytes now, and publishes it if that may matter.
     #[inline]
     pub fn note(&mut self, used: usize) {
         let change = self.told.abs_diff(used as u64);
@@ -67,11 +66,11 @@ impl MemoryShare {
         }
     }
 
-    /// The core's data takes `used` bytes now; the others are told.
+    /// Publishes that the core's data takes `used` bytes now.
     pub fn tell(&mut self, used: usize) {
         let used = used as u64;
         if used != self.told {
-            // Wraps where it shrinks.
+            // Wraps around if the core's data has shrunk.
             self.all.used.fetch_add(used.wrapping_sub(self.told), Relaxed);
             self.told = used;
         }
@@ -108,7 +107,7 @@ mod tests {
             }
             let taken: u64 = used.iter().sum();
             assert!((MOST..MOST + 3 * step).contains(&taken), "{taken} in steps of {step}");
-            // The smallest thing that goes makes room, whichever core it was on.
+            // The smallest removal makes room, whichever core it was on.
             used[0] -= taken - MOST + 1;
             shares[0].note(used[0] as usize);
             assert!(!shares[1].is_used_up() && !shares[2].is_used_up());

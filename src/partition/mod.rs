@@ -1,16 +1,16 @@
-//! One core's data with its place in the log: units of commands, recovery, mirroring, snapshots slot by slot.
+//! One core's data and its position in the log: units of commands, recovery, mirroring, snapshots taken slot by slot.
 //!
-//! Always, for each stream: acked ≤ safe ≤ appended = applied, where *safe* is what the server's durability asks for:
-//! everything in `async`, the durable mark in `sync`, the mirrored one in `mirrored`. Nobody is shown a reply whose
-//! gate is above *safe*.
+//! Always, for each stream: acknowledged ≤ safe, and acknowledged ≤ appended = applied, where *safe* is what the
+//! server's durability asks for: everything in `async`, the durable mark in `sync`, the mirrored mark in `mirrored`.
+//! Nobody is shown a reply whose gate is above *safe*.
 //!
 //! A start loads snapshots ([`origin`]), replays the log ([`recovery`]) and decides, over all streams at once, how far
 //! each of them counts ([`cut`]).
 //!
-//! A snapshot is of one moment when the checkpoint node takes it, and of many, one for each slot, when a core does
-//! ([`capture`]). Either way [`load`] and [`replica`] make the same state of it and of the log after it.
+//! A snapshot by the checkpoint node shows one moment; a snapshot by a core shows one moment for each slot
+//! ([`capture`]). From either, [`load`] and [`replica`] restore the same state, by replaying the log after it.
 //!
-//! Deliberately absent: sockets, other cores, policy on checkpoints.
+//! Deliberately absent: sockets, other cores, the policy of when to take checkpoints.
 
 mod ahead;
 pub mod capture;

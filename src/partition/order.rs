@@ -1,5 +1,5 @@
-//! What a core is asked from outside of the cores, and what it reports to those who make checkpoints. Both sides send
-//! and go on: nobody waits for a core, and no core waits for anybody.
+//! Orders to a core from outside the cores, and reports from cores to those who make checkpoints. Both are sent without
+//! waiting: nobody waits for a core, and no core waits for anybody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,43 +9,44 @@ use std::time::Duration;
 use super::capture::Slice;
 use crate::ids::{Caller, Lsn, PartitionId};
 
-/// Bytes of slices that may wait for the disk, over all cores; beyond it cores pause.
+/// Bytes of slices that may wait to be written to disk, over all cores; beyond it, cores pause their captures.
 const MOST_WAITING: usize = 8 << 20;
 
-/// What a core is asked.
+/// An order to a core from outside the cores.
 #[derive(Debug)]
 pub enum Order {
-    /// To put a barrier of a partition into the log.
+    /// Put a barrier of a partition into the log.
     Barrier {
         /// The partition, which must be the core's.
         partition: PartitionId,
-        /// The checkpoint node is to write a snapshot there.
+        /// Whether the checkpoint node is to write a snapshot at the barrier.
         checkpoint: bool,
     },
-    /// To take a snapshot of a partition itself.
+    /// Take a snapshot of this partition on the core itself.
     Capture(PartitionId),
-    /// To refuse writes that need space, since the log is as long as it may be (`true`), or no longer to (`false`).
+    /// Refuse writes that need space, because the log has reached its maximum length (`true`), or accept them again
+    /// (`false`).
     LogUsedUp(bool),
-    /// To tell a client that what it saved is in snapshots, or why it is not.
+    /// Answer a client that asked for a save: its data is in snapshots, or why it is not.
     Saved(Caller, Result<(), String>),
-    /// To take no more requests, have what was asked answered, close the log and end.
+    /// Take no more requests, have the pending ones answered, close the log and end.
     Shutdown,
 }
 
-/// A barrier that stands in the log.
+/// A barrier that was appended to the log.
 #[derive(Clone, Debug)]
 pub struct Barrier {
-    /// Its partition.
+    /// The partition whose digests the barrier bears.
     pub partition: PartitionId,
-    /// Its place in the stream of the partition's core.
+    /// Lsn of the barrier in the stream of the partition's core.
     pub lsn: Lsn,
-    /// Whether the checkpoint node is to write a snapshot there.
+    /// Whether the checkpoint node is to write a snapshot at the barrier.
     pub checkpoint: bool,
-    /// Digests of the partition's slots there.
+    /// Digests of the partition's slots at the barrier.
     pub digests: Vec<u64>,
 }
 
-/// Where a core reports. Cheap to clone; each core has one.
+/// The sending side of a core's reports. Cheap to clone; each core has one.
 #[derive(Clone)]
 pub struct Reporter {
     barriers: Sender<Barrier>,
@@ -53,7 +54,7 @@ pub struct Reporter {
     waiting: Arc<AtomicUsize>,
 }
 
-/// What the cores report.
+/// The receiving side of the reports of all cores.
 pub struct Reports {
     /// Barriers, each as soon as it is appended.
     pub barriers: Receiver<Barrier>,
@@ -61,13 +62,13 @@ pub struct Reports {
     pub slices: Slices,
 }
 
-/// Slices on their way to who writes them.
+/// Queue of slices on their way to the thread that writes them.
 pub struct Slices {
     receiver: Receiver<Slice>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// A way for reports from all cores of a server.
+/// Creates the channel for reports from all cores of a server.
 pub fn reports() -> (Reporter, Reports) {
     let ((barriers, placed), (slices, taken)) = (channel(), channel());
     let waiting = Arc::new(AtomicUsize::new(0));
@@ -76,27 +77,28 @@ pub fn reports() -> (Reporter, Reports) {
 }
 
 impl Reporter {
-    /// A barrier stands in the log.
+    /// Reports that a barrier was appended to the log.
     pub fn barrier(&self, barrier: Barrier) {
-        // Nobody listens only if the process is ending.
+        // The receiver is gone only while the process is ending.
         let _ = self.barriers.send(barrier);
     }
 
-    /// A slice of a snapshot is taken, or none can be.
+    /// Reports a slice of a snapshot, or that none can be taken.
     pub fn slice(&self, slice: Slice) {
         self.waiting.fetch_add(slice.bytes.len(), Ordering::Relaxed);
-        // Nobody listens only if the process is ending.
+        // The receiver is gone only while the process is ending.
         let _ = self.slices.send(slice);
     }
 
-    /// Whether another slice may be taken now: the disk keeps up.
+    /// Whether another slice may be captured now, because the disk keeps up.
     pub fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < MOST_WAITING
     }
 }
 
 impl Slices {
-    /// Waits for a slice, at most `timeout`, and has `write` take it; only then it no longer counts as waiting.
+    /// Waits up to `timeout` for a slice and passes it to `write`; the slice counts as waiting until `write` has
+    /// returned.
     pub fn next(&self, timeout: Duration, write: impl FnOnce(Slice)) {
         match self.receiver.recv_timeout(timeout) {
             Ok(slice) => {
@@ -105,7 +107,7 @@ impl Slices {
                 self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // No core is left that could take one: the process is ending.
+            // All cores are gone: the process is ending.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(timeout),
         }
     }

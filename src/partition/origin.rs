@@ -1,21 +1,21 @@
-//! What a partition is recovered from: a snapshot and the log after it, or the log alone. A table, consulted row by
-//! row. Pure.
+//! Decides what a partition is recovered from: a snapshot and the log after it, or the log alone. A table whose first
+//! fitting row decides. Pure.
 //!
-//! A snapshot that was written slot by slot is like any other here: its position is that of its oldest slot, and edits
-//! that a slot has already are skipped there ([`super::replica`]).
+//! A snapshot that a core has written slot by slot is treated like any other: its position is that of its barrier, and
+//! edits that a slot already holds are skipped during replay ([`super::replica`]).
 
-/// What a generation of a partition's snapshots proved to be.
+/// State of one generation of a partition's snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Snapshot {
-    /// None is installed.
+    /// No snapshot of this generation is installed.
     Missing,
-    /// It was loaded.
+    /// The snapshot was loaded.
     Good,
-    /// It is damaged, gone, or not the one that the manifest names.
+    /// The snapshot is damaged, missing, or not the one that the manifest names.
     Bad,
 }
 
-/// How far back the log goes.
+/// How far back the log of a partition reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
     /// To the first edit that the partition ever had.
@@ -24,29 +24,29 @@ pub enum Log {
     Partial,
 }
 
-/// What a partition's state is made of.
+/// What a partition's state is recovered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The newest snapshot and the log after it.
     Newest,
-    /// The snapshot before it, and the log after that one. The newest is set aside.
+    /// The older snapshot and the log after it. The newest snapshot is set aside.
     Older,
-    /// All of the log that there is. Snapshots that proved bad are set aside.
+    /// The whole log that is kept. Snapshots that proved bad are set aside.
     Log,
-    /// Nothing: the state cannot be known, and the start is refused.
+    /// Nothing: the state cannot be known, so the start is refused.
     Refused,
 }
 
-/// A row of the table: a condition (`None` fits everything) and what follows from it.
+/// A row of the table: conditions (`None` fits everything) and the origin that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What the newest snapshot must be.
+    /// Required state of the newest snapshot.
     pub newest: Snapshot,
-    /// What the one before it must be. It is read only if a row asks.
+    /// Required state of the older snapshot. That snapshot is read only if a row asks.
     pub older: Option<Snapshot>,
-    /// How far back the log must go.
+    /// How far back the log must reach.
     pub log: Option<Log>,
-    /// What follows.
+    /// The origin that follows.
     pub origin: Origin,
 }
 
@@ -54,8 +54,8 @@ const fn row(newest: Snapshot, older: Option<Snapshot>, log: Option<Log>, origin
     Row { newest, older, log, origin }
 }
 
-/// The first row that fits decides. Log is dropped only behind the older snapshot, or where it has no edits of a
-/// partition without snapshots: the last row needs no more of it than there is.
+/// The table; the first row that fits decides. The last row needs no condition on the log: for a partition without
+/// snapshots, log is dropped only where it holds no edits of that partition (otherwise only behind the older snapshot).
 pub const TABLE: [Row; 7] = [
     row(Snapshot::Good, None, None, Origin::Newest),
     row(Snapshot::Bad, Some(Snapshot::Good), None, Origin::Older),
@@ -66,7 +66,8 @@ pub const TABLE: [Row; 7] = [
     row(Snapshot::Missing, Some(Snapshot::Missing), None, Origin::Log),
 ];
 
-/// Consults the table. What it has no row for is refused: no manifest names only an older snapshot.
+/// Looks the origin up in the table. A case without a row is refused: no manifest names an older snapshot without a
+/// newer.
 ///
 /// # Errors
 /// If `older`, which reads the older snapshot, fails.

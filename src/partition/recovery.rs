@@ -1,5 +1,5 @@
-//! From files to the partitions of one core: per partition the newest good snapshot, then the streams of each epoch in
-//! order.
+//! Recovery of one core's partitions from files: per partition the newest good snapshot, then the streams of each epoch
+//! in order.
 //!
 //! | step | type | what is in memory |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! Each step takes what the step before it returns, so none can be left out. Nothing is changed on disk until
 //! [`Cut::record`].
 //!
-//! The number of cores may differ from that of the streams: each core reads every stream that has edits of its
+//! The number of cores may differ from the number of streams: each core reads every stream that holds edits of its
 //! partitions.
 
 use std::ops::Range;
@@ -30,26 +30,26 @@ use crate::storage::snapshot::{SnapshotReader, Subject};
 use crate::storage::{Corruption, DataDir, Files, Generations, Installed, Manifest, StorageError, StreamReader, path};
 use crate::store::Store;
 
-/// The partitions of one core, and how they were found.
+/// The recovered partitions of one core, with what was read for them.
 pub struct Recovered {
-    /// Their data.
+    /// The data of the partitions.
     pub store: Store,
-    /// Where each stands, from the core's first partition on.
+    /// The position of each partition, from the core's first partition on.
     pub places: Vec<Place>,
-    /// What was read.
+    /// Counts of what was read.
     pub tally: Tally,
 }
 
-/// What recovery has read.
+/// Counts of what recovery has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Snapshot files.
+    /// Snapshot files loaded.
     pub snapshots: u64,
-    /// Entries in them.
+    /// Entries in the loaded snapshots.
     pub entries: u64,
-    /// Their bytes.
+    /// Bytes of the loaded snapshots.
     pub snapshot_bytes: u64,
-    /// Snapshots that were bad, so that older ones and a longer log were used.
+    /// Snapshots that proved bad, so that an older one or a longer part of the log was used.
     pub bad_snapshots: u64,
     /// Edits applied from the log.
     pub edits: u64,
@@ -60,7 +60,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What two cores have read together.
+    /// Adds the counts of another core.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -75,11 +75,11 @@ impl Tally {
     }
 }
 
-/// Recovers the partitions of all cores, one core after the other, with the streams cut off by `rule`. Records nothing.
+/// Recovers the partitions of all cores, one core after the other, with the cut decided by `rule`. Records nothing.
 /// Blocks.
 ///
 /// # Errors
-/// If data is damaged or missing, so that the state cannot be known; or if the disk fails.
+/// If data is damaged or missing, so that the state cannot be known, or if the disk fails.
 pub fn recover_all<F: Files>(
     dir: &DataDir<F>,
     placement: Placement,
@@ -108,7 +108,7 @@ impl<'a, F: Files> Planned<'a, F> {
     /// Loads the newest good snapshot of every partition. Blocks.
     ///
     /// # Errors
-    /// If one has no good snapshot and its log does not reach back to its first edit, or the disk fails.
+    /// If a partition has no good snapshot and its log does not reach back to its first edit, or if the disk fails.
     pub fn load_snapshots(mut self) -> Result<Loaded<'a, F>, StorageError> {
         let mut partitions = self.0.replica.owned().map(PartitionId);
         partitions.try_for_each(|partition| self.0.load_partition(partition))?;
@@ -120,10 +120,10 @@ impl<'a, F: Files> Planned<'a, F> {
 pub struct Loaded<'a, F: Files>(Recovery<'a, F>);
 
 impl<'a, F: Files> Loaded<'a, F> {
-    /// Replays the log as far as it is durable, and reads the rest. Blocks.
+    /// Replays the log as far as it is durable, and holds back the edits after that. Blocks.
     ///
     /// # Errors
-    /// If it is damaged, or the disk fails.
+    /// If the log is damaged, or the disk fails.
     pub fn replay(mut self) -> Result<Replayed<'a, F>, StorageError> {
         let held = self.0.replay_all()?;
         self.0.look_ahead()?;
@@ -131,13 +131,13 @@ impl<'a, F: Files> Loaded<'a, F> {
     }
 }
 
-/// A recovery that has replayed everything that is durable.
+/// A recovery that has replayed every durable edit.
 pub struct Replayed<'a, F: Files> {
     recovery: Recovery<'a, F>,
     held: Vec<Held>,
 }
 
-/// A frame with edits that a cut may take away. There are the few that the last commits of a stream have written.
+/// A held-back frame: the cut may take away some of its edits. Only the last few commits of a stream have such frames.
 struct Held {
     header: FrameHeader,
     bytes: Vec<u8>,
@@ -146,15 +146,15 @@ struct Held {
 }
 
 impl<F: Files> Replayed<'_, F> {
-    /// What was found that all cores have to know.
+    /// What this core has found in the files that all cores have to know.
     pub const fn findings(&self) -> &Findings {
         &self.recovery.findings
     }
 
-    /// Replays what was held back, as far as the cut; the rest is dropped.
+    /// Replays the held-back edits up to the cut; drops those after it.
     ///
     /// # Errors
-    /// If an edit does not fit.
+    /// If an edit does not fit, or a digest at a barrier differs; both count as damage.
     pub fn finish(self, cut: &Cut) -> Result<Recovered, StorageError> {
         let Self { mut recovery, held } = self;
         for Held { mut header, mut bytes, file, offset } in held {
@@ -177,7 +177,7 @@ impl<F: Files> Replayed<'_, F> {
     }
 }
 
-/// What all steps work on.
+/// The state that all steps of a recovery share.
 struct Recovery<'a, F: Files> {
     dir: &'a DataDir<F>,
     core: CoreId,
@@ -188,7 +188,7 @@ struct Recovery<'a, F: Files> {
 }
 
 impl<F: Files> Recovery<'_, F> {
-    /// Fills a partition from what the table in [`super::origin`] says.
+    /// Fills a partition from the origin that the table in [`super::origin`] gives.
     fn load_partition(&mut self, partition: PartitionId) -> Result<(), StorageError> {
         let Generations { newest, older } = self.manifest.generations(partition);
         let log = if self.manifest.keeps_whole_log(partition) { Log::Whole } else { Log::Partial };
@@ -206,7 +206,7 @@ impl<F: Files> Recovery<'_, F> {
         Ok(())
     }
 
-    /// Fills a partition from a snapshot, if there is one. What is wrong with it, if it is bad, is left in `worst`.
+    /// Fills a partition from a snapshot, if one is installed. If the snapshot is bad, leaves the reason in `worst`.
     fn try_to_load(
         &mut self,
         partition: PartitionId,
@@ -234,7 +234,7 @@ impl<F: Files> Recovery<'_, F> {
         }
     }
 
-    /// Fills a partition from a snapshot.
+    /// Fills a partition from a snapshot, which must be the one that the manifest names.
     fn load(&mut self, partition: PartitionId, installed: &Installed) -> Result<(), StorageError> {
         let subject = Subject { id: self.manifest.id, partitions: self.manifest.partitions, partition };
         let file = path::snapshot(self.dir.path(), partition, installed.position);
@@ -253,8 +253,8 @@ impl<F: Files> Recovery<'_, F> {
         Ok(())
     }
 
-    /// Replays every stream that has edits of these partitions, oldest epoch first. Returns what is held back: of the
-    /// newest epoch only, so nothing that comes later has been replayed.
+    /// Replays every stream that has edits of these partitions, oldest epoch first. Returns the frames held back; all
+    /// are of the newest epoch, so nothing later has been replayed.
     fn replay_all(&mut self) -> Result<Vec<Held>, StorageError> {
         let mut held = Vec::new();
         let owned = self.replica.owned();
@@ -267,7 +267,8 @@ impl<F: Files> Recovery<'_, F> {
                 continue;
             }
             let from = self.first_needed(stream, common).max(record.first);
-            // An ended stream of which nothing is needed is not even opened; where an open one ends must be found out.
+            // A stream with a known end of which nothing is needed is not opened; without one, its end must be found
+            // out.
             if record.last.is_none_or(|last| from <= last) {
                 self.replay_stream(stream, from, &mut held)?;
             }
@@ -275,13 +276,13 @@ impl<F: Files> Recovery<'_, F> {
         Ok(held)
     }
 
-    /// Slots of a snapshot that was written slot by slot may be ahead of it, but not of what was durable when the
-    /// snapshot was installed: the log is durable so far, and one that ends before has lost edits, though nothing in it
-    /// says so.
+    /// Checks that the log reaches as far as the slots of a snapshot that was written slot by slot. Such slots may be
+    /// ahead of the snapshot, but not of what was durable when it was installed: a log that ends before them has lost
+    /// edits, though nothing in it says so.
     fn look_ahead(&mut self) -> Result<(), StorageError> {
         for (partition, newest) in self.replica.ahead() {
             let core = self.manifest.placement(newest.epoch).map(|placement| placement.core_of(partition));
-            // Log that is dropped was not needed.
+            // No placement: the epoch's log was dropped, so it was not needed.
             let Some(stream) = core.map(|core| StreamId::new(newest.epoch, core)) else { continue };
             let mut ends = self.findings.ends.iter_mut();
             let found = ends.find(|(s, _)| *s == stream).map(|(_, end)| end);
@@ -303,7 +304,7 @@ impl<F: Files> Recovery<'_, F> {
         Ok(())
     }
 
-    /// The first lsn of `stream` that any of `partitions` has not seen.
+    /// The first lsn of `stream` that any of `partitions` still needs.
     fn first_needed(&self, stream: StreamId, partitions: Range<u16>) -> Lsn {
         let position = |p| self.replica.place(PartitionId(p)).map_or(Position::START, |place| place.position);
         let next = |at: Position| match at.epoch.cmp(&stream.epoch) {
@@ -336,7 +337,7 @@ impl<F: Files> Recovery<'_, F> {
         Ok(())
     }
 
-    /// Applies a frame; what is wrong with it, if it does not fit.
+    /// Applies a frame. Returns why, if an edit does not fit or a digest at a barrier differs.
     fn apply(&mut self, frame: &Frame<'_>) -> Result<(), String> {
         let mut differing = Vec::new();
         let barriers = &mut self.tally.barriers;

@@ -1,8 +1,8 @@
-//! Partitions as a log tells of them: what recovery fills and what the checkpoint node keeps.
+//! Partitions rebuilt from a log: what recovery fills and what the checkpoint node keeps up to date.
 //!
-//! Always, for each partition: the store holds exactly the effect of its edits up to its position, and of a slot that
-//! is *ahead* of it (its snapshot was written slot by slot) up to the slot's own. An edit at or below the position is
-//! skipped, so replaying twice, or from further back than needed, does no harm.
+//! Always, for each partition: the store holds exactly the effect of the partition's edits up to its position; a slot
+//! that is *ahead* (its snapshot was written slot by slot) holds them up to the slot's own position. An edit at or
+//! below the position is skipped, so replaying twice, or from further back than needed, does no harm.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,62 +19,67 @@ pub struct Replica {
     store: Store,
     partitions: Partitions,
     owned: Range<u16>,
-    /// By partition, from `owned.start` on.
+    /// The position of each partition, from `owned.start` on.
     places: Vec<Place>,
-    /// Of partitions that have slots ahead of them.
+    /// The positions of slots, for partitions that have slots ahead of them.
     ahead: BTreeMap<PartitionId, Ahead>,
 }
 
-/// Where a partition stands.
+/// How far a partition's edits have been applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Edits up to here are in the store, and nothing later but in slots that are ahead.
+    /// The store holds all edits up to here, and later ones only in slots that are ahead.
     pub position: Position,
-    /// The last edit applied since the snapshot; [`Position::START`] if there was none. What comes between it and the
-    /// position are barriers.
+    /// The last edit applied since the snapshot; [`Position::START`] if there was none. After it, up to `position`, the
+    /// partition has only barriers.
     pub last_edit: Position,
 }
 
-/// A barrier that was reached.
+/// A barrier that was reached during replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// Whose.
+    /// The partition that the barrier belongs to.
     pub partition: PartitionId,
-    /// Where.
+    /// The position of the barrier.
     pub position: Position,
-    /// Whether a snapshot is wanted here.
+    /// Whether the checkpoint node is to write a snapshot at the barrier.
     pub checkpoint: bool,
-    /// Slots whose digest here is not the barrier's.
+    /// Slots whose digest differs from the one in the barrier.
     pub differing: Vec<Slot>,
 }
 
-/// Edits that do not fit.
+/// Why an edit could not be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Bytes that are not an edit, in a frame whose checksum is right.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// An edit of a key that contradicts the data.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
+    /// An edit that contradicts the data of its partition.
+    #[error("{error}")]
+    Contradiction {
+        /// The partition that the edit belongs to.
+        partition: PartitionId,
+        /// How the edit contradicts the data.
+        error: ApplyError,
+    },
     /// An edit of a partition that does not exist.
     #[error("an edit of partition {0}, which does not exist")]
     Partition(PartitionId),
 }
 
 impl Replica {
-    /// Empty partitions before their first edit.
+    /// Creates the partitions in `owned`, empty and before their first edit.
     pub fn new(partitions: Partitions, owned: Range<u16>) -> Self {
         let places = vec![Place::default(); owned.len()];
         Self { store: Store::new(partitions, owned.clone()), partitions, owned, places, ahead: BTreeMap::new() }
     }
 
-    /// The partitions, as numbers.
+    /// The range of partition numbers that this replica holds.
     pub fn owned(&self) -> Range<u16> {
         self.owned.clone()
     }
 
-    /// How the slots are cut.
+    /// How the slots are divided into partitions.
     pub const fn partitions(&self) -> Partitions {
         self.partitions
     }
@@ -84,28 +89,28 @@ impl Replica {
         &self.store
     }
 
-    /// The data, to be filled from a snapshot.
+    /// Mutable access to the data, to fill it from a snapshot.
     pub(super) const fn store_mut(&mut self) -> &mut Store {
         &mut self.store
     }
 
-    /// Gives the data away.
+    /// Consumes the replica and returns its data.
     pub fn into_store(self) -> Store {
         self.store
     }
 
-    /// Where a partition stands; `None` if it is not one of these.
+    /// How far a partition is applied; `None` if this replica does not hold it.
     pub fn place(&self, partition: PartitionId) -> Option<Place> {
         self.index(partition).map(|i| self.places[i])
     }
 
-    /// A snapshot of a partition was loaded that was made at `position`.
+    /// Notes that a snapshot of a partition, made at `position`, was loaded.
     pub fn set_position(&mut self, partition: PartitionId, position: Position) {
         self.set_positions(partition, position, Vec::new());
     }
 
-    /// A snapshot of a partition was loaded that was made at `position`, its slots, in order, at `slots` or wherever it
-    /// is later.
+    /// Notes that a snapshot of a partition was loaded, made at `position`. Its slots, in order, are at `slots` where
+    /// that is later.
     pub(super) fn set_positions(&mut self, partition: PartitionId, position: Position, slots: Vec<Position>) {
         if let Some(i) = self.index(partition) {
             self.places[i] = Place { position, last_edit: Position::START };
@@ -117,7 +122,7 @@ impl Replica {
         }
     }
 
-    /// No edit of a partition lies between where it is and `position`.
+    /// Moves a partition's position forward to `position`; no edit of the partition lies between.
     pub fn advance(&mut self, partition: PartitionId, position: Position) {
         if let Some(i) = self.index(partition) {
             let place = &mut self.places[i];
@@ -127,12 +132,12 @@ impl Replica {
         }
     }
 
-    /// Partitions with slots that are ahead of them, and how far the newest slot is.
+    /// Partitions with slots ahead of them, each with the position of its newest slot.
     pub fn ahead(&self) -> impl Iterator<Item = (PartitionId, Position)> {
         self.ahead.iter().map(|(partition, ahead)| (*partition, ahead.newest()))
     }
 
-    /// Where a slot stands: with its partition, or ahead of it.
+    /// Position of a slot: its partition's, or its own if it is ahead.
     pub fn slot_position(&self, slot: Slot) -> Position {
         let partition = self.partitions.of(slot);
         let position = self.place(partition).map(|place| place.position).unwrap_or_default();
@@ -141,12 +146,12 @@ impl Replica {
         own.map_or(position, |own| own.max(position))
     }
 
-    /// Whether all slots of a partition are where it is, so that its state is that of one moment.
+    /// Whether no slot of a partition is ahead of it, so that its state is that of one moment.
     pub fn is_even(&self, partition: PartitionId) -> bool {
         !self.ahead.contains_key(&partition)
     }
 
-    /// Empties a partition and puts it before its first edit.
+    /// Empties a partition and sets its position before its first edit.
     pub fn reset(&mut self, partition: PartitionId) {
         if let Some(i) = self.index(partition) {
             self.store.clear_partition(partition);
@@ -155,10 +160,10 @@ impl Replica {
         }
     }
 
-    /// Applies what is new in a frame; calls `reached` at each barrier. Returns the number of edits applied.
+    /// Applies the edits of a frame that are new; calls `reached` at each barrier. Returns the number of edits applied.
     ///
     /// # Errors
-    /// If an edit does not fit; those before it are applied.
+    /// If an edit cannot be decoded or contradicts the data; the edits before it are applied.
     pub fn apply(&mut self, frame: &Frame<'_>, mut reached: impl FnMut(&Self, Reached)) -> Result<u64, ReplayError> {
         let mut applied = 0;
         for item in frame.edits() {
@@ -177,7 +182,10 @@ impl Replica {
             if let Edit::Barrier { checkpoint, digests, .. } = edit {
                 let differing = self.differing(partition, position, &digests);
                 reached(self, Reached { partition, position, checkpoint, differing });
-            } else if self.apply_edit(partition, position, &edit)? {
+            } else if self
+                .apply_edit(partition, position, &edit)
+                .map_err(|error| ReplayError::Contradiction { partition, error })?
+            {
                 self.places[index].last_edit = position;
                 applied += 1;
             }
@@ -185,7 +193,7 @@ impl Replica {
         Ok(applied)
     }
 
-    /// Applies an edit where it is new; whether it was anywhere.
+    /// Applies an edit to the slots that do not already hold it. Returns whether there were any.
     fn apply_edit(&mut self, partition: PartitionId, position: Position, edit: &Edit<'_>) -> Result<bool, ApplyError> {
         let Some(ahead) = self.ahead.get(&partition) else {
             self.store.apply(edit)?;
@@ -203,7 +211,7 @@ impl Replica {
         Ok(applied)
     }
 
-    /// Takes the partitions in `range`, which ends where these end, out into a replica of their own.
+    /// Moves the partitions in `range`, which must end where this replica ends, into a new replica.
     pub fn split_off(&mut self, range: Range<u16>) -> Self {
         let at = usize::from(range.start - self.owned.start);
         let places = self.places.split_off(at);
@@ -212,7 +220,7 @@ impl Replica {
         Self { store: self.store.split_off(range.clone()), partitions: self.partitions, owned: range, places, ahead }
     }
 
-    /// Takes in a replica whose partitions follow these.
+    /// Appends a replica whose partitions follow this one's.
     pub fn merge(&mut self, other: Self) {
         debug_assert_eq!(self.owned.end, other.owned.start);
         self.owned.end = other.owned.end;
@@ -231,8 +239,8 @@ impl Replica {
         if partition.0 < self.partitions.count() { Ok(partition) } else { Err(ReplayError::Partition(partition)) }
     }
 
-    /// Slots whose digest is not the one in `digests`, of a barrier at `position`. What is beyond the barrier cannot be
-    /// compared.
+    /// Slots whose digest differs from the one in `digests`, those of a barrier at `position`. Slots beyond the barrier
+    /// cannot be compared and are left out.
     fn differing(&self, partition: PartitionId, position: Position, digests: &[u64]) -> Vec<Slot> {
         let own = self.store.digests(partition);
         let ahead = self.ahead.get(&partition);

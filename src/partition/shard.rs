@@ -1,4 +1,4 @@
-//! The partitions of one core with their log: the data that units ([`Group`]) read and change.
+//! A shard: the partitions of one core with their log. Units ([`Group`]) read and change its data.
 
 use std::sync::Arc;
 
@@ -15,39 +15,39 @@ use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
-/// How much of what has been deleted is freed before a write is refused because memory is used up, in buckets of up to
-/// seven records: some tens of microseconds.
+/// How much deleted data is freed before a write is refused for lack of memory, in hash table buckets of up to seven
+/// records; takes some tens of microseconds.
 const BUCKETS_PER_REFUSAL: usize = 64;
 
-/// The partitions of one core with their log.
+/// A shard: the partitions of one core with their log.
 pub struct Shard<D: Disk = DirectDisk> {
     core: CoreId,
     pub(super) placement: Placement,
     pub(super) store: Store,
     pub(super) log: Log<D>,
     stream: Arc<StreamMarks>,
-    /// Of all partitions of the server; this core writes those of its own.
+    /// Marks of all partitions of the server; this core writes those of its own.
     pub(super) partitions: Arc<[PartitionMarks]>,
     pub(super) durability: Durability,
-    /// By slot: its last edit in this epoch.
+    /// Lsn of each slot's last edit in this epoch.
     pub(super) last_edits: Vec<Lsn>,
-    /// The memory that the data takes, as far as the other cores know of it.
+    /// This core's share of the memory bound.
     pub(super) memory: MemoryShare,
-    /// The log has reached `log.max_bytes`.
+    /// Whether the log has reached `log.max_bytes`.
     log_used_up: bool,
-    /// The snapshot that this core takes at present.
+    /// The snapshot that this core is taking, if any.
     pub(super) capture: Option<Capture>,
-    /// Keys removed because their time had come, not yet taken.
+    /// Number of keys removed by expiry, not yet taken by [`Self::take_expired`].
     pub(super) expired: u64,
-    /// See [`Self::contradiction`].
+    /// Why this core must end; see [`Self::contradiction`].
     pub(super) contradiction: Option<String>,
-    /// The edits of the unit under way, as the log takes them.
+    /// The edits of the unit under way, encoded for the log.
     pub(super) encoded: EncodedEdits,
     pub(super) scratch: Scratch,
 }
 
 impl<D: Disk> Shard<D> {
-    /// The partitions of `core`, recovered into `store`, with a new log.
+    /// Creates the shard of `core` from the recovered `store` and a new log.
     pub fn new(
         core: CoreId,
         placement: Placement,
@@ -80,12 +80,12 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// The core.
+    /// The core that owns this shard.
     pub const fn core(&self) -> CoreId {
         self.core
     }
 
-    /// The data, to be read.
+    /// The data, for reading.
     pub const fn store(&self) -> &Store {
         &self.store
     }
@@ -95,12 +95,12 @@ impl<D: Disk> Shard<D> {
         &self.log
     }
 
-    /// When writes are acknowledged.
+    /// How safe writes must be before they are acknowledged.
     pub const fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// Changes when writes are acknowledged; holds for replies from now on.
+    /// Changes how safe writes must be before they are acknowledged; applies to replies from now on.
     pub fn set_durability(&mut self, durability: Durability) {
         self.durability = durability;
         self.log.set_eager(durability != Durability::Async);
@@ -111,12 +111,13 @@ impl<D: Disk> Shard<D> {
         self.store.set_packing(packing);
     }
 
-    /// Whether writes are refused because the log is as long as it may get; what frees memory is not.
+    /// Sets whether writes are refused because the log has reached `log.max_bytes`. Writes that free memory are still
+    /// taken.
     pub const fn set_log_used_up(&mut self, used_up: bool) {
         self.log_used_up = used_up;
     }
 
-    /// Edits up to here are as safe as the durability asks for.
+    /// Lsn up to which edits are as safe as the durability asks for.
     #[inline]
     pub fn safe(&self) -> Lsn {
         match self.durability {
@@ -126,27 +127,27 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Whether a write has to wait until the disk has caught up. One that would wait in vain (the disk is full, or has
-    /// failed) is to be executed all the same: it is refused.
+    /// Whether a write has to wait for the disk to catch up. False if waiting would be in vain (the disk is full or the
+    /// log is poisoned): the write is then executed at once, which refuses it.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.log.is_full() && self.log.space() == Space::Enough && self.log.is_poisoned().is_none()
     }
 
-    /// Begins a unit: what it runs is applied at once, and logged as one group when it commits.
+    /// Begins a unit: what it runs is applied at once and logged as one group when it commits.
     #[inline]
     pub fn begin(&mut self) -> Group<'_, D> {
         Group::new(self)
     }
 
-    /// Why this core must end without acknowledging anything more: an edit did not fit the data, so that either is
-    /// wrong.
+    /// Why this core must end without acknowledging anything more: an edit did not fit the data, so one of the two is
+    /// wrong. `None` if that has not happened.
     pub fn contradiction(&self) -> Option<&str> {
         self.contradiction.as_deref()
     }
 
-    /// Logs the removal of keys whose time has come, looking at no more than `budget` of them.
-    /// Returns whether a whole round over the data was completed.
+    /// Removes expired keys and logs that, searching about `budget` keys; deleted data that is freed meanwhile counts
+    /// against the budget. Returns whether nothing is left to do, or nothing can be removed now.
     pub fn expire(&mut self, now: UnixMillis, budget: usize) -> bool {
         self.memory.tell(self.store.used_memory());
         if self.log.is_poisoned().is_some() || self.log.is_full() {
@@ -154,7 +155,7 @@ impl<D: Disk> Shard<D> {
         }
         let mut due = Vec::new();
         let complete = self.store.expired(now, budget, |db, slot, key| due.push((db, slot, key.to_vec())));
-        // Some of what was deleted before may have been freed.
+        // The sweep may have freed memory of data deleted before.
         self.memory.note(self.store.used_memory());
         for (db, slot, key) in due {
             let change = Change::Delete(Removal::Expired);
@@ -165,12 +166,12 @@ impl<D: Disk> Shard<D> {
         complete
     }
 
-    /// Keys removed because their time had come, since this was last asked.
+    /// Number of keys removed by expiry since the last call.
     pub const fn take_expired(&mut self) -> u64 {
         std::mem::replace(&mut self.expired, 0)
     }
 
-    /// Puts a barrier into the log; `None` if nothing can be logged any more.
+    /// Appends a barrier of `partition` to the log and starts a commit. `None` if the log is poisoned.
     pub fn barrier(&mut self, partition: PartitionId, checkpoint: bool) -> Option<Barrier> {
         if self.log.is_poisoned().is_some() {
             return None;
@@ -179,13 +180,13 @@ impl<D: Disk> Shard<D> {
         self.encoded.clear();
         self.encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
         let lsn = self.log.append(&self.encoded);
-        // The node sees only what is on disk, and somebody may be waiting for the checkpoint.
+        // The node sees only durable frames, and somebody may be waiting for the checkpoint.
         self.log.commit_now();
         Some(Barrier { partition, lsn, checkpoint, digests })
     }
 
-    /// Begins to take a snapshot of a partition, behind a barrier. `None` if one is being taken, or nothing can be
-    /// logged any more.
+    /// Begins to take a snapshot of a partition, after appending a barrier. `None` if another snapshot is being taken,
+    /// or the log is poisoned.
     pub fn begin_capture(&mut self, partition: PartitionId) -> Option<Barrier> {
         if self.capture.is_some() {
             return None;
@@ -200,8 +201,8 @@ impl<D: Disk> Shard<D> {
         self.capture.is_some()
     }
 
-    /// Goes on taking the snapshot for as long as `go_on` says so, which is asked every few KiB. `None` if none is
-    /// being taken.
+    /// Captures the next slice of the snapshot until `go_on`, asked every few KiB, returns false. `None` if no snapshot
+    /// is being taken.
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {
@@ -210,13 +211,13 @@ impl<D: Disk> Shard<D> {
         let slice = capture.slice(&self.store, self.log.appended(), go_on);
         if slice.end.is_some() {
             self.capture = None;
-            // Only once the edits that it holds are on disk is the snapshot of use.
+            // The snapshot can be used only once all edits that it holds are durable.
             self.log.commit_now();
         }
         Some(slice)
     }
 
-    /// Why a write cannot be taken now.
+    /// Why a write is refused now; `None` if it may run.
     pub(super) fn refusal(&mut self, spec: &Spec) -> Option<String> {
         if let Some(why) = self.log.is_poisoned() {
             return Some(format!("MISCONF the log cannot be written, so writes are refused: {why}"));
@@ -236,7 +237,8 @@ impl<D: Disk> Shard<D> {
         (!frees && self.memory.is_used_up() && !self.find_room()).then(|| OUT_OF_MEMORY.into())
     }
 
-    /// With all memory in use: frees some of what was deleted and not freed yet. Returns whether there is room then.
+    /// With all memory in use: frees some of the data that was deleted but not freed yet. Returns whether there is room
+    /// then.
     #[cold]
     fn find_room(&mut self) -> bool {
         self.store.free(BUCKETS_PER_REFUSAL);

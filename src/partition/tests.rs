@@ -1,4 +1,4 @@
-//! A snapshot taken slot by slot among edits, loaded and followed by the log, is the state that the edits have made. A
+//! A snapshot taken slot by slot among edits, loaded and followed by the log, yields the state that the edits made. A
 //! failure prints its seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 use std::borrow::Cow;
@@ -31,7 +31,7 @@ struct World {
     tags: Vec<String>,
     keys: u32,
     databases: u8,
-    /// Of ten edits of keys, how many delete.
+    /// How many of ten edits of keys are deletions.
     deletes: u32,
     store: Store,
     edits: Vec<EncodedEdits>,
@@ -81,7 +81,7 @@ impl World {
         Edit::Key { db, slot: slot_of(key.as_bytes()), key: key.into_bytes().into(), change }
     }
 
-    /// What a core does with an edit that was planned.
+    /// Does what a core does with a planned edit: applies it and logs it.
     fn commit(&mut self, edit: &Edit<'_>) {
         if let Some(capture) = &mut self.capture {
             capture.before(&self.store, PARTITION, edit);
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Takes a snapshot among edits; `None` if they have ended it.
+    /// Takes a snapshot among edits; `None` if the edits made the capture abandon it.
     fn snapshot(&mut self) -> Option<Vec<Slice>> {
         let digests = Cow::Owned(self.store.digests(PARTITION));
         self.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests });
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// The edits after `position`, a frame for each few.
+    /// Replays the edits from `from` on, a few in each frame.
     fn replay(&self, replica: &mut Replica, from: Lsn) {
         for (lsn, encoded) in (1..).map(Lsn).zip(&self.edits).filter(|(lsn, _)| *lsn >= from) {
             let stream = StreamId::new(EPOCH, CoreId(0));
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// Writes slices to a snapshot file, as they come.
+/// Writes slices to a snapshot file as they come.
 fn write(path: &std::path::Path, slices: &[Slice]) {
     let barrier = Position::new(EPOCH, slices[0].barrier);
     let mut writer = SnapshotWriter::create(path, subject(), barrier).unwrap();
@@ -191,7 +191,7 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
         replica.load(SnapshotReader::open(&file, subject()).unwrap()).unwrap();
         whole += 1;
         uneven += usize::from(!replica.is_even(PARTITION));
-        // From any edit on that is not after the snapshot.
+        // Replay may start at any edit that is not after the snapshot's successor.
         let from = world.random.u64(1..=slices[0].barrier.0 + 1);
         world.replay(&mut replica, Lsn(from));
         assert!(replica.is_even(PARTITION));
@@ -210,7 +210,8 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
     assert!(only.is_some() || (uneven > 40 && whole > 60), "{whole} whole, {uneven} of them uneven");
 }
 
-/// A data directory whose log has `edits` edits, with a snapshot at its start of which one slot is at `lsn`.
+/// Recovers a data directory whose log has `edits` edits, with a snapshot at the log's start that has one slot at
+/// `lsn`.
 fn with_a_slot_at(dir: &std::path::Path, lsn: Lsn, edits: u32) -> Result<(Tally, Findings), StorageError> {
     let partitions = Partitions::new(1).unwrap();
     let data = DataDir::open(dir, partitions).unwrap().0;
@@ -261,7 +262,7 @@ fn a_log_that_ends_before_what_a_snapshot_holds_is_refused() {
     }
 }
 
-/// The last two rows of the table in `recovery` that speak of bad snapshots.
+/// The last rows of the table in `origin` that concern bad snapshots.
 #[test]
 fn a_partition_whose_snapshots_are_all_bad_starts_from_a_whole_log_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();

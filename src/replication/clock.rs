@@ -1,13 +1,14 @@
-//! Time for the threads of this layer. State machines are told the time; only threads ask for it, and only here.
+//! Monotonic time for the threads of this layer. Only threads read a clock, and only this one; state machines get the
+//! time as an argument.
 
 use std::time::{Duration, Instant};
 
-/// Counts from when it was made, and never back.
+/// Monotonic clock that counts from the moment at which it was started.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
-    /// Runs.
+    /// Real time since this instant.
     Since(Instant),
-    /// Is set by whoever simulates time.
+    /// Simulated time, which the simulator sets.
     #[cfg(test)]
     Set(&'static std::thread::LocalKey<std::cell::Cell<Duration>>),
 }
@@ -18,7 +19,7 @@ impl Clock {
         Self::Since(Instant::now())
     }
 
-    /// The time since it was started.
+    /// Time since the clock was started.
     pub fn now(self) -> Duration {
         match self {
             Self::Since(start) => start.elapsed(),

@@ -1,12 +1,13 @@
 //! Connections between master and node: blocking sockets that carry messages and runs of log bytes.
 //!
-//! Always: whoever waits here waits until a deadline. Each message has one, from the call that waits for it or sends
-//! it, whatever trickles meanwhile; [`open`] takes it, and there is no way to wait without one. Where an end has
-//! nothing to say for longer, it shows that it lives (`protocol`).
+//! Always: every wait has a deadline. A message must be received, or taken by the other end, as a whole within the
+//! connection's patience; the time counts from the call that receives or sends the message, however many of its bytes
+//! trickle in meanwhile. [`open`] sets the patience, and no wait is possible without one. An end that has nothing to
+//! say for longer sends heartbeats (`protocol`).
 //!
-//! A connection belongs to its two halves and to nobody else: when both are dropped it is closed, and when its
-//! [`Sender`] is dropped the other end learns that no more will come. [`Links`] and [`Handle`]s only know of it, so
-//! that it can be ended from outside.
+//! A connection is owned by its two halves alone: it is closed when both are dropped, and when its [`Sender`] is
+//! dropped the other end reads the end of the stream. [`Links`] and [`Handle`]s hold weak references to the socket,
+//! with which others can shut the connection down.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,9 +21,10 @@ use super::protocol::codec::{Builder, MessageError};
 use super::protocol::wire::{Inbox, Kind, WireError, header};
 use super::protocol::{BODY_LIMIT, HELLO_LIMIT, Message, Reason, Received, SILENCE};
 
-/// Longest run of log bytes that is sent at once.
+/// Most log bytes in one run; longer ones are sent as several runs.
 const RUN: usize = 1 << 20;
-/// The kernel's own clock for timeouts is hardly finer than this; in whole steps of it, few operations have to set one.
+/// Granularity of socket timeouts in milliseconds. The kernel's timers are hardly finer, and rounding up to whole steps
+/// saves most of the system calls that set a timeout.
 const TIMEOUT_STEP: u64 = 10;
 
 /// Why a connection is of no further use.
@@ -37,21 +39,21 @@ pub enum LinkError {
     /// The socket failed.
     #[error("connection: {0}")]
     Io(io::Error),
-    /// Bytes that are no message.
+    /// The received bytes are neither a message nor a run of log bytes.
     #[error("connection: {0}")]
     Wire(#[from] WireError),
-    /// A message that is none.
+    /// The received message cannot be decoded.
     #[error("connection: {0}")]
     Message(#[from] MessageError),
-    /// A message that has no place here.
+    /// The received message is not allowed at this point of the protocol.
     #[error("connection: a message out of turn")]
     OutOfTurn,
-    /// The other end said no.
+    /// The other end sent a refusal.
     #[error("refused: {text}")]
     Refused {
-        /// For the program.
+        /// Why, for the program.
         reason: Reason,
-        /// For people.
+        /// Why, for people.
         text: String,
     },
 }
@@ -59,21 +61,21 @@ pub enum LinkError {
 impl From<io::Error> for LinkError {
     fn from(e: io::Error) -> Self {
         match e.kind() {
-            // How a socket reports that its timeout is over.
+            // A socket reports its timeout with one of these two.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent,
             _ => Self::Io(e),
         }
     }
 }
 
-/// The writing half.
+/// The writing half of a connection.
 pub struct Sender {
     socket: Arc<TcpStream>,
     builder: Builder,
     timeout: Timeout,
 }
 
-/// The reading half.
+/// The reading half of a connection.
 pub struct Receiver {
     socket: Arc<TcpStream>,
     inbox: Inbox,
@@ -81,8 +83,8 @@ pub struct Receiver {
     timeout: Timeout,
 }
 
-/// Makes a connection's two halves. Small messages leave at once, dead peers are noticed. Each message must come, or be
-/// taken by the other end, as a whole within `patience`.
+/// Makes the two halves of a connection. Small messages are sent without delay, and TCP keepalive detects a dead peer.
+/// Each message must be received, or taken by the other end, as a whole within `patience`.
 ///
 /// # Errors
 /// If the socket does not take its settings.
@@ -95,7 +97,7 @@ pub fn open(socket: TcpStream, patience: Duration) -> io::Result<(Sender, Receiv
     Ok((sender, Receiver { socket, inbox: Inbox::default(), limit: HELLO_LIMIT, timeout }))
 }
 
-/// How long a message may take, and what of that the socket was told last.
+/// How long one message may take (`patience`), and the timeout that was last set on the socket (`set`).
 #[derive(Clone, Copy)]
 struct Timeout {
     patience: Duration,
@@ -103,10 +105,11 @@ struct Timeout {
 }
 
 impl Timeout {
-    /// What is left of the time for a message that was begun when `begun` was started, if the socket must be told so.
+    /// The time left for the message that was begun when the clock `begun` was started; `None` if the socket has this
+    /// timeout already.
     ///
     /// # Errors
-    /// If nothing is left.
+    /// If no time is left.
     fn left(&mut self, begun: Clock) -> Result<Option<Duration>, LinkError> {
         let left = self.patience.saturating_sub(begun.now());
         if left.is_zero() {
@@ -121,7 +124,7 @@ impl Timeout {
 }
 
 impl Sender {
-    /// From now on each message must be taken by the other end within `patience`.
+    /// Sets how long the other end may take to accept a message.
     pub const fn set_patience(&mut self, patience: Duration) {
         self.timeout.patience = patience;
     }
@@ -135,7 +138,7 @@ impl Sender {
         write_both(&self.socket, &mut self.timeout, &header(Kind::Message, body), body)
     }
 
-    /// Sends log bytes, in several runs if need be; an empty run shows that this end lives.
+    /// Sends log bytes, in several runs if need be; an empty run is a heartbeat.
     ///
     /// # Errors
     /// If the connection fails, or the other end does not take a run in time.
@@ -146,7 +149,7 @@ impl Sender {
             .try_for_each(|run| write_both(&self.socket, &mut self.timeout, &header(Kind::Log, run), run))
     }
 
-    /// Says no. That the other end may be gone already does not matter.
+    /// Sends a refusal. A failure is ignored: the other end may be gone already.
     pub fn refuse(&mut self, reason: Reason, text: &str) {
         let _ = self.send(&Message::Refusal { reason, text: text.into() });
     }
@@ -154,7 +157,7 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        // Whoever still reads on the other half waits for an end that has nothing more to answer. It may be gone
+        // Ends the stream for the other end, which may still be reading although nothing more comes. It may be gone
         // already.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
@@ -181,25 +184,25 @@ fn write_both(mut socket: &TcpStream, timeout: &mut Timeout, header: &[u8], body
 }
 
 impl Receiver {
-    /// The other end has shown that it may speak: longer bodies are let in.
+    /// Accepts bodies up to [`BODY_LIMIT`] from now on: the other end is authenticated.
     pub const fn trust(&mut self) {
         self.limit = BODY_LIMIT;
     }
 
-    /// From now on each message must be here as a whole within `patience`.
+    /// Sets how long a message may take to arrive as a whole.
     pub const fn set_patience(&mut self, patience: Duration) {
         self.timeout.patience = patience;
     }
 
-    /// By which the connection can be ended from outside.
+    /// A handle with which others can shut the connection down.
     pub fn handle(&self) -> Handle {
         Handle(Arc::downgrade(&self.socket))
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next message or run of log bytes.
     ///
     /// # Errors
-    /// If the connection fails, if it is not here in time, or if what came is a refusal or makes no sense.
+    /// If the connection fails, nothing whole arrives in time, or a refusal or malformed bytes arrive.
     pub fn next(&mut self) -> Result<Received<'_>, LinkError> {
         let begun = Clock::start();
         while !self.inbox.is_ready(self.limit)? {
@@ -222,10 +225,10 @@ impl Receiver {
         }
     }
 
-    /// Waits for the next message, where log bytes have no place.
+    /// Waits for the next message, at a point of the protocol where log bytes are not allowed.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::next`]; also if log bytes arrive.
     pub fn message(&mut self) -> Result<Message<'_>, LinkError> {
         match self.next()? {
             Received::Message(message) => Ok(message),
@@ -234,26 +237,26 @@ impl Receiver {
     }
 }
 
-/// A way to end a connection that others own.
+/// Weak reference to a connection, with which it can be shut down by those who do not own it.
 #[derive(Debug)]
 pub struct Handle(Weak<TcpStream>);
 
 impl Handle {
-    /// Ends the connection; whoever waits on it is freed.
+    /// Shuts the connection down; whoever waits on it returns with [`LinkError::Closed`] or an I/O error.
     pub fn shut(&self) {
         if let Some(socket) = self.0.upgrade() {
-            // It may have ended by itself.
+            // A failure is ignored: the connection may have ended by itself.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// The connections of one session, to be ended together.
+/// The connections of one session, which are shut down together: whether that has happened, and the open ones.
 #[derive(Default)]
 pub struct Links(Mutex<(bool, Vec<Handle>)>);
 
 impl Links {
-    /// `receiver`'s connection belongs to the session from now on. If the session has ended, so does the connection.
+    /// Adds `receiver`'s connection to the session. If the session was shut already, shuts the connection down at once.
     pub fn add(&self, receiver: &Receiver) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if links.0 {
@@ -264,7 +267,7 @@ impl Links {
         }
     }
 
-    /// Ends the session's connections, now and in future.
+    /// Shuts the session's connections down, and those that are added later.
     pub fn shut(&self) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.0 = true;
@@ -277,10 +280,10 @@ impl Links {
     }
 }
 
-/// Connects to the first of the addresses that answers within `timeout`; see [`open`].
+/// Connects to the first address that answers within `timeout`; the rest is done by [`open`].
 ///
 /// # Errors
-/// If none does.
+/// If no address answers, or the socket does not take its settings.
 pub fn connect(
     addresses: &[SocketAddr],
     timeout: Duration,
@@ -302,7 +305,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// Longer than anything here takes.
+    /// A patience longer than any test here takes.
     const LONG: Duration = Duration::from_secs(60);
 
     fn pair(patience: Duration) -> (TcpStream, (Sender, Receiver)) {

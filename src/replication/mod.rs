@@ -12,17 +12,18 @@
 //!                    └► drop log
 //! ```
 //!
-//! Always: snapshot position ≤ mirrored ≤ durable. The master waits for the node nowhere; without one, it keeps its log
-//! and serves, and when the log gets too long its cores take snapshots themselves, slot by slot (`partition::capture`,
-//! [`master::self_checkpoints`]): of those the newest section ≤ durable.
+//! Always: position of a node's snapshot ≤ mirrored ≤ durable. The master never waits for the node. Without a node, the
+//! master keeps serving and keeps its log; when the log gets too long, the master's cores take snapshots themselves,
+//! slot by slot (`partition::capture`, [`master::self_checkpoints`]). Such a snapshot is installed once its newest
+//! section ≤ durable.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`protocol`] | what both say to each other. Pure |
-//! | `link` | connections that carry it |
+//! | [`protocol`] | the messages between master and node. Pure |
+//! | `link` | the connections that carry these messages |
 //! | [`master`] | threads of the master: ship the log, take snapshots, decide, keep the child |
 //! | [`node`] | the checkpoint node |
-//! | `clock` | the time, for threads; state machines are told it |
+//! | `clock` | monotonic time for threads; state machines get the time as an argument |
 
 pub(crate) mod clock;
 pub(crate) mod link;

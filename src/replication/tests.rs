@@ -1,6 +1,6 @@
-//! Master's side and node against each other over loopback, with a real data directory and real logs: what is mirrored,
-//! installed, dropped, resumed and begun anew. Only the cores are simplified: they put strings and barriers, and know
-//! no clients.
+//! The master's side and a node against each other over loopback, with a real data directory and real logs: what is
+//! mirrored, installed, dropped, resumed and begun anew. Only the cores are simplified: they log strings and barriers,
+//! and have no clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,19 +30,19 @@ use crate::store::Store;
 
 const PARTITIONS: u16 = 8;
 const SEGMENT: u64 = 256 << 10;
-/// How long either end waits for the other.
+/// Patience of either end with the other.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a test has a core do.
+/// A task that a test gives to a core.
 enum Task {
     Put(Vec<u8>, Vec<u8>),
-    /// Put a barrier, and whether its digests are to be wrong.
+    /// Puts a barrier into the log; its digests are wrong on purpose if the flag is set.
     Compare(PartitionId, bool),
-    /// Seals the log and ends the core.
+    /// Closes the log and ends the core.
     Close,
 }
 
-/// A data directory in use: cores, their logs, and the master's side.
+/// A running register: a data directory, cores with their logs, and the master's side.
 struct Register {
     dir: Arc<DataDir>,
     placement: Placement,
@@ -111,7 +111,8 @@ impl Register {
         self.tasks[core].send(Task::Put(key.as_bytes().to_vec(), value.to_vec())).unwrap();
     }
 
-    /// Puts `count` keys of `bytes` bytes, different in each `round`, and waits until they are on disk.
+    /// Sets `count` keys to values of `bytes` bytes, which differ from round to round, and waits until the edits are
+    /// durable.
     fn fill(&self, count: usize, bytes: usize, round: u8) {
         let before: u64 = self.marks.iter().map(|m| m.durable().0).sum();
         (0..count).for_each(|n| self.put(&format!("key {n}"), &vec![round; bytes]));
@@ -136,7 +137,8 @@ impl Register {
         assert_eq!(self.master.wait(ticket, Duration::from_secs(60)), Some(Outcome::Done));
     }
 
-    /// Asks for barriers of all partitions and waits until the node has compared them.
+    /// Logs barriers of all partitions and waits until the node has compared the digests at them; those of the
+    /// partition `wrong` are wrong.
     fn compare(&self, wrong: Option<PartitionId>) {
         let before = self.status().compared.0;
         for partition in (0..PARTITIONS).map(PartitionId) {
@@ -227,7 +229,7 @@ impl Core {
         self.partitions[usize::from(partition.0)].note(lsn, encoded.as_bytes().len() as u64);
     }
 
-    /// Puts a barrier into the log, with a digest that is `wrong` or right.
+    /// Puts a barrier into the log, with wrong digests if `wrong` is set.
     fn barrier(&mut self, log: &Log, partition: PartitionId, checkpoint: bool, wrong: bool) {
         let mut digests = self.store.digests(partition);
         digests[0] ^= u64::from(wrong);
@@ -310,7 +312,7 @@ fn a_node_that_dies_in_the_middle_of_an_upload_resumes_it() {
     let register = Register::open(&path, 1);
     let slow = node::Options { upload_bytes_per_second: Some(1 << 20), ..node_options(&register, node_dir(&path)) };
     let node = RunningNode::start(slow);
-    // One value that takes seconds to upload at this rate.
+    // A value that takes seconds to upload at this rate.
     register.fill(1, 4 << 20, 1);
     register.until_mirrored();
     let ticket = register.master.request_checkpoint(None).unwrap();
@@ -350,7 +352,8 @@ fn a_node_goes_on_after_its_master_started_again_with_other_cores() {
             register.checkpoint();
         }
         if life == 2 {
-            // From own snapshots of the life before, over the end of that life.
+            // The next node starts from own snapshots of a former epoch, and follows the log over the end of that
+            // epoch.
             running.end().unwrap();
         } else {
             node = Some(running);
@@ -394,7 +397,8 @@ fn a_difference_is_loud_stops_truncation_and_is_mended_by_beginning_anew() {
     let slots = register.placement.partitions().slots(PartitionId(3));
     assert!(!register.status().diverged_slots.is_empty() && register.status().diverged_slots.len() <= 64);
     assert!(register.status().diverged_slots.iter().all(|slot| slots.contains(&slot.0)));
-    // The node has begun that partition anew, meets the wrong barrier again, and stays; a right one settles it.
+    // The node has begun that partition anew, meets the wrong barrier again, and keeps its state this time; the next
+    // right barrier settles the matter.
     until("back", || register.status().sessions >= 2 && register.status().node.is_some());
     register.until_mirrored();
     register.compare(None);

@@ -1,5 +1,5 @@
-//! Streams that depend on each other, though there are no transactions yet: edits become durable some time after they
-//! are synced, and a start cuts a stream off anywhere behind what was durable.
+//! Simulates streams that depend on each other, although there are no transactions yet: edits become durable some time
+//! after they are synced, and a start cuts a stream off at a random group after its last durable edit.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,8 +11,8 @@ use crate::partition::cut::Tail;
 use crate::storage::Log;
 use crate::storage::model::Process;
 
-/// Has what is synced become durable late: as if a part of a transaction stood there that another stream had not synced
-/// yet.
+/// Makes synced edits of a log become durable late, as if a part of a transaction stood there that another stream had
+/// not synced yet.
 pub(super) fn settle_late(process: &Process, log: &Log<Process>, stream: StreamId, oracle: &Ledger) {
     let certain = Rc::new(Cell::new(Lsn(0)));
     log.settle_by({
@@ -33,14 +33,15 @@ pub(super) fn settle_late(process: &Process, log: &Log<Process>, stream: StreamI
     });
 }
 
-/// A rule that cuts each stream off at its end, or behind some group of edits before it that was not durable.
+/// A rule for recovery's cut: cuts each stream off at its end, or after a random group of edits that was not durable.
 pub(super) fn anywhere(tails: &[Tail], process: &Process, oracle: &Ledger) -> Vec<Lsn> {
     let oracle = oracle.borrow();
     let cut = |tail: &Tail| {
         let from = tail.durable.max(oracle.settled(tail.stream));
         let groups = oracle.groups(tail.stream, Lsn(from.0.saturating_sub(1)), tail.end);
         let last = process.world().draw(|random| groups.get(random.usize(0..2 * groups.len() + 1)).copied());
-        // What the oracle misses, it shall say itself.
+        // A tail that ends before what the oracle knows to be durable is kept to its end: the oracle then reports the
+        // loss.
         last.unwrap_or(tail.end).clamp(tail.durable, tail.end)
     };
     let lasts: Vec<Lsn> = tails.iter().map(cut).collect();

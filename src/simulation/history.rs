@@ -1,4 +1,5 @@
-//! What happens when: lives of the master with load and trouble, then peace, in which everything must come right.
+//! The course of a history: several lives of the master with load and faults, then peace without faults, in which
+//! master and node must come to hold the same and checkpoint everything.
 
 mod node_faults;
 mod rot;
@@ -20,24 +21,25 @@ use crate::replication::master::policy;
 use crate::storage::model::{Process, World};
 use crate::storage::{Manifest, StorageError};
 
-/// How long peace may take to make everything right.
+/// How long peace may take until everything is mirrored and checkpointed, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Starts at which nothing else happens come after so many with trouble.
+/// Number of attempts to start a master at which it may die; at later attempts it does not.
 const TROUBLED_STARTS: u32 = 3;
 
-/// A history under way.
+/// A history under way: the world, its two processes, and what must be there.
 pub(super) struct History {
     pub(super) world: World,
     pub(super) settings: Settings,
     network: Network,
     pub(super) oracle: Rc<RefCell<Oracle>>,
-    /// The machine of the master, and its data directory there; the node's machine is the same or the other.
+    /// The master's machine, 0 or 1; the node's machine is the same or the other.
     pub(super) machine: usize,
+    /// The master's data directory on its machine.
     pub(super) dir: PathBuf,
     pub(super) master: Option<Master>,
     pub(super) node: Option<Node>,
-    /// Gates that replies wait for.
+    /// Gates of the replies that are not shown yet: each waits until its core's edits are safe up to this one.
     waiting: Vec<(CoreId, Lsn)>,
     requests: u64,
     pub(super) outcome: Outcome,
@@ -80,11 +82,12 @@ impl History {
         if !closed {
             return Err("in peace the logs do not close".to_owned());
         }
-        // Once more, with another number of cores: from snapshots and what is left of the log.
+        // Once more, with a number of cores drawn anew: recovers from snapshots and what is left of the log.
         if self.start(0).await? { Ok(()) } else { Err("refused after peace".to_owned()) }
     }
 
-    /// Starts a master, which may die while it starts. `false` if rot makes it refuse.
+    /// Starts a master, which may die during the first `troubled` attempts. `false` if it refuses to start because of
+    /// rot.
     async fn start(&mut self, troubled: u32) -> Result<bool, String> {
         self.settings.cores = self.world.draw(|random| random.u16(1..4));
         let mut attempts = 0;
@@ -117,7 +120,7 @@ impl History {
                     self.outcome.refused += 1;
                     return Ok(false);
                 }
-                // One fault of the disk may stop one start.
+                // A fault of the disk may make a start fail; another attempt is made.
                 Err(e) if self.settings.with_disk_faults && attempts < 20 && !matches!(e, StorageError::Corrupt(_)) => {
                     process.kill();
                     self.after_death(&process);
@@ -127,7 +130,7 @@ impl History {
         }
     }
 
-    /// What is served is what the streams' ends say, and that is enough.
+    /// Checks that the recovered content is that of the recorded ends of the streams, and that no durable edit is lost.
     fn check_recovered(&mut self) -> Result<(), String> {
         let Some(master) = &self.master else { return Ok(()) };
         if master.bad_snapshots > 0 && self.outcome.rotten == 0 {
@@ -155,7 +158,7 @@ impl History {
         }
     }
 
-    /// What the node holds was durable before it was sent, so that no cut has taken it away.
+    /// Checks that the node holds nothing that was cut off: what it holds was durable before it was sent.
     fn check_node(&self, manifest: &Manifest) -> Result<(), String> {
         let Some(node) = self.node.as_ref().filter(|_| !self.settings.with_rot) else { return Ok(()) };
         for (partition, position) in node.positions() {
@@ -170,7 +173,7 @@ impl History {
         Ok(())
     }
 
-    /// Load and trouble, until somebody dies.
+    /// One life of the master: load and faults, until the master dies or the drawn number of requests is done.
     async fn live(&mut self) -> Result<(), String> {
         if let Some(master) = &self.master
             && self.world.once_in(3)
@@ -195,7 +198,7 @@ impl History {
             }
             let waiting = self.waiting.len();
             self.check_promises()?;
-            // Just when a client was told something.
+            // A machine is lost at the worst moment: just after a client was told something.
             if self.waiting.len() < waiting && self.is_machine_lost() {
                 return self.lose_machine().await;
             }
@@ -210,7 +213,7 @@ impl History {
         self.master.as_ref().is_some_and(|master| master.process.is_alive())
     }
 
-    /// Something goes wrong, or is about to.
+    /// Draws a fault, which happens at once or after a number of steps.
     fn trouble(&mut self) {
         let Some(master) = self.master.as_ref().map(|m| m.process.clone()) else { return };
         let (what, steps, with_power) = self.world.draw(|random| (random.u8(0..10), random.u64(0..150), random.bool()));
@@ -222,7 +225,7 @@ impl History {
             6 => self.end_node(true),
             7 => {
                 if let Some(node) = &self.node {
-                    // Together on a machine, its power failure is the master's as well.
+                    // If both share a machine, a power failure ends the master, too.
                     node.process.die_after(steps, with_power);
                 }
             }
@@ -249,7 +252,7 @@ impl History {
         }
     }
 
-    /// A node that is gone comes back, sooner or later.
+    /// Notices that the node is dead, and starts another one sooner or later.
     fn keep_node(&mut self) {
         if self.node.as_ref().is_some_and(|node| !node.process.is_alive()) {
             self.outcome.crashes += 1;
@@ -269,7 +272,7 @@ impl History {
         self.oracle.borrow_mut().another_node(streams.map(|marks| marks.appended()));
     }
 
-    /// A client's request, and what it must answer.
+    /// Executes a random request, and checks its reply, its edits and its gate.
     fn request(&mut self) -> Result<(), String> {
         let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
         self.requests += 1;
@@ -309,7 +312,8 @@ impl History {
         Ok(())
     }
 
-    /// Replies whose gates are open are promises from now on; marks keep their order.
+    /// Tells the oracle of the replies that are shown now. Checks the order of the marks, and that no checkpoint failed
+    /// without a fault.
     fn check_promises(&mut self) -> Result<(), String> {
         let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
         let oracle = &mut *self.oracle.borrow_mut();
@@ -338,7 +342,7 @@ impl History {
         Ok(())
     }
 
-    /// The life ends, one way or another.
+    /// Ends the master's life: in good order, by a crash or by a power failure.
     async fn end(&mut self) -> Result<(), String> {
         self.check_promises()?;
         let how = self.world.draw(|random| random.u8(0..4));
@@ -358,7 +362,8 @@ impl History {
         self.rot()
     }
 
-    /// Stops the master in good order; whether all is durable.
+    /// Closes the master in good order; if `hasty`, without waiting for edits to become durable. Returns whether all is
+    /// durable.
     async fn close(&mut self, hasty: bool) -> bool {
         let Some(master) = self.master.take() else { return false };
         let closed = master.close(hasty).await && master.process.is_alive();
@@ -374,7 +379,7 @@ impl History {
     pub(super) fn note_installed(&mut self, master: &Master) {
         let status = master.shared.status();
         self.outcome.installed += status.installed;
-        self.outcome.own += status.own_installed;
+        self.outcome.own += status.self_installed;
     }
 
     pub(super) fn after_death(&mut self, process: &Process) {
@@ -385,7 +390,7 @@ impl History {
         self.network.cut(true);
     }
 
-    /// No more trouble: the node catches up, everything is checkpointed, and both hold the same.
+    /// Ends all faults, and waits until the node has caught up, everything is checkpointed, and both hold the same.
     async fn make_peace(&mut self) -> Result<(), String> {
         self.world.note(|| "peace".to_owned());
         for machine in 0..2 {
@@ -421,7 +426,7 @@ impl History {
             let outcome = ticket.and_then(|ticket| shared.state().policy.outcome(ticket));
             match outcome {
                 Some(policy::Outcome::Done) if level => return self.check_agreement(),
-                // Somebody was still busy with what went wrong before.
+                // A checkpoint may still fail because of a former fault; it is asked for again.
                 Some(policy::Outcome::Failed(_)) => ticket = None,
                 _ if self.world.now() > deadline => {
                     let status = shared.status();
@@ -432,6 +437,7 @@ impl History {
         }
     }
 
+    /// Checks that master and node hold the same digests.
     fn check_agreement(&self) -> Result<(), String> {
         let (Some(master), Some(node)) = (&self.master, &self.node) else { return Ok(()) };
         for partition in (0..self.settings.partitions.count()).map(PartitionId) {

@@ -1,11 +1,11 @@
-//! Requests at random, and what they must do and answer.
+//! Random requests, and what each must answer and do.
 
 use std::collections::BTreeMap;
 
 use super::oracle::{Content, Effect, Key, Value};
 use crate::encoding::resp::{Args, Span};
 
-/// A request, parsed.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) words: Vec<Vec<u8>>,
@@ -30,7 +30,7 @@ impl Request {
         &self.words[1]
     }
 
-    /// One at random; `number` makes its value one that was never written before.
+    /// Draws a request; `number` makes its value one that was never written before.
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
         let hash = format!("hash{}", random.u8(0..6)).into_bytes();
@@ -54,12 +54,12 @@ impl Request {
         }
     }
 
-    /// Reads whatever `key` may hold.
+    /// A request that reads the whole value of `key`, whichever type keys of this name have.
     pub(super) fn read(key: &[u8]) -> Self {
         if key.starts_with(b"hash") { Self::new(&[b"HGETALL", key]) } else { Self::new(&[b"GET", key]) }
     }
 
-    /// What it must answer, and do.
+    /// The reply that the request must give, and the effect that it must have, if keys hold `content`.
     pub(super) fn expected(&self, content: &Content) -> (Vec<u8>, Effect) {
         let held = content.get(self.key());
         let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
@@ -99,7 +99,7 @@ impl Request {
     }
 }
 
-/// The keys that a content may have.
+/// All keys that requests name.
 pub(super) fn universe() -> Vec<Key> {
     let numbered = |name: &'static str, count: usize| (0..count).map(move |n| format!("{name}{n}").into_bytes());
     let tagged = |name: &'static str| (0..4).map(move |n| format!("{name}{{{n}}}").into_bytes());
@@ -111,7 +111,7 @@ pub(super) fn universe() -> Vec<Key> {
         .collect()
 }
 
-/// Whether `reply` to [`Request::read`] tells of `held`.
+/// Whether `reply`, that of a [`Request::read`], is right for a key that holds `held`.
 pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
     match held {
         Some(Value::String(s)) => reply == bulk(s),

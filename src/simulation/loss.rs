@@ -1,17 +1,16 @@
-//! The master's machine is gone for good, its disk with it: somebody ends the node in good order, and a master goes on
-//! in the directory that it leaves behind. Everything must be there that was acknowledged as mirrored while that node
-//! lived.
+//! The loss of the master's machine with its disk: the node is ended in good order, and the next master starts in the
+//! directory that it leaves behind. Everything must be there that was acknowledged as mirrored while that node ran.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::history::History;
 
-/// How long a node may take to end: it has to notice first that its master is gone.
+/// How long the node may take to end, which includes noticing that its master is gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl History {
-    /// Whether the master's machine is lost now. There must be a node that has acknowledged edits of each stream.
+    /// Draws whether the master's machine is lost now; only if a node runs that has acknowledged edits of every stream.
     pub(super) fn is_machine_lost(&self) -> bool {
         let is_followed = self.node.as_ref().is_some_and(|node| node.process.is_alive());
         self.settings.may_lose_machine && is_followed && self.oracle.borrow().is_mirrored() && self.world.once_in(3)

@@ -1,5 +1,5 @@
-//! The master as a process of the simulated world: real directory, logs, shards, policy and connections; only threads
-//! and sockets are the simulator's.
+//! The master as a process of the simulated world: its directory, logs, shards, policy and protocol are the real ones;
+//! only the threads and sockets are the simulator's.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ use crate::replication::master::policy::{Pace, Policy};
 use crate::replication::master::self_checkpoints::SelfCheckpoints;
 use crate::replication::master::sessions::SessionId;
 use crate::replication::master::ship::{Shipment, Shipped, acknowledge};
-use crate::replication::master::side::{MasterSide, Rounds};
+use crate::replication::master::side::{MasterSide, PolicyLoop};
 use crate::replication::master::{Options, accept, download, upload};
 use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::runtime::bell::Bell;
@@ -40,24 +40,25 @@ use crate::storage::model::{NOW, Process};
 use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
 use crate::time::UnixMillis;
 
-/// Partitions of which cores are to take snapshots.
+/// Queue of the partitions of which cores are to take snapshots.
 type Captures = Rc<RefCell<VecDeque<PartitionId>>>;
 
 fn next_of(captures: &Captures) -> Option<PartitionId> {
     captures.borrow_mut().pop_front()
 }
 
-/// A master that serves.
+/// A serving master.
 pub(super) struct Master {
     pub(super) process: Process,
     pub(super) shared: Arc<MasterSide<Process>>,
     pub(super) cores: Vec<Rc<RefCell<Shard<Process>>>>,
     placement: Placement,
-    /// Snapshots that proved bad when it started.
+    /// Number of installed snapshots that proved bad when it started.
     pub(super) bad_snapshots: usize,
 }
 
-/// Starts a master on `process`, with the data directory `dir`: recovers, begins an epoch, serves clients and nodes.
+/// Starts a master on `process`, with the data directory `dir`: recovers, begins an epoch, and serves clients and
+/// nodes.
 pub(super) async fn start(
     process: &Process,
     dir: &Path,
@@ -105,19 +106,19 @@ pub(super) async fn start(
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
-    policy.set_own(settings.max_log_bytes.is_some());
+    policy.set_cores_capture(settings.max_log_bytes.is_some());
     let ended_log_bytes = dir.ended_log_bytes()?;
     let (shared, _) = MasterSide::new(options, policy, Clock::Set(&NOW), ended_log_bytes);
     let shared = Arc::new(shared);
     upload::clear_stale(&shared);
     let master = Master { process: process.clone(), shared, cores, placement, bad_snapshots };
-    let captures = settings.max_log_bytes.is_some().then(|| master.spawn_own(&reporter));
+    let captures = settings.max_log_bytes.is_some().then(|| master.spawn_self_checkpoints(&reporter));
     master.spawn_policy(inboxes, reporter, captures);
     master.spawn_accept(network);
     Ok(master)
 }
 
-/// Opens a log; what it calls durable is acknowledged.
+/// Opens a log; the oracle is told which edits it calls durable.
 async fn open_log(
     process: &Process,
     options: LogOptions,
@@ -152,12 +153,13 @@ fn log_options(dir: &DataDir<Process>, stream: StreamId, settings: &Settings) ->
 }
 
 impl Master {
-    /// The core that has a key.
+    /// The core that owns a key.
     pub(super) fn core_of(&self, key: &[u8]) -> CoreId {
         self.placement.core_of(self.placement.partitions().of(slot_of(key)))
     }
 
-    /// Executes a request on the core of its key; `None` if it has to wait for the disk.
+    /// Executes a request on the core of its key; `None` if the log is full, so that the request has to wait for the
+    /// disk.
     pub(super) fn execute(&self, request: &Request) -> Option<(Committed, Vec<u8>)> {
         let core = self.core_of(request.key());
         let mut shard = self.cores[usize::from(core.0)].borrow_mut();
@@ -185,19 +187,19 @@ impl Master {
         Some((committed, out))
     }
 
-    /// How far a core's edits are safe.
+    /// The last edit of a core that is as safe as the settings' durability asks for, with all before it.
     pub(super) fn safe(&self, core: CoreId) -> Lsn {
         self.cores[usize::from(core.0)].borrow().safe()
     }
 
-    /// Closes all logs, and records where they end; whether everything is durable. If `hasty`, what is not durable yet
-    /// is not waited for.
+    /// Closes all logs, and records their ends. Returns whether everything is durable and recorded. If `hasty`, does
+    /// not wait for edits that are not durable yet.
     pub(super) async fn close(&self, hasty: bool) -> bool {
         let mut closed = Vec::new();
         for (core, shard) in (0..).map(CoreId).zip(&self.cores) {
             let log = shard.borrow().log().clone();
             let mut closing = pin!(log.close());
-            // The dead close nothing.
+            // A dead process closes nothing.
             let ended = poll_fn(|context| {
                 if self.process.is_alive() { closing.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
             });
@@ -212,19 +214,19 @@ impl Master {
         recorded.is_ok() && closed.len() == self.cores.len()
     }
 
-    /// The digests of a partition's slots.
+    /// The digests of a partition's slots as the master holds them.
     pub(super) fn digests(&self, partition: PartitionId) -> Vec<u64> {
         let core = self.placement.core_of(partition);
         self.cores[usize::from(core.0)].borrow().store().digests(partition)
     }
 
-    /// The policy thread, and the cores as far as they take its orders; partitions that they are to capture go to
+    /// Runs the policy thread, and the cores' part of executing its orders; partitions to be captured are put into
     /// `captures`.
     fn spawn_policy(&self, inboxes: Vec<Inbox<Order>>, reporter: Reporter, captures: Option<Captures>) {
         let (shared, cores) = (self.shared.clone(), self.cores.clone());
         let world = self.process.world().clone();
         self.process.spawn(async move {
-            let mut rounds = Rounds::default();
+            let mut rounds = PolicyLoop::default();
             loop {
                 rounds.look(&shared);
                 world.sleep(Duration::from_millis(world.draw(|random| random.u64(1..100)))).await;
@@ -240,7 +242,7 @@ impl Master {
                             Order::Capture(partition) => {
                                 captures.iter().for_each(|captures| captures.borrow_mut().push_back(partition));
                             }
-                            // What is refused is not the subject here.
+                            // Refusing writes, telling clients of their saves and shutting down are not simulated.
                             _ => {}
                         }
                     }
@@ -249,9 +251,9 @@ impl Master {
         });
     }
 
-    /// The thread that writes own snapshots, and the cores as far as they take them: those of the partitions that it
-    /// returns a list of.
-    fn spawn_own(&self, reporter: &Reporter) -> Captures {
+    /// Runs the thread that writes the cores' own snapshots, and the cores' part of taking them. Returns the queue of
+    /// the partitions to be captured.
+    fn spawn_self_checkpoints(&self, reporter: &Reporter) -> Captures {
         let captures = Captures::default();
         let (shared, cores, placement) = (self.shared.clone(), self.cores.clone(), self.placement);
         let (asked, reporter) = (captures.clone(), reporter.clone());
@@ -270,7 +272,8 @@ impl Master {
                     reporter.barrier(barrier);
                 }
                 for core in &cores {
-                    // A slot is mostly done in one go here; what comes in between is edits between slots.
+                    // At this number of steps most slots are captured in one slice, so that edits mostly come between
+                    // slots.
                     let mut slots = world.draw(|random| random.u32(1..3_000));
                     let slice = core.borrow_mut().capture(|| {
                         slots -= 1;
@@ -286,6 +289,7 @@ impl Master {
         captures
     }
 
+    /// Runs the accept thread: listens, and serves each connection in a task of its own.
     fn spawn_accept(&self, network: &Network) {
         *network.closed.borrow_mut() = false;
         let (shared, process, network) = (self.shared.clone(), self.process.clone(), network.clone());
@@ -306,7 +310,7 @@ impl Master {
     }
 }
 
-/// One connection, from hello to end.
+/// Serves one connection, from its hello to its end.
 async fn serve(shared: &MasterSide<Process>, mut line: Line) -> Result<(), LinkError> {
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let (role, node, session) = {
@@ -424,7 +428,7 @@ async fn send_snapshots(
     Ok(())
 }
 
-/// How often partitions are checkpointed, at random.
+/// Draws how often partitions are checkpointed.
 pub(super) fn pace(random: &mut fastrand::Rng) -> Pace {
     Pace { every_edits: random.u64(20..400), every: Duration::from_millis(random.u64(200..4_000)) }
 }

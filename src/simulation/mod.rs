@@ -1,20 +1,21 @@
-//! For tests: master and checkpoint node, whole, in a world of numbers. A seed makes a history of requests, crashes,
-//! power failures, cut connections, full and failing disks, a node that cannot write, lost machines; afterwards
-//! everything acknowledged must be there, and both must hold the same.
+//! The simulator (tests only): a whole master and a whole checkpoint node over model disks, a model network and
+//! simulated time. A seed determines a history of requests, crashes, power failures, cut connections, full and failing
+//! disks, a node that cannot write, and lost machines. Afterwards everything acknowledged must be there, and both must
+//! hold the same data.
 //!
-//! Two kinds of history. With *crash faults* a master must start again, with everything that was called durable. With
-//! *rot* it may refuse to start, but what it serves must be right.
+//! There are two kinds of histories. With *crash faults* a master must start again, with everything that was called
+//! durable. With *rot* (damaged files) it may refuse to start, but what it serves must be right.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`network`] | connections that take their time and end |
-//! | [`load`] | requests, and what they must do |
-//! | [`oracle`] | what must be there |
+//! | [`network`] | the model network: connections with delays, which break off |
+//! | [`load`] | random requests, and what each must answer and do |
+//! | [`oracle`] | the reference: what must be there |
 //! | [`master`], [`node`] | the two processes, made of the same parts as the real ones |
-//! | [`history`] | what happens when |
-//! | [`cut`] | streams that depend on each other, and are cut off |
-//! | [`loss`] | the end of the master's whole machine |
-//! | [`tests`] | seeds by the thousand, long runs, replays; planted bugs and the seeds that find them |
+//! | [`history`] | the course of a history: starts, load, faults, checks |
+//! | [`cut`] | edits that become durable late, and streams that are cut off at a start |
+//! | [`loss`] | the loss of the master's machine with its disk |
+//! | [`tests`] | runs of thousands of seeds, long runs, replays; planted bugs and the seeds that find them |
 
 mod cut;
 mod history;
@@ -34,33 +35,34 @@ use crate::ids::Partitions;
 use crate::replication::master::policy::Pace;
 use crate::storage::model::{Executor, World};
 
-/// The longest that a history may take, in its own time.
+/// Longest duration of a history in simulated time.
 const LONGEST: Duration = Duration::from_secs(1_200);
 
-/// What is chosen for a whole history.
+/// The settings of one history, drawn from its seed.
 #[derive(Clone, Debug)]
 struct Settings {
     partitions: Partitions,
-    /// Of the next life.
+    /// Number of cores of the next master.
     cores: u16,
     durability: Durability,
     segment_bytes: u64,
     buffer_bytes: usize,
     zero_fill: bool,
     pace: Pace,
-    /// Bytes of log from three quarters of which on the cores take snapshots themselves while there is no node.
+    /// Bound of the log in bytes. With a bound, cores take snapshots themselves while no node delivers any; from three
+    /// quarters of it on, log must be dropped soon. `None`: cores never take snapshots.
     max_log_bytes: Option<u64>,
-    /// Master and node share a machine.
+    /// Whether master and node share a machine.
     together: bool,
-    /// The disk fails or is full now and then.
+    /// Whether the master's disk fails or is full now and then.
     with_disk_faults: bool,
-    /// The node's disk is full now and then, or its directory vanishes.
+    /// Whether the node's disk is full now and then, or its directory vanishes.
     with_node_faults: bool,
-    /// Files are damaged while nobody runs.
+    /// Whether files are damaged between two lives of the master.
     with_rot: bool,
-    /// The master's machine may be lost, disk and all, so that its node is all that is left.
+    /// Whether the master's machine may be lost with its disk, so that only the node is left.
     may_lose_machine: bool,
-    /// What is synced becomes durable later, and a start may cut off what was not durable.
+    /// Whether synced edits become durable late, and a start may cut off edits that were not durable.
     settles_late: bool,
 }
 
@@ -83,10 +85,11 @@ impl Settings {
             may_lose_machine: false,
             settles_late: false,
         };
-        // Not drawn, so that the histories without it stay what they were.
+        // The rest is derived from what was drawn, not drawn, so that each seed still makes the history that it made
+        // before these settings existed.
         let is_bounded = !with_rot && drawn.segment_bytes.is_multiple_of(8192);
         let with_node_faults = is_bounded && !drawn.together && drawn.segment_bytes.is_multiple_of(16_384);
-        // A node that cannot write is not one to go on from.
+        // If the machine may be lost, the node must be able to write: the next master starts from its directory.
         let may_lose_machine = drawn.durability == Durability::Mirrored
             && !(drawn.together || drawn.with_disk_faults || drawn.with_rot || with_node_faults);
         let max_log_bytes = is_bounded.then(|| drawn.segment_bytes * u64::from(drawn.cores) * 8);
@@ -95,36 +98,36 @@ impl Settings {
     }
 }
 
-/// What a history came to.
+/// Counts of what happened in a history.
 #[derive(Clone, Copy, Debug, Default)]
 struct Outcome {
-    /// Times that a master began to serve.
+    /// Number of times that a master began to serve.
     starts: u64,
-    /// Deaths of processes and power failures.
+    /// Number of deaths of processes, by crashes, power failures or lost machines.
     crashes: u64,
-    /// Writes that were called durable.
+    /// Number of edits, barriers included, that were called durable.
     acknowledged: u64,
-    /// Snapshots that were installed.
+    /// Number of installed snapshots.
     installed: u64,
-    /// Of them, those that the master's cores took themselves.
+    /// Number of installed snapshots that the master's cores took themselves.
     own: u64,
-    /// Starts that were refused because of rot.
+    /// Number of starts that were refused because of rot.
     refused: u64,
-    /// Files that were damaged.
+    /// Number of times that a file was damaged.
     rotten: u64,
-    /// Machines of masters that were lost with their disks.
+    /// Number of masters' machines that were lost with their disks.
     machines_lost: u64,
 }
 
-/// What went wrong, and what led to it.
+/// A promise was broken: why, and the trace of the history.
 struct Failure {
     why: String,
     trace: Vec<String>,
 }
 
-/// Runs the history of a seed.
+/// Runs the history of a seed. Returns what happened and, if `with_trace`, its trace.
 fn run(seed: u64, with_trace: bool) -> Result<(Outcome, Vec<String>), Failure> {
-    // What is drawn from the thread's own generator is part of the history.
+    // The code under test draws from the thread's own generator, which must depend on the seed, too.
     fastrand::seed(seed);
     let world = World::new(seed, 2);
     if with_trace {

@@ -1,5 +1,5 @@
-//! The checkpoint node as a process of the simulated world: real followers, captures, uploads, downloads and own
-//! directory; only the threads that bring them messages are the simulator's.
+//! The checkpoint node as a process of the simulated world: its followers, captures, uploads, downloads and directory
+//! are the real ones; only the threads and sockets are the simulator's.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::replication::link::LinkError;
 use crate::replication::node::bootstrap::{Download, begin_anew, load_own};
 use crate::replication::node::directory::NodeDir;
 use crate::replication::node::error::SessionError;
-use crate::replication::node::follow::{FollowError, Follower, Step};
+use crate::replication::node::follow::{FollowError, Follower, StreamState};
 use crate::replication::node::mirror::Part;
 use crate::replication::node::outbox::{Item, Outbox, Ready};
 use crate::replication::node::plan::{Leg, Terms};
@@ -27,16 +27,16 @@ use crate::replication::node::{Node as Core, NodeError, Options, Stop, handover}
 use crate::replication::protocol::{HEARTBEAT, Message, Reason, Received, Role, SILENCE};
 use crate::storage::model::{NOW, Process};
 
-/// A node that runs.
+/// A running node.
 pub(super) struct Node {
     pub(super) process: Process,
-    /// Its data, whole or cut into streams.
+    /// Its partitions: in one part, or split by the streams that are followed.
     parts: Rc<RefCell<Vec<Part>>>,
-    /// Why it cannot go on.
+    /// Why the node cannot go on, if it cannot.
     pub(super) failed: Rc<RefCell<Option<String>>>,
-    /// It is to end in good order.
+    /// Whether the node is to end in good order.
     ending: Rc<Cell<bool>>,
-    /// What it has left behind; see [`handover::hand_over`].
+    /// The result of [`handover::hand_over`], once the node has ended in good order.
     left: Rc<Cell<Option<Option<Position>>>>,
 }
 
@@ -63,17 +63,18 @@ impl Node {
         Self { process, parts, failed, ending, left }
     }
 
-    /// Has it end in good order.
+    /// Makes the node end in good order.
     pub(super) fn end(&self) {
         self.ending.set(true);
     }
 
-    /// What it has left behind, once it has ended.
+    /// How far the data directory that the node left behind reaches, `Some(None)` if it left none; `None` until the
+    /// node has ended in good order.
     pub(super) fn left_behind(&self) -> Option<Option<Position>> {
         self.left.get()
     }
 
-    /// Up to where it holds the edits of a key.
+    /// The position up to which the node holds the edits of a key.
     pub(super) fn reached(&self, key: &[u8]) -> Position {
         let (slot, parts) = (slot_of(key), self.parts.borrow());
         let mut replicas = parts.iter().map(|part| &part.replica);
@@ -81,13 +82,13 @@ impl Node {
         holder.map(|replica| replica.slot_position(slot)).unwrap_or_default()
     }
 
-    /// Where its partitions are.
+    /// The positions of the node's partitions.
     pub(super) fn positions(&self) -> Vec<(PartitionId, Position)> {
         let parts = self.parts.borrow();
         parts.iter().flat_map(|part| part.partitions().map(|partition| (partition, part.position(partition)))).collect()
     }
 
-    /// The digests that it has of a partition's slots.
+    /// The digests of a partition's slots as the node holds them.
     pub(super) fn digests(&self, partition: PartitionId) -> Option<Vec<u64>> {
         let parts = self.parts.borrow();
         let part = parts.iter().find(|part| part.replica.owned().contains(&partition.0))?;
@@ -130,7 +131,7 @@ async fn run(
     if parts.borrow().is_empty() { Ok(None) } else { with_whole(parts, |whole| handover::hand_over(&node.own, whole)) }
 }
 
-/// One session, from hello to whatever ends it.
+/// Runs one session, from its hello to its end.
 async fn session(node: &Core<Process>, network: &Network, parts: &RefCell<Vec<Part>>) -> Result<(), SessionError> {
     let mut control = network.connect(node.own.files())?;
     control.send(&Message::Hello(node.hello(Role::Control, 0)));
@@ -153,7 +154,7 @@ async fn session(node: &Core<Process>, network: &Network, parts: &RefCell<Vec<Pa
     Following::begin(&session, network, parts, &present)?.run(&mut control, uploads).await
 }
 
-/// Does something with all partitions in one piece.
+/// Joins all parts, and calls `with` for the whole.
 fn with_whole<T>(parts: &RefCell<Vec<Part>>, with: impl FnOnce(&mut Part) -> T) -> T {
     let mut whole = Part::join(parts.take()).expect("there is a part at least");
     let result = with(&mut whole);
@@ -196,7 +197,7 @@ async fn prepare(
     Ok(())
 }
 
-/// A connection for uploads, and what is on its way over it.
+/// A connection for uploads, and the snapshot that is being uploaded over it.
 struct Uploading {
     line: Line,
     under_way: Option<(Upload<Process>, Ready)>,
@@ -207,7 +208,7 @@ impl Uploading {
         Ok(Self { line: connect(session, network, Role::Upload)?, under_way: None })
     }
 
-    /// Begins with what waits, if nothing is under way.
+    /// Begins to write and upload the outbox's next entry, if no upload is under way.
     fn look(&mut self, session: &Session<'_, Process>) {
         if self.under_way.is_some() {
             return;
@@ -256,11 +257,11 @@ impl Uploading {
     }
 }
 
-/// The streams of one epoch, followed at once.
+/// The streams of one epoch, which are followed at once.
 struct Following<'a> {
     session: &'a Session<'a, Process>,
     parts: &'a RefCell<Vec<Part>>,
-    /// Each with the number of its part.
+    /// The connection of each stream, its follower, and the index of its part.
     streams: Vec<(Line, Follower, usize)>,
 }
 
@@ -318,8 +319,8 @@ impl<'a> Following<'a> {
                     };
                 }
                 Event::Stream(n) => {
-                    if self.stream(n)? == Step::Ended {
-                        // Its connection says nothing any more.
+                    if self.stream(n)? == StreamState::Ended {
+                        // Nothing more is sent or received on its connection.
                         open -= 1;
                     }
                 }
@@ -339,7 +340,7 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the next event: something received on any connection, or a tick after 20 ms.
     async fn next(&mut self, control: &mut Line, uploads: &mut [Uploading]) -> Result<Event, LinkError> {
         let world = control.world().clone();
         let tick = world.now() + Duration::from_millis(20);
@@ -366,7 +367,7 @@ impl<'a> Following<'a> {
         .await
     }
 
-    fn stream(&mut self, n: usize) -> Result<Step, FollowError> {
+    fn stream(&mut self, n: usize) -> Result<StreamState, FollowError> {
         let (line, follower, part) = &mut self.streams[n];
         let mut answers = Vec::new();
         let part = &mut self.parts.borrow_mut()[*part];

@@ -1,7 +1,7 @@
-//! What must be there: a map as reference, every write with its place in its stream, and how far each stream was called
-//! durable.
+//! The reference for what must be there: the content as a map, every write with its position in its stream, and how far
+//! each stream was called durable.
 //!
-//! After a crash a stream may have lost its end, but nothing that was called durable, nothing from the middle, and no
+//! After a crash a stream may have lost its last edits, but none that was called durable, none from the middle, and no
 //! part of a group.
 
 use std::cell::RefCell;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::ids::{CoreId, Epoch, Lsn, Position, StreamId};
 use crate::storage::Manifest;
 
-/// What a key holds.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     String(Vec<u8>),
@@ -19,76 +19,78 @@ pub(super) enum Value {
 }
 
 pub(super) type Key = Vec<u8>;
-/// The reference: every key with what it holds.
+/// All keys with their values.
 pub(super) type Content = BTreeMap<Key, Value>;
 
-/// What a write did: what it made of keys.
+/// The effect of a write: each changed key with its new value, `None` if it was deleted.
 pub(super) type Effect = Vec<(Key, Option<Value>)>;
 
-/// The oracle as the tasks of a world share it.
+/// The oracle, shared by the tasks of a world.
 pub(super) type Ledger = Rc<RefCell<Oracle>>;
 
-/// A write and where it stands.
+/// A write, its effect, and the lsn of its last edit.
 struct Write {
     last: Lsn,
     effect: Effect,
 }
 
-/// A stream of the present life of the master.
+/// A stream of the present epoch.
 #[derive(Default)]
 struct Stream {
     writes: Vec<Write>,
-    /// How far clients were told that it is durable.
+    /// The last edit that clients were told is durable.
     durable: Lsn,
-    /// How far it is so: no cut takes this away.
+    /// The last edit that is durable: no cut takes it away.
     settled: Lsn,
-    /// How far the stream was called mirrored, and that by the node that lives: no other can have had what came after
-    /// `before_node`.
+    /// The last edit that was called mirrored and that the present node must hold: only edits after `before_node`
+    /// count, because no former node can have had these.
     mirrored: Lsn,
+    /// The last edit appended when the present node started.
     before_node: Lsn,
 }
 
-/// The ledger; see the module.
+/// The reference; see the module.
 #[derive(Default)]
 pub(super) struct Oracle {
-    /// At the start of the present life.
+    /// Content at the start of the present epoch.
     base: Content,
-    /// Now.
+    /// Content now.
     pub(super) content: Content,
     pub(super) epoch: Option<Epoch>,
     streams: Vec<Stream>,
-    /// The life before the present one ended in good order.
+    /// Whether the last master ended in good order, with everything durable.
     pub(super) closed: bool,
-    /// Writes that were called durable, in all lives.
+    /// Number of edits that were called durable, in all epochs.
     pub(super) acknowledged: u64,
 }
 
 impl Oracle {
-    /// A write was executed on `core`; its last edit is `last`.
+    /// Notes that a write was executed on `core`; its last edit is `last`.
     pub(super) fn wrote(&mut self, core: CoreId, last: Lsn, effect: Effect) {
         apply(&mut self.content, &effect);
         self.streams[usize::from(core.0)].writes.push(Write { last, effect });
     }
 
-    /// A client was told that everything up to `lsn` is safe.
+    /// Notes that a client was told that everything up to `lsn` is durable.
     pub(super) fn durable(&mut self, core: CoreId, lsn: Lsn) {
         let stream = &mut self.streams[usize::from(core.0)];
         self.acknowledged += lsn.0.saturating_sub(stream.durable.0);
         stream.durable = stream.durable.max(lsn);
     }
 
-    /// A log has called everything up to `lsn` durable, and clients may be told.
+    /// Notes that a log has called everything up to `lsn` durable, which clients may be told.
     pub(super) fn settle(&mut self, core: CoreId, lsn: Lsn) {
         self.durable(core, lsn);
         self.streams[usize::from(core.0)].settled = lsn;
     }
 
-    /// How far a stream of the present life was durable.
+    /// The last durable edit of a stream of the present epoch; 0 for any other stream.
     pub(super) fn settled(&self, stream: StreamId) -> Lsn {
         self.stream(stream).map_or(Lsn(0), |present| present.settled)
     }
 
-    /// Where groups of edits end in a stream of the present life, after one edit and up to another.
+    /// The ends of those groups of edits, in a stream of the present epoch, that end after edit `after` and not after
+    /// edit `to`.
     pub(super) fn groups(&self, stream: StreamId, after: Lsn, to: Lsn) -> Vec<Lsn> {
         let ends = self.stream(stream).into_iter().flat_map(|present| present.writes.iter().map(|write| write.last));
         ends.filter(|last| (after.next()..=to).contains(last)).collect()
@@ -98,15 +100,15 @@ impl Oracle {
         self.streams.get(usize::from(stream.core.0)).filter(|_| self.epoch == Some(stream.epoch))
     }
 
-    /// Another node begins; the streams have come as far as this. What was mirrored before may have died with the node
-    /// before.
+    /// Notes that another node starts, while the streams end at `appended`. What was mirrored before may be lost with
+    /// the former node.
     pub(super) fn another_node(&mut self, appended: impl Iterator<Item = Lsn>) {
         for (stream, appended) in self.streams.iter_mut().zip(appended) {
             (stream.mirrored, stream.before_node) = (Lsn(0), appended);
         }
     }
 
-    /// A client was told that a node has everything up to `lsn`, too.
+    /// Notes that a client was told that a node holds everything up to `lsn`.
     pub(super) fn mirrored(&mut self, core: CoreId, lsn: Lsn) {
         let stream = &mut self.streams[usize::from(core.0)];
         if lsn > stream.before_node {
@@ -114,12 +116,13 @@ impl Oracle {
         }
     }
 
-    /// Whether the node that lives has acknowledged edits of every stream: then it holds all of the lives before.
+    /// Whether the present node has acknowledged edits of every stream: then it holds everything of former epochs.
     pub(super) fn is_mirrored(&self) -> bool {
         !self.streams.is_empty() && self.streams.iter().all(|stream| stream.mirrored > Lsn(0))
     }
 
-    /// The master is gone with all that it had. What is left of this life are, key by key, the edits up to `reached`.
+    /// Notes that the master is lost with its disk. What is left of the present epoch are, for each key, its edits up
+    /// to `reached`. Fails if a mirrored edit is lost.
     pub(super) fn handed_over(&mut self, reached: impl Fn(&[u8]) -> Position) -> Result<(), String> {
         let Some(epoch) = self.epoch.take() else { return Ok(()) };
         for stream in std::mem::take(&mut self.streams) {
@@ -140,15 +143,15 @@ impl Oracle {
         Ok(())
     }
 
-    /// The last edit that a key got in this life.
+    /// The last edit of a key in the present epoch; 0 if there is none.
     pub(super) fn last_edit(&self, core: CoreId, key: &[u8]) -> Lsn {
         let writes = &self.streams[usize::from(core.0)].writes;
         let of_key = writes.iter().rev().find(|w| w.effect.iter().any(|(k, _)| k == key));
         of_key.map_or(Lsn(0), |w| w.last)
     }
 
-    /// A master serves what it has recovered. What it says of the last life's streams must be enough; the content is
-    /// what they say.
+    /// Notes that a master has recovered. Fails if the ends that it recorded for the last epoch's streams are not
+    /// allowed; the content is from now on what the writes up to these ends give.
     pub(super) fn recovered(&mut self, manifest: &Manifest) -> Result<(), String> {
         let before = std::mem::take(&mut self.streams);
         if let Some(epoch) = self.epoch {
@@ -168,6 +171,7 @@ impl Oracle {
         Ok(())
     }
 
+    /// Checks that a stream of the last epoch may end at `last`, and applies its writes up to there.
     fn cut(&mut self, core: CoreId, stream: Stream, last: Lsn) -> Result<(), String> {
         if last < stream.durable {
             return Err(format!("core {core}: edits up to {} were durable, but it ends at {last}", stream.durable));
@@ -178,7 +182,7 @@ impl Oracle {
         let mut reached = Lsn(0);
         for write in stream.writes {
             if write.last > last {
-                // A group of several edits is there as a whole or not at all.
+                // A group of edits must be there as a whole or not at all.
                 let first = Lsn(write.last.0 + 1 - (write.effect.len() as u64).max(1));
                 if last >= first && reached < first {
                     return Err(format!(

@@ -1,8 +1,8 @@
-//! Seeds by the thousand. `ROLLBOOK_SIMULATION` makes a long run or a replay of it:
+//! Runs thousands of seeds. The environment variable `ROLLBOOK_SIMULATION` asks for a long run or a replay instead:
 //!
 //! ```text
-//! ROLLBOOK_SIMULATION=hours:8      seeds at random for eight hours (also minutes:, seeds:)
-//! ROLLBOOK_SIMULATION=seed:4711    this one, with its trace
+//! ROLLBOOK_SIMULATION=hours:8      random seeds for eight hours (also minutes:, seeds:)
+//! ROLLBOOK_SIMULATION=seed:4711    this seed only, with its trace
 //! ```
 
 use std::env;
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use super::{Failure, Outcome, run};
 use crate::planted::{Bug, plant};
 
-/// Seeds of an ordinary test run.
+/// Number of seeds of an ordinary test run.
 const SEEDS: u64 = 2_000;
-/// So many failures are enough for once.
+/// Number of failures after which a run ends.
 const SOME: usize = 5;
 
-/// Runs a seed; why it fails. A panic is a failure, too.
+/// Runs a seed. Returns what happened or why it failed; a panic is a failure, too.
 fn fails(seed: u64) -> Result<Outcome, String> {
     match catch_unwind(AssertUnwindSafe(|| run(seed, false))) {
         Ok(Ok((outcome, _))) => Ok(outcome),
@@ -29,8 +29,9 @@ fn fails(seed: u64) -> Result<Outcome, String> {
     }
 }
 
-/// Runs seeds on all CPUs, from `first` on, until `enough` says so of the number of those done and the time, or some
-/// have failed; the sums, and the seeds that failed.
+/// Runs seeds from `first` on, on all CPUs, until `enough` is true for the number of seeds begun and the time spent, or
+/// [`SOME`] have failed. Returns the number of seeds, the sum of their outcomes, and the seeds that failed with the
+/// reasons.
 fn run_many(first: u64, enough: impl Fn(u64, Duration) -> bool + Sync) -> (u64, Outcome, Vec<(u64, String)>) {
     let next = AtomicU64::new(0);
     let sum = Mutex::new((Outcome::default(), Vec::new()));
@@ -114,8 +115,8 @@ fn the_same_seed_makes_the_same_history() {
     }
 }
 
-/// Planted bugs, and within how many seeds each must be found. There is some room, since any
-/// change to what is simulated changes what a seed does.
+/// The planted bugs, each with the number of seeds within which it must be found. The numbers leave some room, since
+/// any change of what is simulated changes what a seed does.
 const PLANTED: [(Bug, u64); 28] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),

@@ -1,51 +1,51 @@
-//! What can go wrong with files. An error says what to do about it by its kind: mend the data, mend the disk, or use
-//! another place.
+//! Errors of storage. The kind of an error says what to do about it: repair the data, repair the disk, or use another
+//! place.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Data that is not what was written, and cannot be the trace of a crash either.
+/// Data that differs from what was written and cannot be the trace of a crash.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: damaged at byte {offset}: {why}", file.display())]
 pub struct Corruption {
-    /// The file.
+    /// The damaged file.
     pub file: PathBuf,
-    /// Where in it, in bytes.
+    /// Offset of the damage in the file, in bytes.
     pub offset: u64,
     /// What was found, and what was expected.
     pub why: String,
 }
 
 impl Corruption {
-    /// `why` at `offset` of `file`.
+    /// Damage at byte `offset` of `file`; `why` says what was found and expected.
     pub fn new(file: &Path, offset: u64, why: impl Into<String>) -> Self {
         Self { file: file.to_owned(), offset, why: why.into() }
     }
 }
 
-/// Why storage could not do what it was asked.
+/// Why a storage operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The operating system refused or failed: exit code 74.
+    /// A call to the operating system failed: exit code 74.
     #[error("{}: {what}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried, as in "cannot read".
+        /// The operation that failed, as in "cannot read".
         what: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The data is damaged: exit code 65. Nothing was changed.
+    /// The data is damaged, and was left as it is: exit code 65.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
-    /// Another process has the data directory or a file in it: exit code 69.
+    /// Another process has locked the data directory or a file in it: exit code 69.
     #[error("{}: in use by another process", path.display())]
     InUse {
-        /// What is locked.
+        /// The locked directory or file.
         path: PathBuf,
     },
-    /// The data directory is not one that this program with this configuration can use: exit code 78.
+    /// This program, with this configuration, cannot use the data directory: exit code 78.
     #[error("{}: {why}", path.display())]
     Unusable {
         /// The directory or file.
@@ -56,7 +56,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// The exit code of a program that ends because of this, as in `sysexits.h`.
+    /// Exit code of a program that ends because of this error, as in `sysexits.h`.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Io { .. } => 74,
@@ -66,30 +66,32 @@ impl StorageError {
         }
     }
 
-    /// Whether the file system is full, or a quota is used up: others can make space.
+    /// Whether the file system is full, or a quota is used up: freeing space elsewhere helps.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_disk_full(source))
     }
 
-    /// Whether the file system is full (or a quota or file size limit is reached), so that waiting for space may help.
+    /// Whether the file system is full, or a quota or the limit on file sizes is reached, so that waiting for space may
+    /// help.
     pub fn is_out_of_space(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_out_of_space(source))
     }
 }
 
-/// Whether an error of the operating system means that there is no room, rather than that something is broken.
+/// Whether an I/O error means that there is no space (including the limit on file sizes), rather than that something is
+/// broken.
 pub fn is_out_of_space(error: &io::Error) -> bool {
     is_disk_full(error) || error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// Whether an error of the operating system means that the file system is full, or a quota is used up.
+/// Whether an I/O error means that the file system is full, or a quota is used up.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Puts a path and an operation to an error of the operating system.
+/// Adds a path and an operation to an error of the operating system.
 pub(crate) trait Context<T> {
-    /// `what` was tried with `path`.
+    /// Turns an error into a [`StorageError`] that says that `what` was tried with `path`.
     fn context(self, path: &Path, what: &'static str) -> Result<T, StorageError>;
 }
 

@@ -1,7 +1,7 @@
-//! Named places where a test makes the process die, to see what the next start makes of it.
+//! Named places where a test makes the process die, to check what the next start makes of the files.
 
-/// Dies here, without any cleaning up, if the environment variable `ROLLBOOK_FAILPOINT` is `name`, or `name:n` at the
-/// `n`-th time. Does nothing in a release build.
+/// Aborts the process if the environment variable `ROLLBOOK_FAILPOINT` is `name`, or `name:n` at the `n`-th time. Does
+/// nothing in a release build.
 #[inline]
 pub fn reach(name: &str) {
     if cfg!(debug_assertions) {

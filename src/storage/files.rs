@@ -1,5 +1,5 @@
-//! The seam between everything that may block and the disk: [`Files`], with the operating system behind it, and a model
-//! disk in the tests. The live log has a seam of its own, since it does not block: `log::disk`.
+//! The interface between code that may block and the disk: [`Files`], implemented by the operating system's files and,
+//! in tests, by a model disk. The live log has an interface of its own, because it must not block: `log::disk`.
 
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,70 +14,73 @@ use super::StorageError;
 use super::error::Context;
 use crate::encoding::frame::{BLOCK, padded};
 
-/// How long the lock of a directory is waited for. Its holder may be ending: a killed process gives its memory back
-/// before its locks, and a child holds what its parent had locked from its fork until its exec.
+/// How long to wait for the lock of a directory. Its holder may be ending: a killed process gives its memory back
+/// before its locks, and a forked child holds its parent's locks until its exec.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To be read, from its start to its end.
+    /// For reading, from start to end.
     Read,
-    /// To be read in whole blocks into aligned memory, past the page cache where the file system can do that.
+    /// For reading whole blocks into aligned memory, bypassing the page cache where the file system supports it.
     ReadDirect,
-    /// To be written; made if it is missing, otherwise as it is.
+    /// For reading and writing; created if missing, otherwise left as it is.
     Write,
-    /// To be written; there must be none of this name.
+    /// For writing; the file must not exist.
     CreateNew,
-    /// To be written from the start; what it held is gone.
+    /// For writing from the start; created if missing, emptied if not.
     Truncate,
 }
 
-/// What files can do for threads that may block. An error is final: nothing beneath this is tried again.
+/// A file system for threads that may block. Errors are final: no implementation retries a failed operation.
 pub trait Files: Clone + Debug + Send + Sync + 'static {
-    /// An open file. Dropping it closes it and gives its locks back.
+    /// An open file. Dropping it closes it and releases its locks.
     type File: PlainFile;
 
-    /// Whether it pays to read ahead on a thread.
+    /// Whether reading ahead on a thread of its own is worthwhile.
     const READS_AHEAD: bool;
 
     /// Opens a file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Self::File>;
-    /// Whether there is something of this name.
+    /// Whether a file or directory of this name exists.
     fn exists(&self, path: &Path) -> bool;
-    /// Names in a directory, in order. Names that are not UTF-8 are replaced by what stands for them.
+    /// Lists the names in a directory, sorted. In names that are not UTF-8, replacement characters stand for the
+    /// invalid bytes.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Makes a directory whose parent is there.
+    /// Creates a directory; its parent must exist.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Gives a file or directory another name; what had that name is gone.
+    /// Renames a file or directory, replacing whatever had the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file's name.
+    /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory with all that is in it.
+    /// Removes a directory and everything in it.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable.
+    /// Syncs a directory, so that the names in it are durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that nobody else will ever draw.
+    /// Returns 16 random bytes, for an identifier that is unique everywhere.
     fn random_id(&self) -> io::Result<[u8; 16]>;
 }
 
-/// What an open file can do.
+/// Operations on an open file.
 pub trait PlainFile: Debug + Send + Sync + 'static {
-    /// Reads at `offset`; less than `into` only at the file's end, or where direct reads stop.
+    /// Reads at `offset` and returns the number of bytes; fewer than `into` holds only at the file's end, or where
+    /// direct reads stop.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Length in bytes.
+    /// Length of the file in bytes.
     fn size(&self) -> io::Result<u64>;
-    /// Cuts it off, or lengthens it by zeros.
+    /// Truncates the file, or extends it by zeros.
     fn set_size(&self, bytes: u64) -> io::Result<()>;
-    /// Gives it a size of at least `bytes`, with space on disk for all of it.
+    /// Extends the file to at least `bytes` bytes and allocates disk space for all of them.
     fn reserve(&self, bytes: u64) -> io::Result<()>;
-    /// Makes what was written, and the size, durable.
+    /// Syncs the file: its content and size are durable afterwards.
     fn sync(&self) -> io::Result<()>;
-    /// Locks it against every other holder, waiting for them at most `patience`; `false` if one is still there.
+    /// Locks the file exclusively, waiting at most `patience`; returns `false` if another holder is still there.
     fn lock(&self, patience: Duration) -> io::Result<bool>;
-    /// Locks it against those who write, waiting for them at most `patience`; `false` if one is still there.
+    /// Takes a shared lock on the file, waiting at most `patience`; returns `false` if an exclusive holder is still
+    /// there.
     fn lock_shared(&self, patience: Duration) -> io::Result<bool>;
 }
 
@@ -96,7 +99,7 @@ impl Files for OsFiles {
         match access {
             Access::Read => {
                 let file = options.read(true).open(path)?;
-                // Only a hint to the kernel to read further ahead.
+                // This is only a hint to the kernel to read further ahead.
                 let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
                 Ok(file)
             }
@@ -187,7 +190,7 @@ impl PlainFile for File {
     }
 }
 
-/// Tries to take a lock until it is taken or `patience` is over.
+/// Tries to take a lock until it succeeds (`true`) or `patience` is over (`false`).
 fn insist(patience: Duration, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<bool> {
     let began = Instant::now();
     loop {
@@ -200,7 +203,7 @@ fn insist(patience: Duration, lock: impl Fn() -> Result<(), TryLockError>) -> io
     }
 }
 
-/// Memory that begins at a multiple of [`BLOCK`] and has a multiple of it in bytes, as direct I/O wants it.
+/// Memory whose address and length are multiples of [`BLOCK`], as direct I/O requires.
 pub(super) struct AlignedBuf {
     memory: Vec<u8>,
     start: usize,
@@ -208,7 +211,7 @@ pub(super) struct AlignedBuf {
 }
 
 impl AlignedBuf {
-    /// Zeros: `bytes`, rounded up to whole blocks.
+    /// Allocates `bytes` zeros, rounded up to whole blocks.
     pub(super) fn new(bytes: usize) -> Self {
         let len = padded(bytes);
         let memory = vec![0; len + BLOCK];
@@ -229,7 +232,7 @@ impl AlignedBuf {
     }
 }
 
-/// A file that is read or written from its start on.
+/// A file that is read or written sequentially.
 #[derive(Debug)]
 pub(super) struct Sequential<P> {
     pub(super) file: P,
@@ -237,7 +240,7 @@ pub(super) struct Sequential<P> {
 }
 
 impl<P> Sequential<P> {
-    /// At the start of `file`.
+    /// Begins at the start of `file`.
     pub(super) const fn new(file: P) -> Self {
         Self { file, at: 0 }
     }
@@ -263,7 +266,7 @@ impl<P: PlainFile> Write for Sequential<P> {
     }
 }
 
-/// Fills `into` from `offset` on, both multiples of [`BLOCK`], up to the file's end; returns how much was read.
+/// Fills `into` from `offset` on, both multiples of [`BLOCK`], up to the file's end. Returns the number of bytes read.
 pub(super) fn read_direct(
     file: &impl PlainFile,
     path: &Path,
@@ -289,7 +292,7 @@ pub(super) fn read_direct(
     Ok(done)
 }
 
-/// All of a file; nothing if it is missing.
+/// Reads a whole file; returns no bytes if it is missing.
 pub(crate) fn read_whole<F: Files>(files: &F, path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match files.open(path, Access::Read) {
@@ -301,17 +304,17 @@ pub(crate) fn read_whole<F: Files>(files: &F, path: &Path) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The directory in which a path's last name stands: of a plain name the working directory, of the root none.
+/// Directory that contains `path`: the working directory for a plain name, `None` for the root.
 pub(crate) fn parent(path: &Path) -> Option<&Path> {
     path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
-/// Makes the names in a directory durable.
+/// Syncs a directory, so that the names in it are durable.
 pub(crate) fn sync_dir<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     files.sync_dir(dir).context(dir, "cannot sync")
 }
 
-/// Makes a directory, and its name durable; no error if it is there.
+/// Creates a directory and makes its name durable; no error if it exists.
 pub(crate) fn make_dir<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     match files.create_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -322,7 +325,7 @@ pub(crate) fn make_dir<F: Files>(files: &F, dir: &Path) -> Result<(), StorageErr
     }
 }
 
-/// Makes a directory, with those above it that are missing.
+/// Creates a directory and its missing parents.
 pub(crate) fn create_with_parents<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     if files.exists(dir) {
         return Ok(());
@@ -333,7 +336,7 @@ pub(crate) fn create_with_parents<F: Files>(files: &F, dir: &Path) -> Result<(),
     make_dir(files, dir)
 }
 
-/// Names in a directory, in order; none if it is missing.
+/// Lists the names in a directory, sorted; none if the directory is missing.
 pub(crate) fn list<F: Files>(files: &F, dir: &Path) -> Result<Vec<String>, StorageError> {
     match files.list(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -341,7 +344,7 @@ pub(crate) fn list<F: Files>(files: &F, dir: &Path) -> Result<Vec<String>, Stora
     }
 }
 
-/// Removes a file; no error if it is gone.
+/// Removes a file; no error if it is missing.
 pub(crate) fn remove<F: Files>(files: &F, path: &Path) -> Result<(), StorageError> {
     match files.remove(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -2,18 +2,18 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`directory`] | the data directory: its lock, its manifest, what is made and removed in which order |
+//! | [`directory`] | the data directory: its lock, its manifest, the order in which files are made and removed |
 //! | [`manifest`] | what a data directory holds, as a value; its two copies on disk |
-//! | [`log`] | one stream: written by its core, read by recovery and for the mirror |
+//! | [`log`] | the log of one stream: written by its core, read by recovery and for the mirror |
 //! | [`snapshot`] | the state of one partition in a file |
-//! | [`probe`] | which way of syncing the device does faster |
-//! | [`path`] | what files are called |
-//! | [`failpoint`] | where tests make the process die |
-//! | [`files`] | the seam to the file system, for all that may block |
-//! | [`error`] | what can go wrong: the disk, the data, the place |
+//! | [`probe`] | measures which way of syncing is faster on the device |
+//! | [`path`] | names of files and directories |
+//! | [`failpoint`] | places where tests make the process die |
+//! | [`files`] | the interface to the file system, for code that may block |
+//! | [`error`] | errors: of the disk, of the data, of the data directory |
 //!
-//! The live log is written by glommio with direct I/O on its core; everything else is read and written by plain threads
-//! that may block. Deliberately absent: keys, clocks of the wall, retries of a failed write or sync.
+//! The live log is written with direct I/O on its core's thread, which must not block; everything else is read and
+//! written by threads that may block. Deliberately absent: keys, wall clocks, retries of a failed write or sync.
 
 pub mod directory;
 pub mod error;

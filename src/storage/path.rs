@@ -1,19 +1,19 @@
-//! What files are called.
+//! Names of the files and directories in a data directory.
 //!
 //! ```text
-//! LOCK                                    locked by the process that has the directory
-//! manifest.0, manifest.1                  what the directory holds, twice
+//! LOCK                                    locked by the process that uses the directory
+//! manifest.0, manifest.1                  the manifest, in two copies
 //! log/0000000003/00001/<first lsn>.seg    segments of epoch 3, core 1; the lsn has 20 digits
-//! log/0000000003/00001/next.tmp           space for the next segment; holds nothing
+//! log/0000000003/00001/next.tmp           space for the next segment; holds no edits
 //! snapshots/00017/0000000003-<lsn>.snap   partition 17 at position 3.<lsn>
-//! incoming/                               snapshots on their way from the checkpoint node
-//! node/                                   the checkpoint node's own, when it is a child
-//! aside/                                  what was found and is not ours
-//! reserve                                 space for starts on a full disk; holds nothing
-//! mirror-of                               which data directory this was the mirror of, before a master went on from it
+//! incoming/                               snapshots being uploaded by the checkpoint node, or written by cores
+//! node/                                   directory of the checkpoint node, when it runs as a child process
+//! aside/                                  files that were set aside because nothing refers to them
+//! reserve                                 space for starts on a full disk; holds no data
+//! mirror-of                               in a checkpoint node's directory: the data directory that it mirrors
 //! ```
 //!
-//! Numbers are zero-padded, so that a listing is in order.
+//! Numbers are zero-padded, so that names sort in numeric order.
 
 use std::path::{Path, PathBuf};
 
@@ -23,22 +23,22 @@ use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Position, StreamId};
 pub const LOCK: &str = "LOCK";
 /// Names of the manifest's two copies.
 pub const MANIFESTS: [&str; 2] = ["manifest.0", "manifest.1"];
-/// Name of the prepared space for a stream's next segment.
+/// Name of the file that holds the space prepared for a stream's next segment.
 pub const NEXT: &str = "next.tmp";
 /// Directory of the logs.
 pub const LOG: &str = "log";
 /// Directory of the installed snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
-/// Directory of uploads under way.
+/// Directory of snapshots that are being uploaded, or written by cores.
 pub const INCOMING: &str = "incoming";
-/// Directory of the child checkpoint node.
+/// Directory of the checkpoint node when it runs as a child process.
 pub const NODE: &str = "node";
 /// Name of the file in a checkpoint node's directory that says which data directory it mirrors.
 pub const MIRROR_OF: &str = "mirror-of";
-/// Directory of what was found and is not ours.
+/// Directory of files that were set aside because nothing refers to them.
 pub const ASIDE: &str = "aside";
 
-/// Name of the space that is kept for starts on a full disk.
+/// Name of the file that keeps space for starts on a full disk.
 pub const RESERVE: &str = "reserve";
 
 /// The directory of an epoch's logs.
@@ -102,7 +102,7 @@ pub fn parse_snapshot(name: &str) -> Option<Position> {
     Some(Position::new(parse_epoch(epoch)?, Lsn(parse::<u64>(lsn, 20)?)))
 }
 
-/// A number of exactly `digits` digits: other spellings of it are not our names.
+/// Parses a number of exactly `digits` digits: names with other spellings are not ours.
 fn parse<T: std::str::FromStr>(name: &str, digits: usize) -> Option<T> {
     let plain = name.len() == digits && name.bytes().all(|b| b.is_ascii_digit());
     if plain { name.parse().ok() } else { None }

@@ -1,7 +1,8 @@
-//! Which way of making writes durable the device does faster, measured at start.
+//! Measures at start which way of making writes durable is faster on the device.
 //!
-//! Two ways, in two kinds of space. Space that is only reserved must be noted as written at the first sync of each
-//! block, which costs a write to the file system's journal; space that was filled with zeros before need not.
+//! Two ways of syncing are measured in two kinds of space. In space that is only reserved, the first sync of each block
+//! must also record that it is written, which costs a write to the file system's journal; space that was filled with
+//! zeros before avoids that.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,9 +17,9 @@ use super::error::Context;
 use super::files::AlignedBuf;
 use crate::encoding::frame::BLOCK;
 
-/// Writes of each kind. Kinds take turns, so that a slow moment of the device strikes all of them.
+/// Number of writes of each kind. The kinds take turns, so that a slow moment of the device affects all of them.
 const ROUNDS: usize = 9;
-/// The probe ends after this time, if it has a few rounds.
+/// The probe ends after this time, once it has completed [`FEW`] rounds.
 const BUDGET: Duration = Duration::from_millis(150);
 const FEW: usize = 3;
 
@@ -27,30 +28,30 @@ const FEW: usize = 3;
 pub enum SyncMethod {
     /// The file is open with `O_DSYNC`: a write returns when it is on disk.
     DsyncWrite,
-    /// Writes, then `fdatasync`.
+    /// Writes are followed by `fdatasync`.
     #[default]
     WriteThenFdatasync,
 }
 
-/// What was measured.
+/// Result of the measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probed {
-    /// The better way.
+    /// The better way of syncing.
     pub method: SyncMethod,
     /// Whether segments are filled with zeros before they are used, because that syncs faster than space only reserved.
     pub zero_fill: bool,
-    /// Median time of a durable 4 KiB write that way, in microseconds.
+    /// Median time of a durable 4 KiB write by `method`, in microseconds.
     pub commit_us: u32,
-    /// The same with the other way.
+    /// The same as `commit_us`, by the other method.
     pub other_us: u32,
     /// The same as `commit_us` in the other kind of space.
     pub other_space_us: u32,
 }
 
-/// Measures in the file system of `dir`, in a file that is removed again, for some 100 ms.
+/// Measures for about 100 ms in the file system of `dir`, in a temporary file that is removed afterwards.
 ///
 /// # Errors
-/// If the file cannot be made or written with direct I/O, or the disk is full.
+/// If the file cannot be created or written with direct I/O, or the disk is full.
 pub fn probe(dir: &Path) -> Result<Probed, StorageError> {
     let path = dir.join(format!("probe.{}.tmp", std::process::id()));
     let measured = measure(&path).context(&path, "cannot measure the disk");
@@ -60,7 +61,8 @@ pub fn probe(dir: &Path) -> Result<Probed, StorageError> {
     Ok(choose(times))
 }
 
-/// Median times in microseconds: `[method][space]`, with methods as in [`SyncMethod`], and space reserved, then filled.
+/// Median times in microseconds, as `[method][space]`: methods in the order of [`SyncMethod`]; space reserved, then
+/// filled.
 type Times = [[u32; 2]; 2];
 
 fn measure(path: &Path) -> io::Result<Times> {
@@ -70,7 +72,7 @@ fn measure(path: &Path) -> io::Result<Times> {
     };
     let direct = open(libc::O_DIRECT)?;
     let files = [open(libc::O_DIRECT | libc::O_DSYNC)?, direct];
-    // The first half is filled, the second reserved.
+    // The first half of the file is filled, the second only reserved.
     let half = (2 * ROUNDS * BLOCK) as u64;
     rustix::fs::fallocate(&files[1], FallocateFlags::empty(), 0, 2 * half)?;
     files[1].write_all_at(AlignedBuf::new(half as usize).bytes(), 0)?;
@@ -107,8 +109,8 @@ fn median(mut times: Vec<u32>) -> u32 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// The fastest of the four. Filling with zeros writes everything twice, so it must save an eighth at least. So must the
-/// sync of its own: it takes a thread of the kernel's for each commit, and with it four times as many context switches.
+/// Chooses the fastest of the four combinations. Filling with zeros writes everything twice, so it must save at least
+/// an eighth. So must a separate sync: each takes a kernel thread, and with it four times as many context switches.
 fn choose(times: Times) -> Probed {
     let best_reserved = times[0][0].min(times[1][0]);
     let best_filled = times[0][1].min(times[1][1]);

@@ -71,7 +71,23 @@ impl Store {
             self.expiry.partition += 1;
         }
         self.expiry.partition = 0;
+        self.free_unused();
         true
+    }
+
+    /// Frees the slots of databases that had no key when the last round ended and have none now. A database that is
+    /// emptied and filled by turns so keeps its slots, or makes them anew once a round at most.
+    fn free_unused(&mut self) {
+        for place in &mut self.databases {
+            let Some(database) = place else { continue };
+            let is_empty = database.keys == 0;
+            if is_empty && database.was_empty {
+                self.memory -= database.own_memory();
+                *place = None;
+            } else {
+                database.was_empty = is_empty;
+            }
+        }
     }
 
     /// Frees about `buckets` buckets of deleted data.

@@ -11,7 +11,7 @@
 //! | `value` | the types of values, a folder each, and the only places that tell types apart |
 //! | `change`, `slot_map` | what a change of a key is given and answers; the keys of one slot in one database |
 //! | `apply` | an edit, to the store |
-//! | `query`, `expiry` | reading; finding keys whose time has come |
+//! | `query`, `expiry` | reading; finding keys whose time has come, and databases that nobody uses any more |
 //! | `section`, `placement` | slots to and from snapshots; partitions to and from other stores |
 //! | [`capture`], `pace` | a slot to a snapshot in slices, between edits; how long a slice is |
 //! | `digest`, `memory` | what content adds up to; what it takes |
@@ -94,6 +94,8 @@ struct Database {
     slots: Vec<SlotMap>,
     keys: usize,
     expiring: usize,
+    /// Whether it had no key when that was last looked at; see [`Store::free_unused`].
+    was_empty: bool,
 }
 
 impl Store {
@@ -125,7 +127,7 @@ impl Database {
 
     /// Creates a database from these slots.
     fn of(slots: Vec<SlotMap>) -> Self {
-        let mut database = Self { slots, keys: 0, expiring: 0 };
+        let mut database = Self { slots, keys: 0, expiring: 0, was_empty: false };
         (database.keys, database.expiring) = database.counts(0..database.slots.len());
         database
     }
@@ -139,6 +141,11 @@ impl Database {
     /// Bytes of memory that `slots` empty slots take.
     const fn memory_of(slots: usize) -> usize {
         allocated(slots * size_of::<SlotMap>())
+    }
+
+    /// Bytes of memory that the slots and their tables take, without the keys.
+    fn own_memory(&self) -> usize {
+        Self::memory_of(self.slots.len()) + self.slots.iter().map(|map| map.table.memory()).sum::<usize>()
     }
 
     /// Adds an edit's tally to the database's totals.

@@ -6,6 +6,7 @@ use super::table::{Record, below};
 use super::value;
 use super::{Digest, Entry, Store};
 use crate::config::Packing;
+use crate::encoding::entry::Head;
 use crate::ids::{Db, PartitionId, Slot};
 
 impl Store {
@@ -73,6 +74,14 @@ impl Store {
         Some(value::memory(record) + map.table.memory() / map.table.len().max(1))
     }
 
+    /// Bytes that the key's entry takes in a snapshot. The entry is made for it.
+    pub fn entry_len(&self, db: Db, slot: Slot, key: &[u8]) -> Option<usize> {
+        let Entry { value, expire_at } = self.get(db, slot, key)?;
+        let mut entry = Vec::new();
+        value.write_entry(Head { db, key, expire_at }, &mut entry);
+        Some(entry.len())
+    }
+
     /// Number of tables and streams, of deleted values and databases, that wait to be freed.
     pub fn unfreed(&self) -> usize {
         self.garbage.waiting()
@@ -138,6 +147,11 @@ impl Store {
     /// Digest of a slot's content in all databases.
     pub fn digest(&self, slot: Slot) -> Digest {
         self.maps(slot).map(|(db, map)| Digest(digest::of_database(db, map.digest))).sum()
+    }
+
+    /// Digest of all content.
+    pub fn digest_of_all(&self) -> Digest {
+        (self.first_slot..self.first_slot + self.slots).map(|slot| self.digest(Slot(slot))).sum()
     }
 
     /// Digests of a partition's slots, in order. For a partition not in this store, the digests of empty slots.

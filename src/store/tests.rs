@@ -258,7 +258,8 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
         (0..10_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
         Change::PutHash { fields, expire_at: None }
     };
-    store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
+    // It keeps its database in use.
+    store.apply(&edit(b"stays", Change::PutString { value: b"".into(), expire_at: None })).unwrap();
     let empty = store.used_memory();
     let gone = [
         edit(b"a", Change::Delete(Removal::Deleted)),
@@ -401,4 +402,66 @@ fn all_that_is_due_is_found_and_nothing_else() {
         let expected = model.0.iter().filter(|(_, content)| content.1.is_some()).map(|(at, _)| at);
         assert!(due.iter().eq(expected));
     });
+}
+
+#[test]
+fn a_database_that_nobody_uses_any_more_takes_no_memory() {
+    let mut store = whole();
+    let change = |store: &mut Store, db, key: &[u8], change| {
+        store.apply(&Edit::Key { db: Db(db), slot: slot_of(key), key: key.into(), change }).unwrap();
+    };
+    let put = || Change::PutString { value: b"value".into(), expire_at: None };
+    let round = |store: &mut Store| while !store.expired(UnixMillis::new(1), 1_000_000, |_, _, _| {}) {};
+    let empty = store.used_memory();
+    for n in 0..1_000u32 {
+        change(&mut store, 3, &n.to_be_bytes(), put());
+    }
+    change(&mut store, 5, b"stays", put());
+    for n in 0..1_000u32 {
+        change(&mut store, 3, &n.to_be_bytes(), Change::Delete(Removal::Deleted));
+    }
+    round(&mut store);
+    assert!(store.databases[3].is_some(), "it may be used again at once");
+    // It is used and emptied between two rounds: it may go nevertheless, and comes back with the next key.
+    change(&mut store, 3, b"key", put());
+    change(&mut store, 3, b"key", Change::Delete(Removal::Deleted));
+    round(&mut store);
+    assert!(store.databases[3].is_none() && store.databases[5].is_some());
+    check_sums(&mut store);
+    change(&mut store, 3, b"key", put());
+    round(&mut store);
+    round(&mut store);
+    assert_eq!(store.len(Db(3)), 1);
+    change(&mut store, 3, b"key", Change::Delete(Removal::Deleted));
+    for partition in 0..partitions().count() {
+        store.apply(&Edit::Flush { partition: PartitionId(partition), db: Db(5) }).unwrap();
+    }
+    round(&mut store);
+    round(&mut store);
+    assert_eq!(store.used_memory(), empty);
+}
+
+#[test]
+fn what_keys_take_adds_up_to_what_the_store_takes() {
+    let mut store = whole();
+    let mut random = fastrand::Rng::new();
+    let mut keys = Vec::new();
+    for n in 0..3_000u32 {
+        let key = format!("key {n}").into_bytes();
+        let change = if n % 3 == 0 {
+            let mut fields = Fields::default();
+            (0..random.u32(1..600)).for_each(|field| fields.push(&field.to_be_bytes(), b"value"));
+            Change::SetFields(fields)
+        } else {
+            Change::PutString { value: vec![0; random.usize(..5_000)].into(), expire_at: None }
+        };
+        let edit = Edit::Key { db: Db(0), slot: slot_of(&key), key: (&key[..]).into(), change };
+        store.apply(&edit).unwrap();
+        keys.push(key);
+    }
+    let sum: usize = keys.iter().filter_map(|key| store.memory_of(Db(0), slot_of(key), key)).sum();
+    let slots = Database::memory_of(usize::from(store.slots));
+    let told = store.used_memory() - slots;
+    // A key's share of its slot's table is rounded down.
+    assert!(sum <= told && told - sum < keys.len(), "{sum} of {told}");
 }

@@ -1,4 +1,5 @@
 //! What commands do and answer.
 
+mod debug;
 mod differential;
 mod expiry;

@@ -81,6 +81,15 @@ impl KeySpec {
         Self { begin: Begin::Keyword { word, from }, find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
     }
 
+    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, and one for
+    /// any number of them.
+    pub const fn named(&self) -> i64 {
+        match self.find {
+            Find::Range { last: last @ 1.., step, .. } => last as i64 / step as i64 + 1,
+            _ => 1,
+        }
+    }
+
     /// Indexes of these keys in a request. Empty if the request has no such keys, or announces more keys than it has;
     /// the command's plan then reports the error.
     #[inline]

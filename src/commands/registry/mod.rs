@@ -70,6 +70,8 @@ pub enum Group {
     Server,
     Generic,
     String,
+    Bitmap,
+    HyperLogLog,
     Hash,
     Stream,
 }
@@ -82,6 +84,8 @@ impl Group {
             Self::Server => "server",
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
             Self::Hash => "hash",
             Self::Stream => "stream",
         }

@@ -69,6 +69,16 @@ pub const fn strings(name: &'static str, plan: PlanFn, arity: i16, syntax: &'sta
     Spec::new(Group::String, name, arity, syntax).plan(plan).flags(flags, Categories::STRING)
 }
 
+/// Row of a command on one bitmap.
+pub const fn bitmap(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::Bitmap, name, arity, syntax).plan(plan).flags(flags, Categories::BITMAP).route(Route::Key)
+}
+
+/// Row of a command on HyperLogLogs; the caller adds the route.
+pub const fn hyperloglog(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::HyperLogLog, name, arity, syntax).plan(plan).flags(flags, Categories::HYPERLOGLOG)
+}
+
 /// Row of a command on one hash.
 pub const fn hash(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     Spec::new(Group::Hash, name, arity, syntax).plan(plan).flags(flags, Categories::HASH).route(Route::Key)

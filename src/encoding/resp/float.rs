@@ -4,6 +4,8 @@
 
 mod decimal;
 
+use std::cmp::Ordering;
+
 /// A finite number `mantissa × 2^exponent`, or an infinity. Normal numbers have the highest bit of the mantissa set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Float {
@@ -27,6 +29,10 @@ const LONGEST: usize = 5 * 1024;
 impl Float {
     /// Zero.
     pub const ZERO: Self = Self { negative: false, mantissa: 0, exponent: LOWEST };
+    /// The largest finite number.
+    pub const MAX: Self = Self { negative: false, mantissa: u64::MAX, exponent: HIGHEST };
+    /// The smallest finite number.
+    pub const MIN: Self = Self { negative: true, ..Self::MAX };
 
     /// Parses all of `text` as C's `strtold` does: decimal or hexadecimal, with or without exponent, or `inf`. `None`
     /// for anything else, and for numbers that overflow or underflow.
@@ -83,6 +89,11 @@ impl Float {
             decimal::from_digits(digits(), exponent.saturating_sub(decimals))?
         };
         (number.mantissa != 0 && number.exponent != INFINITE).then_some(number)
+    }
+
+    /// The number with the other sign.
+    pub const fn negated(self) -> Self {
+        Self { negative: !self.negative, ..self }
     }
 
     /// The sum; `None` if it is not finite.
@@ -165,6 +176,18 @@ impl Float {
     }
 }
 
+impl PartialOrd for Float {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let size = |number: &Self| (number.exponent, number.mantissa);
+        let is_zero = |number: &Self| number.mantissa == 0 && !number.is_infinite();
+        Some(match (self.negative && !is_zero(self), other.negative && !is_zero(other)) {
+            (false, false) => size(self).cmp(&size(other)),
+            (true, true) => size(other).cmp(&size(self)),
+            (own, others) => others.cmp(&own),
+        })
+    }
+}
+
 /// Parses a decimal exponent with its sign. Values far outside the range of numbers saturate.
 fn parse_exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -223,6 +246,16 @@ mod tests {
         let mut out = Vec::new();
         sum.format(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_ordered_by_their_size() {
+        let texts = ["-inf", "-1e4000", "-2", "-1.5", "-1e-4940", "0", "1e-4940", "0.5", "1.5", "2", "1e4000", "inf"];
+        let numbers = texts.map(|text| Float::parse(text.as_bytes()).unwrap());
+        assert!(numbers.is_sorted_by(|a, b| a < b));
+        assert!(numbers[0] < Float::MIN && Float::MIN < numbers[1]);
+        assert!(numbers[10] < Float::MAX && Float::MAX < numbers[11]);
+        assert_eq!(Float::parse(b"-0").unwrap().partial_cmp(&Float::ZERO), Some(Ordering::Equal));
     }
 
     #[test]

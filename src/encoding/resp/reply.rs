@@ -152,6 +152,11 @@ impl<'b> Reply<'b> {
         }
     }
 
+    /// Appends a number with a fraction, given in decimal: a double in RESP3, a bulk string in RESP2.
+    pub fn digits(&mut self, digits: &[u8]) {
+        if self.resp3() { self.line(b',', digits) } else { self.bulk(digits) }
+    }
+
     /// Appends bytes that already are a complete reply.
     pub fn raw(&mut self, reply: &[u8]) {
         self.out.extend_from_slice(reply);

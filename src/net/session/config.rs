@@ -6,6 +6,7 @@
 
 mod changes;
 mod names;
+mod number;
 mod packing;
 
 use self::changes::Change;

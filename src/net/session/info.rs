@@ -34,14 +34,10 @@ pub(super) const ROWS: &[Row] = &[row(
 
 /// `INFO [section ...]`
 fn info(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    // So that a client finds its own doings in it, all cores publish their counts first.
-    let is_asked_for = std::mem::take(&mut visit.connection.counts_asked_for);
-    let is_wanted = visit.connection.session.replies == ReplyMode::On;
-    let service = visit.service;
-    if !is_asked_for && is_wanted && service.cores.placement.cores() > 1 {
+    if !all_have_published(visit) {
         return Ok(Outcome::AfterCounts);
     }
-    service.publish(visit.engine.core(), visit.counts, visit.engine.counts());
+    let service = visit.service;
     let checkpoints = service.checkpoints.status();
     let report = Report {
         run_id: &service.run_id,
@@ -63,8 +59,20 @@ fn info(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     Ok(Outcome::Answered)
 }
 
+/// Whether all cores have published their counts for this request, so that a client finds its own doings in its reply.
+/// If not, they are to be asked first ([`Outcome::AfterCounts`]).
+pub(super) fn all_have_published(visit: &mut Visit<'_>) -> bool {
+    let is_asked_for = std::mem::take(&mut visit.connection.counts_asked_for);
+    let is_wanted = visit.connection.session.replies == ReplyMode::On;
+    if !is_asked_for && is_wanted && visit.service.cores.placement.cores() > 1 {
+        return false;
+    }
+    visit.service.publish(visit.engine.core(), visit.counts, visit.engine.counts());
+    true
+}
+
 /// This core's part of `INFO`: publishes its counts.
-fn publish_here(clients: &mut Clients, engine: &mut Engine, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn publish_here(clients: &mut Clients, engine: &mut Engine, _: u64, _: Args<'_>, reply: &mut Reply<'_>) {
     clients.publish(engine.counts());
     reply.ok();
 }

@@ -8,7 +8,9 @@
 //! | `client`, `clients` | CLIENT: about the own connection; about all of them |
 //! | `command` | COMMAND |
 //! | `config` | CONFIG |
+//! | `debug` | DEBUG, except what looks at keys |
 //! | `info` | INFO |
+//! | `memory` | MEMORY, except what looks at keys |
 //! | `server` | TIME, LASTSAVE, SAVE, BGSAVE, SHUTDOWN |
 //! | `wait` | WAIT, WAITAOF |
 //!
@@ -20,7 +22,9 @@ mod clients;
 mod command;
 mod config;
 mod connection;
+mod debug;
 mod info;
+mod memory;
 mod server;
 mod usage;
 mod wait;
@@ -69,7 +73,7 @@ impl Visit<'_> {
 }
 
 /// What a command of the session comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// The reply is written.
     Answered,
@@ -87,6 +91,8 @@ pub(super) enum Outcome {
     Settle,
     /// Every core does its part, and the parts come to the reply.
     Everywhere(Merge),
+    /// It is executed as this command on data.
+    OnData(&'static Spec),
     /// Not now: it is to be executed again when all cores have published their counts.
     AfterCounts,
 }
@@ -152,7 +158,9 @@ impl Commands {
             client::ROWS,
             command::ROWS,
             config::ROWS,
+            debug::ROWS,
             info::ROWS,
+            memory::ROWS,
             server::ROWS,
             wait::ROWS,
         ];

@@ -1,5 +1,4 @@
-//! What recovery makes of real files on a model disk: a case for each row of the table of origins, and streams that are
-//! cut off.
+//! Recovery from real files on a model disk: a case for each row of the table of origins, and streams that are cut off.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +24,7 @@ fn stream(core: u16) -> StreamId {
     StreamId::new(EPOCH, CoreId(core))
 }
 
-/// The key that edit `lsn` of a core's stream sets: one of its partitions'.
+/// The key that edit `lsn` of a core's stream sets; it belongs to one of that core's partitions.
 fn key(placement: Placement, core: u16, lsn: u64) -> Vec<u8> {
     let keys = (0..).map(|n: u32| format!("{core}.{lsn}.{n}").into_bytes());
     let mut own = keys.filter(|key| placement.core_of(placement.partitions().of(slot_of(key))) == CoreId(core));
@@ -38,10 +37,10 @@ fn edit(placement: Placement, core: u16, lsn: u64) -> Edit<'static> {
     Edit::Key { db: Db(0), slot: slot_of(&key), key: key.into(), change }
 }
 
-/// A frame of a stream: its last edit, and what it says is synced and durable.
+/// A frame of a stream: its last edit, and the lsns that its header calls synced and durable.
 type Said = (u64, u64, u64);
 
-/// A data directory with an open epoch of as many streams as there are lists of frames.
+/// A data directory with an open epoch; each list of frames becomes one stream.
 struct Home {
     process: Process,
     placement: Placement,
@@ -66,7 +65,7 @@ impl Home {
         path::segment(self.data.path(), stream(core), Lsn(1))
     }
 
-    /// Writes all of a stream's only segment.
+    /// Writes the whole of a stream's only segment.
     fn write(&self, core: u16, frames: &[Said]) {
         let mut file = vec![0; SEGMENT as usize];
         let header = SegmentHeader { stream: stream(core), first: Lsn(1), previous: Lsn(0), bytes: SEGMENT };
@@ -97,8 +96,7 @@ impl Home {
         self.process.put(&self.segment(core), file);
     }
 
-    /// Installs a snapshot of the only partition with the edits up to `lsn`, of which each slot is at `slots`, if that
-    /// is later.
+    /// Installs a snapshot of the only partition at `lsn`; each slot is at `slots` if that is later.
     fn install(&self, lsn: u64, slots: u64) {
         let (partition, placement) = (PartitionId(0), self.placement);
         let mut store = Store::new(placement.partitions(), 0..1);
@@ -121,7 +119,7 @@ impl Home {
         self.data.install_snapshot(partition, &file, installed).unwrap();
     }
 
-    /// Damages the snapshot at `lsn`, in one way or the other.
+    /// Damages the snapshot at `lsn`, by removing its file or by overwriting some bytes.
     fn spoil(&self, lsn: u64, by_removal: bool) {
         let file = path::snapshot(self.data.path(), PartitionId(0), Position::new(EPOCH, Lsn(lsn)));
         if by_removal {
@@ -131,8 +129,8 @@ impl Home {
         }
     }
 
-    /// Recovers with `cores`, of streams that are cut off by `rule`. Returns the keys of each stream that are there,
-    /// and the cut.
+    /// Recovers with `cores` cores and the cut decided by `rule`. Returns the keys found of each stream, the counts and
+    /// the cut.
     fn recover(&self, cores: u16, rule: Rule<'_>) -> Result<(Vec<BTreeSet<u64>>, Tally, Cut), StorageError> {
         let placement = Placement::new(self.placement.partitions(), cores).unwrap();
         let (recovered, _, cut) = recover_all(&self.data, placement, rule)?;
@@ -157,7 +155,7 @@ fn up_to(last: u64) -> BTreeSet<u64> {
     (1..=last).collect()
 }
 
-/// A home with ten edits, of which the older snapshot has four and the newest seven, if they are there.
+/// A data directory with ten edits; the older snapshot holds four of them and the newest seven, if they exist.
 fn case(newest: Snapshot, older: Snapshot, log: Log, by_removal: bool) -> Home {
     let home = Home::new(1, &[&[(4, 0, 0), (7, 4, 4), (10, 7, 7)]]);
     for (state, lsn) in [(older, 4), (newest, 7)] {
@@ -176,8 +174,8 @@ fn case(newest: Snapshot, older: Snapshot, log: Log, by_removal: bool) -> Home {
     home
 }
 
-/// What must come of a case: how many snapshots are loaded, how many are bad, and how many edits are replayed; `None`
-/// to refuse.
+/// The expected outcome of a case: how many snapshots are loaded, how many are bad, and how many edits are replayed;
+/// `None` if the start is refused.
 fn expected(newest: Snapshot, older: Snapshot, log: Log) -> Option<(u64, u64, u64)> {
     use Snapshot::{Bad, Good, Missing};
     match (newest, older, log) {
@@ -187,7 +185,7 @@ fn expected(newest: Snapshot, older: Snapshot, log: Log) -> Option<(u64, u64, u6
         (Bad, Missing, Log::Whole) => Some((0, 1, 10)),
         (Bad, _, Log::Partial) => None,
         (Missing, _, Log::Whole) => Some((0, 0, 10)),
-        // What was dropped had no edits of the partition.
+        // The dropped log held no edits of the partition.
         (Missing, _, Log::Partial) => Some((0, 0, 10)),
     }
 }
@@ -229,7 +227,7 @@ fn a_manifest_with_an_older_snapshot_only_is_refused() {
     assert_eq!(origin(Snapshot::Missing, Log::Whole, || Ok::<_, ()>(Snapshot::Good)), Ok(Origin::Refused));
 }
 
-/// Two streams of which nothing after edit 3 is certain; the first ends with 9, the second with 7.
+/// Two streams that are durable up to edit 3; the first ends with edit 9, the second with edit 7.
 fn two_streams() -> Home {
     Home::new(4, &[&[(3, 0, 0), (6, 3, 3), (9, 6, 3)], &[(3, 0, 0), (5, 3, 3), (7, 3, 3)]])
 }
@@ -249,8 +247,8 @@ fn streams_are_kept_to_their_ends_unless_a_rule_cuts_them_off() {
     assert_eq!(tails.into_inner(), [tail(0, 9), tail(1, 7)]);
 }
 
-/// Whatever the number of cores, all of them go to the cut, also where it falls into a frame, and no farther. What
-/// follows it is never read again, be it by another number of cores.
+/// Whatever the number of cores, all replay exactly up to the cut, even where it falls inside a frame. The edits after
+/// it are never read again, not even with another number of cores.
 #[test]
 fn a_cut_holds_for_every_core_and_for_good() {
     for (first, second) in [(3, 3), (4, 7), (5, 5), (6, 4), (7, 3), (9, 6), (9, 7)] {
@@ -273,7 +271,7 @@ fn a_cut_holds_for_every_core_and_for_good() {
             assert_eq!(home.recover(later, &refuse).unwrap().0, [up_to(first), up_to(second)], "{what}: again");
             home.data.begin_epoch(later, SEGMENT).unwrap();
             assert_eq!(home.recover(later, &keep_all).unwrap().0, [up_to(first), up_to(second)], "{what}: and again");
-            // What the checkpoint node would be sent.
+            // These frames are what the checkpoint node would be sent.
             for (core, last) in [(0, first), (1, second)] {
                 let spec = home.data.stream(stream(core)).unwrap();
                 let mut reader = StreamReader::open_in(&home.process, &spec, Lsn(1)).unwrap();
@@ -336,7 +334,8 @@ fn what_is_durable_is_never_cut_off_and_what_is_not_there_never_kept() {
     }
 }
 
-/// A snapshot is installed when all that it holds is durable, so that what it says counts where no frame says it.
+/// A snapshot is installed only when all that it holds is durable, so its position counts as durable even if no frame
+/// says so.
 #[test]
 fn what_a_snapshot_holds_is_durable() {
     let frames: &[Said] = &[(3, 0, 0), (6, 0, 0), (9, 0, 0)];

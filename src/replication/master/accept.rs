@@ -1,4 +1,5 @@
-//! Lets nodes in: protocol, password, one session at a time; then hands the connection to its role.
+//! Accepts connections of nodes: checks the protocol version and the password, admits one session at a time, and serves
+//! each connection by its role.
 
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -20,16 +21,17 @@ use crate::storage::Files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::rand::GetRandomFlags;
 
-/// How long a connection may take to say hello, and again to prove that it may.
+/// How long a new connection may take for its hello, and again for its proof.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections at once beyond one for each stream.
+/// How many connections there may be at once beyond one for each stream.
 const SPARE: usize = 16;
-/// How often the thread looks whether it is still wanted.
+/// How often the accept thread checks whether the master is stopping.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The accept thread.
+/// The body of the accept thread.
 pub(crate) fn run(shared: &Arc<MasterSide>, listeners: Vec<TcpListener>) {
-    // A node that catches up follows all streams of an epoch at once, be it one with more cores than the present one.
+    // A node that catches up follows all streams of an epoch at once, and a former epoch may have had more cores than
+    // the present one.
     let most = shared.dir.manifest().epochs.iter().map(|e| e.streams.len()).max().unwrap_or(0) + SPARE;
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
     let (mut newcomers, mut turned_away) = (UnauthenticatedList::default(), Rarely::default());
@@ -58,7 +60,7 @@ pub(crate) fn run(shared: &Arc<MasterSide>, listeners: Vec<TcpListener>) {
                 }),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => {
-                    // Out of descriptors, most likely. Time may help; ending would not.
+                    // Most likely there are no descriptors left. Time may help; ending the thread would not.
                     tracing::warn!("cannot accept a checkpoint node: {e}");
                     thread::sleep(LOOK);
                 }
@@ -68,17 +70,17 @@ pub(crate) fn run(shared: &Arc<MasterSide>, listeners: Vec<TcpListener>) {
     connections.into_iter().for_each(|c| drop(c.join()));
 }
 
-/// One connection, from hello to end.
+/// Serves one connection, from its hello to its end, and logs why it ended.
 fn serve(shared: &Arc<MasterSide>, sender: Sender, receiver: Receiver, peer: IpAddr, newcomer: &Unauthenticated) {
     match admit(shared, sender, receiver, peer, newcomer) {
         Ok(()) | Err(LinkError::Closed) => {}
-        // What newcomers send is no news, and could fill a disk.
-        Err(e) if shared.is_stopping() || !newcomer.is_known() => tracing::debug!(%peer, "{e}"),
+        // Errors of unauthenticated connections are logged at debug level only: anybody could fill a disk with them.
+        Err(e) if shared.is_stopping() || !newcomer.is_authenticated() => tracing::debug!(%peer, "{e}"),
         Err(e) => tracing::info!(%peer, "checkpoint node: {e}"),
     }
 }
 
-/// Hears the hello, sees that it is of somebody who may say it, and serves the role.
+/// Receives the hello, authenticates the node, and serves the connection by its role.
 fn admit(
     shared: &Arc<MasterSide>,
     mut sender: Sender,
@@ -97,7 +99,7 @@ fn admit(
         return Ok(());
     }
     let (role, node, session) = (hello.role, hello.node, SessionId(hello.session));
-    newcomer.is_known_now();
+    newcomer.set_authenticated();
     receiver.trust();
     sender.set_patience(shared.timeout);
     receiver.set_patience(shared.timeout);
@@ -125,20 +127,20 @@ fn admit(
             download::serve(shared, sender, receiver)
         }
     };
-    // How a connection fails after its session has ended is no news.
+    // A connection that fails after its session has ended is not worth a message.
     if links.are_shut() { Ok(()) } else { ended }
 }
 
-/// Snapshots can wait, clients cannot: this thread takes CPU time that nobody else of the process wants.
+/// Lowers this thread's priority: snapshots can wait, clients cannot.
 pub(super) fn yield_to_others() {
-    // On Linux this is about the thread. Where it is not allowed, nothing is lost.
+    // On Linux, the nice value belongs to the thread. If it cannot be changed, nothing is lost.
     let _ = rustix::process::nice(10);
 }
 
-/// Why a node is not let in: for the program, and for people.
+/// Why a node is refused: for the program, and for people.
 type Refusal = (Reason, &'static str);
 
-/// Whether a hello may be said at all.
+/// Checks the hello's protocol version, and whether the peer may connect at all.
 pub(crate) fn check<F: Files>(shared: &MasterSide<F>, hello: &Hello, peer: IpAddr) -> Result<(), Refusal> {
     if hello.protocol != VERSION {
         return Err((Reason::Protocol, "another version of the mirror protocol: run the same version on both ends"));
@@ -149,7 +151,7 @@ pub(crate) fn check<F: Files>(shared: &MasterSide<F>, hello: &Hello, peer: IpAdd
     Ok(())
 }
 
-/// Has the node prove that it knows the password, or what only the child knows.
+/// Has the node prove that it knows the server's password, or the child's secret.
 fn challenge(
     shared: &MasterSide,
     hello: &Hello,
@@ -182,7 +184,7 @@ fn challenge(
     }
 }
 
-/// What is said again and again, once a minute.
+/// Limits a repeated log message to once a minute.
 #[derive(Default)]
 struct Rarely {
     next: Duration,
@@ -190,7 +192,7 @@ struct Rarely {
 }
 
 impl Rarely {
-    /// It is the case again; `say` is told how often it was since it was last said.
+    /// Counts an occurrence. Calls `say` at most once a minute, with the number of occurrences since the last call.
     fn say(&mut self, now: Duration, say: impl FnOnce(u64)) {
         self.times += 1;
         if now >= self.next {
@@ -200,7 +202,7 @@ impl Rarely {
     }
 }
 
-/// Opens a session and keeps it while the node shows that it lives.
+/// Opens a session and keeps it up while the node sends heartbeats.
 fn control(
     shared: &Arc<MasterSide>,
     mut sender: Sender,
@@ -223,7 +225,7 @@ fn control(
     ended
 }
 
-/// Opens a session for `node`, in place of a former one of its own; `None` while another node has one.
+/// Opens a session for `node`, and ends a former session of the same node; `None` while another node has a session.
 pub(crate) fn open_session<F: Files>(
     shared: &MasterSide<F>,
     node: u64,
@@ -232,7 +234,7 @@ pub(crate) fn open_session<F: Files>(
 ) -> Option<SessionId> {
     let mut state = shared.state();
     let (session, _) = state.sessions.open(node, fastrand::u64(..)).ok()?;
-    // What a former session of the same node left behind must not speak any more.
+    // Connections of a former session of the same node must not be served any more.
     std::mem::replace(&mut state.links, links.clone()).shut();
     state.policy.node_up(shared.clock.now());
     state.counters.node_up(NodeInfo { address: peer, since: crate::time::unix_millis() });
@@ -241,7 +243,7 @@ pub(crate) fn open_session<F: Files>(
     Some(session)
 }
 
-/// Ends a session; whether it was the present one.
+/// Ends a session. Returns whether it was the present one.
 pub(crate) fn close_session<F: Files>(shared: &MasterSide<F>, session: SessionId) -> bool {
     let mut state = shared.state();
     let was_present = state.sessions.close(session);
@@ -252,6 +254,7 @@ pub(crate) fn close_session<F: Files>(shared: &MasterSide<F>, session: SessionId
     was_present
 }
 
+/// Sends the welcome and answers heartbeats, until the node is silent, the connection ends or the master stops.
 fn keep(
     shared: &MasterSide,
     session: SessionId,
@@ -269,9 +272,10 @@ fn keep(
     Ok(())
 }
 
-/// What a node has to know to catch up.
+/// Builds the welcome: what a node needs to know to catch up.
 pub(crate) fn welcome<F: Files>(shared: &MasterSide<F>, session: SessionId) -> Welcome {
-    // The manifest before the marks: what it says can only have become less, which a node notices when it asks.
+    // The manifest is read before the marks: the log can only have become shorter since then, which the node learns
+    // when it asks for log that is gone.
     let manifest = shared.dir.manifest();
     let state = shared.state();
     let epochs = manifest.epochs.iter().map(|record| {

@@ -1,39 +1,39 @@
-//! How long the log is, in stages, and what that asks for. A state machine: it is told bytes and time. No I/O, no
+//! The stages of the log's length, and what each of them causes. A state machine: it is told bytes and time. No I/O, no
 //! clock.
 //!
 //! | stage | begins at | ends below | then |
 //! |---|---|---|---|
 //! | short | | | nothing |
 //! | long | 50 % of `log.max_bytes` | 40 % | a warning, and again every five minutes |
-//! | pressing | 75 % | 60 % | every changed partition is checkpointed, by the master itself if there is no node |
-//! | full | 100 % | 90 % | writes are refused, but for those that free memory |
+//! | pressing | 75 % | 60 % | every changed partition is checkpointed, by the master's cores if no node delivers |
+//! | full | 100 % | 90 % | writes are refused, except those that free memory |
 //!
-//! Always: a stage begins when its bytes are reached, from whichever stage; it ends only below its lower mark, so that
-//! it does not come and go with every segment.
+//! Always: a stage begins when its upper mark is reached, from whichever stage; it ends only below its lower mark, so
+//! that it does not begin and end with every segment.
 
 use std::time::Duration;
 
-/// How often something that lasts is spoken of.
+/// How often a lasting condition is logged again.
 pub(super) const REMIND: Duration = Duration::from_secs(300);
 
-/// How long the log is.
+/// How long the log is, measured by its bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It is as it should be.
+    /// Nothing needs to be done.
     #[default]
     Short,
-    /// It is worth a warning.
+    /// The length is worth a warning.
     Long,
-    /// It must become shorter.
+    /// The log must become shorter: every changed partition is checkpointed.
     Pressing,
-    /// It must not become longer.
+    /// The log must not become longer: writes are refused.
     Full,
 }
 
 impl Stage {
     const RISING: [Self; 3] = [Self::Full, Self::Pressing, Self::Long];
 
-    /// Percent of the bound at which it begins, and below which it ends.
+    /// Percent of the bound at which the stage begins, and below which it ends.
     const fn percent(self) -> (u64, u64) {
         match self {
             Self::Short => (0, 0),
@@ -43,7 +43,7 @@ impl Stage {
         }
     }
 
-    /// One word.
+    /// The stage's name, for INFO.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Short => "short",
@@ -54,7 +54,7 @@ impl Stage {
     }
 }
 
-/// What a look at the log's length gave.
+/// A change of the stage, or a reminder of one that lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The stage before.
@@ -63,7 +63,7 @@ pub struct Notice {
     pub stage: Stage,
 }
 
-/// The state machine; see the module.
+/// The state machine of the log's length; see the module.
 #[derive(Debug)]
 pub struct Bounds {
     max_bytes: Option<u64>,
@@ -73,12 +73,12 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// A log that may have this many bytes.
+    /// A log of at most `max_bytes`; without a bound, it stays short.
     pub const fn new(max_bytes: Option<u64>) -> Self {
         Self { max_bytes, stage: Stage::Short, bytes: 0, noticed: Duration::ZERO }
     }
 
-    /// The log has so many bytes at `now`. What is worth saying about it.
+    /// Takes in that the log has `bytes` at `now`. Returns what is to be logged: a change of the stage, or a reminder.
     pub fn tick(&mut self, bytes: u64, now: Duration) -> Option<Notice> {
         self.bytes = bytes;
         let max = self.max_bytes?;
@@ -102,12 +102,12 @@ impl Bounds {
         self.stage
     }
 
-    /// The bound.
+    /// The log's bound in bytes.
     pub const fn max_bytes(&self) -> Option<u64> {
         self.max_bytes
     }
 
-    /// How many bytes the log had when it was last told.
+    /// Bytes of log at the last [`Self::tick`].
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -117,7 +117,7 @@ impl Bounds {
 mod tests {
     use super::*;
 
-    /// The table of the module, as a function: from every stage, with every percentage.
+    /// The module's table as a function of the stage before and the percentage.
     fn expected(before: Stage, percent: u64) -> Stage {
         match (before, percent) {
             (_, 100..) | (Stage::Full, 90..) => Stage::Full,

@@ -1,7 +1,8 @@
-//! Keeps the checkpoint node running as a child: started again when it ends, with back-off; ended with its master.
+//! Runs the checkpoint node as a child process: starts it again when it ends, with back-off, and ends it when the
+//! master stops.
 //!
-//! The thread here is the child's parent for as long as the process lives: the kernel sends the child its death signal
-//! when the *thread* that started it ends, whatever way the process dies (see `node::parent`).
+//! One thread starts every child and lives as long as the process: the kernel sends a child its death signal when the
+//! *thread* that started it ends, in whatever way the process dies (see `node::parent`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,20 +22,21 @@ use crate::replication::clock::Clock;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A child that lived so long was well: the next one is started at once.
+/// A child that ran this long counts as healthy: the next one is started after the shortest pause.
 const WELL: Duration = Duration::from_secs(30);
-/// How often a running child is looked at.
+/// How often the thread checks whether the child has ended.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a child may take to end when asked; it holds nothing that is lost.
+/// How long a child may take to end after SIGTERM before it is killed. Killing loses nothing: the master has all that
+/// the child has.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the child proves that it is the child with: random bytes, given to it through its standard input, where nobody
-/// else can look.
+/// Random bytes with which the child proves that it is the master's child. The child gets them through its standard
+/// input, which nobody else can read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// A new one.
+    /// Draws a new secret.
     ///
     /// # Errors
     /// If the operating system gives no random bytes.
@@ -44,15 +46,15 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// As a password that nobody has to remember.
+    /// The secret as a password, with which the child authenticates.
     pub const fn password(&self) -> Password {
         Password::from_random(self.0)
     }
 
-    /// Reads what [`Self::write`] has written.
+    /// Reads a secret that [`Self::write`] has written.
     ///
     /// # Errors
-    /// If there is less.
+    /// If reading fails, or there are fewer bytes.
     pub fn read(mut from: impl Read) -> io::Result<Self> {
         let mut bytes = [0; 32];
         from.read_exact(&mut bytes)?;
@@ -70,40 +72,40 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How to start the node.
+/// How to start the node as a child process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildCommand {
-    /// The program: this one.
+    /// The program to run: this executable.
     pub program: PathBuf,
-    /// Its arguments. [`PARENT`] and the master's process id are put behind them.
+    /// Its arguments; [`PARENT`] and the master's process id are appended.
     pub arguments: Vec<OsString>,
-    /// What it is given to prove that it is the child.
+    /// The secret with which the child authenticates.
     pub secret: Secret,
 }
 
-/// The argument that tells a node whose child it is.
+/// The argument before the process id of the master whose child the node is.
 pub const PARENT: &str = "--parent";
 
-/// The environment variable that the master may have its password from.
+/// The environment variable from which the master may have its password.
 const PASSWORD: &str = "ROLLBOOK_SERVER__PASSWORD";
 
-/// How the child fares.
+/// State of the child process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChildStatus {
-    /// Its process id, while there is one.
+    /// The child's process id, while it runs.
     pub pid: Option<u32>,
-    /// How often it was started again.
+    /// How often the child was started again.
     pub restarts: u64,
 }
 
-/// The supervised child.
+/// The child process and the thread that supervises it.
 pub(super) struct Child {
-    shared: Arc<Shared>,
+    shared: Arc<Supervised>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct Supervised {
     state: Mutex<State>,
     bell: Condvar,
 }
@@ -111,14 +113,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stopping: bool,
-    /// It is to be sent SIGHUP.
+    /// Whether the child is to be sent SIGHUP.
     reload: bool,
     status: ChildStatus,
 }
 
 impl Child {
     pub fn start(command: ChildCommand) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Supervised::default());
         let run = {
             let shared = shared.clone();
             move || supervise(&shared, &command)
@@ -131,12 +133,12 @@ impl Child {
         self.shared.lock().status
     }
 
-    /// Has the child read its configuration again (SIGHUP), if there is one at the moment.
+    /// Makes the child read its configuration again (SIGHUP), if one runs.
     pub fn reload(&self) {
         self.shared.lock().reload = true;
     }
 
-    /// Ends the child, and waits for its end.
+    /// Ends the child and waits until it has ended.
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
         self.shared.bell.notify_all();
@@ -146,12 +148,12 @@ impl Child {
     }
 }
 
-impl Shared {
+impl Supervised {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits; returns whether to stop.
+    /// Waits for `time`, or until the master stops. Returns whether it stops.
     fn pause(&self, time: Duration) -> bool {
         let state = self.lock();
         let wait = self.bell.wait_timeout_while(state, time, |s| !s.stopping);
@@ -159,12 +161,13 @@ impl Shared {
     }
 }
 
-/// How long to wait before the next start, when the last child lived for `lived` after a pause of `pause`.
+/// How long to wait before the next start, if the last pause was `pause` and the child after it ran for `lived`.
 fn next_pause(pause: Duration, lived: Duration) -> Duration {
     if lived >= WELL { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) }
 }
 
-fn supervise(shared: &Shared, command: &ChildCommand) {
+/// The body of the supervising thread: starts one child after the other until the master stops.
+fn supervise(shared: &Supervised, command: &ChildCommand) {
     let clock = Clock::start();
     let mut pause = FIRST_PAUSE / 2;
     loop {
@@ -190,25 +193,26 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Runs one child to its end; `None` if it was ended because the master stops.
-fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Option<ExitStatus>> {
+/// Starts a child and waits until it ends; `None` if it was ended because the master stops.
+fn run(shared: &Supervised, command: &ChildCommand, clock: Clock) -> io::Result<Option<ExitStatus>> {
     let mut child = Command::new(&command.program)
         .args(&command.arguments)
         .arg(PARENT)
         .arg(std::process::id().to_string())
         .stdin(Stdio::piped())
-        // It has the secret.
+        // The child authenticates with the secret, and must not inherit the password.
         .env_remove(PASSWORD)
-        // A group of its own: a Ctrl-C meant for the master reaches the node through the master, in good order.
+        // In a process group of its own, the child does not get a Ctrl-C meant for the master: the master ends it in
+        // good order.
         .process_group(0)
         .spawn()?;
     {
         let mut state = shared.lock();
-        // A new one reads its configuration anyway, and before it has begun to listen a signal would end it.
+        // A new child reads its configuration anyway, and SIGHUP would kill it before it has installed its handler.
         (state.status.pid, state.reload) = (Some(child.id()), false);
     }
     if let Some(input) = child.stdin.take() {
-        // A child that ended before it read this is noticed below.
+        // If the child ended before it read the secret, the loop below notices.
         let _ = command.secret.write(input);
     }
     let mut asked: Option<Duration> = None;
@@ -218,7 +222,7 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
         }
         if !shared.pause(LOOK) {
             if std::mem::take(&mut shared.lock().reload) {
-                // What it did not get it will read when it is started again.
+                // If the signal is not delivered, the child reads its configuration when it is started again.
                 let _ = send(&child, Signal::HUP);
             }
             continue;
@@ -238,7 +242,7 @@ fn run(shared: &Shared, command: &ChildCommand, clock: Clock) -> io::Result<Opti
     Ok(asked.is_none().then_some(status))
 }
 
-/// Sends a signal to a child that was not reaped yet, so that the id is still the child's.
+/// Sends a signal to a child that was not reaped yet, so that the process id is still the child's.
 fn send(child: &std::process::Child, signal: Signal) -> io::Result<()> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
     Ok(kill_process(pid, signal)?)

@@ -1,17 +1,18 @@
-//! Which partitions' snapshots are on their way in, so that no two uploads write one file.
+//! Which partitions' snapshots are being uploaded, so that no two uploads write one file.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::PartitionId;
 
-/// The partitions whose snapshots are on their way in. A connection that is over may still have bytes to be read, while
-/// the node's next one offers the same snapshot again: two must not write and install one file.
+/// The partitions whose snapshots are being uploaded, each claimed by one connection. The bytes of a connection that is
+/// over may still be processed while the node's next connection offers the same snapshot again; both must not write and
+/// install one file.
 #[derive(Clone, Default)]
 pub(crate) struct Claims(Arc<Mutex<BTreeSet<PartitionId>>>);
 
 impl Claims {
-    /// The claim to a partition, unless somebody else has it.
+    /// Claims a partition; `None` if it is claimed already.
     pub(super) fn claim(&self, partition: PartitionId) -> Option<Claim> {
         self.lock().insert(partition).then(|| Claim { claims: self.clone(), partition })
     }
@@ -21,7 +22,7 @@ impl Claims {
     }
 }
 
-/// The right to write and install a partition's snapshot, until it is dropped.
+/// The exclusive right to write and install a partition's snapshot, until it is dropped.
 pub(super) struct Claim {
     claims: Claims,
     partition: PartitionId,

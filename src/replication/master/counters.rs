@@ -1,29 +1,29 @@
-//! What the master's side has done in this life.
+//! What the master's side has done since this start.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::time::UnixMillis;
 
-/// One checkpoint.
+/// An installed checkpoint, for INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointStatus {
-    /// When it was installed.
+    /// When the snapshot was installed.
     pub at: UnixMillis,
-    /// How long its upload, verification and installation took.
+    /// Time from the start of its upload or capture to its installation, verification included.
     pub took: Duration,
     /// Length of the snapshot file.
     pub bytes: u64,
 }
 
-/// Who is connected.
+/// The connected node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeInfo {
     pub address: IpAddr,
     pub since: UnixMillis,
 }
 
-/// What has happened so far.
+/// Counts of what has happened since this start, and the connected node.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub compared: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Counters {
     pub failed: u64,
     pub resumed: u64,
     pub dropped_bytes: u64,
-    pub own_installed: u64,
+    pub self_installed: u64,
     pub node: Option<NodeInfo>,
     pub sessions: u64,
     pub installed: u64,
@@ -57,7 +57,8 @@ impl Counters {
         self.last = Some(CheckpointStatus { at, took, bytes });
     }
 
-    /// Everything that had changed has come to be in snapshots `saves` times so far, the last time not later than `at`.
+    /// Notes that everything that had changed has been brought into snapshots `saves` times so far; if that is more
+    /// than before, the last time was `at`.
     pub fn saved(&mut self, saves: u64, at: UnixMillis) {
         if saves > self.saves {
             (self.saves, self.saved) = (saves, Some(at));

@@ -1,4 +1,4 @@
-//! Lends installed snapshots to a node that the log does not reach.
+//! Sends installed snapshots to a node whose partitions are too old to go on from the log.
 
 use super::side::MasterSide;
 use crate::ids::PartitionId;
@@ -7,7 +7,7 @@ use crate::replication::protocol::{CHUNK, Message, Reason};
 use crate::storage::files::{Access, PlainFile};
 use crate::storage::{Files, path};
 
-/// Serves a download connection.
+/// Serves a download connection until it ends.
 pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     let mut chunk = Vec::new();
     loop {
@@ -26,19 +26,19 @@ pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Recei
     }
 }
 
-/// Download of a snapshot by the node.
+/// The state of one snapshot's download by the node.
 pub(crate) struct Download<F: Files> {
-    // An open file stays readable even if a newer generation pushes it out meanwhile.
+    // An open file stays readable, even if the snapshot is deleted meanwhile because newer ones were installed.
     file: F::File,
     bytes: u64,
     offset: u64,
 }
 
 impl<F: Files> Download<F> {
-    /// Lends the newest snapshot of `partition`; also says what to send first.
+    /// Opens the newest snapshot of `partition`. Also returns the message to send first.
     ///
     /// # Errors
-    /// The refusal to send instead.
+    /// The refusal to send instead, if there is no snapshot or it cannot be opened.
     pub(crate) fn begin(
         shared: &MasterSide<F>,
         partition: PartitionId,
@@ -60,7 +60,8 @@ impl<F: Files> Download<F> {
         }
     }
 
-    /// What to send next; `None` after the last chunk, or after a refusal.
+    /// The next message to send: a chunk, or a refusal if the file cannot be read. `None` after the last chunk or a
+    /// refusal.
     pub(crate) fn next<'a>(&mut self, chunk: &'a mut Vec<u8>) -> Option<Message<'a>> {
         let (left, offset) = (self.bytes - self.offset, self.offset);
         if left == 0 {

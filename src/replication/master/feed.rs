@@ -1,10 +1,10 @@
-//! The connection of a stream: one thread ships the log to the node, byte for byte, another takes in how far the node
-//! has come.
+//! The connection of a stream: one thread ships the log to the node, byte for byte; another receives the node's
+//! acknowledgements and comparisons.
 
 use std::sync::Arc;
 use std::thread;
 
-use super::ship::{LoanError, Shipment, Shipped, acknowledge};
+use super::ship::{ShipError, Shipment, Shipped, acknowledge};
 use super::side::MasterSide;
 use crate::ids::{Lsn, StreamId};
 use crate::replication::link::{LinkError, Links, Receiver, Sender};
@@ -25,7 +25,8 @@ pub(super) fn serve(
         let listen = move || {
             let ended = hear_all(&shared, stream, &mut receiver);
             let was_over = links.are_shut();
-            // The feeding half has no one to feed any more. Only ended streams end without the session.
+            // Ends the session, and with it the thread that ships. Only the connection of an ended epoch's stream may
+            // end without the session.
             if stream.epoch == shared.epoch {
                 links.shut();
             }
@@ -45,7 +46,8 @@ pub(super) fn serve(
     ended
 }
 
-/// Sends the stream as it comes, or to its end. The node closes the connection of an ended one when it has applied it.
+/// Ships the stream: in the present epoch as frames become durable, in an ended epoch to its end. The node closes the
+/// connection of an ended epoch's stream once it has applied everything.
 fn feed(shared: &MasterSide, stream: StreamId, from: Lsn, sender: &mut Sender, links: &Links) -> Result<(), LinkError> {
     let mut shipment = match Shipment::open(shared, stream, from) {
         Ok(shipment) => shipment,
@@ -57,7 +59,8 @@ fn feed(shared: &MasterSide, stream: StreamId, from: Lsn, sender: &mut Sender, l
             Ok(Shipped::End(last)) => return sender.send(&Message::End(last)),
             Ok(Shipped::Run(run)) => {
                 sender.send_log(run)?;
-                // A closed log rings no more: what is left is to show that this end lives.
+                // A log that has ended wakes nobody any more, so `next` returns at once: only heartbeats are left to
+                // send.
                 if run.is_empty() && marks.is_some_and(|marks| marks.has_ended()) {
                     thread::sleep(HEARTBEAT / 4);
                 }
@@ -68,10 +71,11 @@ fn feed(shared: &MasterSide, stream: StreamId, from: Lsn, sender: &mut Sender, l
     Ok(())
 }
 
-fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), LinkError> {
+/// Refuses to ship a stream, and tells the node why.
+fn refuse(stream: StreamId, why: &ShipError, sender: &mut Sender) -> Result<(), LinkError> {
     let reason = match why {
-        LoanError::Unknown | LoanError::Tail(TailError::Dropped(_)) => Reason::Unknown,
-        LoanError::Tail(_) | LoanError::Storage(_) => {
+        ShipError::Unknown | ShipError::Tail(TailError::Dropped(_)) => Reason::Unknown,
+        ShipError::Tail(_) | ShipError::Storage(_) => {
             tracing::error!(%stream, "cannot ship the log to the checkpoint node: {why}");
             Reason::Disk
         }
@@ -80,7 +84,7 @@ fn refuse(stream: StreamId, why: &LoanError, sender: &mut Sender) -> Result<(), 
     Ok(())
 }
 
-/// Hears acknowledgements and comparisons until the connection ends.
+/// Receives acknowledgements and comparisons until the connection ends.
 fn hear_all(shared: &MasterSide, stream: StreamId, receiver: &mut Receiver) -> Result<(), LinkError> {
     loop {
         acknowledge(shared, stream, receiver.message()?)?;

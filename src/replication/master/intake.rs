@@ -1,28 +1,27 @@
-//! One snapshot on its way in: a state machine of offsets, so that an upload can be cut anywhere, repeated and resumed.
-//! Pure.
+//! The offsets of one upload, as a state machine: an upload can break off anywhere, be repeated and be resumed. Pure.
 //!
-//! Always: `have` ≤ `bytes`; what is on disk before `have` came in order; nothing is installed before all of it is here
-//! and the whole file has been read again and verified.
+//! Always: `have` ≤ `bytes`; the file's bytes before `have` were written in order; nothing is installed before the file
+//! is complete and has been read again and verified.
 
 use crate::replication::protocol::Offer;
 
 /// What to do with a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Write its bytes from this one on at the end of the file.
+pub enum ChunkAction {
+    /// Write the chunk's bytes after the first `skip` at the end of the file.
     Write {
-        /// So many of its first bytes are here already.
+        /// Number of the chunk's first bytes that the file has already.
         skip: usize,
-        /// The file is then complete.
+        /// Whether the file is complete with this chunk.
         complete: bool,
     },
-    /// All of it is here already.
+    /// The file has all of the chunk's bytes already.
     Repeated,
-    /// Bytes before it are missing, or it goes on beyond the end: the node must be told where to go on.
+    /// Bytes before the chunk are missing, or the chunk reaches beyond the end: the node must be told where to go on.
     OutOfPlace,
 }
 
-/// An upload under way.
+/// How much of an offered snapshot has been received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intake {
     offer: Offer,
@@ -30,38 +29,40 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `offer` is accepted, and a file with `have` bytes of it is here from an earlier attempt. Returns also where the
-    /// node is to go on: at the beginning if the file is longer than what is offered, for then it cannot be of it.
+    /// Begins to take in `offer`, of which a file of `have` bytes is left from an earlier attempt. Also returns the
+    /// offset from which the node must send. That is 0 if the file is longer than the snapshot: then it is not part of
+    /// it.
     pub const fn new(offer: Offer, have: u64) -> (Self, u64) {
         let have = if have > offer.bytes { 0 } else { have };
         (Self { offer, have }, have)
     }
 
-    /// So many bytes are here.
+    /// Number of bytes received so far.
     pub const fn have(&self) -> u64 {
         self.have
     }
 
-    /// Whether all of it is here.
+    /// Whether all bytes have been received.
     pub const fn is_complete(&self) -> bool {
         self.have == self.offer.bytes
     }
 
-    /// A chunk of `length` bytes has come for `offset`. After a [`Step::Write`] its bytes count as here.
-    pub fn chunk(&mut self, offset: u64, length: usize) -> Step {
+    /// Decides what to do with a chunk of `length` bytes at `offset`. After a [`ChunkAction::Write`] its bytes count as
+    /// received.
+    pub fn chunk(&mut self, offset: u64, length: usize) -> ChunkAction {
         let Some(end) = offset.checked_add(length as u64).filter(|end| *end <= self.offer.bytes) else {
-            return Step::OutOfPlace;
+            return ChunkAction::OutOfPlace;
         };
         if offset > self.have {
-            return Step::OutOfPlace;
+            return ChunkAction::OutOfPlace;
         }
         if end <= self.have {
-            return Step::Repeated;
+            return ChunkAction::Repeated;
         }
         // `offset` ≤ `have` < `end`, so this fits in the chunk's length.
         let skip = (self.have - offset) as usize;
         self.have = end;
-        Step::Write { skip, complete: self.is_complete() }
+        ChunkAction::Write { skip, complete: self.is_complete() }
     }
 }
 
@@ -83,13 +84,13 @@ mod tests {
                     let mut file = content[..resume as usize].to_vec();
                     for (offset, length) in [first, second, &(0, 10)] {
                         match intake.chunk(*offset, *length) {
-                            Step::Write { skip, complete } => {
+                            ChunkAction::Write { skip, complete } => {
                                 let from = *offset as usize;
                                 file.extend_from_slice(&content[from + skip..from + length]);
                                 assert_eq!(complete, file.len() == 10);
                             }
-                            Step::Repeated => assert!(*offset as usize + length <= file.len()),
-                            Step::OutOfPlace => {
+                            ChunkAction::Repeated => assert!(*offset as usize + length <= file.len()),
+                            ChunkAction::OutOfPlace => {
                                 assert!(*offset as usize > file.len() || *offset as usize + length > 10);
                             }
                         }
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn offsets_near_the_end_of_the_numbers_are_out_of_place() {
         let (mut intake, _) = Intake::new(OFFER, 0);
-        assert_eq!(intake.chunk(u64::MAX, 2), Step::OutOfPlace);
+        assert_eq!(intake.chunk(u64::MAX, 2), ChunkAction::OutOfPlace);
         assert_eq!(Intake::new(OFFER, 11).1, 0, "what is too long is not of this snapshot");
     }
 }

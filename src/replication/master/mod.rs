@@ -1,19 +1,21 @@
-//! The master's side of the checkpoint node: ships it the log, takes its snapshots, drops what is no longer needed.
+//! The master's side of the checkpoint node: ships the log to the node, takes the node's snapshots in, and drops log
+//! that is no longer needed.
 //!
-//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of an own one ≤ durable. The
-//! manifest names a snapshot only when it is whole, verified against its barrier and on disk; log is dropped only when
-//! the manifest no longer needs it.
+//! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of a core's own snapshot ≤
+//! durable. The manifest names a snapshot only once it is whole, verified (a node's snapshot against its barrier) and
+//! on disk; log is dropped only when the manifest no longer needs it.
 //!
 //! | thread | does |
 //! |---|---|
-//! | policy | asks cores for barriers, drops log, tells those who wait for a checkpoint |
-//! | accept | lets nodes in: protocol, password, one session at a time |
+//! | policy | asks cores for barriers, drops log, tells clients what became of their checkpoints |
+//! | accept | accepts nodes: checks protocol and password, admits one session at a time |
 //! | one per connection | by its role: control, stream (and one more for its acknowledgements), upload, download |
-//! | own | writes the snapshots that cores take themselves while no node delivers any, and installs them |
-//! | child | keeps the child node running |
+//! | own | writes and installs the snapshots that cores take themselves while no node delivers any |
+//! | child | runs the node as a child process, and starts it again when it ends |
 //!
-//! The cores do nothing for this but atomic stores; they are read through [`StreamMarks`] and [`PartitionMarks`].
-//! Deliberately absent: executors, waiting on behalf of a core, any lock that is held during I/O.
+//! Cores publish their progress with atomic stores ([`StreamMarks`], [`PartitionMarks`]), take orders ([`Order`]) and
+//! report; they never wait for these threads. Deliberately absent: executors, waiting on behalf of a core, any lock
+//! that is held during I/O.
 
 pub(crate) mod accept;
 pub mod bounds;
@@ -52,50 +54,50 @@ use crate::replication::clock::Clock;
 use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StorageError, StreamMarks};
 
-/// A client that waits for a checkpoint, and its core.
+/// A client that waits for a checkpoint, with the core that it is connected to.
 pub type Saver = (CoreId, Caller);
 
-/// What the master's side must know.
+/// What the master's side is started with.
 pub struct Options<F: Files = OsFiles> {
     /// The data directory; its newest epoch is the present one.
     pub dir: Arc<DataDir<F>>,
-    /// Marks of the present streams, by core.
+    /// Marks of the present epoch's streams, by core.
     pub streams: Vec<Arc<StreamMarks>>,
-    /// Marks of the partitions, by number.
+    /// Marks of the partitions, by partition.
     pub partitions: Arc<[PartitionMarks]>,
-    /// Where recovery found each partition's last edit; [`Position::START`] where it applied none.
+    /// Position of the last edit that recovery applied to each partition; [`Position::START`] if it applied none.
     pub last_edits: Vec<Position>,
-    /// How long recovery has taken, by core.
+    /// What recovery read and how long it took, by core.
     pub measured: Vec<Measured>,
     /// How often partitions are checkpointed.
     pub pace: Pace,
-    /// Where to listen for nodes.
+    /// Addresses to listen on for nodes.
     pub listen: Vec<SocketAddr>,
-    /// What a node must know.
+    /// Checks the password that a node must know.
     pub guard: Arc<Guard>,
-    /// Without a password, let only nodes on this machine in.
+    /// Whether only nodes on this machine are served while no password is set.
     pub protected: bool,
-    /// How long the node may take to answer, or to show that it lives, before its connection is given up.
+    /// How long the node may take to answer, or to send a heartbeat, before its connection is given up.
     pub timeout: Duration,
-    /// By core: where it takes orders.
+    /// Queues of the orders for each core.
     pub cores: Vec<Inbox<Order>>,
-    /// What the cores report.
+    /// Queues of what the cores report.
     pub reports: Reports,
     /// Whether cores take snapshots themselves while no node delivers any.
     pub cores_capture: bool,
-    /// How many bytes of log there may be.
+    /// Bound of the log in bytes (`log.max_bytes`).
     pub max_log_bytes: Option<u64>,
-    /// The node to run as a child, if there is to be one.
+    /// How to run a node as a child process, if there is to be one.
     pub child: Option<ChildCommand>,
 }
 
-/// Why the master's side could not start.
+/// Why the master's side cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port cannot be had.
+    /// The address cannot be listened on.
     #[error("cannot listen for checkpoint nodes on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// What the operating system said.
         source: io::Error,
@@ -103,12 +105,12 @@ pub enum StartError {
     /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
-    /// The log could not be looked at.
+    /// The length of the log on disk cannot be determined.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// The running master's side. Cores and the main thread share it.
+/// The running master's side, shared by the cores and the main thread.
 pub struct Master {
     shared: Arc<MasterSide>,
     addresses: Vec<SocketAddr>,
@@ -117,10 +119,10 @@ pub struct Master {
 }
 
 impl Master {
-    /// Listens, starts the threads, and the child if there is to be one.
+    /// Begins to listen, and starts the threads and the child, if there is to be one.
     ///
     /// # Errors
-    /// If the port is taken or threads cannot be started.
+    /// If an address cannot be listened on, a thread cannot be started, or the log on disk cannot be measured.
     pub fn start(options: Options) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
@@ -133,7 +135,7 @@ impl Master {
         }
         let child = options.child.clone();
         let mut policy = Policy::new(&options.dir.manifest(), &options.last_edits, options.pace);
-        policy.set_own(options.cores_capture);
+        policy.set_cores_capture(options.cores_capture);
         let ended_log_bytes = options.dir.ended_log_bytes()?;
         let (shared, slices) = MasterSide::new(options, policy, Clock::start(), ended_log_bytes);
         let shared = Arc::new(shared);
@@ -160,13 +162,14 @@ impl Master {
         Ok(Self { shared, addresses, threads: Mutex::new(threads), child })
     }
 
-    /// Where it listens.
+    /// The addresses that it listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Asks for a checkpoint of everything written so far. `None` if nobody can write it. Does not wait; a core may
-    /// call it, whose client, if there is one, it is told when that is decided ([`Order::Saved`]).
+    /// Asks for a checkpoint of everything written so far; `None` if neither a node nor the cores can write it. Does
+    /// not wait, so a core may call it. If a client waits for the checkpoint (`saver`), its core is sent
+    /// [`Order::Saved`] with the outcome.
     pub fn request_checkpoint(&self, saver: Option<Saver>) -> Option<Ticket> {
         let observed = self.shared.observe();
         let mut state = self.shared.state();
@@ -178,20 +181,20 @@ impl Master {
         Some(ticket)
     }
 
-    /// Waits for the outcome of a request, at most `timeout`. Blocks: not for a core.
+    /// Waits at most `timeout` for the outcome of a request. Blocks, so a core must not call it.
     pub fn wait(&self, ticket: Ticket, timeout: Duration) -> Option<Outcome> {
         self.shared.wait_for(timeout, |state| state.policy.outcome(ticket))
     }
 
-    /// How things stand.
+    /// The state of checkpoints, node and log, for INFO.
     pub fn status(&self) -> Status {
         let mut status = self.shared.status();
         status.child = self.child.as_ref().map(Child::status);
         status
     }
 
-    /// Waits, at most `grace`, until a connected node holds everything that is durable. To be called after the logs
-    /// were closed.
+    /// Waits until the connected node holds everything that is durable; gives up after `grace`, or when no node is
+    /// connected. Returns whether the node holds everything. To be called after the logs were closed.
     pub fn drain(&self, grace: Duration) -> bool {
         let behind = || self.shared.streams.iter().any(|s| s.mirrored() < s.durable());
         let deadline = self.shared.clock.now() + grace;
@@ -201,12 +204,12 @@ impl Master {
         !behind()
     }
 
-    /// Has the child, if there is one, read its configuration again.
+    /// Makes the child, if there is one, read its configuration again.
     pub fn reload_child(&self) {
         self.child.iter().for_each(Child::reload);
     }
 
-    /// Ends the child, then all connections and threads. Those who wait for a checkpoint are told that it failed.
+    /// Ends all connections, the child and the threads. Clients that wait for a checkpoint are told that it failed.
     pub fn stop(&self) {
         self.shared.begin_stop();
         if let Some(child) = &self.child {
@@ -214,7 +217,7 @@ impl Master {
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A thread that panicked has said so; there is nothing left to end.
+            // A thread that panicked has reported that; there is nothing left to end.
             let _ = thread.join();
         }
     }

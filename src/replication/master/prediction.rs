@@ -1,53 +1,56 @@
-//! How long the next start will take to recover: what it will have to read, at the speed of this machine. Pure.
+//! Predicts how long the next start will take to recover, from what it will have to read and the speed of this machine.
+//! Pure.
 //!
 //! A core loads its partitions' newest snapshots, then reads the log from the first edit that any of them lacks; all
-//! cores do so at once, so the slowest counts. What that costs is known from this life's own recovery where it was long
-//! enough to tell; otherwise built-in costs are assumed, which are rather too high.
+//! cores do so at once, so the slowest counts. The costs are those of this start's own recovery, if it took long enough
+//! to be measured; otherwise built-in costs are assumed, which are rather too high.
 
 use std::time::Duration;
 
-/// Opening files, waiting for threads: what every start takes.
+/// Time that every start takes, for opening files and waiting for threads.
 const ALWAYS: Duration = Duration::from_millis(5);
-/// Costs in nanoseconds, half as much again as a core of a machine of 2024 was seen to need: of a byte of a snapshot,
-/// of an edit read and applied, and of a byte of the log.
+/// Built-in cost of loading one byte of a snapshot, in nanoseconds. The built-in costs are 1.5 times those measured on
+/// a core of a machine of 2024.
 const SNAPSHOT_BYTE: f64 = 4.0;
+/// Built-in cost of reading and applying one edit, in nanoseconds.
 const EDIT: f64 = 1500.0;
+/// Built-in cost of reading one byte of the log, in nanoseconds.
 const LOG_BYTE: f64 = 1.0;
-/// A shorter time says nothing about the machine, nor does work that should have taken less: most of its time went
-/// elsewhere.
+/// Least time, both measured and by the built-in costs, from which the machine's speed is derived. In a shorter one,
+/// most of the time went elsewhere.
 const TELLING: Duration = Duration::from_millis(20);
 
-/// What one core reads.
+/// What one core reads when it recovers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Bytes of snapshots.
+    /// Bytes of snapshots to load.
     pub snapshot_bytes: u64,
-    /// Edits in the log.
+    /// Number of edits to read from the log.
     pub edits: u64,
-    /// Their bytes.
+    /// Bytes of these edits in the log.
     pub log_bytes: u64,
 }
 
 impl Work {
-    /// What the built-in costs say for the snapshots and for the log, in nanoseconds.
+    /// Time in nanoseconds for the snapshots and for the log, by the built-in costs.
     fn assumed(self) -> (f64, f64) {
         let log = self.edits as f64 * EDIT + self.log_bytes as f64 * LOG_BYTE;
         (self.snapshot_bytes as f64 * SNAPSHOT_BYTE, log)
     }
 }
 
-/// What one core has read, and how long that took.
+/// What one core has read in recovery, and how long that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// What it has read.
+    /// What the core has read.
     pub work: Work,
-    /// How long it loaded snapshots.
+    /// Time spent on loading snapshots.
     pub snapshots: Duration,
-    /// How long it read and applied the log.
+    /// Time spent on reading and applying the log.
     pub log: Duration,
 }
 
-/// How fast this machine recovers, relative to the built-in costs.
+/// This machine's costs of recovery as factors of the built-in costs: 2.0 is twice as slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
     snapshots: f64,
@@ -61,8 +64,8 @@ impl Default for Speed {
 }
 
 impl Speed {
-    /// The speed at which the cores have recovered. If only one of both steps took long enough to tell, it speaks for
-    /// the other, too.
+    /// Derives the factors from what the cores have measured. If only one of the two steps took long enough, its factor
+    /// is used for both; if none did, both are 1.
     pub fn of(cores: &[Measured]) -> Self {
         let assumed = |which: fn((f64, f64)) -> f64| cores.iter().map(|m| which(m.work.assumed())).sum::<f64>();
         let took = |which: fn(&Measured) -> Duration| cores.iter().map(which).sum::<Duration>();
@@ -77,7 +80,7 @@ impl Speed {
         Self { snapshots: or(snapshots, log), log: or(log, snapshots) }
     }
 
-    /// How long cores with this work to do will take.
+    /// Predicts how long recovery takes if the cores have this work to do.
     pub fn predict(self, cores: &[Work]) -> Duration {
         let slowest = cores.iter().map(|work| {
             let (snapshots, log) = work.assumed();
@@ -87,7 +90,7 @@ impl Speed {
     }
 }
 
-/// How long the slowest of the cores took.
+/// Time that the slowest of the cores took.
 pub fn slowest(cores: &[Measured]) -> Duration {
     cores.iter().map(|m| m.snapshots + m.log).max().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Snapshots that the cores take themselves: slices come in, files are written, verified, and installed once all that
-//! they hold is on disk in the log.
+//! Snapshots that the cores take themselves: takes their slices in, writes the files, verifies them, and installs each
+//! once every edit in it is durable in the log.
 //!
 //! Always: an installed snapshot's newest section ≤ durable: a crash cannot take back an edit that a snapshot holds.
 
@@ -15,12 +15,12 @@ use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Su
 use crate::storage::{Files, OsFiles, StorageError, failpoint, path};
 use crate::store::Store;
 
-/// How often it is looked whether what is complete is durable.
+/// How often a complete snapshot is checked for being durable.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often a thread with nothing to do looks whether it is still wanted.
+/// How often the thread checks whether the master is stopping, while it has nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// The thread.
+/// The body of the thread that writes and installs the cores' own snapshots.
 pub(super) fn run(shared: &MasterSide, slices: &Slices) {
     super::accept::yield_to_others();
     let mut snapshots = SelfCheckpoints::<OsFiles>::default();
@@ -31,20 +31,22 @@ pub(super) fn run(shared: &MasterSide, slices: &Slices) {
     }
 }
 
-/// The snapshots on their way.
+/// The cores' own snapshots that are not installed yet.
 pub(crate) struct SelfCheckpoints<F: Files> {
-    taking: BTreeMap<PartitionId, Taking<F>>,
+    /// Snapshots whose slices are still coming in.
+    writing: BTreeMap<PartitionId, Writing<F>>,
+    /// Snapshots that are written, and wait until they may be installed.
     complete: Vec<Complete>,
 }
 
 impl<F: Files> Default for SelfCheckpoints<F> {
     fn default() -> Self {
-        Self { taking: BTreeMap::new(), complete: Vec::new() }
+        Self { writing: BTreeMap::new(), complete: Vec::new() }
     }
 }
 
-/// A snapshot that is being taken.
-struct Taking<F: Files> {
+/// A snapshot that a core is writing, and the file that it is written to.
+struct Writing<F: Files> {
     barrier: Lsn,
     path: PathBuf,
     writer: SnapshotWriter<F>,
@@ -52,13 +54,13 @@ struct Taking<F: Files> {
     started: Duration,
 }
 
-/// What a slice makes of a snapshot.
-enum Step<F: Files> {
-    More(Taking<F>),
+/// The state of a snapshot after a slice was written.
+enum Progress<F: Files> {
+    More(Writing<F>),
     Complete(Complete),
 }
 
-/// One that is written, and waits until what it holds is durable.
+/// A snapshot that is written, and waits until every edit in it is durable.
 struct Complete {
     partition: PartitionId,
     path: PathBuf,
@@ -68,28 +70,28 @@ struct Complete {
 }
 
 impl<F: Files> SelfCheckpoints<F> {
-    /// Takes in a slice.
+    /// Takes in a slice: writes it, and tells the policy.
     pub(crate) fn on(&mut self, shared: &MasterSide<F>, slice: Slice) {
         let partition = slice.partition;
-        // Of one that has failed already nothing is taken; slices of it may still come.
-        let before = self.taking.remove(&partition).filter(|taking| taking.barrier == slice.barrier);
+        // Slices of a snapshot that has failed already may still come, and are ignored.
+        let before = self.writing.remove(&partition).filter(|writing| writing.barrier == slice.barrier);
         let taken = match (slice.end, before) {
             (Some(End::Abandoned(why)), _) => Err(why.to_owned()),
-            (_, Some(taking)) => taking.take(shared, &slice).map_err(|e| e.to_string()),
+            (_, Some(writing)) => writing.take(shared, &slice).map_err(|e| e.to_string()),
             (_, None) if slice.begins => {
-                let begun = Taking::begin(shared, partition, slice.barrier);
-                begun.and_then(|taking| taking.take(shared, &slice)).map_err(|e| e.to_string())
+                let begun = Writing::begin(shared, partition, slice.barrier);
+                begun.and_then(|writing| writing.take(shared, &slice)).map_err(|e| e.to_string())
             }
             (_, None) => return,
         };
         let mut state = shared.state();
         let now = shared.clock.now();
         match taken {
-            Ok(Step::More(taking)) => {
+            Ok(Progress::More(writing)) => {
                 state.policy.progress(partition, now);
-                self.taking.insert(partition, taking);
+                self.writing.insert(partition, writing);
             }
-            Ok(Step::Complete(complete)) => {
+            Ok(Progress::Complete(complete)) => {
                 state.policy.captured(partition, complete.summary.installed.position, now);
                 self.complete.push(complete);
             }
@@ -100,7 +102,7 @@ impl<F: Files> SelfCheckpoints<F> {
         }
     }
 
-    /// Installs what is complete and durable.
+    /// Installs the complete snapshots whose edits are durable; fails those whose log has ended before that.
     pub(crate) fn look(&mut self, shared: &MasterSide<F>) {
         let (durable, waiting) = std::mem::take(&mut self.complete).into_iter().partition(|complete| {
             let core = shared.placement.core_of(complete.partition);
@@ -113,7 +115,7 @@ impl<F: Files> SelfCheckpoints<F> {
     }
 }
 
-impl<F: Files> Taking<F> {
+impl<F: Files> Writing<F> {
     fn begin(shared: &MasterSide<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
         let path = path(shared, partition);
         let position = Position::new(shared.epoch, barrier);
@@ -122,19 +124,20 @@ impl<F: Files> Taking<F> {
         Ok(Self { barrier, path, writer, newest: barrier, started: shared.clock.now() })
     }
 
-    /// Writes a slice; after the last one the file is finished.
-    fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Step<F>, StorageError> {
+    /// Writes a slice, and finishes the file after the last one.
+    fn take(mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<Progress<F>, StorageError> {
         self.write(shared, slice)?;
         if slice.end.is_none() {
-            return Ok(Step::More(self));
+            return Ok(Progress::More(self));
         }
         let Self { path, mut writer, newest, started, .. } = self;
         writer.end_section();
         let summary = writer.finish()?;
         failpoint::reach("own.written");
-        Ok(Step::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
+        Ok(Progress::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
     }
 
+    /// Writes the entries of a slice and the headers of the sections that begin in it.
     fn write(&mut self, shared: &MasterSide<F>, slice: &Slice) -> Result<(), StorageError> {
         let mut at = 0;
         for SectionStart { at: start, slot, lsn, entries, digest } in slice.sections.iter().copied() {
@@ -149,11 +152,12 @@ impl<F: Files> Taking<F> {
 }
 
 impl Complete {
+    /// Verifies the file and installs it in the data directory.
     fn install<F: Files>(self, shared: &MasterSide<F>) {
         let Self { partition, path, newest, started, summary } = self;
         let core = shared.placement.core_of(partition);
         if shared.streams[usize::from(core.0)].durable() < newest {
-            return fail(shared, partition, &path, "the log has ended before what it holds was durable");
+            return fail(shared, partition, &path, "the log ended before all edits of the snapshot were durable");
         }
         if let Err(why) = verify(shared, partition, &path, &summary) {
             return fail(shared, partition, &path, &why);
@@ -165,22 +169,22 @@ impl Complete {
         let now = shared.clock.now();
         let mut state = shared.state();
         state.installed(partition, installed.position, installed.bytes, now.saturating_sub(started), now);
-        state.counters.own_installed += 1;
+        state.counters.self_installed += 1;
         drop(state);
         shared.wake();
         tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, "own checkpoint installed");
     }
 }
 
-/// Reads the file again, and loads each of its sections: log will be dropped for it, and nobody else has compared it
-/// with anything.
+/// Reads the file again, and loads and digests each of its sections: log will be dropped for this snapshot, and no node
+/// has compared it.
 fn verify<F: Files>(
     shared: &MasterSide<F>,
     partition: PartitionId,
     path: &std::path::Path,
     written: &Summary,
 ) -> Result<(), String> {
-    // One slot at a time is in memory.
+    // Each slot is loaded as a partition of its own, so that only one at a time is in memory.
     let single = Partitions::new(SLOTS).ok_or("slots are not partitions")?;
     let open = SnapshotReader::open_in(shared.dir.files(), path, subject(shared, partition));
     let mut reader = open.map_err(|e| e.to_string())?;
@@ -196,8 +200,9 @@ fn verify<F: Files>(
     if same { Ok(()) } else { Err("the file is not what was written".to_owned()) }
 }
 
+/// Removes the file of a failed snapshot, and tells the policy.
 fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, path: &std::path::Path, why: &str) {
-    // What is left of it is of no use; if it cannot be removed, the next attempt or the next start does.
+    // The unfinished file is of no use. If it cannot be removed, the next attempt or the next start does that.
     let _ = shared.dir.files().remove(path);
     tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
     let mut state = shared.state();
@@ -211,7 +216,8 @@ fn subject<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> Subject 
     Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition }
 }
 
-/// Where the snapshot of a partition is written: a name that no upload has, and that the next start clears away.
+/// Path of the file that a partition's snapshot is written to: no upload has such a name, and the next start removes
+/// the file.
 fn path<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> PathBuf {
     shared.dir.path().join(path::INCOMING).join(format!("own-{:05}.part", partition.0))
 }
@@ -262,7 +268,7 @@ pub(super) mod tests {
         MasterSide::new(options, policy, Clock::start(), 0).0
     }
 
-    /// A partition with one key, captured in two slices after `barrier`, its slot at `lsn`.
+    /// The two slices of a partition with one key, captured after `barrier`, with its slot at `lsn`.
     fn slices(barrier: Lsn, lsn: Lsn) -> [Slice; 2] {
         let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
         let slot = slot_of(b"key");

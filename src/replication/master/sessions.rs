@@ -1,34 +1,35 @@
-//! Who the node is at present: one session at a time. Pure.
+//! The node's session: there is at most one at a time. Pure.
 //!
-//! A node that comes again (its former connection may be half open) takes over its own session; another node has to
-//! wait until that session ends. Connections name their session; those of a former one are refused, so that a node that
-//! was frozen for a while cannot speak for the present.
+//! A node that connects again (its former connection may be half open) replaces its own session; another node has to
+//! wait until that session ends. Each connection names its session, and connections of a former session are refused, so
+//! that a node that was frozen for a while cannot act in the present one.
 
-/// Names a session; never 0.
+/// Id of a session; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(pub u64);
 
-/// Why a node gets no session.
+/// A node gets no session, because another node has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// The present session, if there is one.
+/// The present session and the node that has it, if there is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sessions {
     present: Option<(SessionId, u64)>,
 }
 
 impl Sessions {
-    /// `node` asks for a session; `random` names it. A session of the same node that this ends is returned as well.
+    /// Opens a session for `node`, with the id `random`. Also returns the former session of the same node, which this
+    /// ends.
     ///
     /// # Errors
-    /// If another node has one.
+    /// If another node has a session.
     pub fn open(&mut self, node: u64, random: u64) -> Result<(SessionId, Option<SessionId>), Busy> {
         let former = match self.present {
             Some((_, holder)) if holder != node => return Err(Busy),
             former => former.map(|(id, _)| id),
         };
-        // Never 0, and never the former one again.
+        // The id is never 0, and never the former session's.
         let mut id = SessionId(random.max(1));
         if former == Some(id) {
             id = SessionId(random.wrapping_add(1).max(1));
@@ -42,7 +43,7 @@ impl Sessions {
         self.present.is_some_and(|(id, _)| id == session)
     }
 
-    /// A session has ended. Returns whether it was the present one.
+    /// Ends a session. Returns whether it was the present one.
     pub fn close(&mut self, session: SessionId) -> bool {
         let present = self.is_present(session);
         if present {

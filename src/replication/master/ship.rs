@@ -1,5 +1,5 @@
-//! What of a stream is shipped to the node next, and what the node's answers mean. Waits for edits only as long as it
-//! is told to.
+//! Reads the frames of a stream that are shipped to the node next, and takes the node's answers in. Waits for edits no
+//! longer than the caller says.
 
 use crate::replication::link::LinkError;
 use crate::replication::protocol::Message;
@@ -11,12 +11,12 @@ use crate::planted::{Bug, is_planted};
 use crate::storage::log::tail::TailError;
 use crate::storage::{Files, StorageError, StreamReader, TailReader};
 
-/// Frames are collected up to this many bytes before they are sent, if more are there already.
+/// Frames that are available at once are sent together, until they have at least this many bytes.
 const BATCH: usize = 256 << 10;
 
-/// Why a stream is not shipped any further.
+/// Why a stream cannot be shipped, or no further.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoanError {
+pub(crate) enum ShipError {
     #[error("no such stream is kept")]
     Unknown,
     #[error(transparent)]
@@ -25,39 +25,39 @@ pub(crate) enum LoanError {
     Storage(#[from] StorageError),
 }
 
-/// What comes next.
+/// What is sent to the node next.
 #[derive(Debug)]
 pub(crate) enum Shipped<'a> {
-    /// Log bytes; none if there was nothing within the time.
+    /// Log bytes; empty if no frame became available in time.
     Run(&'a [u8]),
-    /// That was the last edit of an ended epoch.
+    /// The stream of an ended epoch was shipped to its end, this edit.
     End(Lsn),
 }
 
-/// A stream that is being shipped.
+/// A stream that is being shipped to the node.
 pub(crate) struct Shipment<F: Files> {
     source: Source<F>,
     batch: Vec<u8>,
 }
 
 enum Source<F: Files> {
-    /// Durable frames as they come.
+    /// The present epoch's stream: frames as they become durable.
     Present(TailReader<F>),
-    /// A stream of an ended epoch, to its last edit.
+    /// A stream of an ended epoch, up to its last edit.
     Ended(StreamReader, Lsn),
 }
 
 impl<F: Files> Shipment<F> {
-    /// Lends `stream` from the frame that holds `from` on.
-    pub(crate) fn open(shared: &MasterSide<F>, stream: StreamId, from: Lsn) -> Result<Self, LoanError> {
+    /// Opens `stream` for shipping, from the frame that holds edit `from` on.
+    pub(crate) fn open(shared: &MasterSide<F>, stream: StreamId, from: Lsn) -> Result<Self, ShipError> {
         let dir = &shared.dir;
         let source = if stream.epoch == shared.epoch {
-            let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(LoanError::Unknown)?.clone();
+            let marks = shared.streams.get(usize::from(stream.core.0)).ok_or(ShipError::Unknown)?.clone();
             let (files, path) = (dir.files().clone(), dir.path().to_owned());
             Source::Present(TailReader::open(files, path, dir.id(), stream, from, marks)?)
         } else {
-            let spec = dir.stream(stream).ok_or(LoanError::Unknown)?;
-            let last = spec.last.ok_or(LoanError::Unknown)?;
+            let spec = dir.stream(stream).ok_or(ShipError::Unknown)?;
+            let last = spec.last.ok_or(ShipError::Unknown)?;
             if from < spec.first {
                 return Err(TailError::Dropped(spec.first).into());
             }
@@ -66,10 +66,10 @@ impl<F: Files> Shipment<F> {
         Ok(Self { source, batch: Vec::new() })
     }
 
-    /// What comes next; waits for it at most `patience`.
-    pub(crate) fn next(&mut self, patience: Duration) -> Result<Shipped<'_>, LoanError> {
+    /// Reads what to send next; waits for a frame at most `patience`.
+    pub(crate) fn next(&mut self, patience: Duration) -> Result<Shipped<'_>, ShipError> {
         self.batch.clear();
-        // One long frame must not keep its memory for the life of the stream.
+        // Gives back the memory of an unusually long frame.
         self.batch.shrink_to(4 * BATCH);
         while self.batch.len() < BATCH {
             let frame = match &mut self.source {
@@ -88,7 +88,7 @@ impl<F: Files> Shipment<F> {
     }
 }
 
-/// Takes in what the node says of `stream`.
+/// Takes a message of the node about `stream` in: an acknowledgement or a comparison of digests.
 pub(crate) fn acknowledge<F: Files>(
     shared: &MasterSide<F>,
     stream: StreamId,
@@ -99,7 +99,7 @@ pub(crate) fn acknowledge<F: Files>(
             let marks = shared.streams.get(usize::from(stream.core.0)).filter(|_| stream.epoch == shared.epoch);
             let Some(marks) = marks else { return Ok(()) };
             if lsn > marks.durable() {
-                // It has what nobody sent: it must not be believed.
+                // The node claims edits that were never sent to it.
                 return Err(LinkError::OutOfTurn);
             }
             let lsn = if is_planted(Bug::MirroredWhenDurable) { marks.durable() } else { lsn };

@@ -1,4 +1,4 @@
-//! What the threads of the master's side share, and the one that drives the policy.
+//! The state that the threads of the master's side share, and the thread that drives the policy.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,16 +23,16 @@ use crate::replication::link::Links;
 use crate::runtime::inbox::Inbox;
 use crate::storage::{DataDir, Files, OsFiles, PartitionMarks, StreamMarks};
 
-/// How often the policy looks at the marks.
+/// Longest time between two rounds of the policy thread.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the log is looked over for what can go, even if nothing was installed.
+/// How often log is looked for that can be dropped, even if no snapshot was installed meanwhile.
 const LOOK_OVER: Duration = Duration::from_secs(10);
 
-/// Slots that are named when digests differ.
+/// Most slots that are remembered per partition, or shown, when digests differ.
 const SHOWN_SLOTS: usize = 64;
-/// Snapshots on their way at a time, for which the log leaves room.
-const AT_ONCE: u64 = 3;
-/// What the manifest and the names of new files may take.
+/// Number of snapshots that may be under way at a time, for each of which the log leaves disk space.
+const SNAPSHOTS_AT_ONCE: u64 = 3;
+/// Disk space in bytes that the log leaves for the manifest and the directory entries of new files.
 const MANIFEST_ROOM: u64 = 256 << 10;
 
 pub(crate) struct MasterSide<F: Files = OsFiles> {
@@ -41,53 +41,54 @@ pub(crate) struct MasterSide<F: Files = OsFiles> {
     pub epoch: Epoch,
     pub placement: Placement,
     pub guard: Arc<Guard>,
-    /// What the child knows.
+    /// The password that only the child node knows.
     pub secret: Option<Password>,
     pub protected: bool,
-    /// How long the node may take to answer, or to show that it lives.
+    /// How long the node may take to answer, or to send a heartbeat.
     pub timeout: Duration,
     pub clock: Clock,
     partitions: Arc<[PartitionMarks]>,
     cores: Vec<Inbox<Order>>,
     /// Whether cores take snapshots themselves while no node delivers any.
     pub cores_capture: bool,
-    /// How fast this machine recovers, and how long it has taken in this life.
+    /// Speed at which this machine recovers.
     pub speed: Speed,
+    /// How long the recovery of this start took, by the slowest core.
     pub recovered_in: Duration,
-    /// Bytes of the log of ended epochs when this life began.
+    /// Bytes of the log of ended epochs when this epoch began.
     ended_log_bytes: u64,
-    /// Snapshots on their way in.
+    /// Partitions whose snapshots are being uploaded.
     pub(super) uploads: Claims,
     stopping: AtomicBool,
     state: Mutex<State>,
-    /// Rung when something in the state is worth a look.
+    /// Notified when the policy thread or a waiter should look at the state.
     bell: Condvar,
 }
 
-/// What changes. The lock is never held during I/O or a call to somebody else.
+/// The shared state that changes, under one lock, which is never held during I/O or while waiting for another thread.
 pub(crate) struct State {
     pub policy: Policy,
     pub bounds: Bounds,
     pub sessions: Sessions,
-    /// The connections of the present session.
+    /// Connections of the present session.
     pub links: Arc<Links>,
     pub counters: Counters,
-    /// Slots that differed, of partitions that do.
+    /// Slots that differed at the last comparison, of the partitions that differ at present.
     differing: BTreeMap<PartitionId, Vec<Slot>>,
     /// Clients that wait for a checkpoint.
     pub savers: Vec<(Ticket, Saver)>,
-    /// A snapshot was installed since the log was last looked over.
+    /// Whether a snapshot was installed since the last look for log to drop.
     pub look_over: bool,
-    /// Something happened since the policy thread last looked.
-    rung: bool,
+    /// Whether something has happened since the policy thread last looked.
+    has_news: bool,
     barriers: Receiver<Barrier>,
-    /// This life of the master.
+    /// The present epoch.
     epoch: Epoch,
 }
 
 impl State {
-    /// Notes which slots of a partition have differed at its last comparison; those of partitions that agree again are
-    /// forgotten.
+    /// Notes which slots of a partition differed at its last comparison, and forgets the slots of partitions that agree
+    /// again.
     pub fn note_differing(&mut self, partition: PartitionId, slots: &[Slot]) {
         if !slots.is_empty() {
             self.differing.insert(partition, slots.iter().copied().take(SHOWN_SLOTS).collect());
@@ -96,12 +97,12 @@ impl State {
         self.differing.retain(|partition, _| diverged.contains(partition));
     }
 
-    /// The first slots that differ at present.
+    /// The slots that differ at present, the first 64 of them.
     pub fn diverged_slots(&self) -> Vec<Slot> {
         self.differing.values().flatten().copied().take(SHOWN_SLOTS).collect()
     }
 
-    /// A snapshot of `bytes` is in the manifest; its way there took `took`.
+    /// Notes that a snapshot of `bytes` bytes was installed; `took` is the time since its upload or its capture began.
     pub fn installed(&mut self, partition: PartitionId, position: Position, bytes: u64, took: Duration, now: Duration) {
         self.policy.installed(partition, position, now);
         self.counters.installed(bytes, took, crate::time::unix_millis());
@@ -109,12 +110,12 @@ impl State {
         self.look_over = true;
     }
 
-    /// Notes when everything came to be in snapshots, if it did.
+    /// Notes the time if everything that had changed is in snapshots now.
     pub fn note_saves(&mut self) {
         self.counters.saved(self.policy.saves(), crate::time::unix_millis());
     }
 
-    /// Takes in the barriers that cores have reported.
+    /// Tells the policy of the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
         while let Ok(Barrier { partition, lsn, checkpoint, digests }) = self.barriers.try_recv() {
             let position = Position::new(self.epoch, lsn);
@@ -137,7 +138,7 @@ impl<F: Files> MasterSide<F> {
             differing: BTreeMap::new(),
             savers: Vec::new(),
             look_over: true,
-            rung: true,
+            has_news: true,
             barriers: options.reports.barriers,
             epoch,
         };
@@ -165,12 +166,12 @@ impl<F: Files> MasterSide<F> {
         (shared, options.reports.slices)
     }
 
-    /// Asks something of the core of a partition.
+    /// Sends an order to the core that owns a partition.
     fn order(&self, partition: PartitionId, order: Order) {
         self.cores[usize::from(self.placement.core_of(partition).0)].send(order);
     }
 
-    /// The node holds every edit of `core` up to `lsn`.
+    /// Notes that the node holds every edit of `core` up to `lsn`, and wakes the core if that is new.
     pub fn mirrored(&self, core: CoreId, lsn: Lsn) {
         let Some(marks) = self.streams.get(usize::from(core.0)) else { return };
         if marks.set_mirrored(lsn) {
@@ -179,7 +180,8 @@ impl<F: Files> MasterSide<F> {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        // The state machines keep their promises step by step; a panic elsewhere does not break them.
+        // Every method of the state machines leaves them consistent, so a panic of another holder of the lock does not
+        // matter.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,7 +189,7 @@ impl<F: Files> MasterSide<F> {
         self.placement.partitions()
     }
 
-    /// What the marks say, in the order that the policy relies on: what is durable first.
+    /// Reads the marks, in the order that the policy relies on: the durable marks before the partitions' last edits.
     pub fn observe(&self) -> Observed {
         Observed {
             durable: self.streams.iter().map(|s| s.durable()).collect(),
@@ -197,22 +199,21 @@ impl<F: Files> MasterSide<F> {
         }
     }
 
-    /// What the marks would say if everything that is appended were durable: for those who count edits, not for the
-    /// policy.
+    /// Reads the marks as if everything appended were durable: for counts of edits, not for the policy.
     pub(super) fn observe_appended(&self) -> Observed {
         let observed = self.observe();
         Observed { durable: self.streams.iter().map(|s| s.appended()).collect(), ..observed }
     }
 
-    /// Bytes of log on disk, of all epochs that are kept.
+    /// Bytes of log on disk, of all kept epochs; `dropped` is what was dropped since this epoch began.
     fn log_bytes(&self, dropped: u64) -> u64 {
         let present: u64 = self.streams.iter().map(|s| s.file_bytes()).sum();
         (self.ended_log_bytes + present).saturating_sub(dropped)
     }
 
-    /// Something happened that the policy thread or a waiter should look at.
+    /// Wakes the policy thread and all waiters, because the state has changed.
     pub fn wake(&self) {
-        self.state().rung = true;
+        self.state().has_news = true;
         self.bell.notify_all();
     }
 
@@ -228,7 +229,7 @@ impl<F: Files> MasterSide<F> {
         self.wake();
     }
 
-    /// Waits until `ready` gives something, the master stops, or `timeout` is over.
+    /// Waits until `ready` returns a value, the master stops, or `timeout` is over.
     pub fn wait_for<T>(&self, timeout: Duration, ready: impl Fn(&State) -> Option<T>) -> Option<T> {
         let deadline = self.clock.now() + timeout;
         let mut state = self.state();
@@ -243,39 +244,40 @@ impl<F: Files> MasterSide<F> {
     }
 }
 
-/// The policy thread.
+/// The body of the policy thread.
 pub(crate) fn run_policy(shared: &MasterSide) {
-    let mut rounds = Rounds::default();
+    let mut rounds = PolicyLoop::default();
     while !shared.is_stopping() {
         rounds.look(shared);
-        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.rung));
+        drop(shared.bell.wait_timeout_while(shared.state(), TICK, |state| !state.has_news));
     }
     let savers = std::mem::take(&mut shared.state().savers);
     savers.into_iter().for_each(|(_, saver)| tell(shared, saver, Outcome::Failed("the master is stopping".to_owned())));
 }
 
-/// What the policy thread does each time that it looks.
-pub(crate) struct Rounds {
+/// The rounds of the policy thread, and what it remembers from one to the next.
+pub(crate) struct PolicyLoop {
     next_look: Duration,
     next_reminder: Duration,
-    /// The node was last found not to deliver.
+    /// Whether the node did not deliver snapshots when this was last looked at.
     node_fails: bool,
 }
 
-impl Default for Rounds {
+impl Default for PolicyLoop {
     fn default() -> Self {
         Self { next_look: Duration::ZERO, next_reminder: REMIND, node_fails: false }
     }
 }
 
-impl Rounds {
-    /// Asks for the barriers that are due, tells those who wait what is decided, and drops log that is covered.
+impl PolicyLoop {
+    /// Does one round: asks cores for the barriers and snapshots that are due, tells clients the outcomes of their
+    /// checkpoints, warns, and drops log that snapshots cover.
     pub(crate) fn look<F: Files>(&mut self, shared: &MasterSide<F>) {
         let now = shared.clock.now();
         let (requests, captures, decided, look_over, notice) = {
             let observed = shared.observe();
             let mut state = shared.state();
-            state.rung = false;
+            state.has_news = false;
             state.catch_up(now);
             let dropped = state.counters.dropped_bytes;
             let notice = state.bounds.tick(shared.log_bytes(dropped), now);
@@ -307,8 +309,8 @@ impl Rounds {
     }
 }
 
-impl Rounds {
-    /// Says when the node ceases to deliver, and when it does again.
+impl PolicyLoop {
+    /// Logs when the node ceases to deliver snapshots, and when it delivers again.
     fn look_at_node<F: Files>(&mut self, shared: &MasterSide<F>) {
         let failure = shared.state().policy.node_failure().map(str::to_owned);
         if std::mem::replace(&mut self.node_fails, failure.is_some()) == failure.is_some() {
@@ -323,7 +325,8 @@ impl Rounds {
     }
 }
 
-/// The log has come to another stage, or it is time to speak of the present one again.
+/// Logs that the log's length has reached another stage, or reminds of the present one. Orders the cores to refuse
+/// writes when the log becomes full, and to accept them again afterwards.
 fn bound_noticed<F: Files>(shared: &MasterSide<F>, Notice { before, stage }: Notice) {
     let (bytes, most) = {
         let state = shared.state();
@@ -348,15 +351,15 @@ fn bound_noticed<F: Files>(shared: &MasterSide<F>, Notice { before, stage }: Not
     }
 }
 
-/// Has segments leave room for as many snapshots as may be on their way at a time, and for the manifest.
+/// Makes new segments leave disk space for as many snapshots as may be under way at a time, and for the manifest.
 fn set_headroom<F: Files>(shared: &MasterSide<F>) {
     let manifest = shared.dir.manifest();
     let largest = manifest.snapshots.iter().filter_map(|g| g.newest).map(|newest| newest.bytes).max().unwrap_or(0);
-    let headroom = largest.saturating_mul(AT_ONCE).saturating_add(MANIFEST_ROOM);
+    let headroom = largest.saturating_mul(SNAPSHOTS_AT_ONCE).saturating_add(MANIFEST_ROOM);
     shared.streams.iter().for_each(|s| s.set_headroom(headroom));
 }
 
-/// Takes those clients out who have waited for what is decided.
+/// Removes the clients whose checkpoints are decided, and returns them with the outcomes.
 fn take_decided(state: &mut State) -> Vec<(Saver, Outcome)> {
     let (mut decided, mut open) = (Vec::new(), Vec::new());
     for (ticket, saver) in std::mem::take(&mut state.savers) {
@@ -369,7 +372,7 @@ fn take_decided(state: &mut State) -> Vec<(Saver, Outcome)> {
     decided
 }
 
-/// Tells a client what became of its checkpoint.
+/// Sends the outcome of a checkpoint to the core of the client that waits for it.
 fn tell<F: Files>(shared: &MasterSide<F>, (core, caller): Saver, outcome: Outcome) {
     let outcome = match outcome {
         Outcome::Done => Ok(()),
@@ -378,7 +381,7 @@ fn tell<F: Files>(shared: &MasterSide<F>, (core, caller): Saver, outcome: Outcom
     shared.cores[usize::from(core.0)].send(Order::Saved(caller, outcome));
 }
 
-/// A log that nobody shortens is worth a word now and then.
+/// Logs a reminder while edits are in no snapshot and no node delivers any.
 fn remind<F: Files>(shared: &MasterSide<F>) {
     let state = shared.state();
     let behind: u64 = state.policy.replay_edits(state.policy.observed()).iter().sum();
@@ -400,6 +403,7 @@ fn remind<F: Files>(shared: &MasterSide<F>) {
     }
 }
 
+/// Drops the log that snapshots cover.
 fn drop_log<F: Files>(shared: &MasterSide<F>) {
     let manifest = shared.dir.manifest();
     let firsts = shared.state().policy.droppable(&manifest);

@@ -1,4 +1,4 @@
-//! How things stand, for INFO.
+//! The state of checkpoints, node and log, for INFO.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,72 +12,72 @@ use crate::ids::{CoreId, Lsn, PartitionId, Slot};
 use crate::storage::Files;
 use crate::time::UnixMillis;
 
-/// Bytes of an edit of a former life, of which only the number is known.
+/// Assumed bytes of an edit of a former epoch, of which only the number is known.
 const SHORT_EDIT: u64 = 200;
 
 /// The connected node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// From where it connected.
+    /// The node's address.
     pub address: IpAddr,
-    /// Since when it is connected.
+    /// When the node connected.
     pub since: UnixMillis,
 }
 
-/// How things stand.
+/// The state of checkpoints, node and log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// The connected node, if there is one.
     pub node: Option<NodeStatus>,
     /// The child process, if there is to be one.
     pub child: Option<ChildStatus>,
-    /// Sessions so far.
+    /// Number of sessions that nodes have opened since this start.
     pub sessions: u64,
-    /// Per core: the last edit that the node holds, and the last durable one.
+    /// Per core: the last edit that the node holds, and the last durable edit.
     pub mirrored: Vec<(CoreId, Lsn, Lsn)>,
-    /// Partitions edited after their newest snapshot.
+    /// Number of partitions that were edited after their newest snapshots.
     pub dirty: usize,
-    /// Edits since everything was last in snapshots, those included that are not durable yet.
+    /// Number of edits that a start would have to read from the log, if everything appended were durable.
     pub unsaved_edits: u64,
-    /// When everything that had changed last came to be in snapshots in this life.
+    /// When everything that had changed was last in snapshots, since this start.
     pub saved: Option<UnixMillis>,
-    /// Partitions of which the last attempt at a checkpoint failed.
+    /// Number of partitions whose last checkpoint failed.
     pub failing: usize,
-    /// For how long the oldest checkpoint under way has been so.
+    /// Age of the oldest checkpoint under way.
     pub under_way: Option<Duration>,
-    /// Why the node delivers no snapshots, if it does not.
+    /// Why the node does not deliver snapshots, if it does not.
     pub node_failure: Option<String>,
-    /// How long this life's recovery took.
+    /// How long the recovery of this start took.
     pub recovered_in: Duration,
-    /// How long a start would take to recover now.
+    /// Predicted time that a start would take to recover now.
     pub predicted: Duration,
-    /// Checkpoints under way.
+    /// Number of checkpoints under way.
     pub pending: usize,
-    /// Partitions in which the node's data differs.
+    /// Number of partitions in which the node's data differs from the master's.
     pub diverged: usize,
-    /// The first of their slots.
+    /// Slots that differ, the first 64 of them.
     pub diverged_slots: Vec<Slot>,
-    /// The last checkpoint installed in this life.
+    /// The last checkpoint that was installed since this start.
     pub last: Option<CheckpointStatus>,
-    /// Checkpoints installed in this life.
+    /// Number of checkpoints installed since this start.
     pub installed: u64,
-    /// Of them, those that the cores took themselves.
-    pub own_installed: u64,
-    /// Bytes of them.
+    /// Number of installed checkpoints that the cores took themselves.
+    pub self_installed: u64,
+    /// Bytes of all installed checkpoints.
     pub bytes: u64,
-    /// Checkpoints that failed.
+    /// Number of checkpoints that failed.
     pub failed: u64,
-    /// Uploads that went on where they had been cut.
+    /// Number of uploads that were resumed.
     pub resumed: u64,
-    /// Barriers at which digests were compared, and those at which they differed.
+    /// Number of barriers at which digests were compared, and at how many of them they differed.
     pub compared: (u64, u64),
-    /// Bytes of log dropped.
+    /// Bytes of log dropped since this start.
     pub dropped_bytes: u64,
-    /// Bytes of log on disk, and how many it may have.
+    /// Bytes of log on disk, of all kept epochs.
     pub log_bytes: u64,
-    /// Its bound.
+    /// Bound of the log in bytes (`log.max_bytes`), if there is one.
     pub max_log_bytes: Option<u64>,
-    /// How long it is, measured by its bound.
+    /// Stage of the log's length.
     pub stage: Stage,
 }
 
@@ -114,21 +114,21 @@ impl<F: Files> MasterSide<F> {
             resumed: c.resumed,
             compared: (c.compared, c.differed),
             dropped_bytes: c.dropped_bytes,
-            own_installed: c.own_installed,
+            self_installed: c.self_installed,
             log_bytes: state.bounds.bytes(),
             max_log_bytes: state.bounds.max_bytes(),
             stage: state.bounds.stage(),
         }
     }
 
-    /// What each core would have to read at a start now.
+    /// What each core would have to read at a start now; `edits` is the number of edits per core.
     fn work(&self, edits: &[u64]) -> Vec<Work> {
         let manifest = self.dir.manifest();
         let cores = (0..).map(CoreId).zip(&self.streams).zip(edits);
         let work = cores.map(|((core, marks), edits)| {
             let owned = self.placement.partitions_of(core).map(PartitionId);
             let newest = owned.filter_map(|p| manifest.generations(p).newest);
-            // What the files have for each edit of this life, padding included.
+            // Average bytes of log per edit of the present epoch, padding included.
             let each = marks.file_bytes() as f64 / marks.appended().0.max(1) as f64;
             let log_bytes = (*edits as f64 * each).min(marks.file_bytes().max(*edits * SHORT_EDIT) as f64) as u64;
             Work { snapshot_bytes: newest.map(|n| n.bytes).sum(), edits: *edits, log_bytes }

@@ -1,5 +1,5 @@
-//! Connections that have not shown yet that they may speak: few at a time, and the newest rather than the oldest, so
-//! that whoever only holds connections keeps nobody out who knows the password.
+//! Connections that are not authenticated yet: there are few at a time, and the oldest are closed for new ones, so that
+//! somebody who only holds connections open cannot keep a node out that knows the password.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,39 +7,40 @@ use std::sync::{Arc, Weak};
 
 use crate::replication::link::{Handle, Receiver};
 
-/// Largest number of connections that have not authenticated. A node is one of these for a few milliseconds.
+/// Most connections that are not authenticated. A node's connection is one of these for a few milliseconds.
 const MOST: usize = 12;
 
-/// A connection that was accepted. Whoever serves it holds this.
+/// An accepted connection, as the list of unauthenticated ones knows it. The thread that serves the connection owns
+/// this.
 pub(super) struct Unauthenticated {
     connection: Handle,
     known: AtomicBool,
 }
 
 impl Unauthenticated {
-    /// It has shown that it may speak.
-    pub fn is_known_now(&self) {
+    /// Marks the connection as authenticated.
+    pub fn set_authenticated(&self) {
         self.known.store(true, Ordering::Release);
     }
 
-    /// Whether it has.
-    pub fn is_known(&self) -> bool {
+    /// Whether the connection is authenticated.
+    pub fn is_authenticated(&self) -> bool {
         self.known.load(Ordering::Acquire)
     }
 }
 
-/// The newcomers, oldest first.
+/// The unauthenticated connections, oldest first.
 #[derive(Default)]
 pub(super) struct UnauthenticatedList(VecDeque<Weak<Unauthenticated>>);
 
 impl UnauthenticatedList {
-    /// Another one has connected. Ends the oldest if there are too many.
+    /// Adds a new connection, and closes the oldest unauthenticated ones if there are too many.
     pub fn add(&mut self, receiver: &Receiver) -> Arc<Unauthenticated> {
-        self.0.retain(|newcomer| newcomer.upgrade().is_some_and(|newcomer| !newcomer.is_known()));
+        self.0.retain(|newcomer| newcomer.upgrade().is_some_and(|newcomer| !newcomer.is_authenticated()));
         while self.0.len() >= MOST
             && let Some(oldest) = self.0.pop_front()
         {
-            // Its thread notices, and ends.
+            // The thread that serves the connection notices, and ends.
             let _ = oldest.upgrade().map(|oldest| oldest.connection.shut());
         }
         let newcomer = Arc::new(Unauthenticated { connection: receiver.handle(), known: AtomicBool::new(false) });
@@ -69,7 +70,7 @@ mod tests {
             (ours, theirs, newcomer)
         };
         let friend = connect();
-        friend.2.is_known_now();
+        friend.2.set_authenticated();
         let mut all: Vec<_> = (0..2 * MOST).map(|_| connect()).collect();
         let is_open = |stream: &mut TcpStream| stream.read(&mut [0]).is_err();
         assert!(is_open(&mut { friend.0 }), "who is known is no newcomer");

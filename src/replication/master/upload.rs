@@ -1,10 +1,11 @@
-//! Takes snapshots from the node: aside first, then verified whole and against their barrier, then installed.
+//! Takes snapshots from the node: each is collected in a file of its own, then verified as a whole and against its
+//! barrier, then installed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::claims::Claim;
-use super::intake::{Intake, Step};
+use super::intake::{ChunkAction, Intake};
 use super::policy::Verdict;
 use super::side::MasterSide;
 use crate::ids::{PartitionId, Position};
@@ -14,11 +15,11 @@ use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{self, Subject};
 use crate::storage::{Files, StorageError, path};
 
-/// Bytes are synced in steps of this size, so that the end of an upload is not one long burst beside the log's own
-/// writes.
+/// The file is synced after every so many bytes, so that an upload does not end in one long burst of writes beside the
+/// log's.
 const SYNC_STEP: u64 = 8 << 20;
 
-/// Serves an upload connection.
+/// Serves an upload connection until it ends.
 pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     let mut uploads = Uploads::default();
     loop {
@@ -28,23 +29,23 @@ pub(crate) fn serve(shared: &MasterSide, mut sender: Sender, mut receiver: Recei
     }
 }
 
-/// The uploads of a connection, one after the other: a message comes in, at most one goes out.
+/// The uploads of one connection, one after the other; each message of the node has at most one answer.
 pub(crate) struct Uploads<F: Files> {
-    /// The one under way.
-    taking: Option<Taking<F>>,
+    /// The upload under way.
+    receiving: Option<Receiving<F>>,
 }
 
 impl<F: Files> Default for Uploads<F> {
     fn default() -> Self {
-        Self { taking: None }
+        Self { receiving: None }
     }
 }
 
-/// A snapshot that is on its way in.
-struct Taking<F: Files> {
+/// A snapshot that is being uploaded.
+struct Receiving<F: Files> {
     offer: Offer,
     claim: Claim,
-    /// What its barrier bore.
+    /// The digests that the snapshot's barrier bears.
     digests: Vec<u64>,
     path: PathBuf,
     file: F::File,
@@ -53,25 +54,25 @@ struct Taking<F: Files> {
     started: Duration,
 }
 
-/// An upload that will not be installed.
+/// Why an upload is not installed: for the program, and for people.
 struct Rejected {
     reason: Reason,
     text: String,
 }
 
 impl<F: Files> Uploads<F> {
-    /// Takes in a message; the answer to it.
+    /// Takes a message of the node in, and returns the answer to it, if it has one.
     ///
     /// # Errors
-    /// If it has no place here.
+    /// If the message is not allowed at this point of the protocol.
     pub(crate) fn on(
         &mut self,
         shared: &MasterSide<F>,
         message: Message<'_>,
     ) -> Result<Option<Message<'static>>, LinkError> {
-        match (message, self.taking.take()) {
-            (Message::Ping, taking) => {
-                self.taking = taking;
+        match (message, self.receiving.take()) {
+            (Message::Ping, receiving) => {
+                self.receiving = receiving;
                 Ok(None)
             }
             (Message::Declined { partition, position, text }, None) => {
@@ -80,14 +81,17 @@ impl<F: Files> Uploads<F> {
                 Ok(None)
             }
             (Message::Offer(offer), None) => Ok(Some(self.offered(shared, offer))),
-            (Message::Chunk { offset, bytes }, Some(taking)) => Ok(Some(self.chunk(shared, taking, offset, &bytes))),
+            (Message::Chunk { offset, bytes }, Some(receiving)) => {
+                Ok(Some(self.chunk(shared, receiving, offset, &bytes)))
+            }
             _ => Err(LinkError::OutOfTurn),
         }
     }
 
+    /// Answers an offer: begins the upload if the policy wants the snapshot.
     fn offered(&mut self, shared: &MasterSide<F>, offer: Offer) -> Message<'static> {
         let Some(claim) = shared.uploads.claim(offer.partition) else {
-            return refusal(Reason::Busy, "another connection has not finished with it");
+            return refusal(Reason::Busy, "another connection still uploads this partition's snapshot");
         };
         let now = shared.clock.now();
         let verdict = {
@@ -99,28 +103,34 @@ impl<F: Files> Uploads<F> {
             Verdict::Here => Message::Installed,
             Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
             Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
-            Verdict::Wanted(digests) => match Taking::begin(shared, offer, claim, digests, now) {
-                Ok(taking) => self.go_on(shared, taking),
+            Verdict::Wanted(digests) => match Receiving::begin(shared, offer, claim, digests, now) {
+                Ok(receiving) => self.go_on(shared, receiving),
                 Err(rejected) => reject(shared, offer, &rejected),
             },
         }
     }
 
-    fn chunk(&mut self, shared: &MasterSide<F>, mut taking: Taking<F>, offset: u64, bytes: &[u8]) -> Message<'static> {
-        match taking.write(shared, offset, bytes) {
-            Ok(()) => self.go_on(shared, taking),
-            Err(rejected) => reject(shared, taking.offer, &rejected),
+    fn chunk(
+        &mut self,
+        shared: &MasterSide<F>,
+        mut receiving: Receiving<F>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Message<'static> {
+        match receiving.write(shared, offset, bytes) {
+            Ok(()) => self.go_on(shared, receiving),
+            Err(rejected) => reject(shared, receiving.offer, &rejected),
         }
     }
 
-    /// Asks for what is missing, or installs what is complete.
-    fn go_on(&mut self, shared: &MasterSide<F>, taking: Taking<F>) -> Message<'static> {
-        if !taking.intake.is_complete() {
-            let have = taking.intake.have();
-            self.taking = Some(taking);
+    /// Asks for the next chunk, or installs the snapshot if it is complete.
+    fn go_on(&mut self, shared: &MasterSide<F>, receiving: Receiving<F>) -> Message<'static> {
+        if !receiving.intake.is_complete() {
+            let have = receiving.intake.have();
+            self.receiving = Some(receiving);
             return Message::Resume(have);
         }
-        let Taking { offer, claim: _claim, digests, path, file, started, .. } = taking;
+        let Receiving { offer, claim: _claim, digests, path, file, started, .. } = receiving;
         drop(file);
         match install(shared, &path, offer, &digests) {
             Ok(()) => {
@@ -132,7 +142,7 @@ impl<F: Files> Uploads<F> {
     }
 }
 
-impl<F: Files> Taking<F> {
+impl<F: Files> Receiving<F> {
     fn begin(
         shared: &MasterSide<F>,
         offer: Offer,
@@ -158,12 +168,12 @@ impl<F: Files> Taking<F> {
 
     fn write(&mut self, shared: &MasterSide<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
         let at = self.intake.have();
-        let Step::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
+        let ChunkAction::Write { skip, .. } = self.intake.chunk(offset, bytes.len()) else { return Ok(()) };
         self.unsynced += (bytes.len() - skip) as u64;
         let written = self.file.write_at(at, &bytes[skip..]);
         let synced = if self.unsynced >= SYNC_STEP { self.file.sync() } else { Ok(()) };
         if let Err(e) = written.and(synced) {
-            // What was written in part cannot be told from what was not: begin again next time.
+            // After a failure nobody knows which bytes are in the file, so the next attempt begins anew.
             let _ = shared.dir.files().remove(&self.path);
             return Err(disk(&self.path, &e));
         }
@@ -177,16 +187,18 @@ fn refusal(reason: Reason, text: &str) -> Message<'static> {
     Message::Refusal { reason, text: text.to_owned().into() }
 }
 
+/// Notes that an upload failed, and returns the refusal to send.
 fn reject<F: Files>(shared: &MasterSide<F>, offer: Offer, Rejected { reason, text }: &Rejected) -> Message<'static> {
     tracing::error!(partition = %offer.partition, position = %offer.position, "upload refused: {text}");
     fail(shared, offer.partition, offer.position, text);
     refusal(*reason, text)
 }
 
+/// Tells the policy and the counters that the node's snapshot will not be installed.
 fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, position: Position, why: &str) {
     let now = shared.clock.now();
     let mut state = shared.state();
-    // The node may have failed sooner than the policy was told of the barrier.
+    // The policy may not know of the barrier yet: the node can fail before that.
     state.catch_up(now);
     state.counters.failed += 1;
     state.policy.failed(partition, position, why, now);
@@ -194,6 +206,7 @@ fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, position: Posi
     shared.wake();
 }
 
+/// Tells the policy and the counters that the node's snapshot was installed.
 fn note_installed<F: Files>(shared: &MasterSide<F>, offer: Offer, started: Duration) {
     let now = shared.clock.now();
     let mut state = shared.state();
@@ -204,11 +217,11 @@ fn note_installed<F: Files>(shared: &MasterSide<F>, offer: Offer, started: Durat
     tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");
 }
 
-/// Verifies the whole file and hands it to the data directory.
+/// Verifies the whole file and installs it in the data directory.
 fn install<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
     let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
     let damaged = |text: String| {
-        // To be sent anew from its first byte.
+        // The next upload must begin with the first byte.
         let _ = shared.dir.files().remove(file);
         Rejected { reason: Reason::Damaged, text }
     };
@@ -224,7 +237,7 @@ fn install<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests:
         return Err(damaged("the snapshot's digests are not its barrier's".to_owned()));
     }
     shared.dir.install_snapshot(offer.partition, file, installed).map_err(|e| {
-        // After a sync that failed the file may be in a cache only, and another sync would not tell.
+        // If the sync failed, the file's bytes may be in the cache only, and another sync would not report that.
         let _ = shared.dir.files().remove(file);
         Rejected { reason: Reason::Disk, text: e.to_string() }
     })
@@ -234,20 +247,21 @@ fn disk(file: &Path, e: &std::io::Error) -> Rejected {
     Rejected { reason: Reason::Disk, text: format!("{}: {e}", file.display()) }
 }
 
-/// Where an upload is collected. The name holds all that tells one upload from another.
+/// Path of the file that an upload is collected in. Its name tells each upload from every other: partition, position
+/// and CRC32.
 fn incoming(data: &Path, offer: &Offer) -> PathBuf {
     let Offer { partition, position, crc32, .. } = offer;
     let name = format!("{:05}-{:010}-{:020}-{crc32:08x}.part", partition.0, position.epoch.0, position.lsn.0);
     data.join(path::INCOMING).join(name)
 }
 
-/// Removes what is left of former uploads of the partition.
+/// Removes the files of former uploads of the partition.
 fn remove_others<F: Files>(shared: &MasterSide<F>, file: &Path, partition: PartitionId) {
     let prefix = format!("{:05}-", partition.0);
     remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file);
 }
 
-/// Removes uploads of former lives of the master: they are of no use in this one.
+/// Removes uploads of former epochs, which cannot be resumed in the present one.
 pub(crate) fn clear_stale<F: Files>(shared: &MasterSide<F>) {
     let present = format!("{:010}", shared.epoch.0);
     remove_parts(shared, |name, _| name.split('-').nth(1) != Some(&present));

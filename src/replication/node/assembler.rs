@@ -1,76 +1,76 @@
-//! Puts a stream's frames together from runs of log bytes, and lets none through that is not the next one. Pure.
+//! Puts a stream's frames together from runs of log bytes, and hands them out in order without gaps. Pure.
 //!
-//! Always: every edit up to `applied` was handed out, in order and once; a gap, a frame of another stream or a wrong
-//! checksum ends the stream, and the node asks again from where it is.
+//! Always: every edit up to `applied` was handed out, in order. A gap, a frame of another stream or a wrong checksum is
+//! an error that ends the session; the next one follows the stream from the node's position.
 
 use crate::encoding::frame::{Frame, FrameError};
 use crate::ids::{DirectoryId, Lsn, StreamId};
 
-/// Why a stream cannot go on over this connection.
+/// Why the received bytes do not continue the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// Bytes that are no frame of the data directory.
+    /// The bytes are not a frame of the data directory.
     #[error("a bad frame after edit {after}: {why}")]
     Frame {
-        /// The last good edit.
+        /// The last edit before the bad frame.
         after: Lsn,
-        /// What is wrong.
+        /// What is wrong with the frame.
         why: FrameError,
     },
-    /// A frame of another stream.
+    /// The frame is of another stream.
     #[error("a frame of stream {found} instead of {wanted}")]
     Foreign {
-        /// The one it is of.
+        /// The frame's stream.
         found: StreamId,
-        /// The one it should be of.
+        /// The stream that is followed.
         wanted: StreamId,
     },
     /// Edits are missing.
     #[error("edits {from} to {to} are missing")]
     Gap {
-        /// The first of them.
+        /// The first missing edit.
         from: Lsn,
-        /// The last.
+        /// The last missing edit.
         to: Lsn,
     },
 }
 
-/// Collects runs and yields frames.
+/// Collects runs of log bytes and yields frames.
 pub struct Assembler {
     id: DirectoryId,
     stream: StreamId,
-    /// The last edit handed out; the one before the first that is wanted, at first.
+    /// The last edit that was handed out; at first, the edit before the first one wanted.
     applied: Lsn,
     bytes: Vec<u8>,
     start: usize,
-    /// No frame is complete before so many bytes are here.
+    /// Number of bytes before which the next frame cannot be parsed; 0 while that is unknown.
     awaited: usize,
 }
 
 impl Assembler {
-    /// For `stream` of the data directory `id`, of which edits from `from` on are wanted.
+    /// An assembler for `stream` of the data directory `id`, of which the edits from `from` on are wanted.
     pub const fn new(id: DirectoryId, stream: StreamId, from: Lsn) -> Self {
         Self { id, stream, applied: Lsn(from.0.saturating_sub(1)), bytes: Vec::new(), start: 0, awaited: 0 }
     }
 
-    /// A run has arrived.
+    /// Adds a received run.
     pub fn push(&mut self, run: &[u8]) {
         self.bytes.drain(..self.start);
         self.start = 0;
         self.bytes.extend_from_slice(run);
     }
 
-    /// The next whole frame that holds an edit not seen yet. Its first edits may be repeated ones.
+    /// Takes the next whole frame that holds an edit not handed out yet; the edits at its beginning may be repeated
+    /// ones. Skips frames without such an edit.
     ///
     /// # Errors
-    /// If what has arrived is not the continuation of the stream.
+    /// If the received bytes do not continue the stream.
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, StreamError> {
         loop {
             if self.bytes.len() - self.start < self.awaited.max(1) {
                 return Ok(None);
             }
-            // Parsed twice, for the borrow checker's sake only where it is cheap: the header first decides whether to
-            // go on.
+            // The header alone decides what to do with the frame.
             let header = match crate::encoding::frame::FrameHeader::parse(self.id, &self.bytes[self.start..]) {
                 Ok(header) => header,
                 Err(FrameError::Short(awaited)) => {
@@ -171,7 +171,7 @@ mod tests {
             damaged[at] ^= 0x20;
             let mut assembler = Assembler::new(ID, STREAM, Lsn(1));
             assembler.push(&damaged);
-            // A longer length may leave it waiting; a damaged frame never comes out.
+            // With a larger length the assembler may wait for more bytes; a damaged frame is never handed out.
             let seen = collect(&mut assembler);
             assert!(seen.is_err() || seen.is_ok_and(|s| s.len() < 2), "byte {at}");
         }

@@ -1,5 +1,5 @@
-//! Gives each partition a state from which the master's log can go on: the one in memory, the node's own snapshot, the
-//! master's, or none.
+//! Gives each partition a state from which the log can be followed: the state in memory, the node's own snapshot, the
+//! master's snapshot, or an empty one.
 
 use std::io;
 use std::num::NonZero;
@@ -19,7 +19,7 @@ use crate::storage::Files;
 use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{SnapshotReader, Subject, Summary};
 
-/// Makes the mirror ready for the session: each partition at a position from which the log goes on.
+/// Makes the mirror ready for the session: puts each partition into a state from which the log can be followed.
 pub(crate) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16) as u16;
     let share = mirror.replica.owned().end.div_ceil(threads).max(1);
@@ -54,34 +54,34 @@ pub(crate) fn prepare(session: &Session<'_>, mirror: &mut Part) -> Result<(), Se
     Ok(())
 }
 
-/// Whether the session cannot go on from a partition, and its newest snapshot is needed in place of it. Where there is
-/// none, empties it.
+/// Whether the master's newest snapshot of a partition must be downloaded, because the session cannot go on from the
+/// state in memory. If the master has none, empties the partition instead.
 pub(crate) fn begin_anew<F: Files>(session: &Session<'_, F>, mirror: &mut Part, partition: PartitionId) -> bool {
     if is_good(session, mirror, partition) {
         return false;
     }
     let lacks = session.newest(partition) > Position::START;
-    // Until a snapshot of the master is here, the state in memory may be the best that anybody has.
+    // A partition that needs a snapshot keeps its state until the download is complete: this may be the best copy left.
     if !lacks {
-        // The master has none, its log is whole, and the partition begins empty.
+        // Without a snapshot, the master's log is whole, and the partition begins empty.
         mirror.replica.reset(partition);
         mirror.trust(partition).renewed();
     }
     lacks
 }
 
-/// Whether the session can go on from the partition as it is.
+/// Whether the session can go on from the partition's state in memory.
 fn is_good<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
     let position = part.position(partition);
     let nothing_yet = position == Position::START && session.newest(partition) > Position::START;
     *part.trust(partition) != Trust::Suspect && !nothing_yet && session.goes_on(partition, position)
 }
 
-/// Loads the newest own snapshot from which the session can go on, if memory has nothing better. Returns whether it
-/// did.
+/// Loads the newest own snapshot from which the session can go on, unless the state in memory is good and not empty.
+/// Returns whether it loaded one.
 pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, partition: PartitionId) -> bool {
     let has_better = is_good(session, part, partition) && part.position(partition) > Position::START;
-    // Where the state was wrong, the master's snapshot is the better witness.
+    // A suspect partition is loaded from the master's snapshot: the node's own may be wrong, too.
     if has_better || *part.trust(partition) == Trust::Suspect {
         return false;
     }
@@ -95,7 +95,7 @@ pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, part
                 return true;
             }
             Err(e) => {
-                tracing::warn!(%partition, %position, "an own snapshot is of no use and goes: {e}");
+                tracing::warn!(%partition, %position, "an own snapshot cannot be used and is removed: {e}");
                 part.replica.reset(partition);
                 own.remove(partition, position);
             }
@@ -104,8 +104,8 @@ pub(crate) fn load_own<F: Files>(session: &Session<'_, F>, part: &mut Part, part
     false
 }
 
-/// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the state is
-/// neither.
+/// Loads a snapshot file in place of the partition's state, and returns what it holds. After an error the partition's
+/// state is undefined, and the caller must reset it.
 fn load<F: Files>(
     own: &NodeDir<F>,
     position: Position,
@@ -116,7 +116,7 @@ fn load<F: Files>(
     part.replica.load(SnapshotReader::open_in(own.files(), &path, subject)?)
 }
 
-/// Downloads the master's newest snapshot of a partition, keeps it as an own one, and loads it.
+/// Downloads the master's newest snapshot of a partition, keeps it as the node's own, and loads it.
 fn download(
     session: &Session<'_>,
     mirror: &mut Part,
@@ -133,7 +133,7 @@ fn download(
     download.keep(own, session.subject(partition), mirror)
 }
 
-/// A snapshot on its way from the master.
+/// A snapshot that is being downloaded from the master.
 pub(crate) struct Download<F: Files> {
     partition: PartitionId,
     position: Position,
@@ -146,7 +146,7 @@ pub(crate) struct Download<F: Files> {
 }
 
 impl<F: Files> Download<F> {
-    /// Begins with what the master says first.
+    /// Begins a download with `first`, the master's answer to the request.
     pub(crate) fn begin(own: &NodeDir<F>, partition: PartitionId, first: Message<'_>) -> Result<Self, SessionError> {
         let Message::Lend { position, bytes, crc32 } = first else { return Err(LinkError::OutOfTurn.into()) };
         let path = own.temporary(partition, position)?;
@@ -154,12 +154,12 @@ impl<F: Files> Download<F> {
         Ok(Self { partition, position, bytes, crc32, path, file, have: 0, crc: crc32fast::Hasher::new() })
     }
 
-    /// Whether all of it is here.
+    /// Whether all bytes have been received.
     pub(crate) const fn is_complete(&self) -> bool {
         self.have >= self.bytes
     }
 
-    /// Takes in the next chunk.
+    /// Takes in a message, which must be the next chunk.
     pub(crate) fn on(&mut self, message: Message<'_>) -> Result<(), SessionError> {
         let Message::Chunk { offset, bytes } = message else { return Err(LinkError::OutOfTurn.into()) };
         if offset != self.have || bytes.is_empty() || self.have + bytes.len() as u64 > self.bytes {
@@ -171,7 +171,7 @@ impl<F: Files> Download<F> {
         Ok(())
     }
 
-    /// Keeps what is complete as an own snapshot, and loads it.
+    /// Verifies the complete file, keeps it as the node's own snapshot, and loads it.
     pub(crate) fn keep(self, own: &NodeDir<F>, subject: Subject, mirror: &mut Part) -> Result<(), SessionError> {
         let Self { partition, position, path, file, .. } = self;
         if self.crc.finalize() != self.crc32 {
@@ -215,8 +215,8 @@ mod tests {
         Position::new(Epoch(1), Lsn(lsn))
     }
 
-    /// Where the partition is after a session has looked at it, and whether it lacks a snapshot; the log reaches back
-    /// to `floor`.
+    /// Where a partition at `position` is after [`begin_anew`], and whether it needs a download; the log reaches back
+    /// to `floor`, and the master's newest snapshot is at `newest`.
     fn looked_at(position: Position, floor: Position, newest: Position) -> (Position, bool) {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {

@@ -1,4 +1,5 @@
-//! A partition's state at a barrier, taken in memory, so that the stream goes on while another thread writes the file.
+//! A copy of a partition's state at a barrier, in memory, so that the stream is followed on while another thread writes
+//! the file.
 
 use std::path::Path;
 
@@ -7,19 +8,20 @@ use crate::partition::replica::Replica;
 use crate::storage::snapshot::{SectionHeader, SnapshotWriter, Subject};
 use crate::storage::{Files, Installed, StorageError};
 
-/// The state, encoded as a snapshot holds it.
+/// The captured state, encoded as in a snapshot.
 pub struct Capture {
-    /// The partition.
+    /// The captured partition.
     pub partition: PartitionId,
-    /// The barrier.
+    /// Position of the barrier.
     pub position: Position,
     sections: Vec<SectionHeader>,
-    /// The sections' entries, one after the other.
+    /// Entries of all sections, one section after the other.
     bytes: Vec<u8>,
 }
 
 impl Capture {
-    /// The state of `partition` as it is now, at `position`, but for slots that are ahead of it.
+    /// Captures the present state of `partition`, which is at `position`; slots that are ahead of it get their own
+    /// positions.
     pub fn of(replica: &Replica, partition: PartitionId, position: Position) -> Self {
         let mut bytes = Vec::new();
         let mut sections = Vec::new();

@@ -1,5 +1,5 @@
-//! The course of a session: hello, catching up epoch by epoch, then following every stream until a connection ends.
-//! Whatever ends, ends all of it; the next session goes on from where the partitions are.
+//! The course of a session: hello, catching up epoch by epoch, then following every stream until a connection ends. If
+//! one connection or thread ends, the whole session ends; the next session goes on from the partitions' positions.
 
 use std::sync::Arc;
 use std::thread;
@@ -50,13 +50,13 @@ pub(crate) fn run(node: &Node, mirror: &mut Option<Part>) -> Result<(), SessionE
     })
 }
 
-/// Shows that this node lives, and sees that the master does.
+/// Sends heartbeats to the master and receives its answers, until the session ends or the master is silent.
 fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Result<(), LinkError> {
     receiver.set_patience(SILENCE.min(session.node.options.timeout));
     while !session.is_over() {
         sender.send(&Message::Ping)?;
         let Message::Ping = receiver.message()? else { return Err(LinkError::OutOfTurn) };
-        // In small steps, so that the end of a session is not a second late.
+        // Sleeps in small steps, so that the end of the session is noticed soon.
         for _ in 0..10 {
             if session.is_over() {
                 break;
@@ -67,6 +67,7 @@ fn keep(session: &Session<'_>, mut sender: Sender, mut receiver: Receiver) -> Re
     Ok(())
 }
 
+/// Brings the mirror up to date, epoch by epoch, and then follows the present epoch's streams and uploads snapshots.
 fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError> {
     bootstrap::prepare(session, mirror)?;
     let positions: Vec<_> = mirror.partitions().map(|p| mirror.position(p)).collect();
@@ -85,7 +86,7 @@ fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError
         let followed = follow_all(session, &present, mirror);
         session.end();
         let uploaded: Result<(), LinkError> = uploading.into_iter().try_for_each(joined);
-        // The streams' own reason says more than that the session was ended because of it.
+        // The reason of a stream says more than that of an upload, which may have ended only because the session did.
         match followed {
             Err(SessionError::Follow(FollowError::Link(LinkError::Closed))) | Ok(()) => Ok(uploaded?),
             followed => followed,
@@ -93,7 +94,8 @@ fn catch_up(session: &Session<'_>, mirror: &mut Part) -> Result<(), SessionError
     })
 }
 
-/// Follows streams of one epoch at once, each with the partitions that lived in it. The first error ends the session.
+/// Follows streams of one epoch at once, each with the partitions that its core owned. The first error ends the
+/// session.
 fn follow_all(session: &Session<'_>, legs: &[Leg], mirror: &mut Part) -> Result<(), SessionError> {
     let held = |leg: &Leg| leg.placement.partitions_of(leg.core);
     let cuts: Vec<u16> = legs.iter().flat_map(|leg| [held(leg).start, held(leg).end]).collect();
@@ -101,7 +103,7 @@ fn follow_all(session: &Session<'_>, legs: &[Leg], mirror: &mut Part) -> Result<
     let ended: Vec<_> = thread::scope(|scope| {
         let mut threads = Vec::new();
         for part in &mut parts {
-            // Between two legs there may be partitions that need nothing of this epoch.
+            // Parts between two legs hold partitions that need nothing of this epoch.
             let Some(leg) = legs.iter().find(|leg| held(leg) == part.replica.owned()) else { continue };
             threads.push(scope.spawn(move || {
                 let ended = follow(session, leg, part);
@@ -116,7 +118,8 @@ fn follow_all(session: &Session<'_>, legs: &[Leg], mirror: &mut Part) -> Result<
     if let Some(whole) = Part::join(parts) {
         *mirror = whole;
     }
-    // Most fail only because one did: prefer a reason over an end.
+    // Most streams fail only because another one did and the session ended, so another error is preferred to that of a
+    // connection.
     let worst = ended.into_iter().filter_map(Result::err).min_by_key(|e| matches!(e, FollowError::Link(_)));
     worst.map_or(Ok(()), |e| Err(e.into()))
 }

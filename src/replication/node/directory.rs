@@ -1,5 +1,5 @@
-//! The node's own directory: the newest snapshot of each partition, so that a node that starts again need not begin
-//! anew.
+//! The node's own directory. It holds the newest snapshot of each partition, so that a node that starts again need not
+//! download everything.
 //!
 //! ```text
 //! LOCK                                    locked by the process that has the directory
@@ -9,9 +9,9 @@
 //! manifest.0, manifest.1                  only while no node runs: makes it a data directory, see [`super::handover`]
 //! ```
 //!
-//! While the master has its data, everything here can be made again from it. Nothing but what this module wrote is ever
-//! removed. Which snapshots there are is asked of the disk each time: a directory that was deleted while the node runs
-//! is made anew, and its snapshots come back one by one.
+//! As long as the master has its data, everything here can be made again from it. Files that the node did not write are
+//! never removed. The list of snapshots is read from the disk each time, so a directory that is deleted while the node
+//! runs is made anew, and filled again one snapshot after the other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::storage::files::{
 };
 use crate::storage::{StorageError, path};
 
-/// What the name of a file ends with that is being written.
+/// Suffix of a file that is being written.
 const TEMPORARY: &str = ".tmp";
 
-/// The open directory, locked until it is dropped.
+/// The open directory, which is locked until this is dropped.
 #[derive(Debug)]
 pub struct NodeDir<F: Files = OsFiles> {
     files: F,
@@ -36,45 +36,45 @@ pub struct NodeDir<F: Files = OsFiles> {
     held: Mutex<Held<F>>,
 }
 
-/// What makes the directory this node's.
+/// The lock on the directory, and what the directory mirrors.
 #[derive(Debug)]
 struct Held<F: Files> {
-    /// `None` after the directory could not be made anew.
+    /// The locked file; `None` if the directory was deleted and could not be made anew.
     lock: Option<F::File>,
-    /// What it mirrors, once that is known.
+    /// The data directory that it mirrors, once that is known.
     id: Option<DirectoryId>,
 }
 
 impl<F: Files> NodeDir<F> {
-    /// Makes, locks and opens the directory at `path`.
+    /// Creates the directory at `path` if need be, locks it and opens it.
     ///
     /// # Errors
-    /// If another node has it, a master lives there, or the disk fails.
+    /// If another node has locked it, a master's data is there, or the disk fails.
     pub fn open(files: F, path: &Path) -> Result<Self, StorageError> {
         let lock = take(&files, path)?;
         Ok(Self { files, path: path.to_owned(), held: Mutex::new(Held { lock: Some(lock), id: None }) })
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The files that it is made of.
+    /// The file system that it is in.
     pub const fn files(&self) -> &F {
         &self.files
     }
 
-    /// Makes this the mirror of the data directory `id`, for good.
+    /// Makes this directory the mirror of the data directory `id`, for good.
     ///
     /// # Errors
-    /// If it is the mirror of another one, or the disk fails.
+    /// If it is the mirror of another data directory, or the disk fails.
     pub fn belong_to(&self, id: DirectoryId) -> Result<(), NodeError> {
         self.make_anew_if_gone()?;
         let mut held = self.held();
         let file = self.path.join(path::MIRROR_OF);
         let had = read_whole(&self.files, &file).map_err(|e| io_error(&file, "cannot read", e))?;
-        // A crash may have left an empty file: that of a mirror that holds nothing yet.
+        // A crash may have left an empty file, or one of zeros: then the mirror holds nothing yet.
         if had.iter().all(|byte| *byte == 0) {
             self.write_id(id)?;
         } else if had != line(id).as_bytes() {
@@ -96,7 +96,7 @@ impl<F: Files> NodeDir<F> {
         write().map_err(|e| io_error(&file, "cannot write", e))
     }
 
-    /// Makes the directory again if somebody has deleted it.
+    /// Creates the directory again if somebody has deleted it.
     fn make_anew_if_gone(&self) -> Result<(), StorageError> {
         let mut held = self.held();
         if held.lock.is_some() && self.files.exists(&self.path.join(path::SNAPSHOTS)) {
@@ -104,9 +104,9 @@ impl<F: Files> NodeDir<F> {
         }
         tracing::error!(
             dir = %self.path.display(),
-            "this node's directory is gone and is made anew; until its snapshots are written again, a node that starts begins with the master's"
+            "this node's directory is gone and is made anew; until its snapshots are written again, a node that starts downloads the master's"
         );
-        // The lock first: the file that it is on may still be there.
+        // The old lock is dropped first: its file may still exist.
         held.lock = None;
         held.lock = Some(take(&self.files, &self.path)?);
         held.id.map_or(Ok(()), |id| self.write_id(id))
@@ -116,12 +116,12 @@ impl<F: Files> NodeDir<F> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The data directory that it mirrors, once [`Self::belong_to`] has succeeded.
+    /// Id of the data directory that it mirrors, once [`Self::belong_to`] has succeeded.
     pub fn mirrors(&self) -> Option<DirectoryId> {
         self.held().id
     }
 
-    /// Positions of the snapshots of a partition, newest first. What else lies there is left alone.
+    /// Positions of the snapshots of a partition, newest first. Other files there are ignored.
     pub fn snapshots(&self, partition: PartitionId) -> Vec<Position> {
         let names = self.files.list(&path::partition(&self.path, partition)).unwrap_or_default();
         let mut positions: Vec<_> = names.iter().filter_map(|name| path::parse_snapshot(name)).collect();
@@ -129,12 +129,13 @@ impl<F: Files> NodeDir<F> {
         positions
     }
 
-    /// Where the snapshot of a partition at `position` is.
+    /// Path of the snapshot of a partition at `position`.
     pub fn snapshot(&self, partition: PartitionId, position: Position) -> PathBuf {
         path::snapshot(&self.path, partition, position)
     }
 
-    /// Where the snapshot at `position` is written or downloaded, before [`Self::keep`]. Its directory is there.
+    /// Path at which the snapshot at `position` is written or downloaded, before [`Self::keep`]. Creates its directory
+    /// if need be.
     ///
     /// # Errors
     /// If the disk fails.
@@ -145,9 +146,10 @@ impl<F: Files> NodeDir<F> {
         Ok(dir.join(format!("{}{TEMPORARY}", path::snapshot_name(position))))
     }
 
-    /// The whole and synced file [`Self::temporary`] becomes the snapshot at `position`; older ones go.
+    /// Renames the file [`Self::temporary`], which must be whole and synced, to the snapshot at `position`, and removes
+    /// older snapshots.
     ///
-    /// The directory is not synced: what a power failure takes here is downloaded again.
+    /// The directory is not synced: a snapshot that a power failure takes away is downloaded again.
     ///
     /// # Errors
     /// If the disk fails.
@@ -158,25 +160,26 @@ impl<F: Files> NodeDir<F> {
         Ok(())
     }
 
-    /// Removes snapshots before `position`, and what is left of attempts to write such.
+    /// Removes snapshots before `position`, and temporary files of such.
     fn remove_before(&self, partition: PartitionId, position: Position) {
         let dir = path::partition(&self.path, partition);
         for name in self.files.list(&dir).unwrap_or_default() {
             let snapshot = path::parse_snapshot(name.strip_suffix(TEMPORARY).unwrap_or(&name));
             if snapshot.is_some_and(|at| at < position) {
-                // If that fails, it will be tried at the next occasion.
+                // If removing fails, the next snapshot's removal of older ones tries again.
                 let _ = self.files.remove(&dir.join(name));
             }
         }
     }
 
-    /// Removes a snapshot that is bad or not needed any more. If that fails, it will be tried at the next occasion.
+    /// Removes a snapshot that is bad. If that fails, it is removed when it proves bad again, or when a newer one is
+    /// kept.
     pub fn remove(&self, partition: PartitionId, position: Position) {
         let _ = self.files.remove(&self.snapshot(partition, position));
     }
 }
 
-/// Makes the directory at `path` and locks it.
+/// Creates the directory at `path`, locks it, and takes back what makes it a master's data directory.
 fn take<F: Files>(files: &F, path: &Path) -> Result<F::File, StorageError> {
     create_with_parents(files, path)?;
     let lock_path = path.join(path::LOCK);
@@ -189,12 +192,12 @@ fn take<F: Files>(files: &F, path: &Path) -> Result<F::File, StorageError> {
     Ok(lock)
 }
 
-/// What the file says that names the data directory.
+/// Content of the file that names the mirrored data directory.
 fn line(id: DirectoryId) -> String {
     format!("{id}\n")
 }
 
-/// An error of the operating system, as storage puts it.
+/// Makes a storage error of an error of the operating system.
 pub fn io_error(path: &Path, what: &'static str, source: io::Error) -> StorageError {
     StorageError::Io { path: path.to_owned(), what, source }
 }

@@ -8,19 +8,19 @@ use crate::storage::StorageError;
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// A connection.
+    /// A connection failed, or the master refused.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// A stream.
+    /// A stream could not be followed any further.
     #[error(transparent)]
     Follow(#[from] FollowError),
-    /// The node's own directory.
+    /// The node's own directory could not be read or written.
     #[error(transparent)]
     Own(#[from] StorageError),
     /// The master's welcome contradicts itself.
     #[error("the master's welcome makes no sense: {0}")]
     Welcome(&'static str),
-    /// It makes no sense to try again.
+    /// Trying again would not help.
     #[error(transparent)]
     Final(NodeError),
 }
@@ -28,7 +28,7 @@ pub enum SessionError {
 impl From<NodeError> for SessionError {
     fn from(error: NodeError) -> Self {
         match error {
-            // A disk may have room again.
+            // The disk may have room again at the next attempt.
             NodeError::Own(error) => Self::Own(error),
             error @ (NodeError::Foreign { .. } | NodeError::Refused(_)) => Self::Final(error),
         }

@@ -1,5 +1,5 @@
-//! Follows one stream of one epoch: applies its edits to the partitions that lived in it, compares digests at barriers,
-//! captures state where a checkpoint is asked for, and acknowledges.
+//! Follows one stream of one epoch: applies its edits to the partitions that its core owned, compares digests at
+//! barriers, captures a partition's state at checkpoint barriers, and acknowledges.
 
 use super::assembler::{Assembler, StreamError};
 use super::capture::Capture;
@@ -15,47 +15,47 @@ use crate::replication::link::LinkError;
 use crate::replication::protocol::{Message, Reason, Received, Role};
 use crate::storage::Files;
 
-/// Why a stream is not followed any further.
+/// Why a stream cannot be followed any further.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The connection.
+    /// The connection failed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// What came over it.
+    /// The received bytes do not continue the stream.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// An edit that contradicts the state that it is applied to. The partition begins anew at the next attempt.
+    /// An edit contradicts the state that it is applied to. The partition is begun anew in the next session.
     #[error("stream {stream} after edit {after}: {why}")]
     Contradiction {
         /// The stream.
         stream: StreamId,
-        /// The last edit of the frame before.
+        /// The last edit before the frame that holds the bad edit.
         after: Lsn,
-        /// What is wrong.
+        /// How the edit contradicts the state.
         why: ReplayError,
     },
-    /// The state differs from the master's. The partition begins anew at the next attempt.
+    /// A partition's state differs from the master's. The partition is begun anew in the next session.
     #[error("partition {partition} differs from the master's at {position} and begins anew")]
     Differs {
-        /// The partition.
+        /// The partition that differs.
         partition: PartitionId,
-        /// The barrier.
+        /// The barrier at which the partition differs.
         position: Position,
     },
-    /// An ended stream ended too early.
+    /// The stream of an ended epoch ended before its last edit, or the present epoch's stream ended.
     #[error("stream {stream} ended at {found} instead of {wanted}")]
     Short {
         /// The stream.
         stream: StreamId,
-        /// The last edit that came.
+        /// The last edit that was received.
         found: Lsn,
-        /// The last edit that there is.
+        /// The last edit of the stream.
         wanted: Lsn,
     },
 }
 
-/// Follows `leg` to its end (that of an ended epoch) or until the session ends. `part` are the partitions that lived in
-/// it.
+/// Follows the stream `leg` to its end, if its epoch has ended, or until the session ends. `part` holds the partitions
+/// that the stream's core owned.
 pub(crate) fn follow(session: &Session<'_>, leg: &Leg, part: &mut Part) -> Result<(), FollowError> {
     let mut follower = Follower::new(session.id(), leg);
     let ended = run(session, &mut follower, part);
@@ -71,56 +71,57 @@ fn run(session: &Session<'_>, follower: &mut Follower, part: &mut Part) -> Resul
     loop {
         let mut answers = Vec::new();
         let step = follower.on(receiver.next()?, part, &session.node.outbox, &mut answers);
-        // Also what was found out before something failed.
+        // Answers are sent even if a later frame failed.
         for answer in &answers {
             sender.send(answer)?;
         }
-        if step? == Step::Ended {
+        if step? == StreamState::Ended {
             return Ok(());
         }
     }
 }
 
-/// Whether a stream goes on.
+/// Whether there is more of a stream to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum StreamState {
     GoesOn,
-    /// All of an ended epoch's stream is applied.
+    /// The epoch has ended, and all of its stream is applied.
     Ended,
 }
 
-/// One stream as it is followed: told what comes in, it says what goes out.
+/// The state of following one stream: takes in what is received, and returns what is to be sent. No sockets.
 pub(crate) struct Follower {
     leg: Leg,
     stream: StreamId,
     assembler: Assembler,
-    /// Every edit up to here is in the part.
+    /// The last edit that is applied, with all before it.
     applied: Lsn,
 }
 
 impl Follower {
-    /// Before the first edit of `leg`.
+    /// A follower of `leg` that has applied nothing yet.
     pub(crate) fn new(id: DirectoryId, leg: &Leg) -> Self {
         let stream = StreamId::new(leg.epoch, leg.core);
         let assembler = Assembler::new(id, stream, leg.from);
         Self { leg: *leg, stream, assembler, applied: Lsn(leg.from.0.saturating_sub(1)) }
     }
 
-    /// What is said first.
+    /// The messages that are sent first.
     pub(crate) fn hello(&self) -> [Message<'static>; 2] {
         let Leg { epoch, core, from, .. } = self.leg;
         [Message::Follow { epoch, core, from }, Message::Applied(self.applied)]
     }
 
-    /// Takes in what has come. `answers` are to be sent, also if it fails.
+    /// Takes in a received run or message, and applies whole frames to `part`. Adds to `answers` what is to be sent,
+    /// even if this fails.
     pub(crate) fn on(
         &mut self,
         received: Received<'_>,
         part: &mut Part,
         outbox: &Outbox,
         answers: &mut Vec<Message<'static>>,
-    ) -> Result<Step, FollowError> {
-        // The master asks whether this end lives.
+    ) -> Result<StreamState, FollowError> {
+        // An empty run is a heartbeat, which is always answered.
         let asks = matches!(received, Received::Log([]));
         match received {
             Received::Log(run) => self.assembler.push(run),
@@ -136,12 +137,12 @@ impl Follower {
         if asks || self.applied > before {
             answers.push(Message::Applied(self.applied));
         }
-        Ok(Step::GoesOn)
+        Ok(StreamState::GoesOn)
     }
 
-    /// The partitions are as far as the stream was followed, also those that had no edit in it. If the master could not
-    /// lend the rest, because it is damaged or gone, those of which it has a later snapshot begin anew with that at the
-    /// next attempt.
+    /// Advances all partitions, also those without an edit in the stream, to the last edit that was applied. If the
+    /// master could not ship the rest of the stream, because it is damaged or gone, marks the partitions of which the
+    /// master has a later snapshot, so that they begin anew with that in the next session.
     pub(crate) fn finish<F: Files>(&self, session: &Session<'_, F>, part: &mut Part, ended: Option<&FollowError>) {
         part.advance(Position::new(self.leg.epoch, self.applied));
         let Some(FollowError::Link(LinkError::Refused { reason: Reason::Disk | Reason::Unknown, text })) = ended else {
@@ -156,16 +157,17 @@ impl Follower {
         }
     }
 
-    fn end(&self, last: Lsn) -> Result<Step, FollowError> {
+    /// Decides what it means that the master has shipped the stream to its end, `last`.
+    fn end(&self, last: Lsn) -> Result<StreamState, FollowError> {
         if self.leg.last == Some(last) && self.applied >= last {
-            return Ok(Step::Ended);
+            return Ok(StreamState::Ended);
         }
         let wanted = self.leg.last.unwrap_or(last);
         Err(FollowError::Short { stream: self.stream, found: self.applied, wanted })
     }
 }
 
-/// Applies a frame of `leg`; compares at barriers, and captures where a checkpoint is asked for.
+/// Applies a frame of `leg`, compares digests at its barriers, and captures state at checkpoint barriers.
 fn apply(
     leg: &Leg,
     frame: &Frame<'_>,
@@ -176,18 +178,18 @@ fn apply(
     let mut barriers = Vec::new();
     let applied = part.replica.apply(frame, |replica, reached| {
         let Reached { partition, position, checkpoint, ref differing } = reached;
-        // Only now is the state that of the barrier: the next edit changes it.
+        // The state must be captured here: the next edit changes it.
         let wanted = checkpoint && leg.last.is_none() && position.lsn >= leg.wanted_from && differing.is_empty();
-        // What was downloaded slot by slot has slots from after the barrier for a while.
+        // A partition loaded from a core's own snapshot has slots newer than this barrier, until the stream has reached
+        // them.
         if wanted && replica.is_even(partition) && !is_planted(Bug::CapturedLate) {
             outbox.capture(Capture::of(replica, partition, position));
         }
         barriers.push(reached);
     });
     if let Err(why) = applied {
-        // Edits come in order: the partition that got furthest is the one with the edit that does not fit.
-        let furthest = part.partitions().max_by_key(|p| part.position(*p));
-        if let Some(partition) = furthest {
+        // Bytes that are no edit at all say nothing against any partition.
+        if let ReplayError::Contradiction { partition, .. } = why {
             part.trust(partition).contradicted();
         }
         let (stream, after) = (frame.header.stream, Lsn(frame.header.first.0 - 1));
@@ -206,7 +208,7 @@ fn apply(
     differs.map_or(Ok(()), Err)
 }
 
-/// Tells the master what a comparison gave. Returns whether the partition is to begin anew.
+/// Notes the result of a comparison and tells the master. Returns whether the partition is to begin anew.
 fn compared(reached: Reached, part: &mut Part, answers: &mut Vec<Message<'static>>) -> bool {
     let Reached { partition, position, differing, .. } = reached;
     let trust = part.trust(partition);
@@ -234,10 +236,10 @@ mod tests {
     use crate::ids::{CoreId, Db, Epoch, Partitions, Placement, Slot};
 
     const ID: DirectoryId = DirectoryId([7; 16]);
-    /// One slot each.
+    /// Every partition has one slot.
     const PARTITIONS: u16 = 16_384;
 
-    /// What a follower of the only stream of epoch 2 has and does.
+    /// A follower of the only stream of epoch 2, with its partitions and its outbox.
     struct Following {
         follower: Follower,
         part: Part,
@@ -254,13 +256,13 @@ mod tests {
             Self { follower, part, outbox: Outbox::default() }
         }
 
-        fn hear(&mut self, received: Received<'_>) -> (Result<Step, FollowError>, Vec<Message<'static>>) {
+        fn hear(&mut self, received: Received<'_>) -> (Result<StreamState, FollowError>, Vec<Message<'static>>) {
             let mut answers = Vec::new();
             let step = self.follower.on(received, &mut self.part, &self.outbox, &mut answers);
             (step, answers)
         }
 
-        /// Partitions and positions of what waits to be uploaded.
+        /// Partition and lsn of each capture in the outbox.
         fn captured(&self) -> Vec<(u16, u64)> {
             let items = std::iter::from_fn(|| self.outbox.take(Duration::ZERO));
             let of = |item| match item {
@@ -271,7 +273,7 @@ mod tests {
         }
     }
 
-    /// A frame of `edits`, the first of which is edit `first`.
+    /// Encodes a frame of `edits`, the first of which has the lsn `first`.
     fn frame(first: u64, edits: &[Edit<'_>]) -> Vec<u8> {
         let mut encoded = EncodedEdits::new();
         for edit in edits {
@@ -326,7 +328,7 @@ mod tests {
                 following.hear(Received::Log(&frame(1, &edits))).0.unwrap();
             }
             let ended = following.hear(Received::Message(Message::End(Lsn(said)))).0;
-            assert_eq!(matches!(ended, Ok(Step::Ended)), is_end, "{known} {applied} {said}: {ended:?}");
+            assert_eq!(matches!(ended, Ok(StreamState::Ended)), is_end, "{known} {applied} {said}: {ended:?}");
             if let Err(FollowError::Short { found, wanted, .. }) = ended {
                 assert_eq!((found, wanted), (Lsn(applied), Lsn(known)));
             }
@@ -370,6 +372,8 @@ mod tests {
 
         let mut contradicted = Following::new(None, 1);
         contradicted.hear(Received::Log(&frame(1, &[put(0), put(3)]))).0.unwrap();
+        // A partition that is ahead of the stream, as one that was loaded from a later snapshot is, is not to blame.
+        contradicted.part.replica.set_position(PartitionId(3), Position::new(Epoch(2), Lsn(50)));
         let key = Change::SetExpiry(None);
         let missing = Edit::Key { db: Db(0), slot: Slot(2), key: b"missing".into(), change: key };
         let (step, _) = contradicted.hear(Received::Log(&frame(3, &[put(1), missing])));

@@ -1,7 +1,7 @@
-//! The end of a node: what it holds only in memory goes to its own directory, which is then a data directory that a
-//! master can start from, should the master's own be lost.
+//! The end of a node: writes what it holds only in memory to its own directory, and makes that a data directory from
+//! which a master can start, should the master's own be lost.
 //!
-//! Always: the directory is one only if it holds all that this node has acknowledged.
+//! Always: the directory becomes a data directory only if it holds all that this node has acknowledged.
 
 use super::NodeError;
 use super::capture::Capture;
@@ -12,9 +12,9 @@ use crate::storage::directory::handover;
 use crate::storage::snapshot::{Subject, verify_in};
 use crate::storage::{Files, Installed, Manifest};
 
-/// Writes every partition of `mirror` whose newest own snapshot is older than it is, and makes the directory a data
-/// directory. If the mirror has not caught up yet, or is known to be wrong, only the former. Returns how far the master
-/// was followed in the latter case.
+/// Writes a snapshot of every partition of `mirror` that is newer than its own snapshot, and makes the directory a data
+/// directory. Returns how far the master was followed. `None` if a partition is suspect or was never filled: then there
+/// are only snapshots, and the directory is no data directory.
 ///
 /// # Errors
 /// If the disk fails or is full.
@@ -37,7 +37,7 @@ pub(crate) fn hand_over<F: Files>(own: &NodeDir<F>, mirror: &mut Part) -> Result
     Ok(Some(reached))
 }
 
-/// Sees that a partition's own snapshot is as new as the partition in memory.
+/// Writes a snapshot of a partition, unless its newest own snapshot is as new as the state in memory and good.
 fn save<F: Files>(own: &NodeDir<F>, subject: Subject, mirror: &Part) -> Result<Installed, NodeError> {
     let partition = subject.partition;
     let position = mirror.position(partition);

@@ -1,25 +1,28 @@
-//! All partitions as the node holds them, cut as the epoch at hand cuts them; and how far each is to be trusted. Pure.
+//! The partitions that the node holds in memory, split by the cores of the epoch that is followed; and whether each can
+//! be trusted. Pure.
 
 use std::ops::Range;
 
 use crate::ids::{PartitionId, Partitions, Position};
 use crate::partition::replica::Replica;
 
-/// What is known of a partition's state beside its position.
+/// Whether a partition's state can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Nothing speaks against it.
+    /// Nothing is known against the state.
     #[default]
     Good,
-    /// It differed from the master's, an edit contradicted it, or it cannot go on: it is to be made anew.
+    /// The state differed from the master's, an edit contradicted it, or the log after it is not available: it is to be
+    /// begun anew.
     Suspect,
-    /// It was made anew, and has not agreed at a barrier since. If it differs then, the cause is not here, and it stays
-    /// as it is.
+    /// The state was begun anew, and has not agreed at a barrier since. If it differs again, the cause is not on this
+    /// node, and the state stays as it is.
     Renewed,
 }
 
 impl Trust {
-    /// The state has contradicted the master's. Returns whether it is to be made anew: once, but not again and again.
+    /// Notes that the state contradicts the master's. Returns whether it is to be begun anew, which it is not again
+    /// before it has agreed.
     pub fn contradicted(&mut self) -> bool {
         if *self == Self::Good {
             *self = Self::Suspect;
@@ -27,17 +30,17 @@ impl Trust {
         *self == Self::Suspect
     }
 
-    /// The log that would follow the state is not to be had, and a later state is: it is to be made anew.
+    /// Notes that the log after the state is not available, but a later snapshot is: the state is to be begun anew.
     pub fn stranded(&mut self) {
         *self = Self::Suspect;
     }
 
-    /// The state has agreed with the master's at a barrier.
+    /// Notes that the state has agreed with the master's at a barrier.
     pub fn agreed(&mut self) {
         *self = Self::Good;
     }
 
-    /// The state was made anew.
+    /// Notes that the state was begun anew.
     pub fn renewed(&mut self) {
         if *self == Self::Suspect {
             *self = Self::Renewed;
@@ -45,46 +48,47 @@ impl Trust {
     }
 }
 
-/// Some neighbouring partitions.
+/// A range of adjacent partitions.
 pub struct Part {
-    /// Their data and positions.
+    /// Data and positions of the partitions.
     pub replica: Replica,
-    /// By partition, from the first of the replica on.
+    /// Trust in each partition of the replica, in order.
     trust: Vec<Trust>,
 }
 
 impl Part {
-    /// So far empty partitions.
+    /// Empty partitions, all of them trusted.
     pub fn empty(partitions: Partitions, owned: Range<u16>) -> Self {
         let trust = vec![Trust::Good; owned.len()];
         Self { replica: Replica::new(partitions, owned), trust }
     }
 
-    /// The partitions.
+    /// Iterates over the partitions of this part.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
         self.replica.owned().map(PartitionId)
     }
 
-    /// Where a partition's state is in the log.
+    /// Position of a partition's state in the log.
     pub fn position(&self, partition: PartitionId) -> Position {
         self.replica.place(partition).map(|place| place.position).unwrap_or_default()
     }
 
-    /// How far a partition of this part is to be trusted.
+    /// Whether a partition of this part can be trusted.
     ///
     /// # Panics
-    /// If it is none of this part.
+    /// If the partition is not in this part.
     pub fn trust(&mut self, partition: PartitionId) -> &mut Trust {
         &mut self.trust[usize::from(partition.0 - self.replica.owned().start)]
     }
 
-    /// The stream of these partitions was followed up to `position`: no edit of them lies between there and where they
-    /// are.
+    /// Advances the partitions to `position`, up to which their stream was followed: none of them has an edit between
+    /// its own position and this.
     pub fn advance(&mut self, position: Position) {
         self.partitions().for_each(|partition| self.replica.advance(partition, position));
     }
 
-    /// Cuts it in front of each of `cuts`, which ascend. The parts in order; [`Self::join`] is the way back.
+    /// Splits the part in front of each partition in `cuts`, which must ascend. Returns the parts in order, which
+    /// [`Self::join`] joins again.
     pub fn cut(mut self, cuts: &[u16]) -> Vec<Self> {
         let mut parts = Vec::with_capacity(cuts.len() + 1);
         for at in cuts.iter().rev() {
@@ -99,7 +103,7 @@ impl Part {
         parts
     }
 
-    /// Puts parts together that follow each other; `None` if there are none.
+    /// Joins adjacent parts, given in order; `None` if there are none.
     pub fn join(parts: Vec<Self>) -> Option<Self> {
         parts.into_iter().reduce(|mut whole, part| {
             whole.replica.merge(part.replica);

@@ -1,21 +1,21 @@
-//! The checkpoint node: mirrors the master's streams, holds the same data, writes snapshots and uploads them.
+//! The checkpoint node: follows the master's streams, holds the same data, writes snapshots and uploads them.
 //!
-//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; what is uploaded had the
-//! digests of its barrier.
+//! Always, per partition: own snapshot ≤ position in memory ≤ the master's durable edits; an uploaded snapshot was
+//! captured at a barrier whose digests agreed.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`plan`] | what is missing, and from where it is to be had |
-//! | [`session`], [`course`], `error` | a session with the master: what its threads share, its course, why it ends |
-//! | [`bootstrap`] | a state to begin from |
-//! | [`follow`], [`assembler`] | one stream: frames in order, applied, acknowledged |
-//! | [`mirror`] | the partitions, cut as an epoch cuts them |
-//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | snapshots on their way to the master |
+//! | [`plan`] | what the node lacks, and from where it gets that |
+//! | [`session`], [`course`], `error` | a session with the master: what its threads share, what happens in it, why it ended |
+//! | [`bootstrap`] | gives each partition a state to go on from |
+//! | [`follow`], [`assembler`] | follow one stream: frames are put together, applied and acknowledged |
+//! | [`mirror`] | the partitions in memory, split by the cores of an epoch |
+//! | [`capture`], [`outbox`], [`upload`], [`throttle`] | capture state, queue snapshots, upload them, limit the rate |
 //! | [`directory`] | the node's own directory |
-//! | [`handover`] | what the node leaves behind: a directory that a master can start from |
-//! | [`parent`] | a child ends with its master |
+//! | [`handover`] | at its end, the node turns its directory into one that a master can start from |
+//! | [`parent`] | ends a child node with its master |
 //!
-//! Deliberately absent: clients, clocks of the wall, anything that the master waits for except acknowledgements.
+//! Deliberately absent: clients, the wall clock, anything that the master waits for except acknowledgements.
 
 pub(crate) mod assembler;
 pub(crate) mod bootstrap;
@@ -54,10 +54,10 @@ use crate::storage::{Files, OsFiles, StorageError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A session that lived so long was well: the next one is opened at once.
+/// A session that lasted this long counts as healthy: the next one is opened after the shortest pause.
 const WELL: Duration = Duration::from_secs(10);
 
-/// What a node must know.
+/// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `host:port` of the master's checkpoint port.
@@ -66,36 +66,36 @@ pub struct Options {
     pub dir: PathBuf,
     /// The master's password, if it has one.
     pub password: Option<Password>,
-    /// Most bytes a second that are uploaded; `None` means no bound.
+    /// Most bytes uploaded per second; `None` means no bound.
     pub upload_bytes_per_second: Option<u64>,
-    /// How long the master may take to answer, or to show that it lives, before its connection is given up.
+    /// How long the master may take to answer, or to send a heartbeat, before its connection is given up.
     pub timeout: Duration,
     /// The master whose child this node is, if it is one.
     pub parent: Option<Parent>,
 }
 
-/// Why a node cannot go on, however often it tried.
+/// Why a node cannot go on: trying again would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Its own directory cannot be used.
+    /// The node's own directory cannot be used.
     #[error(transparent)]
     Own(#[from] StorageError),
-    /// Its own directory is a mirror of another master.
+    /// The node's own directory mirrors another data directory than the master's.
     #[error("{}: mirrors data directory {had}, but the master's is {found}: use another checkpoint.dir", path.display())]
     Foreign {
         /// The node's own directory.
         path: PathBuf,
-        /// What it mirrors.
+        /// Id of the data directory that it mirrors.
         had: String,
-        /// What the master has.
+        /// Id of the master's data directory.
         found: DirectoryId,
     },
-    /// The master will never let it in.
+    /// The master refused the node for its protocol version or its password.
     #[error("the master refused this node: {0}")]
     Refused(String),
 }
 
-/// Ends a node that runs in this process. Cheap to clone.
+/// A handle that ends a node in this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<StopState>);
 
@@ -124,17 +124,17 @@ impl Stop {
         self.0.stopped.load(Ordering::Acquire)
     }
 
-    /// These are the connections to end.
+    /// Sets the connections that [`Self::stop`] ends: those of the present session.
     fn watch(&self, links: &Arc<Links>) {
         *self.0.links.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(links);
-        // Stopped in between: then nobody else would end them.
+        // If `stop` was called before that, nobody else ends these connections.
         if self.is_stopped() {
             links.shut();
         }
     }
 }
 
-/// What lives as long as the process, sessions coming and going.
+/// The state of a node that outlives its sessions.
 pub(crate) struct Node<F: Files = OsFiles> {
     pub options: Options,
     pub own: NodeDir<F>,
@@ -142,15 +142,15 @@ pub(crate) struct Node<F: Files = OsFiles> {
     pub throttle: Mutex<Throttle>,
     pub clock: Clock,
     pub stop: Stop,
-    /// Tells this process from every other node.
+    /// Random number that tells this node process from every other.
     pub number: u64,
 }
 
-/// Runs a node until `stop`, or until its parent is gone. A node that runs by itself may then hold the only copy of
-/// what was acknowledged, so it leaves a directory behind from which a master can start, however it ends. Blocks.
+/// Runs a node until `stop`, or until its parent is gone. A node without a parent may then hold the only copy of
+/// acknowledged edits, so however it ends, it makes its directory one that a master can start from. Blocks.
 ///
 /// # Errors
-/// If it makes no sense to try again, or the directory could not be left so.
+/// If trying again would not help, or the directory could not be made so.
 pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
     let own = NodeDir::open(OsFiles, &options.dir)?;
     let throttle = Mutex::new(Throttle::new(options.upload_bytes_per_second));
@@ -166,7 +166,7 @@ pub fn run(options: Options, stop: Stop) -> Result<(), NodeError> {
     ended
 }
 
-/// One session after the other, until the node is done.
+/// Opens one session after the other until the node is to end.
 fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeError> {
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
@@ -183,8 +183,9 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
             }
             Err(e) => {
                 if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
-                    // The master is well. A partition that began anew is not given up again before it agreed, so this
-                    // has an end, and where many differ they are not mended at a pause for each.
+                    // The master is healthy, so the pause does not grow: where many partitions differ, each begins anew
+                    // after the shortest pause. This ends, because a partition does not begin anew again before it has
+                    // agreed.
                     pause = FIRST_PAUSE;
                 }
                 say(&mut said, &e);
@@ -201,7 +202,7 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
     Ok(())
 }
 
-/// Leaves a data directory behind, and says so.
+/// Makes the node's directory a data directory, if the node holds everything, and logs the result.
 fn leave_behind(node: &Node, mirror: &mut Part) -> Result<(), NodeError> {
     let dir = node.options.dir.display();
     match handover::hand_over(&node.own, mirror)? {
@@ -213,7 +214,7 @@ fn leave_behind(node: &Node, mirror: &mut Part) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Says why a session ended, unless that was just said.
+/// Logs why a session ended, unless the last one ended for the same reason.
 fn say(said: &mut String, error: &SessionError) {
     let text = error.to_string();
     if *said != text {
@@ -227,7 +228,7 @@ impl<F: Files> Node<F> {
         self.stop.is_stopped() || self.options.parent.is_some_and(|parent| !parent.is_here())
     }
 
-    /// How long to wait before `bytes` may be uploaded.
+    /// How long to wait before `bytes` more bytes may be uploaded.
     fn delay(&self, bytes: usize) -> Duration {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner).delay(bytes, self.clock.now())
     }

@@ -1,6 +1,6 @@
-//! What waits to be uploaded: states to be written, and written snapshots. It outlives sessions.
+//! The queue of what waits for upload: captured states to be written, and written snapshots. It outlives sessions.
 //!
-//! Per partition at most one entry, the newest; in the order in which they came.
+//! There is at most one entry per partition, the newest. Entries are taken in the order in which they came.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,17 +13,17 @@ use crate::storage::Installed;
 /// A snapshot file of the node, whole and synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// The partition.
+    /// The snapshot's partition.
     pub partition: PartitionId,
-    /// What the file holds.
+    /// Position, length and checksums of the file.
     pub file: Installed,
 }
 
-/// An entry.
+/// An entry of the outbox.
 pub enum Item {
-    /// To be written.
+    /// A captured state to be written.
     Capture(Capture),
-    /// To be uploaded.
+    /// A snapshot to be uploaded.
     Ready(Ready),
 }
 
@@ -36,7 +36,7 @@ impl Item {
     }
 }
 
-/// The entries.
+/// The queue, shared by the threads that follow streams and those that upload.
 #[derive(Default)]
 pub struct Outbox {
     items: Mutex<VecDeque<Item>>,
@@ -44,12 +44,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// A state was captured.
+    /// Adds a captured state.
     pub fn capture(&self, capture: Capture) {
         self.put(Item::Capture(capture));
     }
 
-    /// A snapshot was found that the master does not have.
+    /// Adds a snapshot in the node's directory that the master does not have.
     pub fn ready(&self, ready: Ready) {
         self.put(Item::Ready(ready));
     }
@@ -66,7 +66,8 @@ impl Outbox {
         self.bell.notify_all();
     }
 
-    /// The upload of `ready` was cut: it comes first at the next attempt, unless there is a newer one of its partition.
+    /// Puts a snapshot whose upload broke off back in front of all entries, unless there is a newer entry of its
+    /// partition.
     pub fn put_back(&self, ready: Ready) {
         let mut items = self.lock();
         if !items.iter().any(|i| i.of().0 == ready.partition) {
@@ -74,7 +75,7 @@ impl Outbox {
         }
     }
 
-    /// The first entry; waits for one until `timeout` is over or [`Self::ring`] is called.
+    /// Takes the first entry; waits for one until `timeout` is over or [`Self::ring`] is called.
     pub fn take(&self, timeout: Duration) -> Option<Item> {
         let mut items = self.lock();
         if items.is_empty() {
@@ -83,9 +84,9 @@ impl Outbox {
         items.pop_front()
     }
 
-    /// Frees whoever waits in [`Self::take`].
+    /// Wakes the threads that wait in [`Self::take`], so that they return.
     pub fn ring(&self) {
-        // With the lock, so that nobody is missed between looking and waiting.
+        // Under the lock, so that no thread is missed between its look at the queue and its wait.
         let _items = self.lock();
         self.bell.notify_all();
     }

@@ -1,52 +1,53 @@
-//! What a node has to do to catch up: which partitions go on from what it has, which begin anew, and from where each
-//! stream is followed. Pure.
+//! Plans how a node catches up: which partitions go on from their state, which begin anew, and from where each stream
+//! is followed. Pure.
 //!
-//! A partition's state at position `p` goes on if it is not behind the log and not ahead of it:
+//! A partition can go on from its state at position `p` if that is neither behind the log nor ahead of it:
 //!
 //! | state at `p` | then |
 //! |---|---|
-//! | `p` below the master's floor for the partition | edits in between are gone: begin anew |
-//! | `p` in an epoch that the master has not had, or after the end of its stream there | it holds what the master has lost: begin anew |
-//! | `p` in an epoch of which the master keeps nothing any more | go on: nothing after the floor is missing |
-//! | else | go on after `p` |
+//! | `p` below the master's floor for the partition | edits between `p` and the log are gone: begin anew |
+//! | `p` in an epoch that the master has not had, or after the end of its stream there | the state holds edits that the master has lost: begin anew |
+//! | `p` in an epoch of which the master keeps no log any more | go on: the log after the floor is complete |
+//! | else | go on with the edit after `p` |
 //!
-//! To begin anew is to download the newest installed snapshot, or, without one, to begin empty: the log is then whole.
+//! To begin anew is to download the newest installed snapshot, or to begin empty if there is none: the log is whole
+//! then.
 
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Partitions, Placement, Position};
 use crate::planted::{Bug, is_planted};
 use crate::replication::protocol::Welcome;
 
-/// A welcome that makes sense.
+/// A welcome that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// What the master said.
+    /// The master's welcome.
     pub welcome: Welcome,
-    /// How the slots are cut.
+    /// How slots are divided into partitions.
     pub partitions: Partitions,
 }
 
-/// One stream of one epoch to follow.
+/// One stream of one epoch, and the part of it to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg {
-    /// The life of the master.
+    /// The epoch.
     pub epoch: Epoch,
-    /// Which core held which partition in it.
+    /// Which core owned which partition in this epoch.
     pub placement: Placement,
-    /// The core.
+    /// The core whose stream it is.
     pub core: CoreId,
     /// The first edit that is wanted.
     pub from: Lsn,
     /// The last edit of an ended epoch; `None` in the present one.
     pub last: Option<Lsn>,
-    /// Checkpoint barriers before this edit are no longer waited for.
+    /// The first edit at which a checkpoint barrier may be awaited: no snapshot is wanted at an earlier one.
     pub wanted_from: Lsn,
 }
 
 impl Terms {
-    /// Takes a welcome for what it says.
+    /// Checks a welcome.
     ///
     /// # Errors
-    /// If it contradicts itself.
+    /// If the welcome contradicts itself.
     pub fn new(welcome: Welcome) -> Result<Self, &'static str> {
         let count = u16::try_from(welcome.kept.len()).ok();
         let partitions = count.and_then(Partitions::new).ok_or("an impossible number of partitions")?;
@@ -64,12 +65,12 @@ impl Terms {
         Ok(Self { welcome, partitions })
     }
 
-    /// Which core held which partition in the epoch with these streams.
+    /// Which core owned which partition in an epoch with this number of streams.
     fn placement(&self, streams: usize) -> Option<Placement> {
         Placement::new(self.partitions, u16::try_from(streams).ok()?)
     }
 
-    /// Whether state of `partition` at `position` can go on; see the module.
+    /// Whether `partition` can go on from a state at `position`; see the module.
     pub fn goes_on(&self, partition: PartitionId, position: Position) -> bool {
         let Some(kept) = self.welcome.kept.get(usize::from(partition.0)) else { return false };
         if position < kept.floor || position.epoch > self.welcome.epoch {
@@ -82,8 +83,9 @@ impl Terms {
         end.is_some_and(|end| position.lsn <= end)
     }
 
-    /// The streams to follow, epoch by epoch, for partitions at these positions. Those of one epoch can be followed at
-    /// once, and all of them before any of the next. The last list is the present epoch's and has every stream.
+    /// The streams to follow, epoch by epoch, for partitions at these positions. Streams of one epoch can be followed
+    /// at once, but only after all streams of the epoch before. The last list is the present epoch's and has all of its
+    /// streams.
     pub fn legs(&self, positions: &[Position]) -> Vec<Vec<Leg>> {
         let epochs = self.welcome.epochs.iter().filter_map(|(epoch, streams)| {
             let placement = self.placement(streams.len())?;
@@ -96,7 +98,7 @@ impl Terms {
                         std::cmp::Ordering::Equal => p.lsn.next(),
                         std::cmp::Ordering::Greater => stream.last.next(),
                     });
-                // What is before the stream's first edit is in every partition's state: that is what the floor says.
+                // Edits before the stream's first one are in every partition's state: no partition is below its floor.
                 let from = next.min().unwrap_or_default().max(stream.first);
                 let from = if is_planted(Bug::FollowedLate) { from.next() } else { from };
                 let (last, wanted_from) = ((!present).then_some(stream.last), stream.wanted_from);
@@ -122,7 +124,8 @@ mod tests {
         StreamInfo { first: Lsn(first), last: Lsn(last), wanted_from: Lsn(last + 1) }
     }
 
-    /// Epoch 1 is forgotten, 2 had one core and is kept from 11 to 20, 4 has two cores.
+    /// No log of epochs 1 and 3 is kept. Epoch 2 had one core, and its log is kept from edit 11 to 20. Epoch 4, the
+    /// present one, has two cores.
     fn terms() -> Terms {
         let kept = |floor| Kept { floor, newest: at(2, 15) };
         let epochs = vec![(Epoch(2), vec![stream(11, 20)]), (Epoch(4), vec![stream(1, 30), stream(1, 40)])];

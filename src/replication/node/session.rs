@@ -1,4 +1,4 @@
-//! A session with the master: what its threads share, and how a further connection of it begins.
+//! A session with the master: the state that its threads share, and how each of its connections is opened.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::replication::protocol::{Hello, Message, Role, SILENCE, VERSION};
 use crate::storage::snapshot::Subject;
 use crate::storage::{Files, OsFiles};
 
-/// What the threads of a session share.
+/// The state that the threads of a session share.
 pub(crate) struct Session<'a, F: Files = OsFiles> {
     pub node: &'a Node<F>,
     pub terms: Terms,
@@ -21,7 +21,7 @@ pub(crate) struct Session<'a, F: Files = OsFiles> {
 }
 
 impl<F: Files> Session<'_, F> {
-    /// A further connection of the session.
+    /// Opens a further connection of the session.
     pub fn connect(&self, role: Role) -> Result<(Sender, Receiver), LinkError> {
         let (mut sender, mut receiver) = self.node.connect()?;
         self.links.add(&receiver);
@@ -45,7 +45,7 @@ impl<F: Files> Session<'_, F> {
         Subject { id: self.id(), partitions: self.partitions(), partition }
     }
 
-    /// Position of the newest snapshot that the master has of a partition.
+    /// Position of the newest snapshot of a partition that the master has installed.
     pub fn newest(&self, partition: PartitionId) -> Position {
         self.terms.welcome.kept.get(usize::from(partition.0)).map(|k| k.newest).unwrap_or_default()
     }
@@ -58,20 +58,21 @@ impl<F: Files> Session<'_, F> {
         self.links.are_shut()
     }
 
-    /// Ends all connections.
+    /// Ends the session: shuts all connections down and wakes the uploading threads.
     pub fn end(&self) {
         self.links.shut();
         self.node.outbox.ring();
     }
 }
 
-/// Takes the mirror apart; [`Part::join`] and an assignment put it back.
+/// Takes the mirror away and splits it; [`Part::join`] and an assignment put it back.
 pub(crate) fn in_parts(mirror: &mut Part, cuts: &[u16]) -> Vec<Part> {
     let nothing = Part::empty(mirror.replica.partitions(), 0..0);
     std::mem::replace(mirror, nothing).cut(cuts)
 }
 
-/// What a thread of the session gave. Its panic is this one's, too: a node that lost a part of its state must end.
+/// Joins a thread of the session and returns its result. Passes a panic on: a node that lost a part of its state must
+/// end.
 pub(crate) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -83,7 +84,7 @@ impl<F: Files> Node<F> {
         link::connect(&addresses, SILENCE / 2, self.options.timeout)
     }
 
-    /// Says who this is, and proves it.
+    /// Sends the hello and the proof of the password.
     pub(super) fn introduce(
         &self,
         role: Role,

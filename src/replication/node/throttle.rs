@@ -1,25 +1,25 @@
-//! Keeps uploads below a rate, so that they do not compete with what clients wait for. Pure.
+//! Limits uploads to a rate, so that they do not compete with the traffic that clients wait for. Pure.
 
 use std::time::Duration;
 
-/// How long bytes may be saved up: a burst of this much time's bytes is let through at once.
+/// Burst that is let through at once after a pause: as many bytes as the rate allows in this time.
 const BURST: Duration = Duration::from_millis(50);
 
-/// A rate in bytes a second, or none.
+/// The limit of the upload rate, and how much of it is used up.
 #[derive(Clone, Copy, Debug)]
 pub struct Throttle {
     bytes_per_second: Option<u64>,
-    /// When what was let through so far is paid for.
+    /// When the rate has made up for the bytes let through so far.
     paid: Duration,
 }
 
 impl Throttle {
-    /// Lets through so many bytes a second; without a number, all of them.
+    /// A limit of so many bytes per second; no limit for `None` or 0.
     pub const fn new(bytes_per_second: Option<u64>) -> Self {
         Self { bytes_per_second, paid: Duration::ZERO }
     }
 
-    /// `bytes` are about to be sent at `now`: how long to wait first.
+    /// How long to wait before `bytes` more bytes are sent, if it is `now`. Counts the bytes as sent.
     pub fn delay(&mut self, bytes: usize, now: Duration) -> Duration {
         let Some(rate) = self.bytes_per_second.filter(|rate| *rate > 0) else { return Duration::ZERO };
         let due = self.paid.max(now.saturating_sub(BURST));

@@ -1,4 +1,4 @@
-//! Writes captured states to snapshot files and uploads them, below the configured rate.
+//! Writes captured states to snapshot files and uploads them, at the configured rate at most.
 
 use std::thread;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::Subject;
 use crate::storage::{Files, Installed, StorageError};
 
-/// Threads that do so at a time: while one waits for the disk, here or there, others go on.
+/// Number of threads that write and upload: while one waits for this disk or the master's, others go on.
 pub(crate) const THREADS: usize = 3;
 
-/// How long the master is left to finish with a connection that is over.
+/// Pause after the master refused a snapshot as busy: it is still processing the bytes of an ended connection.
 const BUSY: Duration = Duration::from_millis(20);
 
-/// Uploads what comes into the outbox until the session ends.
+/// Takes entries from the outbox, writes and uploads them, until the session ends.
 pub(crate) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     let (mut sender, mut receiver) = session.connect(Role::Upload)?;
     let (outbox, own) = (&session.node.outbox, &session.node.own);
@@ -54,10 +54,10 @@ pub(crate) fn run(session: &Session<'_>) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// Writes a captured state as an own snapshot.
+/// Writes a captured state as the node's own snapshot.
 ///
 /// # Errors
-/// If that cannot be done: what the master is to be told.
+/// If the disk fails or is full; the error is the message to send to the master.
 pub(crate) fn write<F: Files>(
     own: &NodeDir<F>,
     subject: Subject,
@@ -75,7 +75,7 @@ pub(crate) fn write<F: Files>(
     })
 }
 
-/// Offers a snapshot and sends of it what the master asks for.
+/// Offers a snapshot, and sends the chunks that the master asks for until it is installed.
 fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), LinkError> {
     let (mut upload, offer) = match Upload::begin(&session.node.own, ready) {
         Ok(Some(begun)) => begun,
@@ -92,7 +92,7 @@ fn upload(session: &Session<'_>, ready: Ready, sender: &mut Sender, receiver: &m
     Ok(())
 }
 
-/// Waits for `time`, and shows meanwhile that this end lives.
+/// Waits for `time`, and sends heartbeats meanwhile.
 fn pause(mut time: Duration, sender: &mut Sender) -> Result<(), LinkError> {
     while time > HEARTBEAT {
         thread::sleep(HEARTBEAT);
@@ -103,7 +103,7 @@ fn pause(mut time: Duration, sender: &mut Sender) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// A snapshot on its way to the master.
+/// A snapshot that is being uploaded to the master.
 pub(crate) struct Upload<F: Files> {
     file: F::File,
     bytes: u64,
@@ -111,11 +111,12 @@ pub(crate) struct Upload<F: Files> {
 }
 
 impl<F: Files> Upload<F> {
-    /// Begins with an offer. `None` if the snapshot is outdated: a newer one of its partition has replaced it, and goes
-    /// to the master in place of it.
+    /// Opens the snapshot and returns the offer to send. `None` if a newer snapshot of its partition has replaced it;
+    /// that one is uploaded instead.
     ///
     /// # Errors
-    /// If the snapshot cannot be read, or is gone: what the master is to be told, so that it does not wait for it.
+    /// If the snapshot cannot be read, or is gone; the error is the message to send, so that the master does not wait
+    /// for the snapshot.
     pub(crate) fn begin(own: &NodeDir<F>, ready: Ready) -> Result<Option<(Self, Message<'static>)>, Message<'static>> {
         let Ready { partition, file: Installed { position, bytes, crc: crc32, .. } } = ready;
         let path = own.snapshot(partition, position);
@@ -133,10 +134,10 @@ impl<F: Files> Upload<F> {
         }
     }
 
-    /// Takes in what the master says; the answer, or `None` when it is done.
+    /// Takes in the master's answer. Returns the chunk to send, or `None` if the snapshot is installed.
     ///
     /// # Errors
-    /// If it makes no sense, or the file cannot be read.
+    /// If the message is not allowed here, or the file cannot be read.
     pub(crate) fn on(&mut self, message: Message<'_>) -> Result<Option<Message<'_>>, LinkError> {
         let offset = match message {
             Message::Installed => return Ok(None),
@@ -151,11 +152,11 @@ impl<F: Files> Upload<F> {
     }
 }
 
-/// The master did not take a snapshot.
+/// Handles the master's refusal of a snapshot; removes the snapshot if the master found it damaged.
 pub(crate) fn refused<F: Files>(own: &NodeDir<F>, ready: Ready, reason: Reason, text: &str) {
     let Ready { partition, file: Installed { position, .. } } = ready;
     if reason == Reason::Damaged {
-        // What the master cannot read is no state to begin from either.
+        // A damaged snapshot must not become a state to go on from.
         own.remove(partition, position);
         tracing::error!(%partition, %position, "the master refused a snapshot: {text}");
     } else {

@@ -1,4 +1,4 @@
-//! The messages as bytes, a flatbuffer each (`schema/mirror.fbs`). Only this file names the generated types.
+//! Encodes and decodes messages, each as a flatbuffer (`schema/mirror.fbs`). Only this file names the generated types.
 
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
@@ -11,7 +11,7 @@ mod generated {
 }
 use generated::rollbook::mirror as fb;
 
-/// Bytes that are not a message.
+/// Why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// The flatbuffer is malformed.
@@ -23,13 +23,13 @@ pub enum MessageError {
 }
 
 impl<'a> Message<'a> {
-    /// The message in a flatbuffer, which is verified once and then borrowed.
+    /// Decodes a flatbuffer, which is verified once and then borrowed.
     ///
     /// # Errors
     /// If the bytes are not a message that this version knows.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
         const EMPTY: MessageError = MessageError::Meaningless("no body");
-        // A welcome has a table per kept epoch and nothing else is deep or wide; the default limits are ample.
+        // Only a welcome has many tables, one per kept epoch; the verifier's default limits are ample.
         let m = flatbuffers::root::<fb::Message<'a>>(bytes)?;
         Ok(match m.body_type() {
             fb::Body::Hello => Self::Hello(hello(m.body_as_hello().ok_or(EMPTY)?)?),
@@ -77,7 +77,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The message as a flatbuffer, in `b`, whose former content goes.
+    /// Encodes the message as a flatbuffer in `b`, whose former content is discarded.
     pub fn encode<'b>(&self, b: &'b mut Builder) -> &'b [u8] {
         b.0.reset();
         let (body_type, body) = build(&mut b.0, self);
@@ -87,7 +87,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Memory to encode messages in. Kept, it allocates nothing once it has grown.
+/// Buffer that messages are encoded in. Reused, it allocates nothing once it has grown.
 #[derive(Default)]
 pub struct Builder(FlatBufferBuilder<'static>);
 
@@ -118,7 +118,7 @@ fn stream_info(s: &fb::Stream) -> StreamInfo {
     StreamInfo { first: Lsn(s.first()), last: Lsn(s.last()), wanted_from: Lsn(s.wanted_from()) }
 }
 
-/// Reasons in both languages, so that neither direction can forget one.
+/// Maps reasons to their encoded form and back: one table for both directions, so that neither can lack a reason.
 const REASONS: [(Reason, fb::Reason); 8] = [
     (Reason::Protocol, fb::Reason::Protocol),
     (Reason::Password, fb::Reason::Password),
@@ -189,7 +189,7 @@ fn build(b: &mut Fbb, message: &Message<'_>) -> Body {
     }
 }
 
-/// The messages about whole snapshots.
+/// Builds the messages about whole snapshots.
 fn build_snapshot(b: &mut Fbb, message: &Message<'_>) -> Body {
     match message {
         Message::Offer(Offer { partition, position, bytes, crc32 }) => {

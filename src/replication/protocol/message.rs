@@ -1,4 +1,4 @@
-//! The messages, as values. [`super::codec`] turns them into bytes and back.
+//! The messages as values. [`super::codec`] encodes and decodes them.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Position, Slot};
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Says hello and shows that the node lives; the session ends with it.
+    /// Opens the session and carries the heartbeats; the session ends with this connection.
     Control,
     /// Carries the log of one stream of one epoch.
     Stream,
@@ -24,7 +24,7 @@ pub struct Hello {
     pub protocol: u32,
     /// What the connection is for.
     pub role: Role,
-    /// A number that the node process chose at random when it started.
+    /// Random number that the node process drew when it started.
     pub node: u64,
     /// The session that the connection belongs to; 0 in a control hello.
     pub session: u64,
@@ -35,61 +35,61 @@ pub struct Hello {
 pub struct StreamInfo {
     /// The oldest edit still in the log.
     pub first: Lsn,
-    /// The newest edit of an ended epoch; of the present one the newest durable edit.
+    /// The last edit of the stream if its epoch has ended; the newest durable edit in the present epoch.
     pub last: Lsn,
-    /// Checkpoint barriers before this edit are no longer waited for.
+    /// The first edit at which a checkpoint barrier may be awaited: the master wants no snapshot at an earlier one.
     pub wanted_from: Lsn,
 }
 
 /// What the master has installed of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// No edit of the partition after this is missing from the log.
+    /// The log holds every edit of the partition after this position.
     pub floor: Position,
-    /// The newest snapshot, [`Position::START`] if there is none.
+    /// Position of the newest snapshot; [`Position::START`] if there is none.
     pub newest: Position,
 }
 
 /// What the master answers to the hello of a control connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// Names the session in the hellos of its further connections.
+    /// Id of the session, which the hellos of its further connections carry.
     pub session: u64,
     /// Id of the data directory.
     pub directory: [u8; 16],
     /// The present epoch.
     pub epoch: Epoch,
-    /// The epochs whose log is kept, oldest first, each with its streams by core; the present one is the last.
+    /// The epochs whose log is kept, oldest first, each with its streams by core. The last one is the present epoch.
     pub epochs: Vec<(Epoch, Vec<StreamInfo>)>,
-    /// By partition; their number is the number of partitions.
+    /// What is installed, by partition; the length is the number of partitions.
     pub kept: Vec<Kept>,
 }
 
-/// Why the master says no.
+/// Why the master refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The ends speak different versions of the protocol, or out of turn.
+    /// The ends speak different versions of the protocol.
     Protocol,
     /// The password is wrong or missing.
     Password,
-    /// Another node is connected.
+    /// Another node is connected, or another connection still uploads the same partition's snapshot.
     Busy,
     /// The session or the epoch is over.
     Stale,
-    /// What was asked for is not here (any more).
+    /// The stream, the log or the snapshot that was asked for does not exist, or no longer.
     Unknown,
-    /// Nobody waits for this snapshot.
+    /// The policy does not await this snapshot.
     Unwanted,
     /// The snapshot's bytes or digests are wrong.
     Damaged,
-    /// The master could not write it down.
+    /// The master's disk failed to read or write.
     Disk,
 }
 
-/// A snapshot that the node has written and would upload.
+/// A snapshot that the node has written and offers to upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The partition.
+    /// The snapshot's partition.
     pub partition: PartitionId,
     /// The barrier at which it was taken.
     pub position: Position,
@@ -99,18 +99,18 @@ pub struct Offer {
     pub crc32: u32,
 }
 
-/// A message; [`super`] says who sends which when.
+/// A message; [`super`] says who sends which message when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Opens every connection.
+    /// The first message on every connection; from the node.
     Hello(Hello),
-    /// What the node is to prove with the password: 32 random bytes.
+    /// 32 random bytes, for which the node must compute a [`super::proof`].
     Challenge(Cow<'a, [u8]>),
     /// The proof; empty if the node knows no password.
     Proof(Cow<'a, [u8]>),
-    /// Opens a session.
+    /// Confirms a session, and tells the node what it needs to catch up.
     Welcome(Welcome),
-    /// No.
+    /// The master refuses what the node asked for.
     Refusal {
         /// Why, for the program.
         reason: Reason,
@@ -119,67 +119,67 @@ pub enum Message<'a> {
     },
     /// Asks for the frames of a stream.
     Follow {
-        /// The life of the master.
+        /// The stream's epoch.
         epoch: Epoch,
-        /// The core.
+        /// The stream's core.
         core: CoreId,
         /// The first edit that is wanted.
         from: Lsn,
     },
-    /// Every edit up to this one is in the node's memory.
+    /// The node has applied every edit up to this one, in memory.
     Applied(Lsn),
     /// The node compared digests at a barrier.
     Compared {
         /// The barrier's partition.
         partition: PartitionId,
-        /// The barrier.
+        /// Position of the barrier.
         position: Position,
-        /// The slots that differ.
+        /// The slots whose digests differ.
         differing: Vec<Slot>,
     },
-    /// That was the last edit of an ended epoch.
+    /// An ended epoch's stream ends with this edit, and all of it was sent.
     End(Lsn),
-    /// A snapshot to upload.
+    /// The node offers a snapshot for upload.
     Offer(Offer),
-    /// The upload goes on from this offset.
+    /// The master wants the next chunk of the snapshot from this offset on.
     Resume(u64),
     /// A piece of a snapshot file.
     Chunk {
-        /// Where in the file.
+        /// Offset in the file.
         offset: u64,
-        /// The piece.
+        /// Bytes of the file.
         bytes: Cow<'a, [u8]>,
     },
     /// The uploaded snapshot is installed.
     Installed,
-    /// No snapshot will come for this barrier.
+    /// The node cannot deliver a snapshot at this barrier.
     Declined {
         /// The barrier's partition.
         partition: PartitionId,
-        /// The barrier.
+        /// Position of the barrier.
         position: Position,
         /// Why.
         text: Cow<'a, str>,
     },
     /// Asks for the newest snapshot of a partition.
     Fetch(PartitionId),
-    /// That snapshot's chunks follow.
+    /// The answer to `Fetch`: the chunks of this snapshot follow.
     Lend {
-        /// Its position.
+        /// Position of the snapshot.
         position: Position,
         /// Length of the file.
         bytes: u64,
         /// CRC32 of the file.
         crc32: u32,
     },
-    /// Still here.
+    /// A heartbeat.
     Ping,
 }
 
-/// What came in on a connection.
+/// What was received on a connection: a message or log bytes.
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// A message that is no refusal.
+    /// A message other than a refusal, which is a `LinkError::Refused`.
     Message(Message<'a>),
     /// A run of log bytes, possibly empty.
     Log(&'a [u8]),

@@ -1,4 +1,4 @@
-//! What master and checkpoint node say to each other. Pure: bytes and values, no sockets.
+//! The protocol between master and checkpoint node. Pure: bytes and values, no sockets.
 //!
 //! The node opens every connection and says [`Hello`] first; the hello's [`Role`] decides what follows.
 //!
@@ -10,15 +10,16 @@
 //! | upload | then per snapshot `Offer`, `Chunk`s; or `Declined`; `Ping` every second if there is nothing to say | `Resume` before each chunk; in the end `Installed`, or `Refusal` |
 //! | download | then per partition `Fetch` | `Lend`, `Chunk`s; or `Refusal` |
 //!
-//! At any point the master may answer with a [`Message::Refusal`] and close. Silence of [`SILENCE`] on the control
-//! connection means that the other end is dead. On the others it may be busy with something large, and has
-//! `checkpoint.timeout_s` for it; nowhere is anybody waited for without a deadline.
+//! At any point the master may answer with a [`Message::Refusal`] and close; on upload and download connections a
+//! refusal is the answer to one snapshot, and the connection goes on. Silence of [`SILENCE`] on the control connection
+//! means that the other end is dead. On the other connections an end may be busy with something large, for which it has
+//! `checkpoint.timeout_s`; no wait is without a deadline.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`wire`] | messages and runs of log bytes on a connection: length, checksum, kind |
 //! | [`message`] | the messages, as values |
-//! | [`proof`] | what a node proves that it knows the password with |
+//! | [`proof`] | the proof that a node knows the password |
 //! | [`codec`] | the messages as flatbuffers (`schema/mirror.fbs`) |
 
 pub mod codec;
@@ -30,15 +31,15 @@ use std::time::Duration;
 
 pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInfo, Welcome};
 
-/// The version of this protocol. Both ends must speak the same.
+/// Version of this protocol. Both ends must speak the same version.
 pub const VERSION: u32 = 3;
-/// How often an end that has nothing else to say shows that it lives.
+/// How often an end that has nothing else to send sends a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long an end that has nothing to do but to show that it lives is waited for, at most.
+/// Longest silence of an end that owes nothing but heartbeats, before it counts as dead.
 pub const SILENCE: Duration = Duration::from_secs(10);
-/// Longest body before the other end has shown the password, in bytes.
+/// Longest body in bytes before the other end is authenticated.
 pub const HELLO_LIMIT: usize = 4 << 10;
-/// Longest body after that, in bytes.
+/// Longest body in bytes once the other end is authenticated.
 pub const BODY_LIMIT: usize = 8 << 20;
-/// Bytes of a snapshot file in one chunk.
+/// Most bytes of a snapshot file in one [`Message::Chunk`].
 pub const CHUNK: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };

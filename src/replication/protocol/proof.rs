@@ -1,25 +1,26 @@
-//! What a node says to the master's challenge, so that the password itself never crosses the network.
+//! A node's answer to the master's challenge. It proves that the node knows the password, which itself never crosses
+//! the network.
 //!
 //! The proof is the HMAC-SHA256, under the password's hash, of: `rollbook mirror`, a zero byte, the challenge, and of
-//! the hello its version (4 bytes), role (1), node (8) and session (8), little-endian. So it is of use once, and for
-//! the connection that it is about.
+//! the hello its version (4 bytes), role (1), node (8) and session (8), little-endian. So a proof is valid once, and
+//! only for the connection that it was made for.
 //!
-//! Nothing here keeps somebody in between from reading what follows, or from changing it: that is for TLS, which does
-//! not exist yet.
+//! The proof does not protect the rest of the connection: somebody in between can read and change it. That takes TLS,
+//! which this protocol does not have yet.
 
 use super::{Hello, Role};
 use crate::config::Password;
 use crate::config::password::Proof;
 
-/// Bytes of a challenge.
+/// Length of a challenge in bytes.
 pub const NONCE: usize = 32;
 
-/// The proof of who knows `password`.
+/// Computes the proof that belongs to `password`, the challenge `nonce` and `hello`.
 pub fn prove(password: &Password, nonce: &[u8], hello: &Hello) -> Proof {
     password.prove(&statement(nonce, hello))
 }
 
-/// Whether `proof` is that of somebody who knows `password`.
+/// Whether `proof` was made with `password` for the challenge `nonce` and `hello`.
 pub fn is_proved(password: &Password, nonce: &[u8; NONCE], hello: &Hello, proof: &[u8]) -> bool {
     password.is_proved(&statement(nonce, hello), proof)
 }

@@ -1,4 +1,4 @@
-//! Messages and runs of log bytes, one after the other on a connection.
+//! The framing of messages and runs of log bytes on a connection.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -8,21 +8,21 @@
 //! | 9 | 3 | zero |
 //! | 12 | n | the body |
 //!
-//! A run of log bytes may begin and end anywhere in a frame: runs are a byte stream, and [`Inbox`] hands them on as
-//! they come. An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is
-//! awaited. No more memory is taken for it than twice what has come, and [`SPACE`].
+//! A run of log bytes may begin and end anywhere in a frame: runs are a byte stream, and [`Inbox`] hands each out as it
+//! arrives. An incomplete body is told apart from a wrong one, and its length is checked before a byte of it is
+//! awaited. The buffer takes at most twice the bytes received so far, plus [`SPACE`].
 
 const LENGTH: usize = 0;
 const CRC: usize = LENGTH + 4;
 const KIND: usize = CRC + 4;
-/// Bytes before the body.
+/// Length of the header in bytes.
 pub const HEADER: usize = KIND + 4;
 const _: () = assert!(HEADER == 12);
 
 const MESSAGE: u8 = 1;
 const LOG: u8 = 2;
 
-/// What a body is.
+/// The kind of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A [`super::Message`].
@@ -31,15 +31,15 @@ pub enum Kind {
     Log,
 }
 
-/// Bytes that the other end cannot have meant. The connection is of no further use.
+/// Received bytes that no correct end sends. The connection is of no further use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// A body longer than allowed.
+    /// The header announces a body longer than allowed.
     #[error("a body of {length} bytes, more than the {limit} allowed here")]
     TooLong {
-        /// Its length as stated.
+        /// Length of the body according to its header.
         length: usize,
-        /// What is allowed.
+        /// The longest body allowed.
         limit: usize,
     },
     /// The checksum is wrong.
@@ -74,27 +74,28 @@ fn checksum(rest_of_header: &[u8], body: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Received bytes, not yet understood. Kept for the life of a connection, it allocates nothing once it has grown.
+/// Buffer of received bytes, from which whole bodies are taken. It lives as long as the connection, and allocates
+/// nothing once it has grown.
 #[derive(Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
-    /// What lies before has been handed out.
+    /// Bytes before this index have been handed out.
     start: usize,
-    /// What lies behind is free space.
+    /// Bytes from this index on are free space.
     end: usize,
 }
 
-/// How much is asked of a socket at once, at least.
+/// Least space in bytes that is offered to a socket.
 const SPACE: usize = 64 << 10;
 
 impl Inbox {
-    /// Room for what a socket delivers, never empty; say [`Self::filled`] afterwards.
+    /// Space for bytes from a socket, never empty. The caller reports with [`Self::filled`] how many it wrote there.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
         let have = self.end - self.start;
-        // Room grows with what has come, whatever length was announced.
+        // The space grows with the bytes received, whatever length was announced.
         let wanted = self.pending_length().saturating_sub(have).min(have).max(SPACE);
         if self.bytes.len() - self.end < wanted {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -105,22 +106,22 @@ impl Inbox {
         &mut self.bytes[self.end..]
     }
 
-    /// `count` bytes of [`Self::space`] hold received bytes now.
+    /// Tells that the first `count` bytes of [`Self::space`] hold received bytes now.
     pub fn filled(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Length of the header and body that begin at `start`; 0 while it is unknown. [`Self::is_ready`] checks it against
-    /// a limit.
+    /// Length of the header and body that begin at `start`; 0 while it is unknown. Not checked against a limit:
+    /// [`Self::is_ready`] does that.
     fn pending_length(&self) -> usize {
         let length = self.bytes[self.start..self.end].first_chunk::<4>();
         length.map_or(0, |l| HEADER + u32::from_le_bytes(*l) as usize)
     }
 
-    /// Whether the next body is here as a whole.
+    /// Whether the next body has been received as a whole.
     ///
     /// # Errors
-    /// If it is longer than `limit`.
+    /// If the body is longer than `limit`.
     pub fn is_ready(&self, limit: usize) -> Result<bool, WireError> {
         let whole = self.pending_length();
         if whole > HEADER + limit {
@@ -129,10 +130,10 @@ impl Inbox {
         Ok(whole > 0 && self.end - self.start >= whole)
     }
 
-    /// The next body, if it is here as a whole.
+    /// Takes the next body, if it has been received as a whole.
     ///
     /// # Errors
-    /// If the bytes make no sense or the body is longer than `limit`.
+    /// If the checksum or the kind is wrong, or the body is longer than `limit`.
     pub fn next(&mut self, limit: usize) -> Result<Option<(Kind, &[u8])>, WireError> {
         if !self.is_ready(limit)? {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! A node that cannot write: its disk is full, or its directory vanishes. Promise: the master checkpoints everything
-//! all the same.
+//! A node that cannot write, because its disk is full or its directory vanishes. Promise: the master checkpoints
+//! everything all the same.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,23 +14,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const NODE_DIR: &str = "/node";
 
 impl History {
-    /// The node's directory vanishes while the node runs.
+    /// Deletes the node's directory while the node runs.
     pub(super) fn delete_node_directory(&self) {
         if let Some(node) = self.node.as_ref().filter(|node| node.process.is_alive()) {
             self.world.note(|| "the node's directory vanishes".to_owned());
-            // It may not be there yet.
+            // The directory may not exist yet.
             let _ = node.process.remove_dir_all(Path::new(NODE_DIR));
         }
     }
 
-    /// The disk of the node's own machine is full, or has room again.
+    /// Makes the disk of the node's own machine full or, if it is full, gives it room again.
     pub(super) fn fill_node_disk_or_make_room(&self) {
         self.world.disk(1 - self.machine, |disk, _| {
             disk.capacity = if disk.capacity.is_none() { Some(0) } else { None };
         });
     }
 
-    /// The node is connected, and its disk is full: everything is checkpointed all the same.
+    /// Fills the disk of the connected node, and waits until the master has checkpointed everything all the same.
     pub(super) async fn bear_with_node(&mut self) -> Result<(), String> {
         self.world.disk(1 - self.machine, |disk, _| disk.capacity = Some(0));
         self.world.note(|| "the node's disk is full".to_owned());

@@ -1,5 +1,5 @@
-//! Files that are damaged, or gone, while nobody runs. Promise: a start notices, and refuses rather than go on with
-//! less.
+//! Files that are damaged or vanish between two lives of the master. Promise: a start notices, and refuses rather than
+//! go on with less.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::storage::model::{Process, Rot};
 use crate::storage::{DataDir, Files, StorageError, StreamReader, path};
 
 impl History {
-    /// After an end in good order, the newest segment of a stream goes or is emptied: the next start must miss it.
+    /// After an end in good order, deletes or empties the newest segment of a stream: the next start must notice.
     pub(super) fn lose_end(&mut self) {
         if !self.settings.with_rot || self.world.once_in(2) {
             return;
@@ -23,13 +23,13 @@ impl History {
         }
     }
 
-    /// Files are damaged while nobody runs.
+    /// Ends the node, and damages one or two files.
     pub(super) fn rot(&mut self) -> Result<(), String> {
         if !self.settings.with_rot || self.world.once_in(2) {
             return Ok(());
         }
         self.end_node(false);
-        // Where nobody can look, for there is no good manifest, the start is refused whatever else is damaged.
+        // Without a good manifest nothing can be spared; but then the start is refused, whatever else is damaged.
         let mut spared = Spared::of(&self.world.process(self.machine), &self.dir).unwrap_or_default();
         for _ in 0..self.world.draw(|random| random.u8(1..3)) {
             let rot = self.world.draw(|random| [Rot::Flip, Rot::Flip, Rot::Misdirected, Rot::Cut][random.usize(0..4)]);
@@ -46,14 +46,15 @@ impl History {
     }
 }
 
-/// What is left undamaged, because its damage could not be told from the trace of a crash. Of a stream whose end nobody
-/// has decided yet, the last commit may be proven by nothing but itself: if a sector of it ends with zeros, it is as if
-/// it had never been written in full. So is everything, if what proves it is damaged first.
+/// The bytes that are spared from damage, because no start could tell their damage from the trace of a crash. In a
+/// stream whose end is not recorded yet, nothing but the last commit itself proves that it was written in full:
+/// damaged, it looks like a torn write if one of its sectors ends with zeros. The same is true of earlier commits once
+/// the frame that proves them is damaged.
 #[derive(Default)]
 struct Spared {
-    /// Directories of such streams.
+    /// Directories of the streams whose ends are not recorded yet.
     streams: Vec<PathBuf>,
-    /// Their segments, with the offset before which each edit is proven by another frame.
+    /// The segments of these streams, each with the offset before which every edit is proven by a later frame.
     proven: BTreeMap<PathBuf, usize>,
 }
 
@@ -68,7 +69,7 @@ impl Spared {
                 let stream = StreamId::new(record.epoch, core);
                 let Some(spec) = dir.stream(stream).filter(|spec| spec.last.is_none()) else { continue };
                 let at = path::stream(dir.path(), stream);
-                // Damaged already, or never begun: nothing in it is looked at any more.
+                // A stream that cannot be opened is damaged already or was never begun: all of it is spared.
                 if let Ok(mut reader) = StreamReader::open_in(process, &spec, spec.first) {
                     while let Ok(Some(_)) = reader.next_with_marks() {}
                     if let Some(end) = reader.end() {
@@ -84,7 +85,7 @@ impl Spared {
         Ok(Self { streams, proven })
     }
 
-    /// How many of a file's bytes, from the first on, may be damaged: that must be noticed.
+    /// How many of a file's bytes, from the first on, may be damaged: a start must notice that.
     fn damageable(&self, path: &Path) -> usize {
         if self.streams.iter().any(|stream| path.starts_with(stream)) {
             return self.proven.get(path).copied().unwrap_or(0);
@@ -94,7 +95,7 @@ impl Spared {
         if is_data { usize::MAX } else { 0 }
     }
 
-    /// A file was damaged: the rest of its stream is no longer.
+    /// Notes that a file was damaged: from now on, the rest of its stream is spared.
     fn note(&mut self, path: &Path) {
         self.proven.retain(|proven, _| proven.parent() != path.parent());
     }

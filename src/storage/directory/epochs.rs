@@ -1,4 +1,4 @@
-//! Lives of the master: how an epoch begins and ends on disk.
+//! Begins and ends epochs (lives of the master) on disk.
 
 use super::DataDir;
 use super::reserve::spare_bytes;
@@ -12,8 +12,8 @@ use crate::storage::log::segment::{SegmentHeader, first_bytes};
 use crate::storage::{Corruption, StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// The logs of these streams were closed in good order: all up to these last edits is durable. Records that, so
-    /// that the next start misses what is gone then.
+    /// Records that the logs of these streams were closed in good order, with everything up to these last edits
+    /// durable. The next start then notices if any of it is missing.
     ///
     /// # Errors
     /// If the disk fails, or one of the streams is not open.
@@ -32,10 +32,10 @@ impl<F: Files> DataDir<F> {
         })
     }
 
-    /// Recovery has read the streams of the open epoch that nobody has closed, and decided with which edits they end,
-    /// the `lasts`: writes once more what nothing proves to be on disk, syncs their files and records the ends, all at
-    /// once, so that nothing is served that a second crash could take away or decide otherwise. No byte in the files
-    /// changes; what follows an end is ignored from now on.
+    /// Ends the streams of the open epoch that nobody has closed, with the last edits `lasts` that recovery has decided
+    /// on. First writes again whatever nothing proves to be on disk and syncs the files, then records all ends at once,
+    /// so that nothing is served that a second crash could take away or decide otherwise. No byte in the files changes;
+    /// what follows an end is ignored from now on.
     ///
     /// # Errors
     /// If the disk fails, or one of the streams is not open.
@@ -54,7 +54,7 @@ impl<F: Files> DataDir<F> {
             for name in list(&self.files, &dir)? {
                 let file = dir.join(&name);
                 if name == path::NEXT {
-                    // It was made for a segment that was never needed, and holds nothing.
+                    // Space for a segment that was never needed; it holds no edits.
                     self.files.remove(&file).context(&file, "cannot remove")?;
                 } else if !is_planted(Bug::TailTrusted) {
                     self.files.open(&file, Access::Read).and_then(|f| f.sync()).context(&file, "cannot sync")?;
@@ -82,9 +82,10 @@ impl<F: Files> DataDir<F> {
         file.sync().context(path, "cannot sync")
     }
 
-    /// Begins a life of the master with `cores` streams: makes their directories and first segments, then records the
-    /// epoch, so that a recorded stream without a segment has lost it. The epoch before must have ended. First segments
-    /// have as many bytes as [`first_bytes`] says, or, on a full disk, as few as the reserve allows.
+    /// Begins an epoch (a life of the master) with `cores` streams: creates their directories and first segments, then
+    /// records the epoch, so that a recorded stream without a segment has lost it. The epoch before must have ended.
+    /// First segments have the size that [`first_bytes`] gives or, on a full disk, the small size that the reserve
+    /// allows.
     ///
     /// # Errors
     /// If the disk fails, or is full and the reserve is used up.
@@ -97,7 +98,7 @@ impl<F: Files> DataDir<F> {
         match begun {
             Err(error) if error.is_disk_full() => {
                 tracing::error!(%error, "the disk is full: writes will be refused until there is space");
-                // Nothing was written to it, and no manifest names it.
+                // No edit was written to this attempt, and no manifest names it.
                 let attempt = self.manifest().newest_epoch().map_or(Epoch(1), |newest| Epoch(newest.epoch.0 + 1));
                 let attempt = path::epoch(&self.path, attempt);
                 if self.files.exists(&attempt) {
@@ -119,7 +120,7 @@ impl<F: Files> DataDir<F> {
             let epoch = manifest.begin_epoch(cores);
             let dir = path::epoch(&self.path, epoch);
             if self.files.exists(&dir) {
-                // An earlier attempt, interrupted before it was recorded.
+                // An earlier attempt was interrupted before it was recorded.
                 self.set_aside_unrecorded(epoch)?;
             }
             make_dir(&self.files, &dir)?;
@@ -145,7 +146,7 @@ impl<F: Files> DataDir<F> {
         sync_dir(&self.files, &dir)
     }
 
-    /// Moves the logs of an epoch that the manifest does not know out of the way, if nothing was ever written to them.
+    /// Moves the logs of an epoch that the manifest does not name out of the way, if no edit was ever written to them.
     pub(super) fn set_aside_unrecorded(&self, epoch: Epoch) -> Result<std::path::PathBuf, StorageError> {
         let dir = path::epoch(&self.path, epoch);
         for core in list(&self.files, &dir)? {
@@ -161,10 +162,10 @@ impl<F: Files> DataDir<F> {
     }
 }
 
-/// Bytes that are written again at a time.
+/// Bytes that are written again in one step.
 const AGAIN: usize = 1 << 20;
 
-/// Whether anything stands where a segment's first frame would.
+/// Whether the block of a segment's first frame holds anything but zeros.
 fn has_frames<F: Files>(files: &F, path: &std::path::Path) -> Result<bool, StorageError> {
     let mut block = [0; BLOCK];
     let file = files.open(path, Access::Read).context(path, "cannot open")?;

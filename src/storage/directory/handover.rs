@@ -1,6 +1,6 @@
-//! The way from a checkpoint node's directory to a data directory. Both keep snapshots in the same places and under the
-//! same lock; what makes a data directory of the node's is a manifest that names them. It is there from the node's end
-//! to the node's next start, and stays if a master begins to live there.
+//! Turns a checkpoint node's directory into a data directory and back. Both keep snapshots in the same places and under
+//! the same lock; a manifest that names the snapshots makes the node's directory a data directory. The manifest exists
+//! from the node's end to its next start, and stays if a master begins to use the directory.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::storage::files::{Files, list, sync_dir};
 use crate::storage::manifest::{Manifest, copies};
 use crate::storage::{StorageError, path};
 
-/// Makes a data directory of `dir`, which has the snapshots that `manifest` names and no log.
+/// Turns `dir`, which has the snapshots that `manifest` names and no log, into a data directory.
 ///
 /// # Errors
 /// If the disk fails or is full.
@@ -24,10 +24,10 @@ pub fn hand_over<F: Files>(files: &F, dir: &Path, manifest: &Manifest) -> Result
     sync_dir(files, dir)
 }
 
-/// Takes back what [`hand_over`] did: the snapshots in `dir` are about to change.
+/// Undoes [`hand_over`], because the snapshots in `dir` are about to change.
 ///
 /// # Errors
-/// If a master has lived there meanwhile, or the disk fails.
+/// If a master has used the directory meanwhile, or the disk fails.
 pub fn take_back<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     if !list(files, &dir.join(path::LOG))?.is_empty() {
         let why = "a master has gone on from this directory: a checkpoint node needs another checkpoint.dir".to_owned();

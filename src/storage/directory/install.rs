@@ -1,10 +1,10 @@
-//! Snapshots come and go.
+//! Installs and discards snapshots.
 //!
 //! | step | a crash after it leaves |
 //! |---|---|
 //! | the file is synced in `incoming/` | the old generations; an upload that is complete |
 //! | it is moved to its place, both directories are synced | the old generations; a file that belongs to nothing |
-//! | the manifest is recorded | the new generations; the third is set aside at the next start |
+//! | the manifest is recorded | the new generations; the third one's file is set aside at the next start |
 //! | the third generation is removed | the new generations |
 
 use std::path::Path;
@@ -19,9 +19,8 @@ use crate::storage::{StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
     /// Makes the verified snapshot file at `incoming` (on the same file system) the newest generation of `partition`:
-    /// syncs it, moves it to its place, records it, and only then removes the generation that is now the third.
-    /// Idempotent: a snapshot at the position of the newest generation, or before it, is removed and nothing else
-    /// happens.
+    /// syncs it, moves it to its place, records it, and only then removes the third generation. Idempotent: if the
+    /// snapshot is not later than the newest generation, removes the file at `incoming` and does nothing else.
     ///
     /// # Errors
     /// If the disk fails; the old generations are then still in place.
@@ -52,9 +51,9 @@ impl<F: Files> DataDir<F> {
         third.map_or(Ok(()), |third| remove(&self.files, &path::snapshot(&self.path, partition, third.position)))
     }
 
-    /// A snapshot proved bad when it was loaded: records that the partition is without it and moves the file to
-    /// `aside/`. It stays where it is if without it nothing but an incomplete log is left: the next start must know
-    /// that there was something.
+    /// Discards a snapshot that proved bad when it was loaded: records that the partition is without it and moves the
+    /// file to `aside/`. A partition's only snapshot is kept if its log is incomplete: the next start must know that
+    /// there was something.
     ///
     /// # Errors
     /// If the disk fails.

@@ -1,7 +1,7 @@
-//! The data directory: its lock, its manifest, and the order in which things in it are made and removed.
+//! The data directory: its lock, its manifest, and the order in which files in it are made and removed.
 //!
 //! Whatever the manifest names is on disk before the manifest is; whatever is removed is out of the manifest first.
-//! What is found and belongs to nothing is set aside, never deleted.
+//! Files that nothing refers to are set aside; only log that was recorded as dropped is deleted.
 
 mod epochs;
 pub mod handover;
@@ -29,11 +29,11 @@ pub struct DataDir<F: Files = OsFiles> {
     files: F,
     path: PathBuf,
     id: DirectoryId,
-    /// What the directory holds, for those who only look.
+    /// The current manifest, for readers.
     manifest: Mutex<Arc<Manifest>>,
-    /// Held during a change.
+    /// Held while the manifest is changed.
     changes: Mutex<Changes>,
-    /// Nothing is changed: what should be is only said.
+    /// Whether opening only reports what it would change, and changes of the manifest are not stored.
     read_only: bool,
     _lock: Option<F::File>,
 }
@@ -41,20 +41,20 @@ pub struct DataDir<F: Files = OsFiles> {
 #[derive(Debug)]
 struct Changes {
     sequence: u64,
-    /// Why no change can be recorded any more.
+    /// Why no change can be recorded any more, after a failed write of the manifest.
     failed: Option<String>,
 }
 
-/// What [`DataDir::open_in`] found that is worth a line in the log.
+/// Findings of [`DataDir::open_in`] that are worth a log line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The directory was made just now.
+    /// Whether the data directory was created just now.
     pub created: bool,
-    /// A copy of the manifest was damaged or older than the other; it was written anew.
+    /// Why a copy of the manifest was written anew: it was damaged, or older than the other.
     pub repaired_manifest: Option<String>,
-    /// Files of ours that belong to nothing, the traces of a crash; they were moved to `aside/`.
+    /// Files of ours that nothing refers to, left by a crash; they were moved to `aside/`.
     pub set_aside: Vec<PathBuf>,
-    /// Files that are not ours; they were left where they are.
+    /// Files that are not ours; they were left in place.
     pub unknown: Vec<PathBuf>,
 }
 
@@ -75,8 +75,8 @@ impl DataDir {
         Self::open_read_only_in(OsFiles, path)
     }
 
-    /// What the data directory at `path` holds, for whoever only looks: locks nothing, changes nothing. `None` if there
-    /// is none.
+    /// Reads the manifest of the data directory at `path` without locking or changing anything. `None` if there is
+    /// none.
     ///
     /// # Errors
     /// If it was made by another version, if it has no good manifest, or if the disk fails.
@@ -86,11 +86,11 @@ impl DataDir {
 }
 
 impl<F: Files> DataDir<F> {
-    /// Locks and opens the data directory at `path`; if it is empty or missing, makes it with `partitions`.
+    /// Locks and opens the data directory at `path`; if it is empty or missing, creates it with `partitions`.
     ///
     /// # Errors
-    /// If another process has it, if it was made with another number of partitions or by another version, if it holds
-    /// data but no good manifest, or if the disk fails.
+    /// If another process has locked it, if it was made with another number of partitions or by another version, if it
+    /// holds data but no good manifest, or if the disk fails.
     pub fn open_in(files: F, path: &Path, partitions: Partitions) -> Result<(Self, Found), StorageError> {
         create_with_parents(&files, path)?;
         let lock = lock(&files, path)?;
@@ -117,7 +117,7 @@ impl<F: Files> DataDir<F> {
         for name in [path::LOG, path::SNAPSHOTS, path::INCOMING] {
             make_dir(&files, &path.join(name))?;
         }
-        // A process before this one may have died after it had made a directory, and before that was durable.
+        // An earlier process may have died after creating a directory and before making it durable.
         let parent = files::parent(path).map(Path::to_owned);
         for dir in parent.into_iter().chain([path.to_owned(), path.join(path::LOG), path.join(path::SNAPSHOTS)]) {
             sync_dir(&files, &dir)?;
@@ -135,8 +135,9 @@ impl<F: Files> DataDir<F> {
         Ok((opened, found))
     }
 
-    /// Opens the data directory at `path` to look at it; [`Found`] says what [`Self::open_in`] would do. Nothing in it
-    /// is changed, also by the methods that change things, except that no master can start as long as it is open.
+    /// Opens the data directory at `path` for reading; [`Found`] says what [`Self::open_in`] would do. Opening changes
+    /// no file, and changes of the manifest are not stored. Methods that write other files (such as
+    /// [`Self::begin_epoch`] and [`Self::install_snapshot`]) must not be called. No master can start while it is open.
     /// `None` if there is no data.
     ///
     /// # Errors
@@ -145,7 +146,7 @@ impl<F: Files> DataDir<F> {
         if !files.exists(path) {
             return Ok(None);
         }
-        // A copy of a data directory may be without its lock; there is then nobody to keep out.
+        // A copy of a data directory may lack the lock file; then there is nobody to keep out.
         let lock = files.exists(&path.join(path::LOCK)).then(|| lock_shared(&files, path)).transpose()?;
         let Some(loaded) = copies::load(&files, path)? else {
             check_empty(&files, path)?;
@@ -165,33 +166,33 @@ impl<F: Files> DataDir<F> {
         Ok(Some((opened, found)))
     }
 
-    /// The files that it is made of.
+    /// The file system that holds the directory.
     pub const fn files(&self) -> &F {
         &self.files
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What tells it from every other.
+    /// Id that tells this data directory from every other.
     pub fn id(&self) -> DirectoryId {
         self.id
     }
 
-    /// What it holds, as of now.
+    /// The current manifest.
     pub fn manifest(&self) -> Arc<Manifest> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a reader of `stream` must know; `None` if the manifest has no such stream.
+    /// Returns what a reader of `stream` must know; `None` if the manifest has no such stream.
     pub fn stream(&self, stream: StreamId) -> Option<StreamSpec> {
         stream_spec(&self.path, &self.manifest(), stream)
     }
 
-    /// Makes a change and makes it durable. Returns what `change` returns; nothing is written if that is an error or
-    /// nothing changed.
+    /// Changes the manifest and makes the change durable. Returns what `change` returns; writes nothing if that is an
+    /// error, nothing has changed, or the directory is open for reading.
     fn change<T>(&self, change: impl FnOnce(&mut Manifest) -> Result<T, StorageError>) -> Result<T, StorageError> {
         let mut changes = self.start_change()?;
         let before = self.manifest();
@@ -204,7 +205,7 @@ impl<F: Files> DataDir<F> {
         let stored = if is_postponed { Ok(()) } else { self.store(&manifest, changes.sequence + 1) };
         if let Err(why) = stored {
             if !why.is_out_of_space() {
-                // Which of the two copies are on disk is not known, and a second attempt that succeeds would prove
+                // Which of the two copies are on disk is unknown, and a second attempt that succeeds would prove
                 // nothing.
                 changes.failed = Some(why.to_string());
             }
@@ -229,7 +230,7 @@ impl<F: Files> DataDir<F> {
     }
 }
 
-/// What a reader of `stream` of the data directory `dir` must know; `None` if the manifest has no such stream.
+/// Returns what a reader of `stream` in the data directory `dir` must know; `None` if the manifest has no such stream.
 pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<StreamSpec> {
     let record = manifest.stream(stream)?;
     let placement = manifest.placement(stream.epoch)?;
@@ -244,20 +245,20 @@ pub fn stream_spec(dir: &Path, manifest: &Manifest, stream: StreamId) -> Option<
     Some(StreamSpec { dir, id, stream, first: record.first, last: record.last, floor })
 }
 
-/// Takes the lock of a data directory, against everyone else.
+/// Takes the exclusive lock of a data directory.
 fn lock<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
     let path = dir.join(path::LOCK);
     let file = files.open(&path, Access::Write).context(&path, "cannot open")?;
     if !file.lock(LOCK_PATIENCE).context(&path, "cannot lock")? {
         return Err(StorageError::InUse { path: dir.to_owned() });
     }
-    // Only for people who look whose it is: nothing depends on it.
+    // The process id is only for people who wonder who holds the lock; nothing depends on it.
     let line = format!("{}\n", std::process::id());
     let _ = file.set_size(0).and_then(|()| file.write_at(0, line.as_bytes()));
     Ok(file)
 }
 
-/// Takes the lock of a data directory together with others who only look.
+/// Takes a shared lock on a data directory, together with others who only read.
 fn lock_shared<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError> {
     let path = dir.join(path::LOCK);
     let file = files.open(&path, Access::Read).context(&path, "cannot open")?;
@@ -267,7 +268,7 @@ fn lock_shared<F: Files>(files: &F, dir: &Path) -> Result<F::File, StorageError>
     Err(StorageError::InUse { path: dir.to_owned() })
 }
 
-/// Makes sure that a data directory without a manifest has no data either.
+/// Checks that a data directory without a manifest has no data either.
 fn check_empty<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     for name in [path::LOG, path::SNAPSHOTS] {
         if !files::list(files, &dir.join(name))?.is_empty() {
@@ -282,7 +283,7 @@ fn check_empty<F: Files>(files: &F, dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes the manifest of a new data directory, unless there is data already.
+/// Creates the manifest of a new data directory, unless there is data already.
 fn create<F: Files>(files: &F, dir: &Path, partitions: Partitions) -> Result<copies::Loaded, StorageError> {
     check_empty(files, dir)?;
     let id = DirectoryId(files.random_id().context(Path::new("/dev/urandom"), "cannot read")?);

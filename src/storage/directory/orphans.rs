@@ -1,4 +1,4 @@
-//! What is found in a data directory and belongs to nothing: traces of a crash, and files that are not ours.
+//! Handles files in a data directory that nothing refers to: traces of a crash, and files that are not ours.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::storage::files::{Files, list, make_dir, sync_dir};
 use crate::storage::{StorageError, path};
 
 impl<F: Files> DataDir<F> {
-    /// Finishes what a crash interrupted, and sets aside what belongs to nothing.
+    /// Finishes what a crash interrupted, and sets aside files that nothing refers to.
     pub(super) fn tidy(&self, found: &mut Found) -> Result<(), StorageError> {
         self.note_unknown(found)?;
         self.tidy_log(found)?;
@@ -34,8 +34,8 @@ impl<F: Files> DataDir<F> {
         Ok(())
     }
 
-    /// Logs of epochs that are not in the manifest: older ones were dropped, but the crash came before they were
-    /// removed; a newer one was being made.
+    /// Handles logs of epochs that the manifest does not name. Older epochs were dropped, but a crash came before their
+    /// files were removed: removes them. A newer one was being created: sets it aside.
     fn tidy_log(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let log = self.path.join(path::LOG);
@@ -62,8 +62,8 @@ impl<F: Files> DataDir<F> {
         Ok(())
     }
 
-    /// Snapshots that the manifest does not name: the crash came between the file's move and the record, or the record
-    /// and the removal of an old generation.
+    /// Sets aside snapshots that the manifest does not name: a crash came between moving a file and recording it, or
+    /// between the record and the removal of an old generation.
     fn tidy_snapshots(&self, found: &mut Found) -> Result<(), StorageError> {
         let manifest = self.manifest();
         let snapshots = self.path.join(path::SNAPSHOTS);
@@ -85,7 +85,7 @@ impl<F: Files> DataDir<F> {
         Ok(())
     }
 
-    /// Moves a file or directory to `aside/`, under a name that is free; returns where it is now.
+    /// Moves a file or directory to `aside/`, under a name that is free. Returns its new path.
     pub(super) fn set_aside(&self, what: &Path) -> Result<PathBuf, StorageError> {
         if self.read_only {
             return Ok(what.to_owned());

@@ -1,4 +1,4 @@
-//! A data directory after a crash at any step, with strangers in it, and opened twice.
+//! A data directory after a crash at any step, with files that are not ours, and opened twice.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,7 +39,7 @@ fn positions() -> [Position; 3] {
     [Position::new(Epoch(1), Lsn(5)), Position::new(Epoch(1), Lsn(12)), Position::new(Epoch(2), Lsn(3))]
 }
 
-/// Two epochs, three snapshots, and a truncation that takes the first epoch and a part of the second.
+/// Lives through two epochs, three snapshots, and a truncation that drops the first epoch and a part of the second.
 fn live(dir: &Path) {
     let data = open(dir);
     let [first, second, third] = positions();
@@ -59,7 +59,7 @@ fn live(dir: &Path) {
     data.drop_log(&[(stream(1, 0), Lsn(13)), (stream(2, 0), Lsn(4))]).unwrap();
 }
 
-/// Run by the test below, in a process of its own that dies on the way; does nothing by itself.
+/// The test below runs this in a process of its own, which dies on the way; alone, this does nothing.
 #[test]
 fn dies_on_the_way() {
     if let Some(dir) = std::env::var_os("ROLLBOOK_TEST_DIR") {
@@ -67,20 +67,20 @@ fn dies_on_the_way() {
     }
 }
 
-/// What must hold after a crash at any moment of [`live`].
+/// Checks what must hold after a crash at any moment of [`live`].
 fn check(dir: &Path, what: &str) {
     let data = open(dir);
     let manifest = data.manifest();
     let generations = manifest.generations(PARTITION);
     let installed: Vec<_> = [generations.older, generations.newest].into_iter().flatten().collect();
-    // The generations are two neighbours of what was installed, or the first, or none; each is there and whole.
+    // The generations are two successive ones of those installed, or the first, or none; each file is there and whole.
     let found: Vec<_> = installed.iter().map(|s| s.position).collect();
     assert!(positions().windows(found.len().max(1)).any(|w| found.is_empty() || w == found), "{what}: {found:?}");
     for snapshot in &installed {
         let summary = verify(&path::snapshot(dir, PARTITION, snapshot.position), subject(&data)).unwrap();
         assert_eq!(summary.installed, *snapshot, "{what}");
     }
-    // Every segment is there that the manifest says is needed, and no other epoch's.
+    // Every segment that the manifest says is needed is there, and segments of no other epoch are.
     for (stream, record) in manifest.kept_streams() {
         let spec = data.stream(stream).unwrap();
         assert!(!crate::storage::log::segments::plan(&OsFiles, &spec, record.first).unwrap().is_empty(), "{what}");
@@ -88,10 +88,10 @@ fn check(dir: &Path, what: &str) {
     let epochs = list(&OsFiles, &dir.join(path::LOG)).unwrap();
     let expected: Vec<_> = manifest.epochs.iter().map(|e| format!("{:010}", e.epoch.0)).collect();
     assert_eq!(epochs, expected, "{what}");
-    // No log is gone that the older generation does not make superfluous.
+    // Log is gone only where the older generation makes it superfluous.
     let oldest_kept = manifest.stream(StreamId::new(Epoch(2), CoreId(0))).map_or(Lsn(1), |r| r.first);
     assert!(oldest_kept == Lsn(1) || found == positions()[1..], "{what}");
-    // And life goes on.
+    // A next epoch can begin.
     if let Some(open) = manifest.open_epoch() {
         let ends: Vec<_> = (0..).map(CoreId).zip(&open.streams).map(|(core, _)| (core, Lsn(20))).collect();
         data.end_epoch(open.epoch, &ends, []).unwrap();
@@ -129,8 +129,8 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new() {
     }
 }
 
-/// What a killed process has left in a cache only is read by the next one: once the ends are decided, no power failure
-/// takes it away.
+/// The next process reads what a killed one has left in the page cache only: once the ends are decided, no power
+/// failure takes it away.
 #[test]
 fn every_stream_is_on_disk_once_its_end_is_decided() {
     for seed in 0..20 {
@@ -165,7 +165,7 @@ fn a_directory_is_one_process_and_one_number_of_partitions() {
     assert!(DataDir::open_read_only(dir.path()).unwrap().is_some());
 }
 
-/// A child that another thread has forked holds the lock until its exec, also when this process has given it back.
+/// A child that another thread has forked holds the lock until its exec, even after this process has released it.
 #[test]
 fn a_lock_that_is_given_back_within_a_moment_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -263,8 +263,8 @@ fn a_snapshot_that_is_not_newer_changes_nothing() {
     assert_eq!(data.manifest(), before);
 }
 
-/// Segments that lie wholly behind a cut are never read, and go with the rest of their stream, be its epoch still
-/// needed.
+/// Segments wholly behind a cut are never read; they are removed with the rest of their stream, even if their epoch is
+/// still needed.
 #[test]
 fn segments_behind_a_cut_go_when_their_stream_is_not_needed_any_more() {
     let dir = tempfile::tempdir().unwrap();
@@ -312,8 +312,7 @@ fn starts_on_a_full_disk_are_paid_for_by_the_reserve_as_long_as_it_lasts() {
     assert_eq!(size(&dir.join(path::RESERVE)), reserve, "it is filled again");
 }
 
-/// What a failed sync has left in the cache is called clean by the kernel and is not on disk: it must be written once
-/// more.
+/// The kernel calls clean what a failed sync has left in the cache, though it is not on disk: it must be written again.
 #[test]
 fn what_nothing_proves_to_be_on_disk_is_written_again_before_its_end_is_recorded() {
     let world = World::new(1, 1);
@@ -321,7 +320,7 @@ fn what_nothing_proves_to_be_on_disk_is_written_again_before_its_end_is_recorded
     let (data, _) = DataDir::open_in(process.clone(), dir, partitions()).unwrap();
     let epoch = data.begin_epoch(1, 16 << 10).unwrap();
     let file = path::segment(dir, StreamId::new(epoch, CoreId(0)), Lsn(1));
-    // More than is written at a time, and no two blocks alike.
+    // Longer than one step of writing again, and no two blocks alike.
     let (offset, content): (_, Vec<u8>) = (BLOCK as u64, (0..BLOCK * 259).map(|at| (at / 100) as u8 | 1).collect());
     let segment = Files::open(&process, &file, Access::Write).unwrap();
     segment.write_at(offset, &content).unwrap();
@@ -387,7 +386,7 @@ fn after_a_failed_change_there_is_no_other_but_after_a_full_disk_there_is() {
             let position = Position::new(epoch, Lsn(n));
             let installed = Installed { position, bytes: 1, crc: 2, digest: 3 };
             manifest.install(PARTITION, installed);
-            // Makes it longer than a block.
+            // This makes the manifest longer than a block.
             if n == 1 {
                 manifest.epochs = vec![manifest.epochs[0].clone(); 400];
             }

@@ -1,4 +1,4 @@
-//! Log that no snapshot needs any more goes, in this order: recorded as dropped, then removed.
+//! Truncates the log: records that edits are no longer needed, then removes their segments.
 
 use super::DataDir;
 use crate::ids::{CoreId, Lsn, StreamId};
@@ -9,9 +9,9 @@ use crate::storage::manifest::{EpochRecord, Manifest, StreamRecord};
 use crate::storage::{StorageError, failpoint, path};
 
 impl<F: Files> DataDir<F> {
-    /// Edits before the given one of each given stream are not needed any more: records that, then removes the segments
-    /// that lie wholly before. Returns the bytes that became free. The newest segment of a stream that is open always
-    /// stays.
+    /// Drops the edits before the given one of each given stream: records that they are no longer needed, then removes
+    /// the segments that hold no other edits. Returns the bytes that became free. Keeps the newest segment of an open
+    /// stream in any case.
     ///
     /// # Errors
     /// If the disk fails.
@@ -38,7 +38,7 @@ impl<F: Files> DataDir<F> {
         Ok(freed + self.remove_dropped_segments(&after)?)
     }
 
-    /// Bytes of the segments of all ended epochs. Looks at every file: for a start, not for later.
+    /// Bytes of the segments of all ended epochs. Looks at every file, so it is meant for a start only.
     ///
     /// # Errors
     /// If the disk fails.
@@ -75,7 +75,7 @@ impl<F: Files> DataDir<F> {
         Ok(freed)
     }
 
-    /// Removes the segments that lie wholly before the first needed edit of their stream.
+    /// Removes the segments whose edits are all before the first needed edit of their stream.
     pub(super) fn remove_dropped_segments(&self, manifest: &Manifest) -> Result<u64, StorageError> {
         let mut freed = 0;
         for epoch in &manifest.epochs {
@@ -87,8 +87,8 @@ impl<F: Files> DataDir<F> {
         Ok(freed)
     }
 
-    /// Removes segments from the oldest on, as long as `is_dropped` says so, told which edit the next segment begins
-    /// with.
+    /// Removes a stream's segments from the oldest on, as long as `is_dropped` agrees, which is given the first lsn of
+    /// the next segment.
     fn remove_segments(&self, stream: StreamId, is_dropped: impl Fn(Option<Lsn>) -> bool) -> Result<u64, StorageError> {
         let dir = path::stream(&self.path, stream);
         let firsts: Vec<Lsn> = list(&self.files, &dir)?.iter().filter_map(|name| path::parse_segment(name)).collect();
@@ -106,8 +106,8 @@ impl<F: Files> DataDir<F> {
     }
 }
 
-/// Whether a segment may go that is followed by one which begins with `next`. Of a stream that ended before its last
-/// segment, because it was cut there, all segments go together.
+/// Whether a segment may be removed, given the first lsn of the segment after it. If the whole stream is dropped, all
+/// its segments are, including those behind a cut.
 fn is_dropped(record: StreamRecord, next: Option<Lsn>) -> bool {
     record.is_dropped() || next.is_some_and(|next| next <= record.first)
 }

@@ -1,11 +1,11 @@
-//! Wakes a task of the same core: two cells, no locks, and a system call never.
+//! Wakes a task on the same core: two cells, no locks, never a system call.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// A bell that one task waits for and others ring. It stays rung until that task has noticed.
+/// A bell that one task waits for and others ring. It stays rung until the task has taken notice.
 #[derive(Default)]
 pub struct LocalBell {
     rung: Cell<bool>,
@@ -13,7 +13,7 @@ pub struct LocalBell {
 }
 
 impl LocalBell {
-    /// Wakes the task, now or when it next waits.
+    /// Rings the bell: wakes the waiting task now, or lets its next wait return at once.
     #[inline]
     pub fn ring(&self) {
         self.rung.set(true);
@@ -22,17 +22,17 @@ impl LocalBell {
         }
     }
 
-    /// Whether it is rung.
+    /// Whether the bell is rung; leaves it so.
     pub fn is_rung(&self) -> bool {
         self.rung.get()
     }
 
-    /// Whether it was rung; it is quiet then.
+    /// Silences the bell. Returns whether it was rung.
     pub fn take(&self) -> bool {
         self.rung.take()
     }
 
-    /// Has the task woken by the next ring.
+    /// Registers the task of `context` to be woken by the next ring.
     pub fn listen(&self, context: &Context<'_>) {
         self.waiting.set(Some(context.waker().clone()));
     }

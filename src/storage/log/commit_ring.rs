@@ -1,11 +1,12 @@
-//! Commits on an io_uring of their own: the writes of a commit and the sync after them go to the kernel in one system
+//! Commits on an io_uring of their own: the writes of a commit and the sync after them reach the kernel in one system
 //! call.
 //!
-//! The core's loop looks for completions whenever it comes round ([`CommitRing::poll`]), and is signalled while it
-//! rests; a commit that begins while the loop waits for something else wakes it ([`CommitRing::poll_begun`]). Through
-//! the executor's rings a commit would leave and return only when the core has nothing else to do, twice.
+//! The core's loop checks for completions on every turn ([`CommitRing::poll`]) and is signalled while it rests; a
+//! commit that begins while the loop waits for something else wakes it ([`CommitRing::poll_begun`]). On the executor's
+//! own rings, a commit would be submitted and completed only when the core has nothing else to do, once for its writes
+//! and once for its sync.
 //!
-//! Invariant: what an operation names, buffers and file, is held here until its completion was seen.
+//! Invariant: the buffers and the file that an operation refers to are kept alive here until its completion was seen.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -20,32 +21,32 @@ use io_uring::{IoUring, opcode, squeue, types};
 use super::direct::DirectFile;
 use super::writer::Placed;
 
-/// Operations that can be under way: a commit has a frame for each of its buffers, and a sync.
+/// Capacity of the ring in operations: a commit has one for the frame of each buffer, and a sync.
 const ENTRIES: u32 = 64;
-/// Names the sync among the operations of a commit; writes have the numbers of their frames.
+/// Identifies the sync among the operations of a commit; writes are identified by the index of their frame.
 const SYNC: u64 = u64::MAX;
 
-/// The ring, and the commit that is under way, if any.
+/// The ring, and the commit under way, if any.
 pub(super) struct CommitRing {
     ring: RefCell<IoUring>,
     flight: RefCell<Option<Flight>>,
-    /// Who is to know when a commit begins.
+    /// Task to wake when a commit begins.
     watcher: Cell<Option<Waker>>,
 }
 
 /// A commit under way.
 struct Flight {
     frames: Vec<Placed<DmaBuffer>>,
-    /// Stays open as long as operations name it.
+    /// Keeps the file open as long as operations refer to it.
     _file: Rc<DirectFile>,
-    /// Operations that are not complete.
+    /// Number of operations that are not complete.
     pending: usize,
     outcome: io::Result<()>,
     waiting: Option<Waker>,
 }
 
 impl CommitRing {
-    /// A ring without commits.
+    /// Creates a ring without a commit.
     ///
     /// # Errors
     /// If the kernel refuses the ring.
@@ -54,17 +55,17 @@ impl CommitRing {
         Ok(Self { ring: RefCell::new(ring), flight: RefCell::default(), watcher: Cell::default() })
     }
 
-    /// Has `event` signalled by completions, as long as [`Self::set_alert`] says so.
+    /// Makes completions signal the eventfd `event` while [`Self::set_alert`] is on; it is off at first.
     ///
     /// # Errors
-    /// If the kernel refuses.
+    /// If the kernel refuses to register the eventfd.
     pub(super) fn signal(&self, event: BorrowedFd<'_>) -> io::Result<()> {
         self.ring.borrow().submitter().register_eventfd(event.as_raw_fd())?;
         self.set_alert(false);
         Ok(())
     }
 
-    /// Whether completions signal the event.
+    /// Turns the signalling of completions on or off.
     pub(super) fn set_alert(&self, on: bool) {
         let mut ring = self.ring.borrow_mut();
         let completion = ring.completion();
@@ -76,7 +77,7 @@ impl CommitRing {
         self.flight.borrow().is_some()
     }
 
-    /// Ready as soon as a commit is under way, so that [`Self::poll`] must be called until it has ended.
+    /// Ready as soon as a commit is under way; [`Self::poll`] must then be called until the commit has ended.
     pub(super) fn poll_begun(&self, context: &Context<'_>) -> Poll<()> {
         if self.is_committing() {
             return Poll::Ready(());
@@ -85,12 +86,12 @@ impl CommitRing {
         Poll::Pending
     }
 
-    /// Whether [`Self::poll`] would find something.
+    /// Whether there are completions that [`Self::poll`] has not seen.
     pub(super) fn has_completions(&self) -> bool {
         !self.ring.borrow_mut().completion().is_empty()
     }
 
-    /// Notes what is complete; whether a commit has ended by that. Costs no system call.
+    /// Processes completions. Returns whether the commit under way has ended. Costs no system call.
     pub(super) fn poll(&self) -> bool {
         let mut flight = self.flight.borrow_mut();
         let Some(flight) = flight.as_mut() else { return false };
@@ -104,10 +105,12 @@ impl CommitRing {
         ended
     }
 
-    /// Writes all frames, and syncs if the file's writes are not durable by themselves. One commit at a time.
+    /// Writes all frames, and syncs unless the file's writes are durable by themselves. Only one commit may be under
+    /// way.
     ///
     /// # Errors
-    /// The first error of any operation; the others have ended by then, too.
+    /// The first error of any operation, once all operations have ended; or an error of submitting them, after which
+    /// some may still be under way.
     pub(super) async fn commit(&self, file: &Rc<DirectFile>, frames: Vec<Placed<DmaBuffer>>) -> io::Result<()> {
         self.submit(file, frames)?;
         poll_fn(|context| {
@@ -140,7 +143,7 @@ impl CommitRing {
         }
         if !file.has_durable_writes() {
             let sync = opcode::Fsync::new(descriptor).flags(types::FsyncFlags::DATASYNC);
-            // Drained: it begins when all writes before it have ended.
+            // `IO_DRAIN`: the sync begins only when all writes before it have ended.
             self.push(&sync.build().flags(squeue::Flags::IO_DRAIN).user_data(SYNC))?;
             flight.pending += 1;
         }
@@ -148,15 +151,15 @@ impl CommitRing {
     }
 
     fn push(&self, entry: &squeue::Entry) -> io::Result<()> {
-        // SAFETY: the operations are built in this file. Buffers and file are held by the flight until all its
-        // completions were seen, or, if the ring goes before that, for ever (see `drop`).
+        // SAFETY: the operations are built in this file. The flight holds their buffers and file until all its
+        // completions were seen, or for ever if the ring is dropped before that (see `drop`).
         while unsafe { self.ring.borrow_mut().submission().push(entry) }.is_err() {
             self.enter()?;
         }
         Ok(())
     }
 
-    /// An error leaves operations behind that the kernel has not seen; the log is then poisoned, and nothing is
+    /// Submits the queued operations. After an error some may still be queued; the log is then poisoned, and nothing is
     /// submitted any more.
     fn enter(&self) -> io::Result<()> {
         loop {
@@ -176,7 +179,7 @@ impl Flight {
         let outcome = match usize::try_from(result) {
             Err(_) => Err(io::Error::from_raw_os_error(-result)),
             Ok(done) if done == expected => Ok(()),
-            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been
+            // Why the kernel stopped early is unknown. The write is not tried again, because some of it may have been
             // lost.
             Ok(done) => {
                 Err(io::Error::new(io::ErrorKind::WriteZero, format!("{done} of {expected} bytes were written")))
@@ -190,7 +193,7 @@ impl Flight {
 
 impl Drop for CommitRing {
     fn drop(&mut self) {
-        // The kernel may still be writing from these.
+        // The kernel may still be reading from the flight's buffers, so they must never be freed.
         if let Some(flight) = self.flight.take().filter(|flight| flight.pending > 0) {
             std::mem::forget(flight);
         }
@@ -199,7 +202,7 @@ impl Drop for CommitRing {
 
 #[cfg(test)]
 mod tests {
-    //! The real ring with real files.
+    //! Tests of the real ring with real files.
 
     use std::path::Path;
     use std::process::Command;
@@ -215,7 +218,7 @@ mod tests {
     use crate::encoding::frame::BLOCK;
     use crate::storage::probe::SyncMethod;
 
-    /// A ring, somebody who polls it, and the file at `path`.
+    /// Opens the file at `path`, with a ring that a task polls.
     async fn open(path: &Path, method: SyncMethod) -> (Rc<CommitRing>, Rc<DirectFile>) {
         let ring = Rc::new(CommitRing::new().unwrap());
         let polled = Rc::clone(&ring);
@@ -237,7 +240,7 @@ mod tests {
         Placed { buffer, bytes, offset }
     }
 
-    /// A file of six blocks of zeros.
+    /// Creates a file of six blocks of zeros.
     fn file(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("segment");
         std::fs::write(&path, [0; 6 * BLOCK]).unwrap();
@@ -269,14 +272,14 @@ mod tests {
         let path = file(dir.path());
         on_core(async move || {
             let (ring, file) = open(&path, SyncMethod::WriteThenFdatasync).await;
-            // Direct I/O takes no such offset.
+            // Direct I/O refuses an offset that is not aligned.
             let frames = vec![frame(1, 1, 0), frame(2, 1, BLOCK as u64 + 1), frame(3, 1, 3 * BLOCK as u64)];
             assert_eq!(ring.commit(&file, frames).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
             ring.commit(&file, vec![frame(4, 1, 0)]).await.unwrap();
         });
     }
 
-    /// No completion tells whether a write is durable: what was asked of the kernel does.
+    /// Completions do not tell whether a write is durable, so this checks what was asked of the kernel.
     #[test]
     fn a_commit_ends_with_a_sync_unless_the_writes_of_its_file_are_durable() {
         for (method, syncs) in [(SyncMethod::DsyncWrite, 0), (SyncMethod::WriteThenFdatasync, 1)] {
@@ -285,7 +288,7 @@ mod tests {
             on_core(async move || {
                 let ring = Rc::new(CommitRing::new().unwrap());
                 let file = Rc::new(DirectDisk::new(method, Rc::clone(&ring)).open(&path).await.unwrap());
-                // SAFETY: the descriptor is open as long as the file is.
+                // SAFETY: the descriptor stays open as long as `file` lives, which is longer than this borrow.
                 let descriptor = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
                 let flags = rustix::fs::fcntl_getfl(descriptor).unwrap().bits();
                 assert_eq!(flags & libc::O_DSYNC as u32 != 0, syncs == 0, "{method:?}");
@@ -315,13 +318,13 @@ mod tests {
         });
     }
 
-    /// Run by the test below, in a process of its own, whose files may not become larger than three blocks; does
-    /// nothing by itself.
+    /// The test below runs this in a process of its own, whose files may not become larger than three blocks; alone,
+    /// this does nothing.
     #[test]
     fn meets_a_limit_on_the_way() {
         let Some(dir) = std::env::var_os("ROLLBOOK_TEST_DIR") else { return };
         let path = file(Path::new(&dir));
-        // The kernel sends a signal as well, which ends whoever does not take it.
+        // The kernel also sends a signal, which kills a process that does not handle it.
         signal_hook::flag::register(libc::SIGXFSZ, std::sync::Arc::default()).unwrap();
         let limit = Rlimit { current: Some(3 * BLOCK as u64), ..getrlimit(Resource::Fsize) };
         setrlimit(Resource::Fsize, limit).unwrap();

@@ -1,5 +1,5 @@
-//! The log over a model disk: whatever instant it crashes at, what was durable is read back, and nothing but a prefix
-//! is.
+//! The log over a model disk: whatever instant it crashes at, all durable edits are read back, and nothing but a prefix
+//! of the edits is.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ fn options(random: &mut fastrand::Rng) -> LogOptions {
     }
 }
 
-/// A disk with a stream's fresh first segment.
+/// Creates a disk with a stream's fresh first segment.
 fn fresh(seed: u64) -> (Process, LogOptions) {
     let process = World::new(seed, 1).process(0);
     let options = process.world().draw(options);
@@ -50,7 +50,7 @@ pub(super) fn make_first_segment(process: &Process, options: &LogOptions) {
     process.put(&path::segment(&options.dir, STREAM, Lsn(1)), bytes);
 }
 
-/// What a client was told.
+/// What a client was told about its edits.
 #[derive(Default)]
 struct Told {
     appended: Cell<u64>,
@@ -59,7 +59,7 @@ struct Told {
     closed: Cell<Option<bool>>,
 }
 
-/// Appends groups of all sizes at all times; closes in the end.
+/// Appends groups of all sizes at all times; closes the log in the end.
 async fn client(process: Process, options: LogOptions, marks: Arc<StreamMarks>, told: Rc<Told>, groups: usize) {
     let world = process.world().clone();
     let log = Driver::open(process, options, marks).await.unwrap();
@@ -89,7 +89,7 @@ async fn client(process: Process, options: LogOptions, marks: Arc<StreamMarks>, 
     told.closed.set(Some(log.close().await.is_ok()));
 }
 
-/// Reads what a power failure leaves; the last edit.
+/// Reads the stream after a power failure; returns its last edit.
 pub(super) fn recover(world: &World) -> Result<u64, StorageError> {
     world.power_off(0);
     let dir = PathBuf::from("/model");
@@ -111,7 +111,7 @@ fn whatever_instant_it_crashes_at_the_durable_is_read_back() {
         let world = process.world().clone();
         let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
         let groups = 150;
-        // Some live to their end.
+        // Some runs last until the client has finished.
         let until = Duration::from_micros(world.draw(|random| random.u64(1..900_000)));
         Executor::new(&world).run(client(process, options, marks.clone(), told.clone(), groups), until);
         let durable = marks.durable().0;
@@ -136,7 +136,7 @@ fn a_failed_write_or_sync_is_the_end_and_is_never_tried_again() {
         });
         let (marks, told) = (Arc::new(StreamMarks::new()), Rc::new(Told::default()));
         if options.sync.zero_fill && n < 20 {
-            // The fault would strike before the log is open; that is an error of `open`.
+            // The fault would strike before the log is open; `open` then fails.
             continue;
         }
         let task = client(process, options, marks.clone(), told.clone(), 150);
@@ -148,7 +148,7 @@ fn a_failed_write_or_sync_is_the_end_and_is_never_tried_again() {
         let (durable, ended) = (marks.durable(), marks.has_ended());
         assert_eq!((told.closed.get(), ended), (Some(false), true), "seed {seed}");
         assert!(durable <= marks.appended());
-        // What was called durable before is so, whatever else is there.
+        // What was called durable before is still there, whatever else is.
         match recover(&world) {
             Ok(last) => assert!(last >= durable.0, "seed {seed}"),
             Err(e) => panic!("seed {seed}: {e}"),
@@ -201,7 +201,7 @@ fn the_last_bytes_of_a_full_disk_are_left_to_checkpoints() {
                 }
                 let room = process.room(Path::new("anywhere")).await.unwrap();
                 assert!(room.free >= headroom && marks.is_out_of_space(), "seed {seed}: {room:?}");
-                // A checkpoint has used the room, and has had log dropped.
+                // A checkpoint has used the headroom, and has had log dropped.
                 marks.set_headroom(0);
                 world.disk(0, |disk, _| disk.capacity = None);
             }
@@ -215,8 +215,7 @@ fn the_last_bytes_of_a_full_disk_are_left_to_checkpoints() {
     }
 }
 
-/// Everything that is synced waits for the rule: the durable mark, whoever follows the stream, and what frames say of
-/// it.
+/// The durable mark, the followers of the stream and the frames' headers all wait for the rule, even for synced edits.
 #[test]
 fn what_is_synced_is_durable_when_the_rule_says_so() {
     let (process, options) = fresh(7);
@@ -254,7 +253,7 @@ fn what_is_synced_is_durable_when_the_rule_says_so() {
             assert_eq!((follow(), follow()), (Some(3), None), "not all of the second frame is durable");
             log.settle();
             assert_eq!(called.get(), 1, "nothing has moved");
-            // A mark says it when the log is idle.
+            // When the log is idle, a mark records the durable lsn.
             world.sleep(Duration::from_millis(100)).await;
             certain.set(Lsn(3));
             log.settle();

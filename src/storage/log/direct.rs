@@ -1,4 +1,4 @@
-//! The real disk: direct I/O. Commits go through a ring of their own, everything else through glommio.
+//! The real disk: direct I/O. Commits go through a ring of their own ([`CommitRing`]), everything else through glommio.
 
 use std::fs::File;
 use std::io;
@@ -16,13 +16,13 @@ use super::writer::{Buffer, Placed};
 use crate::encoding::frame::BLOCK;
 use crate::storage::probe::SyncMethod;
 
-/// The disk beneath the data directory, as one core uses it.
+/// One core's access to the disk that holds the data directory.
 pub struct DirectDisk {
     method: SyncMethod,
     commits: Rc<CommitRing>,
 }
 
-/// An open file, and whether its writes are durable when they return.
+/// An open file.
 pub struct DirectFile {
     file: DmaFile,
     durable_writes: bool,
@@ -33,14 +33,14 @@ impl DirectDisk {
         Self { method, commits }
     }
 
-    /// The ring of its commits.
+    /// The ring that executes the commits.
     pub(super) fn commits(&self) -> &CommitRing {
         &self.commits
     }
 }
 
 impl DirectFile {
-    /// Whether a write is durable when it is complete.
+    /// Whether a write is durable when it completes, because the file was opened with `O_DSYNC`.
     pub(super) const fn has_durable_writes(&self) -> bool {
         self.durable_writes
     }
@@ -54,7 +54,7 @@ impl AsRawFd for DirectFile {
 
 impl Buffer for DmaBuffer {
     fn new(bytes: usize) -> Self {
-        // From the memory that the executor has registered with the kernel, as long as there is some.
+        // Allocated from the memory that the executor has registered with the kernel, as long as some is left.
         glommio::allocate_dma_buffer(bytes)
     }
 
@@ -115,7 +115,7 @@ impl Disk for DirectDisk {
         if written == bytes {
             Ok(())
         } else {
-            // What stopped the kernel half-way is not known; it is not tried again, because some of it may have been
+            // Why the kernel stopped early is unknown. The write is not tried again, because some of it may have been
             // lost.
             Err(io::Error::new(io::ErrorKind::WriteZero, format!("{written} of {bytes} bytes were written")))
         }
@@ -147,7 +147,7 @@ impl Disk for DirectDisk {
     }
 
     async fn close(&self, file: DirectFile) {
-        // Nothing is lost if this fails: what had to be durable was synced.
+        // If this fails, nothing is lost: whatever had to be durable was synced.
         let _ = file.file.close().await;
     }
 

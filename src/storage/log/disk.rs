@@ -1,5 +1,5 @@
-//! The seam between a log's driver and the disk: [`Disk`], with glommio behind it in `direct` and a model disk in the
-//! tests.
+//! The interface between a log's driver and the disk: [`Disk`], implemented with glommio in `direct` and by a model
+//! disk in tests.
 
 use std::io;
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 pub use super::writer::{Buffer, Placed};
 
-/// Room in a file system, in bytes.
+/// Free and total space of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// What can still be taken.
+    /// Bytes that this process can still allocate.
     pub free: u64,
-    /// All that there is.
+    /// Total size of the file system.
     pub total: u64,
 }
 
-/// What the driver of a log needs of a disk and a clock. An error is final: nothing beneath this is tried again.
+/// The disk and clock that a log's driver uses. Errors are final: no implementation retries a failed operation.
 #[expect(async_fn_in_trait, reason = "everything happens on one core, and no future is sent to another")]
 pub trait Disk: 'static {
     /// An open file.
@@ -25,38 +25,38 @@ pub trait Disk: 'static {
     /// Memory to write from.
     type Buffer: Buffer + 'static;
 
-    /// Makes an empty file; what `path` was before is gone.
+    /// Creates an empty file, replacing whatever `path` was before.
     async fn create(&self, path: &Path) -> io::Result<Self::File>;
-    /// Opens a file to fill it with zeros.
+    /// Opens a file for filling it with zeros.
     async fn open_to_fill(&self, path: &Path) -> io::Result<Self::File>;
     /// Opens a segment for commits and locks it for as long as it is open.
     async fn open(&self, path: &Path) -> io::Result<Self::File>;
-    /// The first block of a file.
+    /// Reads the first block of a file.
     async fn read_block(&self, file: &Self::File) -> io::Result<Vec<u8>>;
-    /// How much room there is in the file system of `dir`, for this process.
+    /// Free and total space in the file system of `dir`.
     async fn room(&self, dir: &Path) -> io::Result<Room>;
-    /// Gives a file a size of at least `bytes`, with space on disk for all of it.
+    /// Extends a file to at least `bytes` bytes and allocates disk space for all of them.
     async fn reserve(&self, file: &Self::File, bytes: u64) -> io::Result<()>;
-    /// Writes all of `buffer`, in no hurry; less is an error.
+    /// Writes all of `buffer` in the background; a short write is an error.
     async fn write(&self, file: &Self::File, buffer: Self::Buffer, offset: u64) -> io::Result<()>;
-    /// Makes what was written and reserved durable.
+    /// Syncs a file: its content and reserved space are durable afterwards.
     async fn sync(&self, file: &Self::File) -> io::Result<()>;
-    /// Writes all `frames` and makes them durable. Ends when [`Self::poll`] has found it complete.
+    /// Writes all `frames` and makes them durable. Completes only once [`Self::poll`] has seen that.
     async fn commit(&self, file: &Rc<Self::File>, frames: Vec<Placed<Self::Buffer>>) -> io::Result<()>;
-    /// Notes what the device has done; whether a commit has ended by that.
+    /// Processes completions of the device. Returns whether the commit under way has ended.
     fn poll(&self) -> bool;
-    /// Gives a file another name.
+    /// Renames a file.
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Makes the names in a directory durable.
+    /// Syncs a directory, so that the names in it are durable.
     async fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Removes a file's name.
+    /// Removes a file.
     async fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Closes a file and gives its lock back.
+    /// Closes a file and releases its lock.
     async fn close(&self, file: Self::File);
-    /// Waits.
+    /// Waits for `time`.
     async fn sleep(&self, time: Duration);
-    /// A monotonic clock.
+    /// Current time of a monotonic clock.
     fn now(&self) -> Instant;
-    /// Runs a task beside the others of this core.
+    /// Spawns a task on this core.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 }

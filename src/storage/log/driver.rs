@@ -1,5 +1,5 @@
-//! The live log of a stream as its core sees it: what [`super::Log`] is a handle of. `task` writes it, `prepare` makes
-//! its segments.
+//! The state of a stream's live log on its core; [`super::Log`] is a handle to it. `task` writes the log, `prepare`
+//! makes its segments.
 //!
 //! No cell is borrowed across an await.
 
@@ -22,37 +22,37 @@ use crate::ids::Lsn;
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
 
-/// How often a log that is being closed looks for what the disk has done.
+/// How often a log that is being closed polls the disk.
 const CLOSING_POLL: Duration = Duration::from_micros(200);
 
-/// A log that is being written.
+/// The live log of one stream.
 pub(super) struct Driver<D: Disk> {
     pub(super) disk: D,
     pub(super) options: LogOptions,
     pub(super) marks: Arc<StreamMarks>,
     pub(super) writer: RefCell<Writer<D::Buffer>>,
-    /// The space for the segment after this one.
+    /// The space being prepared for the next segment.
     pub(super) next: Next<D>,
-    /// The segment in use; none after the end.
+    /// The file of the segment in use; `None` once the log has ended.
     pub(super) file: RefCell<Option<Rc<D::File>>>,
     pub(super) bell: LocalBell,
     pub(super) eager: Cell<bool>,
-    /// Someone wants a commit now.
+    /// Whether the edits that wait are to be committed at once.
     pub(super) urgent: Cell<bool>,
     pub(super) closing: Cell<bool>,
     pub(super) ended: Cell<bool>,
     pub(super) poison: OnceCell<Rc<str>>,
     on_progress: RefCell<Option<Rc<dyn Fn()>>>,
-    /// See [`super::Log::settle_by`].
+    /// The rule that says what is durable; see [`super::Log::settle_by`].
     rule: RefCell<Option<SettlingRule>>,
-    /// No unflushed edit was appended before this.
+    /// Time from which the flush interval counts: when the log was last idle or last began a commit.
     pub(super) since: Cell<Instant>,
     pub(super) stats: RefCell<LogStats>,
     pub(super) latency: RefCell<Latency>,
 }
 
 impl<D: Disk> Driver<D> {
-    /// Opens the stream's first segment, which must be fresh.
+    /// Opens the log on the stream's first segment, which must be fresh, and spawns the task that writes it.
     pub(super) async fn open(disk: D, options: LogOptions, marks: Arc<StreamMarks>) -> Result<Rc<Self>, StorageError> {
         let segment = path::segment(&options.dir, options.stream, Lsn(1));
         let file = disk.open(&segment).await.context(&segment, "cannot open and lock")?;
@@ -126,8 +126,8 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Whether a segment of this size was made from the reserve, because the disk was full at the start: all of it is
-    /// for what frees memory or space.
+    /// Whether a segment of this size was made from the reserve because the disk was full at the start. All of such a
+    /// segment is kept for edits that free memory or space.
     fn is_spare(&self, bytes: u64) -> bool {
         bytes < first_bytes(self.options.segment_bytes)
     }
@@ -154,7 +154,8 @@ impl<D: Disk> Driver<D> {
         self.rule.replace(Some(rule));
     }
 
-    /// Moves the durable mark to the end of what no crash can cut off any more. Returns whether it has moved.
+    /// Moves the durable mark up to the last synced edit that no crash can cut off any more. Returns whether it has
+    /// moved.
     pub(super) fn settle(&self) -> bool {
         let (synced, before) = {
             let writer = self.writer.borrow();
@@ -172,7 +173,7 @@ impl<D: Disk> Driver<D> {
 
     pub(super) fn settle_now(&self) {
         if self.settle() {
-            // The log may be idle, and a mark has to say so.
+            // The log may be idle; its task then writes a mark that records the new durable lsn.
             self.bell.ring();
             self.progress();
         }
@@ -188,7 +189,7 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Whether no more segments will be needed. While the log is closing, what still waits may need one.
+    /// Whether no more segments will be needed. A log that is closing may still need one for edits that wait.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get() || self.poison.get().is_some()
     }
@@ -204,7 +205,7 @@ impl<D: Disk> Driver<D> {
         self.poisoned().map_or(Ok(()), Err)
     }
 
-    /// Tells whoever waits for it that something has changed.
+    /// Calls the callback of [`super::Log::on_progress`].
     pub(super) fn progress(&self) {
         let call = self.on_progress.borrow().clone();
         if let Some(call) = call {
@@ -212,7 +213,7 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Nothing becomes durable from here on, for this reason.
+    /// Poisons the log: from now on nothing becomes durable, for the reason `why`.
     pub(super) fn poison(&self, why: &StorageError) {
         if self.poison.set(why.to_string().into()).is_ok() {
             tracing::error!(stream = %self.options.stream, "the log is poisoned, writes are refused: {why}");

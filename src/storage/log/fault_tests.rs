@@ -1,5 +1,4 @@
-//! What recovery makes of a damaged log: everything that was ever durable is read, or the start is refused with file
-//! and offset.
+//! Recovery from a damaged log: every edit that was ever durable is read, or the start is refused with file and offset.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -18,7 +17,7 @@ fn spec(log: &OfflineLog) -> StreamSpec {
     StreamSpec { dir, id: log.id, stream: log.stream, first: Lsn(1), last: None, floor: Lsn(0) }
 }
 
-/// Where a stream ends, without what is unproven of it and what is durable.
+/// Reads a stream and returns where it ends, leaving out `unproven` and `durable`.
 fn read(spec: &StreamSpec) -> Result<StreamEnd, Corruption> {
     Ok(StreamEnd { unproven: None, durable: Lsn(0), ..read_whole(spec)? })
 }
@@ -52,13 +51,13 @@ fn end(last: u64) -> StreamEnd {
     StreamEnd { last: Lsn(last), durable: Lsn(0), sealed: false, torn: None, unproven: None }
 }
 
-/// Three segments, several frames in each, some commits of several frames; killed, so without a seal, and before the
-/// mark.
+/// Writes three segments with several frames each, some commits of several frames; killed, so without a seal, and
+/// before the last mark.
 pub(super) fn killed() -> OfflineLog {
     killed_with(Lsn(u64::MAX))
 }
 
-/// The same, but only edits up to `most_durable` are durable, though all are synced.
+/// As [`killed`], but only edits up to `most_durable` are durable, though all are synced.
 fn killed_with(most_durable: Lsn) -> OfflineLog {
     let mut log = OfflineLog::new(10 * BLOCK as u64);
     log.most_durable = most_durable;
@@ -73,10 +72,10 @@ fn killed_with(most_durable: Lsn) -> OfflineLog {
     log
 }
 
-/// Every byte of a frame, and some of the zeros after it.
+/// Offsets of a frame's bytes (with `true`), and of some of the zeros after it (with `false`).
 fn bytes_of(frame: &Put) -> impl Iterator<Item = (u64, bool)> {
     let (start, end) = (frame.offset, frame.offset + frame.bytes);
-    // Long bodies are all alike: their ends and some bytes between do.
+    // Bytes of long bodies are all alike, so only their ends and some bytes between are included.
     let dense = (start..end).filter(move |at| at - start < 400 || end - at < 8 || at % 97 == 0);
     let padding = (end..end.next_multiple_of(BLOCK as u64)).step_by(509);
     dense.map(|at| (at, true)).chain(padding.map(|at| (at, false)))
@@ -91,7 +90,8 @@ fn a_flipped_byte_anywhere_in_a_frame_is_refused_with_file_and_offset() {
         for (at, is_frame) in bytes_of(frame) {
             flip(&log, frame.segment, at);
             let outcome = read(&spec(&log));
-            // A mark before the end of a segment, or before the last frame, bears nothing that others do not prove.
+            // A mark before the end of a segment, or before the last frame, proves nothing that other frames do not
+            // prove.
             if is_frame && frame.first > frame.last && at < frame.offset + frame.bytes {
                 match outcome {
                     Ok(ref found) => assert_eq!(found.last, last),
@@ -136,7 +136,7 @@ fn a_file_cut_at_any_byte_is_refused() {
     }
 }
 
-/// Every way in which the sectors of the last commit can have reached the disk, or not.
+/// Every way in which the sectors of the last commit can have reached the disk or not.
 #[test]
 fn the_last_commit_torn_in_any_way_is_cut_off_or_whole() {
     let mut log = OfflineLog::new(16 * BLOCK as u64);
@@ -173,7 +173,7 @@ fn the_last_commit_torn_in_any_way_is_cut_off_or_whole() {
     }
 }
 
-/// Sectors are written word by word: any of them may be there up to any word.
+/// Devices write a sector word by word, so it may be there up to any word.
 #[test]
 fn a_last_commit_with_a_sector_torn_within_is_cut_off() {
     let mut log = OfflineLog::new(16 * BLOCK as u64);
@@ -207,7 +207,7 @@ fn a_torn_frame_that_was_once_durable_is_refused() {
     assert_eq!(read(&spec(&log)).unwrap().last, Lsn(3), "nothing says so any more");
 }
 
-/// What proves that a bad frame was on disk may be longer than what is read at once.
+/// The proof that an invalid frame was on disk may be longer than what is read at once.
 #[test]
 fn a_proof_is_found_however_long_it_is() {
     let mut log = OfflineLog::new(40 * BLOCK as u64);
@@ -272,12 +272,12 @@ fn a_good_frame_in_the_wrong_place_is_refused() {
     let (first, last) = (log.frames[0], *log.frames.last().unwrap());
     let bytes = std::fs::read(log.path(first.segment)).unwrap();
     let frame = &bytes[first.offset as usize..][..BLOCK];
-    // Over another frame; and where the next frame would go.
+    // First where the next frame would go, then over another frame.
     log.write_at(last.segment, last.offset + BLOCK as u64, frame);
     assert_eq!(read(&spec(&log)).unwrap_err().offset, last.offset + BLOCK as u64);
     log.write_at(last.segment, last.offset, frame);
     assert_eq!(read(&spec(&log)).unwrap_err().offset, last.offset);
-    // In the same place of another data directory.
+    // The same place in another data directory.
     log.id.0[0] ^= 1;
     assert!(read(&spec(&log)).is_err());
 }
@@ -310,7 +310,7 @@ fn a_sealed_stream_ends_at_its_seal() {
     log.mark(true);
     let (last, seal) = (log.frames[log.frames.len() - 2].last, *log.frames.last().unwrap());
     assert_eq!(read(&spec(&log)), Ok(StreamEnd { sealed: true, ..end(last.0) }));
-    // What the seal proves cannot be lost; the seal itself can, and then says nothing.
+    // What the seal proves cannot be lost; the seal itself can, and then proves nothing.
     flip(&log, seal.segment, log.frames[log.frames.len() - 2].offset + 50);
     assert!(read(&spec(&log)).is_err());
 }
@@ -359,7 +359,7 @@ fn the_late_writes_of_a_killed_process_are_waited_for() {
     let last = *log.frames.last().unwrap();
     let bytes = std::fs::read(log.path(last.segment)).unwrap();
     log.write_at(last.segment, last.offset, &[0; BLOCK]);
-    // The kernel keeps a killed process's file, and with it the lock, until its last write has landed.
+    // The kernel keeps a killed process's file open, and with it the lock, until its last write has landed.
     let file = OpenOptions::new().write(true).open(log.path(last.segment)).unwrap();
     file.lock().unwrap();
     let late = std::thread::spawn(move || {
@@ -370,14 +370,14 @@ fn the_late_writes_of_a_killed_process_are_waited_for() {
     late.join().unwrap();
 }
 
-/// What the frames at hand say is durable is given out first, whatever piece or segment it was read with; then comes
-/// the rest.
+/// Frames that the frames read so far call durable are returned first, whatever piece or segment they were in; the
+/// others follow.
 #[test]
 fn frames_that_are_not_durable_are_told_apart() {
     let last = killed().frames.last().unwrap().last;
     for most in 0..=last.0 + 1 {
         let log = killed_with(Lsn(most));
-        // The last commit was durable after its frames were written.
+        // The last commit became durable only after its frames were written.
         let durable = Lsn(most).min(log.frames.iter().rev().find(|frame| frame.last < last).unwrap().last);
         let mut reader = StreamReader::open(&spec(&log), Lsn(1)).unwrap();
         let (mut given, mut held) = (Lsn(0), Lsn(0));

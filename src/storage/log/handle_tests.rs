@@ -1,5 +1,4 @@
-//! What a log's handle says of it, over a model disk: when edits are written, how much room there is, what was
-//! prepared.
+//! What a log's handle reports, over a model disk: when edits are written, how much room there is, what was prepared.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +13,10 @@ use crate::storage::model::{Executor, Process, World};
 use crate::storage::{Files, path};
 
 const BLOCK_BYTES: u64 = BLOCK as u64;
-/// Longer than the model disk takes for a few things.
+/// Longer than the model disk takes for a few operations.
 const A_WHILE: Duration = Duration::from_secs(3);
 
-/// Segments of `blocks` blocks; edits wait for an hour unless somebody wants them written.
+/// Options with segments of `blocks` blocks; edits wait for an hour unless somebody wants them written.
 fn options(blocks: u64) -> LogOptions {
     LogOptions {
         dir: PathBuf::from("/model"),
@@ -32,7 +31,7 @@ fn options(blocks: u64) -> LogOptions {
     }
 }
 
-/// Does `work` with a new log.
+/// Runs `work` with a new log.
 fn on_log(options: LogOptions, work: impl AsyncFnOnce(Log<Process>, Process)) -> World {
     let process = World::new(options.segment_bytes, 1).process(0);
     make_first_segment(&process, &options);
@@ -51,7 +50,7 @@ fn on_first_segment(process: Process, options: LogOptions, work: impl AsyncFnOnc
     world
 }
 
-/// From now on there is only room for what is there.
+/// Limits the disk to the space in use.
 fn fill_disk(world: &World) {
     world.disk(0, |disk, _| disk.capacity = Some(disk.used()));
 }
@@ -114,7 +113,7 @@ fn a_log_is_full_when_as_much_is_unwritten_as_its_buffers_hold() {
 
 #[test]
 fn on_a_full_disk_the_last_room_is_for_what_frees_and_none_is_taken_beyond_it() {
-    // Twice what the buffers hold, but at most a quarter of a segment.
+    // The reserve is twice what the buffers hold, but at most a quarter of a segment.
     for (blocks, reserve) in [(40, 8 * BLOCK_BYTES), (16, 4 * BLOCK_BYTES)] {
         on_log(options(blocks), async |log, process| {
             let world = process.world();
@@ -127,7 +126,7 @@ fn on_a_full_disk_the_last_room_is_for_what_frees_and_none_is_taken_beyond_it() 
                 let room = log.driver.writer.borrow().room();
                 let is_full = log.out_of_space().is_some();
                 assert_eq!(log.marks().is_out_of_space(), is_full);
-                // The commit's block, and then one of a mark.
+                // One block for the commit, and one for a mark.
                 let is_prepared = room + BLOCK_BYTES <= blocks * BLOCK_BYTES / 4 * 3;
                 assert_eq!(is_full, is_prepared, "when a quarter of this one is used, the next one is prepared");
                 let expected = match room {
@@ -203,7 +202,7 @@ fn what_was_prepared_for_a_segment_goes_with_the_log_and_is_counted_while_it_is_
                 log.commit_now();
                 process.world().sleep(A_WHILE).await;
             }
-            // The second segment is prepared, but not the third.
+            // The second segment was prepared, but not the third.
             let is_prepared = edits == 8 && !is_full;
             assert_eq!(process.exists(&next), is_prepared, "{edits} edits");
             assert_eq!(segments(&log), (begun, begun + u64::from(is_prepared)));

@@ -1,21 +1,21 @@
-//! How long commits took in the last minute or two.
+//! Durations of the commits of the last one or two minutes.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 const WINDOW: Duration = Duration::from_secs(60);
-/// Longer times are counted as this long: an hour, in microseconds.
+/// Longest duration that is counted exactly (one hour), in microseconds; longer ones count as this long.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Two histograms: of this window and of the one before.
+/// Two histograms of commit durations: of the current window and of the window before.
 pub(super) struct Latency {
     current: Histogram<u64>,
     before: Histogram<u64>,
     since: Instant,
 }
 
-/// Percentiles in microseconds.
+/// Percentiles of the durations of commits, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Percentiles {
     pub(super) p50: u64,
@@ -29,7 +29,7 @@ impl Latency {
         Self { current: empty(), before: empty(), since: now }
     }
 
-    /// A commit has taken `time` until `now`.
+    /// Records a commit that took `time` and ended at `now`.
     pub(super) fn record(&mut self, time: Duration, now: Instant) {
         if now - self.since >= WINDOW {
             std::mem::swap(&mut self.current, &mut self.before);

@@ -1,4 +1,4 @@
-//! The live log with the real disk, and its readers.
+//! The live log on the real disk, and its readers.
 
 use std::future::poll_fn;
 use std::os::fd::AsFd;
@@ -47,7 +47,7 @@ pub(super) fn on_core<T: Send + 'static>(work: impl AsyncFnOnce() -> T + Send + 
     executor.spawn(move || async move { work().await }).unwrap().join().unwrap()
 }
 
-/// What the core's loop does for its log.
+/// Polls the log, as the core's loop does.
 async fn poll(log: Log) {
     loop {
         log.poll();
@@ -55,7 +55,7 @@ async fn poll(log: Log) {
     }
 }
 
-/// Reads the whole stream; returns the number of edits.
+/// Reads the whole stream; returns the number of edits and where it ends.
 fn read_back(data: &DataDir, stream: StreamId) -> (u64, extent::StreamEnd) {
     let mut reader = StreamReader::open(&data.stream(stream).unwrap(), Lsn(1)).unwrap();
     let mut next = 1;
@@ -79,7 +79,7 @@ fn who_drives_the_log_learns_of_each_commit_that_begins() {
         let driver = log.clone();
         let driving = glommio::spawn_local(async move {
             loop {
-                // Nothing else says when there is something to poll.
+                // Only this says when there is something to poll.
                 poll_fn(|context| driver.poll_committing(context)).await;
                 while driver.is_committing() {
                     driver.poll();
@@ -88,7 +88,7 @@ fn who_drives_the_log_learns_of_each_commit_that_begins() {
             }
         });
         let began = Instant::now();
-        // Each is alone in its commit, also those that need a new segment.
+        // Each group is alone in its commit, even one that needs a new segment.
         for _ in 0..40 {
             let lsn = log.append(&group(1, 3000));
             while log.durable() < lsn && began.elapsed() < Duration::from_secs(60) {
@@ -142,7 +142,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                     }
                     log.append(&group(1 + n % 5, 3000));
                     if n % 100 == 0 {
-                        // Larger than a buffer, and once larger than a segment.
+                        // The group is larger than a buffer, and once larger than a segment.
                         log.append(&group(1, if n == 100 { 900 << 10 } else { 100 << 10 }));
                     }
                     if n % 7 == 0 {
@@ -151,7 +151,8 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
                     }
                 }
                 log.close().await.unwrap();
-                // What was prepared and is not needed goes with the log, be it only when it is complete.
+                // Space that was prepared and is not needed is removed with the log, perhaps only once its preparation
+                // is complete.
                 while prepared.exists() {
                     glommio::timer::sleep(Duration::from_millis(1)).await;
                 }
@@ -170,7 +171,7 @@ fn what_is_appended_is_read_back_and_followed_over_many_segments() {
 
 #[test]
 fn what_the_disk_has_done_signals_a_loop_that_rests_and_no_other() {
-    // One operation a commit, so that there is one completion to signal.
+    // One operation per commit, so that there is one completion to signal.
     let setup = setup(64 << 10, Probed { method: SyncMethod::DsyncWrite, ..Probed::default() });
     let options = setup.options.clone();
     let segment = path::segment(&options.dir, options.stream, Lsn(1));
@@ -179,7 +180,7 @@ fn what_the_disk_has_done_signals_a_loop_that_rests_and_no_other() {
         let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
         log.signal(event.as_fd()).unwrap();
         assert!(log.is_idle());
-        // Whoever reads the segment can tell that somebody may still write to it.
+        // The lock tells readers of the segment that somebody may still write to it.
         let file = OsFiles.open(&segment, Access::Read).unwrap();
         assert!(!PlainFile::lock_shared(&file, Duration::ZERO).unwrap());
         let mut signalled = Vec::new();
@@ -190,7 +191,7 @@ fn what_the_disk_has_done_signals_a_loop_that_rests_and_no_other() {
             while !log.is_committing() {
                 glommio::timer::sleep(Duration::from_micros(100)).await;
             }
-            // Blocks the core: nobody polls.
+            // This blocks the core, so nobody polls.
             let began = Instant::now();
             while log.is_idle() && began.elapsed() < Duration::from_secs(30) {
                 std::thread::sleep(Duration::from_millis(1));

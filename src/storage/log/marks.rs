@@ -1,15 +1,14 @@
-//! How far a stream has come, for everyone to see.
+//! The marks of a stream: how far it is appended, written, synced, durable and mirrored, readable by every thread.
 //!
 //! Always: mirrored ≤ durable ≤ synced ≤ written ≤ appended.
 //!
-//! An edit is *synced* when its bytes are on disk, and *durable* when, besides, no crash can cut it off any more: it
-//! would be, if it followed a part of a transaction of which another stream has lost a part. What is told to anybody
-//! (replies, the checkpoint node, a snapshot that is installed, log that is dropped) goes by `durable`; what only has
-//! to do with the disk (buffers, commits) goes by
-//! `synced`.
+//! An edit is *synced* when its bytes are on disk. It is *durable* when, besides, no crash can cut it off any more: it
+//! would be cut off if it followed a part of a transaction of which another stream has lost a part. What anybody is
+//! told (replies, the checkpoint node, installed snapshots, dropped log) goes by `durable`; what only has to do with
+//! the disk (buffers, commits) goes by `synced`.
 //!
-//! The core writes its marks with plain atomic stores; whoever follows them sleeps on a futex, and the core makes a
-//! system call only if somebody does. The other way, the checkpoint side raises `mirrored` and wakes the core.
+//! The core writes its marks with plain atomic stores. Followers sleep on a futex, and the core makes a system call
+//! only if somebody sleeps. In the other direction, the checkpoint side raises `mirrored` and wakes the core.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -23,15 +22,15 @@ use crate::ids::Lsn;
 /// Where the synced part of a stream ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncedEnd {
-    /// Every edit up to this one is on disk.
+    /// Last edit of the synced part; every edit up to it is on disk.
     pub lsn: Lsn,
     /// First lsn of the newest segment with synced bytes; 0 while there is none.
     pub segment: Lsn,
-    /// That segment's bytes before this offset are on disk: its header and whole frames.
+    /// Offset in that segment up to which its bytes (header and whole frames) are on disk.
     pub offset: u64,
 }
 
-/// The marks of one stream, shared between its core and those who follow it.
+/// The marks of one stream, shared between its core and the threads that follow it.
 #[derive(Default)]
 pub struct StreamMarks {
     core: CoreSide,
@@ -44,7 +43,7 @@ pub struct StreamMarks {
 struct CoreSide {
     appended: AtomicU64,
     written: AtomicU64,
-    /// Odd while the three fields after it change.
+    /// Version of the three fields after it; odd while they change.
     version: AtomicU32,
     synced: AtomicU64,
     segment: AtomicU64,
@@ -60,33 +59,33 @@ struct CoreSide {
 struct MirrorSide {
     headroom: AtomicU64,
     mirrored: AtomicU64,
-    /// Changes whenever the durable mark moves while somebody waits.
+    /// Futex word; changes on every wake-up that finds a waiter.
     bell: AtomicU32,
     waiting: AtomicU32,
 }
 
 impl StreamMarks {
-    /// All marks before the first edit.
+    /// Creates the marks of a stream before its first edit.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The last edit applied and put into the log's buffers.
+    /// Lsn of the last edit that was applied and put into the log's buffers.
     pub fn appended(&self) -> Lsn {
         Lsn(self.core.appended.load(Acquire))
     }
 
-    /// The last edit handed to the disk.
+    /// Lsn of the last edit handed to the disk.
     pub fn written(&self) -> Lsn {
         Lsn(self.core.written.load(Acquire))
     }
 
-    /// The last edit that is on disk.
+    /// Lsn of the last edit that is on disk.
     pub fn synced(&self) -> Lsn {
         Lsn(self.core.synced.load(Acquire))
     }
 
-    /// Where the synced part ends; its three numbers belong together.
+    /// Where the synced part ends; the three numbers are read consistently.
     pub fn synced_end(&self) -> SyncedEnd {
         read_unchanged(&self.core.version, || SyncedEnd {
             lsn: Lsn(self.core.synced.load(Relaxed)),
@@ -95,28 +94,28 @@ impl StreamMarks {
         })
     }
 
-    /// The last edit that is on disk and that no crash can cut off any more. What [`Self::synced_end`] says afterwards
-    /// is not before it.
+    /// Lsn of the last edit that is on disk and that no crash can cut off any more. A later [`Self::synced_end`] is
+    /// never before it.
     pub fn durable(&self) -> Lsn {
         Lsn(self.core.durable.load(Acquire))
     }
 
-    /// Waits until the durable mark is another than `seen`, the stream has ended, or `timeout` is over. Blocks the
-    /// thread: not for a core.
+    /// Waits until the durable mark differs from `seen`, the stream has ended, somebody rings, or `timeout` is over.
+    /// Blocks the thread, so a core must not call it.
     pub fn wait(&self, seen: Lsn, timeout: Duration) {
         let timeout = futex::Timespec::try_from(timeout).ok();
         self.mirror.waiting.fetch_add(1, SeqCst);
         let rung = self.mirror.bell.load(SeqCst);
-        // Pairs with the fence in `ring`: either this sees the new mark, or the core sees the waiter.
+        // Pairs with the fence in `ring`: either this thread sees the new mark, or the core sees the waiter.
         fence(SeqCst);
         if self.durable() == seen && !self.has_ended() {
-            // Whatever the outcome (woken, timed out, interrupted), the caller looks again.
+            // Whatever ended the wait (wake-up, timeout, signal), the caller checks again.
             let _ = futex::wait(&self.mirror.bell, futex::Flags::PRIVATE, rung, timeout.as_ref());
         }
         self.mirror.waiting.fetch_sub(1, SeqCst);
     }
 
-    /// Wakes those in [`Self::wait`], so that they look whether they are still wanted.
+    /// Wakes the threads in [`Self::wait`], so that they check again whether they should go on.
     pub fn ring(&self) {
         fence(SeqCst);
         if self.mirror.waiting.load(SeqCst) > 0 {
@@ -125,34 +124,34 @@ impl StreamMarks {
         }
     }
 
-    /// Whether nothing will become durable any more: the log was closed, or a write failed.
+    /// Whether the stream has ended: nothing more becomes durable, because the log was closed or a write failed.
     pub fn has_ended(&self) -> bool {
         self.core.ended.load(Acquire)
     }
 
-    /// The last edit that the checkpoint node holds.
+    /// Lsn of the last edit that the checkpoint node holds.
     pub fn mirrored(&self) -> Lsn {
         Lsn(self.mirror.mirrored.load(Acquire))
     }
 
-    /// The checkpoint node holds every edit up to `lsn`. Never moves back. Returns whether the mark has moved, of which
-    /// the core is to be told.
+    /// Notes that the checkpoint node holds every edit up to `lsn`. The mark never moves back. Returns whether it has
+    /// moved, of which the core must then be told.
     pub fn set_mirrored(&self, lsn: Lsn) -> bool {
         self.mirror.mirrored.fetch_max(lsn.0, Release) < lsn.0
     }
 
-    /// The core has put edits up to `lsn` into its buffers.
+    /// Notes that the core has put edits up to `lsn` into its buffers.
     #[inline]
     pub(super) fn set_appended(&self, lsn: Lsn) {
         self.core.appended.store(lsn.0, Release);
     }
 
-    /// Edits up to `lsn` were handed to the disk; they are not safe yet.
+    /// Notes that edits up to `lsn` were handed to the disk; they are not safe yet.
     pub(super) fn set_written(&self, lsn: Lsn) {
         self.core.written.store(lsn.0, Release);
     }
 
-    /// Everything before `end` is on disk. Only the core calls this.
+    /// Notes that everything before `end` is on disk. Only the core calls this.
     pub(super) fn set_synced(&self, end: SyncedEnd) {
         let version = self.core.version.load(Relaxed);
         self.core.version.store(version.wrapping_add(1), Relaxed);
@@ -163,31 +162,31 @@ impl StreamMarks {
         self.core.version.store(version.wrapping_add(2), Release);
     }
 
-    /// Every edit up to `lsn` is durable; they are synced. Only the core calls this.
+    /// Notes that every edit up to `lsn` is durable, and wakes waiters. The edits must be synced. Only the core calls
+    /// this.
     pub(super) fn set_durable(&self, lsn: Lsn) {
         self.core.durable.store(lsn.0, Release);
         self.ring();
     }
 
-    /// The last edit on disk of a stream that has ended, if it is durable with all before it. If it is not, where the
-    /// stream ends is not known before recovery has looked at all streams.
+    /// Lsn of the last edit of a stream that has ended, if all of the stream is durable. `None` otherwise: where the
+    /// stream ends is then unknown until recovery has looked at all streams.
     pub fn settled_end(&self) -> Option<Lsn> {
         let (durable, synced) = (self.durable(), self.synced());
         (self.has_ended() && durable == synced).then_some(durable)
     }
 
-    /// Bytes of the files that the stream has made, whether or not they are still there; space that is prepared counts,
-    /// too.
+    /// Bytes of all segment files that the stream has made, including removed ones and prepared space.
     pub fn file_bytes(&self) -> u64 {
         self.core.file_bytes.load(Relaxed)
     }
 
-    /// The stream has made its files larger by `delta` bytes, or has given some up.
+    /// Adds `delta` bytes to [`Self::file_bytes`]; negative if a prepared file was given up.
     pub(super) fn add_file_bytes(&self, delta: i64) {
         self.core.file_bytes.store(self.file_bytes().wrapping_add_signed(delta), Relaxed);
     }
 
-    /// Whether there is no space for another segment.
+    /// Whether there is no disk space for another segment.
     pub fn is_out_of_space(&self) -> bool {
         self.core.out_of_space.load(Relaxed)
     }
@@ -196,25 +195,25 @@ impl StreamMarks {
         self.core.out_of_space.store(is_so, Relaxed);
     }
 
-    /// Bytes of the file system that segments are to leave alone, so that there is room for a snapshot which then frees
-    /// some.
+    /// Bytes of free disk space that new segments must leave, so that there is room for a snapshot, which then frees
+    /// log.
     pub fn headroom(&self) -> u64 {
         self.mirror.headroom.load(Relaxed)
     }
 
-    /// Sets [`Self::headroom`]; the log goes by it when it prepares its next segment.
+    /// Sets [`Self::headroom`]; the log respects it when it prepares its next segment.
     pub fn set_headroom(&self, bytes: u64) {
         self.mirror.headroom.store(bytes, Relaxed);
     }
 
-    /// Nothing will become durable any more.
+    /// Notes that the stream has ended, and wakes waiters.
     pub(super) fn set_ended(&self) {
         self.core.ended.store(true, Release);
         self.ring();
     }
 }
 
-/// Reads with `read` until nothing has changed meanwhile: a change makes `version` odd before it, and even after it.
+/// Calls `read` until `version` has not changed meanwhile: a writer makes it odd before a change and even after it.
 #[inline]
 fn read_unchanged<T>(version: &AtomicU32, read: impl Fn() -> T) -> T {
     loop {
@@ -240,7 +239,8 @@ impl fmt::Debug for StreamMarks {
     }
 }
 
-/// What happened to one partition in this epoch, written by its core on every edit and read by the checkpoint policy.
+/// Counters of one partition's edits in this epoch, written by its core on every edit and read by the checkpoint
+/// policy.
 #[derive(Debug, Default)]
 pub struct PartitionMarks {
     last_edit: AtomicU64,
@@ -249,15 +249,15 @@ pub struct PartitionMarks {
 }
 
 impl PartitionMarks {
-    /// Nothing yet.
+    /// Creates the counters of a partition without edits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more edit, at `lsn`, of `bytes` bytes. Only the partition's core calls this.
+    /// Counts one more edit, at `lsn`, of `bytes` bytes. Only the partition's core calls this.
     #[inline]
     pub fn note(&self, lsn: Lsn, bytes: u64) {
-        // One writer, so a load and a store do what an atomic addition would, for less.
+        // There is one writer, so a load and a store replace an atomic addition at less cost.
         self.last_edit.store(lsn.0, Relaxed);
         self.edits.store(self.edits.load(Relaxed) + 1, Relaxed);
         self.bytes.store(self.bytes.load(Relaxed) + bytes, Release);
@@ -268,12 +268,12 @@ impl PartitionMarks {
         Lsn(self.last_edit.load(Acquire))
     }
 
-    /// Edits of the partition in this epoch.
+    /// Number of the partition's edits in this epoch.
     pub fn edits(&self) -> u64 {
         self.edits.load(Acquire)
     }
 
-    /// Bytes of those edits in the log.
+    /// Bytes that the partition's edits of this epoch take in the log.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Acquire)
     }
@@ -395,7 +395,7 @@ mod tests {
                 while marks.mirror.waiting.load(SeqCst) == 0 && !waiting.is_finished() {
                     std::thread::yield_now();
                 }
-                // Until it sleeps; whoever rings before that is not heard.
+                // Gives the waiter time to fall asleep; a ring before that is not heard.
                 std::thread::sleep(Duration::from_millis(50));
                 wake(&marks);
                 assert!(waiting.join().unwrap() < Duration::from_secs(30), "nobody has woken it");

@@ -1,9 +1,9 @@
-//! The log of one stream: [`Log`] on its core, [`reader::StreamReader`] in recovery, [`tail::TailReader`] for the
-//! mirror.
+//! The log of one stream: [`Log`] writes it on its core, [`reader::StreamReader`] reads it in recovery, and
+//! [`tail::TailReader`] follows it for the mirror.
 //!
 //! Always: durable ≤ synced ≤ written ≤ appended ([`marks`] says what each means); a segment's name and header are on
-//! disk before the first frame in it is written, and everything before the segment is on disk before its name is; so a
-//! segment is proof of all edits before it.
+//! disk before the first frame in it is written, and everything before the segment is on disk before its name is. So
+//! the existence of a segment proves that all edits before it were synced.
 
 pub mod bell;
 mod commit_ring;
@@ -44,42 +44,43 @@ use crate::encoding::edit::EncodedEdits;
 use crate::ids::{DirectoryId, Lsn, StreamId};
 use crate::planted::{Bug, is_planted};
 
-/// When appended edits are written.
+/// When appended edits are committed to disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Commit {
-    /// At the latest one flush interval after the first of them.
+    /// At the latest one flush interval after the first of them was appended.
     #[default]
     Async,
-    /// As soon as the commit before is synced.
+    /// As soon as the previous commit is synced.
     Eager,
 }
 
-/// What a log must know.
+/// Configuration of a log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// The data directory.
     pub dir: PathBuf,
-    /// Its id.
+    /// Id of the data directory.
     pub id: DirectoryId,
     /// The stream.
     pub stream: StreamId,
     /// Size of a segment file in bytes; a larger frame gets a segment of its own size.
     pub segment_bytes: u64,
-    /// Size of a buffer in bytes: at most this much goes into one frame, unless one group is larger.
+    /// Size of a buffer in bytes. A frame holds at most one buffer's worth of edits, unless one group is larger.
     pub buffer_bytes: usize,
-    /// Number of buffers, at least 2. The bound of unwritten bytes is `buffers * buffer_bytes`.
+    /// Number of buffers, at least 2. The log is full ([`Log::is_full`]) once `buffers * buffer_bytes` bytes are
+    /// unflushed.
     pub buffers: usize,
-    /// The longest that an edit waits before it is written, in [`Commit::Async`].
+    /// Longest time that an edit waits before it is written, in [`Commit::Async`].
     pub flush_interval: Duration,
     /// How writes are made durable, as measured by [`super::probe::probe`].
     pub sync: Probed,
-    /// When edits are written; can be changed later.
+    /// When edits are committed; can be changed later.
     pub commit: Commit,
 }
 
 #[cfg(test)]
 impl LogOptions {
-    /// A small log of `stream` in `data`, for tests; what a test needs otherwise it says.
+    /// Options of a small log of `stream` in `data`, for tests; a test sets what it needs otherwise.
     pub(crate) fn small(data: &super::DataDir, stream: StreamId) -> Self {
         Self {
             dir: data.path().to_owned(),
@@ -95,42 +96,42 @@ impl LogOptions {
     }
 }
 
-/// Whether there is room on disk for more edits.
+/// Whether there is disk space for more edits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
-    /// For all.
+    /// There is space for all edits.
     Enough,
-    /// Only for what frees memory or space: deletes, expiry, barriers. Other writes are refused until there is space
-    /// again.
+    /// There is space only for edits that free memory or space: deletes, expiry, barriers. Other writes are refused
+    /// until there is space again.
     Reserve,
-    /// For none.
+    /// There is no space for any edit.
     Exhausted,
 }
 
-/// What a log has done so far, for INFO.
+/// Statistics of a log, for INFO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Commits that are on disk.
+    /// Number of commits that are on disk.
     pub commits: u64,
-    /// Frames in them.
+    /// Number of frames in these commits.
     pub frames: u64,
-    /// Bytes written, padding included.
+    /// Bytes of these frames, padding included.
     pub bytes: u64,
-    /// Segments begun.
+    /// Number of segments begun.
     pub segments: u64,
-    /// Median time from the start of a commit until it is synced, in microseconds, of the last minutes.
+    /// Median time from the start of a commit until it is synced, over the last one or two minutes, in microseconds.
     pub commit_p50_us: u64,
-    /// 99 % take at most this long.
+    /// 99th percentile of the same times, in microseconds.
     pub commit_p99_us: u64,
-    /// The slowest.
+    /// Maximum of the same times, in microseconds.
     pub commit_max_us: u64,
 }
 
-/// A rule that says how far a stream is durable: told the last synced edit, it returns the last one that no crash can
-/// cut off any more. It never takes back what it said.
+/// A rule that says how far a stream is durable: given the last synced edit, it returns the last one that no crash can
+/// cut off any more. Its answers never decrease.
 pub type SettlingRule = Rc<dyn Fn(Lsn) -> Lsn>;
 
-/// The live log of one stream: a handle that is cheap to clone and stays on its core.
+/// Handle to the live log of one stream. Cheap to clone; stays on its core.
 pub struct Log<D: Disk = DirectDisk> {
     driver: Rc<Driver<D>>,
 }
@@ -142,8 +143,8 @@ impl<D: Disk> Clone for Log<D> {
 }
 
 impl Log {
-    /// Opens the stream's first segment, which [`super::DataDir::begin_epoch`] has made, and starts the task that
-    /// writes. Must be called in a glommio executor, whose thread from then on calls [`Self::poll`] again and again.
+    /// Opens the log on the stream's first segment, which [`super::DataDir::begin_epoch`] has created, and starts the
+    /// task that writes it. Must be called in a glommio executor, whose thread must then call [`Self::poll`] regularly.
     /// The first append gets lsn 1.
     ///
     /// # Errors
@@ -153,15 +154,16 @@ impl Log {
         Self::open_on(DirectDisk::new(options.sync.method, commits), options, marks).await
     }
 
-    /// Has `event` signalled when [`Self::poll`] would find something, as long as [`Self::set_alert`] says so.
+    /// Makes completions signal the eventfd `event` while [`Self::set_alert`] is on.
     ///
     /// # Errors
-    /// If the kernel refuses.
+    /// If the kernel refuses to register the eventfd.
     pub fn signal(&self, event: BorrowedFd<'_>) -> io::Result<()> {
         self.driver.disk.commits().signal(event)
     }
 
-    /// Whether the event is signalled. Whoever turns it on looks once more ([`Self::is_idle`]) before it rests.
+    /// Turns the signalling of completions on or off. Whoever turns it on must check [`Self::is_idle`] once more before
+    /// resting.
     pub fn set_alert(&self, on: bool) {
         self.driver.disk.commits().set_alert(on);
     }
@@ -171,20 +173,19 @@ impl Log {
         self.driver.disk.commits().is_committing()
     }
 
-    /// Ready as soon as a commit is on its way, so that whoever drives the log must [`Self::poll`] it until the commit
-    /// has ended.
+    /// Ready as soon as a commit is on its way; the caller must then [`Self::poll`] the log until the commit has ended.
     pub fn poll_committing(&self, context: &TaskContext<'_>) -> Poll<()> {
         self.driver.disk.commits().poll_begun(context)
     }
 
-    /// Whether [`Self::poll`] would find nothing.
+    /// Whether there are no completions for [`Self::poll`] to process.
     pub fn is_idle(&self) -> bool {
         !self.driver.disk.commits().has_completions()
     }
 }
 
 impl<D: Disk> Log<D> {
-    /// As [`Log::open`], on a disk of another kind.
+    /// As [`Log::open`], on any [`Disk`].
     ///
     /// # Errors
     /// As [`Log::open`].
@@ -192,17 +193,17 @@ impl<D: Disk> Log<D> {
         Ok(Self { driver: Driver::open(disk, options, marks).await? })
     }
 
-    /// Notes what the disk has done, and wakes the task that waits for it. Returns whether a commit has ended. Costs no
-    /// system call.
+    /// Processes completions of the disk, and wakes the task that waits for them. Returns whether a commit has ended.
+    /// Costs no system call.
     pub fn poll(&self) -> bool {
         self.driver.disk.poll()
     }
 
-    /// Appends one group of edits, which will stand in one frame; returns the lsn of the last. Copies, and does nothing
-    /// else.
+    /// Appends one group of edits, which stays within one frame; returns the lsn of the last. Only copies into a
+    /// buffer.
     ///
-    /// Always succeeds: that there is room ([`Self::is_full`], [`Self::space`]) and that the log is not poisoned are
-    /// for the caller to see to first. A group appended to a poisoned log is never durable.
+    /// Always succeeds. The caller must check first that there is room ([`Self::is_full`], [`Self::space`]) and that
+    /// the log is not poisoned; a group appended to a poisoned log never becomes durable.
     ///
     /// # Panics
     /// If there are no edits, or more than [`crate::encoding::frame::MAX_BODY`] bytes of them.
@@ -211,41 +212,43 @@ impl<D: Disk> Log<D> {
         self.driver.append(edits)
     }
 
-    /// Whether the disk is behind by so much that no more edits should be appended until [`Self::on_progress`] calls.
+    /// Whether so many edits are unflushed that none should be appended until the callback of [`Self::on_progress`] is
+    /// called.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.driver.is_full()
     }
 
-    /// Why nothing becomes durable any more, if that is so: a write or sync has failed. It stays so.
+    /// Why nothing becomes durable any more: a write or sync has failed. `None` if that has not happened. Poison is
+    /// permanent.
     #[inline]
     pub fn is_poisoned(&self) -> Option<Rc<str>> {
         self.driver.poisoned()
     }
 
-    /// Whether there is room on disk. Checked before each write is planned; cheap.
+    /// Whether there is disk space for more edits. Cheap: checked before each write is planned.
     #[inline]
     pub fn space(&self) -> Space {
         self.driver.space()
     }
 
-    /// Why there is no space for another segment, for the text of a refusal.
+    /// Why there is no space for another segment, for the text of a refusal; `None` if there is.
     pub fn out_of_space(&self) -> Option<Rc<str>> {
         self.driver.next.out_of_space()
     }
 
-    /// Writes what is appended now, without waiting for the flush interval.
+    /// Commits the edits appended so far, without waiting for the flush interval.
     pub fn commit_now(&self) {
         self.driver.commit_now();
     }
 
-    /// From now on writes as soon as the commit before is synced (`true`), or at the flush interval (`false`).
+    /// From now on, commits as soon as the previous commit is synced (`true`), or after the flush interval (`false`).
     pub fn set_eager(&self, eager: bool) {
         self.driver.set_eager(eager);
     }
 
-    /// `call` is called, on this core and outside of every borrow, after the synced or the durable mark has moved, room
-    /// has appeared, or the log was poisoned. The last one given counts.
+    /// Sets the callback, replacing any earlier one. It is called on this core, outside of every borrow, after the
+    /// synced or durable mark has moved, disk space has appeared or run out, or the log has ended or was poisoned.
     pub fn on_progress(&self, call: Rc<dyn Fn()>) {
         self.driver.set_on_progress(call);
     }
@@ -269,8 +272,8 @@ impl<D: Disk> Log<D> {
         if is_planted(Bug::AcknowledgedWhenSynced) { writer.synced() } else { writer.durable() }
     }
 
-    /// From now on what is synced is durable as far as `rule` says. Without a rule all of it is: no edit depends on
-    /// another stream. The log asks after every sync; whoever knows that the answer has changed since calls
+    /// Sets the rule that says how far synced edits are durable. Without a rule all of them are, since no edit depends
+    /// on another stream. The log asks the rule after every sync; if its answer changes in between, the caller calls
     /// [`Self::settle`].
     pub fn settle_by(&self, rule: SettlingRule) {
         self.driver.set_rule(rule);
@@ -281,25 +284,25 @@ impl<D: Disk> Log<D> {
         self.driver.settle_now();
     }
 
-    /// Bytes appended that are not on disk yet.
+    /// Bytes of edits that were appended and are not on disk yet.
     pub fn unflushed_bytes(&self) -> u64 {
         self.driver.writer.borrow().unflushed()
     }
 
-    /// The marks that this log moves.
+    /// The marks of the stream, which this log updates.
     pub fn marks(&self) -> &Arc<StreamMarks> {
         &self.driver.marks
     }
 
-    /// What it has done so far.
+    /// Statistics of this log.
     pub fn stats(&self) -> LogStats {
         self.driver.stats()
     }
 
-    /// Writes everything, seals the stream, syncs, and ends. Nothing may be appended any more.
+    /// Writes everything, seals the stream, syncs, and ends the log. Nothing may be appended any more.
     ///
     /// # Errors
-    /// Why the log is or became poisoned.
+    /// Why the log is poisoned, if it is.
     pub async fn close(&self) -> Result<(), Rc<str>> {
         self.driver.close().await
     }

@@ -1,4 +1,4 @@
-//! For tests: makes the files of a log frame by frame, as the live log would, without a disk that syncs.
+//! For tests: writes the files of a log frame by frame, as the live log would, without a disk that syncs.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,7 @@ use crate::storage::path;
 
 impl Buffer for Vec<u8> {
     fn new(bytes: usize) -> Self {
-        // Not zeros, as memory that was used before is not.
+        // Filled with a byte other than zero, since memory that was used before is not zeros either.
         vec![0xa5; bytes]
     }
 
@@ -27,7 +27,7 @@ impl Buffer for Vec<u8> {
     }
 }
 
-/// A group of `edits` edits, each with a value of `bytes` bytes.
+/// Makes a group of `edits` edits, each with a value of `bytes` bytes.
 pub(super) fn group(edits: usize, bytes: usize) -> EncodedEdits {
     let mut encoded = EncodedEdits::new();
     for n in 0..edits {
@@ -38,18 +38,18 @@ pub(super) fn group(edits: usize, bytes: usize) -> EncodedEdits {
     encoded
 }
 
-/// Where a frame was put.
+/// Where a frame was written, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Put {
     pub(super) segment: Lsn,
     pub(super) offset: u64,
-    /// Without padding.
+    /// Length of the frame without padding.
     pub(super) bytes: u64,
     pub(super) first: Lsn,
     pub(super) last: Lsn,
 }
 
-/// A log in the making.
+/// A log that a test writes.
 pub(super) struct OfflineLog {
     pub(super) dir: tempfile::TempDir,
     pub(super) id: DirectoryId,
@@ -57,12 +57,12 @@ pub(super) struct OfflineLog {
     segment_bytes: u64,
     writer: Writer<Vec<u8>>,
     pub(super) frames: Vec<Put>,
-    /// Edits up to here at most become durable.
+    /// Edits after this one do not become durable, even if they are synced.
     pub(super) most_durable: Lsn,
 }
 
 impl OfflineLog {
-    /// An empty one with segments of `segment_bytes`.
+    /// Creates an empty log with segments of `segment_bytes`.
     pub(super) fn new(segment_bytes: u64) -> Self {
         let memory = std::path::Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -93,7 +93,7 @@ impl OfflineLog {
         file.set_len(header.bytes).unwrap();
     }
 
-    /// One commit; each group is a frame of its own, if it is longer than half a buffer.
+    /// Writes one commit; each group longer than half a buffer becomes a frame of its own.
     pub(super) fn commit(&mut self, groups: &[EncodedEdits]) {
         for group in groups {
             self.writer.append(group.as_bytes(), group.count());
@@ -106,14 +106,14 @@ impl OfflineLog {
         }
     }
 
-    /// Begins a segment before it is needed.
+    /// Begins a new segment of at least `needed` bytes.
     pub(super) fn roll(&mut self, needed: u64) {
         let header = self.writer.following(self.segment_bytes.max(needed));
         self.make_segment(header);
         self.writer.roll(header);
     }
 
-    /// A mark, or the seal.
+    /// Writes a mark, or the seal.
     pub(super) fn mark(&mut self, seal: bool) {
         self.put(|writer, frames| writer.take_mark(seal, frames));
     }

@@ -1,9 +1,9 @@
-//! Segments in the making: the space for the next one is prepared while this one is written, so that a commit seldom
-//! waits for it. It is begun when a quarter of this one is used, so that a master that writes little takes little of
-//! the disk.
+//! Prepares segments: the space for the next one is made while the current one is written, so that a commit seldom
+//! waits for it. Preparation begins when a quarter of the current segment is used, so that a master that writes little
+//! takes little disk space.
 //!
-//! A full disk is met here, before anything is promised: the log goes on in the segment that it has, says how much room
-//! is left, and tries again every second.
+//! A full disk is noticed here, before anything is promised: the log continues in the segment that it has, reports how
+//! much room is left, and tries again every second.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,26 +20,26 @@ use crate::encoding::frame::BLOCK;
 use crate::storage::error::Context;
 use crate::storage::{StorageError, failpoint, path};
 
-/// How much is filled with zeros in one write: small, so that a commit does not wait long behind it.
+/// Bytes that are filled with zeros in one write; small, so that a commit does not wait long behind it.
 const CHUNK: u64 = 256 << 10;
-/// Pause between such writes while there is no hurry.
+/// Pause between such writes while the next segment is not needed yet.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Share of the file system that segments leave free at least, and the most that this makes. What the snapshots at hand
-/// need is left free as well ([`super::marks::StreamMarks::headroom`]).
+/// Segments leave free one part in this many of the file system, but at most [`MOST_HEADROOM`] bytes; or what the
+/// current snapshots need ([`super::marks::StreamMarks::headroom`]), if that is more.
 const HEADROOM_SHARE: u64 = 64;
 const MOST_HEADROOM: u64 = 256 << 20;
-/// How long a full disk is left alone before it is asked again.
+/// Time after which a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The space for the segment to come.
+/// The space being prepared for the next segment.
 pub(super) struct Next<D: Disk> {
-    /// A task makes it, or has made it.
+    /// Whether a task prepares the space, or has prepared it.
     begun: Cell<bool>,
     ready: RefCell<Option<(D::File, u64)>>,
-    /// The segment is needed now.
+    /// Whether a commit waits for the segment.
     hurry: Cell<bool>,
     out_of_space: RefCell<Option<Rc<str>>>,
-    /// Rung when one of the above has changed.
+    /// Rung when `ready` or `out_of_space` has changed.
     pub(super) bell: LocalBell,
 }
 
@@ -56,7 +56,7 @@ impl<D: Disk> Default for Next<D> {
 }
 
 impl<D: Disk> Next<D> {
-    /// Why there is no space for another segment.
+    /// Why there is no space for another segment; `None` if there is.
     pub(super) fn out_of_space(&self) -> Option<Rc<str>> {
         self.out_of_space.borrow().clone()
     }
@@ -68,7 +68,7 @@ impl<D: Disk> Next<D> {
 }
 
 impl<D: Disk> Driver<D> {
-    /// Begins to make the space for the next segment, if that is due.
+    /// Begins to prepare the next segment, if a quarter of the current one is used.
     pub(super) fn prepare_in_time(self: &Rc<Self>) {
         let (room, bytes) = {
             let writer = self.writer.borrow();
@@ -85,14 +85,14 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// There was no space for a first segment of the right size: no write is taken before there is space for the next
-    /// one.
+    /// Notes at the start that there was no space for a first segment of the right size: writes that need space are
+    /// refused until there is space for the next segment.
     pub(super) fn begin_out_of_space(self: &Rc<Self>) {
         self.set_out_of_space(Some("the disk was full at the start".into()));
         self.begin_next();
     }
 
-    /// Makes the space for the next segment; as long as the disk is full, tries again and again.
+    /// Prepares the space for the next segment; while the disk is full, tries again every [`RETRY`].
     async fn prepare_next(self: Rc<Self>) {
         while !self.has_ended() {
             match self.prepare().await {
@@ -124,7 +124,7 @@ impl<D: Disk> Driver<D> {
         let filled = self.reserve_and_fill(&file, bytes).await;
         self.disk.close(file).await;
         if filled.is_err() {
-            // It holds nothing. If it cannot be removed, the next attempt empties it.
+            // The file holds no edits. If it cannot be removed, the next attempt empties it.
             let _ = self.disk.remove(&path).await;
         }
         filled.context(&path, "cannot reserve space")?;
@@ -133,10 +133,10 @@ impl<D: Disk> Driver<D> {
         Ok((file, bytes))
     }
 
-    /// The last bytes of the file system are not for segments: a snapshot must find room, so that log can be dropped
-    /// for it.
+    /// Refuses to take the last free bytes of the file system for segments: a snapshot must find space, so that log can
+    /// be dropped for it.
     async fn leave_headroom(&self, dir: &Path, bytes: u64) -> io::Result<()> {
-        // Where that is not known, the reservation will show.
+        // If the free space is unknown, the reservation will show whether there is enough.
         let Ok(room) = self.disk.room(dir).await else { return Ok(()) };
         let headroom = self.marks.headroom().max((room.total / HEADROOM_SHARE).min(MOST_HEADROOM));
         if room.free >= bytes.saturating_add(headroom) {
@@ -154,7 +154,8 @@ impl<D: Disk> Driver<D> {
         self.disk.sync(file).await
     }
 
-    /// Keeps the filling twice as far as the segment in use is, and otherwise out of its way; `false` ends it.
+    /// Paces the filling with zeros: pauses while it is more than twice as far as the use of the current segment.
+    /// Returns `false` to stop filling, because the segment is needed now or the log has ended.
     async fn pace(&self, filled: u64, bytes: u64) -> bool {
         let (room, size) = {
             let writer = self.writer.borrow();
@@ -167,7 +168,7 @@ impl<D: Disk> Driver<D> {
         !self.next.hurry.get() && !self.has_ended()
     }
 
-    /// Goes on in the next segment, which must hold a frame that needs `needed` bytes. All that was taken is synced.
+    /// Switches to the next segment, extended to at least `needed` bytes. All frames taken before must be synced.
     pub(super) async fn roll(self: &Rc<Self>, needed: u64) -> Result<(), StorageError> {
         let dir = path::stream(&self.options.dir, self.options.stream);
         let prepared = dir.join(path::NEXT);
@@ -204,7 +205,7 @@ impl<D: Disk> Driver<D> {
         Ok(())
     }
 
-    /// Writes to `file` from now on, and closes the one before.
+    /// Makes `file` the file that is written, and closes the one before.
     pub(super) async fn use_file(&self, file: Option<D::File>) {
         let before = self.file.replace(file.map(Rc::new)).and_then(|file| Rc::try_unwrap(file).ok());
         if let Some(file) = before {
@@ -248,19 +249,19 @@ impl<D: Disk> Driver<D> {
         self.progress();
     }
 
-    /// Removes the prepared space, which holds nothing.
+    /// Removes the prepared space, if any; it holds no edits.
     pub(super) async fn discard_next(&self) {
         let ready = self.next.ready.take();
         if let Some((file, bytes)) = ready {
             self.disk.close(file).await;
             self.marks.add_file_bytes(-(bytes as i64));
-            // If it stays, the next start removes it.
+            // If the file cannot be removed, the next start does that.
             let _ = self.disk.remove(&path::stream(&self.options.dir, self.options.stream).join(path::NEXT)).await;
         }
     }
 }
 
-/// Fills a stream's first segment, which has `bytes` bytes, with zeros after its header.
+/// Fills a stream's first segment, of `bytes` bytes, with zeros after its header.
 pub(super) async fn fill_first<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io::Result<()> {
     let file = disk.open_to_fill(path).await?;
     let filled = fill(disk, &file, BLOCK as u64, bytes, async |_| true).await;
@@ -269,7 +270,8 @@ pub(super) async fn fill_first<D: Disk>(disk: &D, path: &Path, bytes: u64) -> io
     filled.and(synced)
 }
 
-/// Fills `file` with zeros from offset `from` to `to`; `pace` is told how far it has come, and ends it by `false`.
+/// Fills `file` with zeros from offset `from` to `to`. Calls `pace` before each write with the offset reached; stops if
+/// it returns `false`.
 async fn fill<D: Disk>(
     disk: &D,
     file: &D::File,

@@ -1,8 +1,8 @@
-//! Reads a stream's segments in large pieces, verifies every frame, and finds the end, ahead of a
-//! [`super::reader::StreamReader`].
+//! Reads a stream's segments in large pieces, ahead of a [`super::reader::StreamReader`]: verifies every frame and
+//! finds the stream's end.
 //!
-//! Frames are sent on once they are known to be durable, which a frame of the commit after theirs says; what is not is
-//! sent when the end was found.
+//! Frames are sent on once they are known to be durable, which a frame of a later commit says; the rest is sent when
+//! the end was found.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, AlignedBuf, Files, PlainFile, read_direct};
 use crate::storage::{Corruption, StorageError};
 
-/// How much is read at once. In tests it is little, so that there are several pieces.
+/// Bytes that are read at once; few in tests, so that there are several pieces.
 const PIECE: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
 
-/// Frames that were read and verified together, in the memory they were read into.
+/// Frames that were read and verified together, in the memory that they were read into.
 pub(super) struct Batch {
     pub(super) memory: AlignedBuf,
     pub(super) frames: Vec<(FrameHeader, usize)>,
     pub(super) file: Arc<Path>,
-    /// Where in the file the memory begins.
+    /// Offset in the file at which the memory begins.
     pub(super) offset: u64,
-    /// Edits up to here are durable. That those after it are not is known only if the whole stream was read: a batch
-    /// with such edits is not sent before.
+    /// Edits up to here are durable. Whether later ones are is known only when the whole stream was read, so a batch
+    /// with undurable edits is not sent before that.
     pub(super) durable: Lsn,
 }
 
-/// What comes from reading ahead.
+/// A message from the thread that reads ahead.
 pub(super) enum Sent {
     Batch(Batch),
     End(StreamEnd),
     Failed(StorageError),
 }
 
-/// An open segment whose header is good.
+/// An open segment whose header is valid.
 pub(super) struct Segment<P> {
     pub(super) file: P,
     pub(super) path: Arc<Path>,
@@ -49,7 +49,7 @@ pub(super) struct Segment<P> {
 }
 
 impl<P: PlainFile> Segment<P> {
-    /// Opens the segment of `stream` that begins with `first`.
+    /// Opens the segment of `stream` that begins with edit `first`, and verifies its header.
     pub(super) fn open<F: Files<File = P>>(
         files: &F,
         path: &Path,
@@ -80,7 +80,7 @@ impl<P: PlainFile> Segment<P> {
         Ok(Self { file, path: path.into(), header })
     }
 
-    /// Reads `len` bytes (a multiple of blocks) at `offset`, all of which must be there.
+    /// Fills `into` (whole blocks) from `offset`; all of these bytes must be there.
     fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), StorageError> {
         let read = read_direct(&self.file, &self.path, offset, into)?;
         if read == into.len() {
@@ -90,22 +90,21 @@ impl<P: PlainFile> Segment<P> {
     }
 }
 
-/// Reads a stream from its files.
+/// State of reading one stream from its files.
 pub(super) struct ReadAhead<P> {
     id: DirectoryId,
     scan: Scan,
     segments: VecDeque<Segment<P>>,
     from: Lsn,
     reuse: Receiver<AlignedBuf>,
-    /// Frames of the segment at hand that nothing proves to be synced so far: the last edit of each, and where it
-    /// begins.
+    /// Frames of the current segment that nothing has proved to be synced: last edit and offset of each.
     unproven: VecDeque<(Lsn, u64)>,
-    /// Batches with frames that nothing says to be durable so far.
+    /// Batches with frames that nothing has said to be durable.
     held: VecDeque<Batch>,
 }
 
 impl<P: PlainFile> ReadAhead<P> {
-    /// Opens all of `segments` and, with `patience`, waits for their locks.
+    /// Opens all segments in `paths` and, if `patience` is given, waits that long for the lock of each.
     pub(super) fn open<F: Files<File = P>>(
         files: &F,
         spec: &StreamSpec,
@@ -118,7 +117,7 @@ impl<P: PlainFile> ReadAhead<P> {
         let mut segments = VecDeque::new();
         for (first, path) in paths {
             if let Some(patience) = patience {
-                // The lock comes first: until it is had, a killed process may still be writing the header.
+                // The lock is taken first: until then a killed process may still be writing the header.
                 let file = files.open(&path, Access::ReadDirect).context(&path, "cannot open")?;
                 if !file.lock_shared(patience).context(&path, "cannot lock")? {
                     return Err(StorageError::InUse { path });
@@ -130,7 +129,8 @@ impl<P: PlainFile> ReadAhead<P> {
         Ok(Self { id: spec.id, scan, segments, from, reuse, unproven: VecDeque::new(), held: VecDeque::new() })
     }
 
-    /// Reads to the end or the first error; ends early if `send` says that nobody listens.
+    /// Reads to the end or the first error, passing everything to `send`; stops early if `send` returns false, because
+    /// nobody listens.
     pub(super) fn run(mut self, mut send: impl FnMut(Sent) -> bool) {
         let outcome = match self.read_all(&mut send) {
             Ok(Some(end)) => Sent::End(end),
@@ -143,7 +143,7 @@ impl<P: PlainFile> ReadAhead<P> {
     fn read_all(&mut self, send: &mut impl FnMut(Sent) -> bool) -> Result<Option<StreamEnd>, StorageError> {
         let (mut torn, mut unproven) = (None, None);
         while let Some(segment) = self.segments.pop_front() {
-            // That there is another segment is proof of all edits before it.
+            // The existence of another segment proves all edits before it.
             self.unproven.clear();
             let Some(stopped) = self.read_segment(&segment, send)? else { return Ok(None) };
             if let Some(following) = self.segments.front() {
@@ -164,7 +164,7 @@ impl<P: PlainFile> ReadAhead<P> {
         Ok(Some(StreamEnd { last, durable, sealed, torn, unproven }))
     }
 
-    /// Sends what is durable by now; `false` if nobody listens.
+    /// Sends the batches that are durable by now. Returns `false` if nobody listens.
     fn send_durable(&mut self, send: &mut impl FnMut(Sent) -> bool) -> bool {
         let durable = self.scan.durable();
         let is_durable = |batch: &Batch| batch.frames.last().is_none_or(|(header, _)| header.last() <= durable);
@@ -172,7 +172,7 @@ impl<P: PlainFile> ReadAhead<P> {
         self.held.drain(..count).all(|batch| send(Sent::Batch(Batch { durable, ..batch })))
     }
 
-    /// Rows 4 and 5 of the table in `scan`.
+    /// Checks that a segment continues where the one before it stops: rows 4 and 5 of the table in `scan`.
     fn check_joint(&self, segment: &Segment<P>, stopped: u64, following: &Segment<P>) -> Result<(), StorageError> {
         let (n, first) = (self.scan.next(), following.header.first);
         if self.scan.sealed() {
@@ -191,7 +191,7 @@ impl<P: PlainFile> ReadAhead<P> {
         Ok(())
     }
 
-    /// Sends the frames of a segment; returns where they stop, or `None` if nobody listens.
+    /// Sends the frames of a segment. Returns the offset where they stop, or `None` if nobody listens.
     fn read_segment(
         &mut self,
         segment: &Segment<P>,
@@ -200,7 +200,7 @@ impl<P: PlainFile> ReadAhead<P> {
         let size = segment.header.bytes;
         let mut offset = BLOCK as u64;
         let mut memory = AlignedBuf::new(0);
-        // Bytes of the piece before that belong to a frame which goes on in this one.
+        // Range of the previous piece with the start of a frame that continues in this one.
         let mut kept = 0..0;
         let mut wanted = PIECE;
         loop {
@@ -267,7 +267,8 @@ impl<P: PlainFile> ReadAhead<P> {
         }
     }
 
-    /// Rows 6 to 9: what stands at `stopped`, where the next edit should be.
+    /// Decides what the bytes at `stopped` are, where the next edit should be: damage or a torn tail. Rows 2 and 6 to 9
+    /// of the table in `scan`.
     fn end_of_stream(&mut self, segment: &Segment<P>, stopped: u64) -> Result<Option<TornTail>, StorageError> {
         let (mut at, mut last_byte) = (stopped, stopped);
         let mut piece = AlignedBuf::new(PIECE);
@@ -285,7 +286,7 @@ impl<P: PlainFile> ReadAhead<P> {
                     piece = AlignedBuf::new(claimed);
                     continue;
                 }
-                // With the right checksum in the wrong place, it was certainly written in full.
+                // A frame with the right checksum in the wrong place was certainly written in full.
                 let is_frame = matches!(FrameHeader::parse(self.id, bytes), Ok(_) | Err(FrameError::Meaningless));
                 complete = is_frame || is_complete(&bytes[..claimed]);
             }
@@ -305,8 +306,8 @@ impl<P: PlainFile> ReadAhead<P> {
         Ok((torn.bytes > 0).then_some(torn))
     }
 
-    /// Searches `bytes`, after which the segment has `room - bytes.len()` more; returns how far it came, and how many
-    /// bytes it wants to see from there on.
+    /// Searches `bytes` for proof; the segment has `room` bytes from their start on. Returns how far the search came,
+    /// and how many bytes it needs from there on (0 if none).
     fn search(&mut self, bytes: &[u8], room: u64) -> (usize, usize) {
         let mut at = 0;
         while at < bytes.len() {
@@ -320,9 +321,9 @@ impl<P: PlainFile> ReadAhead<P> {
     }
 }
 
-/// Where the last byte ends that is not zero.
+/// Length of `bytes` up to the last byte that is not zero; `None` if all are zeros.
 fn end_of_content(bytes: &[u8]) -> Option<usize> {
-    // Whole blocks first, combined without a branch per byte: most of what is looked at here is empty.
+    // Whole blocks are tested first, without a branch per byte: most blocks here are empty.
     let block = bytes.chunks(BLOCK).rposition(|block| block.iter().fold(0, |all, byte| all | byte) != 0)?;
     let end = bytes.len().min((block + 1) * BLOCK);
     bytes[..end].iter().rposition(|byte| *byte != 0).map(|last| last + 1)

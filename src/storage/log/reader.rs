@@ -1,6 +1,6 @@
-//! Reads a stream from its segment files: what recovery sees.
+//! Reads a stream from its segment files, for recovery.
 //!
-//! Readers observe, callers act: this yields frames and where they stop being valid, and changes nothing.
+//! Readers observe, callers act: a reader yields frames and says where they stop being valid, and changes nothing.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use crate::storage::error::Context;
 use crate::storage::files::AlignedBuf;
 use crate::storage::{Files, OsFiles, StorageError};
 
-/// How long the locks of a killed process are waited for.
+/// How long to wait for the locks of a killed process.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-/// Batches read before they are asked for.
+/// Number of batches that are read before they are asked for.
 const AHEAD: usize = 2;
 
-/// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks: not for a core that
-/// serves.
+/// Reads the frames of one stream in order, with a thread that reads and verifies ahead. Blocks, so it is not for a
+/// core that serves.
 pub struct StreamReader {
     id: DirectoryId,
     source: Source,
@@ -36,11 +36,11 @@ pub struct StreamReader {
 
 /// Where batches come from.
 enum Source {
-    /// From a thread, a few of them ahead.
+    /// A thread that reads a few batches ahead.
     Thread(Receiver<Sent>, JoinHandle<()>),
-    /// All of them were read.
+    /// A queue: all batches were read in advance.
     Read(VecDeque<Sent>),
-    /// There are no more.
+    /// Nothing: there are no more batches.
     Dry,
 }
 
@@ -55,10 +55,10 @@ impl Source {
 }
 
 impl StreamReader {
-    /// Reads from the frame that holds `from` on (which may begin before it).
+    /// Opens the stream from the frame that holds edit `from` on (the frame may begin earlier).
     ///
-    /// Waits some seconds for the locks on the segments of a stream whose end is not decided: the last writes of a
-    /// killed process can land after its death.
+    /// Waits up to 10 s for each lock on the segments of a stream without a recorded end: the last writes of a killed
+    /// process can land after its death.
     ///
     /// # Errors
     /// If segments are missing or still locked, or the disk fails.
@@ -66,7 +66,7 @@ impl StreamReader {
         Self::open_in(&OsFiles, spec, from)
     }
 
-    /// As [`Self::open`], in files of another kind.
+    /// As [`Self::open`], on any [`Files`].
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -75,7 +75,7 @@ impl StreamReader {
         Self::start(files, spec, from, segments::plan(files, spec, from)?, patience)
     }
 
-    /// As [`Self::open`], without regard to locks: for looking at the files of a master that may be running.
+    /// As [`Self::open`], without waiting for locks: for inspecting the files of a master that may be running.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -83,7 +83,7 @@ impl StreamReader {
         Self::start(&OsFiles, spec, from, segments::plan(&OsFiles, spec, from)?, None)
     }
 
-    /// Reads a single segment file, whatever stream of whatever data directory it belongs to, without regard to locks.
+    /// Opens a single segment file, of any stream of any data directory, without waiting for locks.
     ///
     /// # Errors
     /// If its header is damaged, or the disk fails.
@@ -126,7 +126,7 @@ impl StreamReader {
         Ok(Self { id: spec.id, source, used: Some(used), batch: None, at: 0, end: None })
     }
 
-    /// The next frame with edits; `None` at the end. Marks are passed over.
+    /// Returns the next frame with edits; `None` at the end. Marks are skipped.
     ///
     /// # Errors
     /// If the stream is damaged ([`StorageError::Corrupt`]), or the disk fails.
@@ -135,13 +135,13 @@ impl StreamReader {
         self.advance(|header| header.count > 0)
     }
 
-    /// The next frame with edits, if all of them are durable. `None` at the end, or if a cut can take away edits from
-    /// here on; [`Self::next`] then goes on with these.
+    /// Returns the next frame with edits, if all of them are durable. `None` at the end, or if a cut can take away
+    /// edits from here on; [`Self::next`] then continues with these.
     ///
     /// # Errors
     /// As [`Self::next`].
     pub fn next_durable(&mut self) -> Result<Option<Frame<'_>>, StorageError> {
-        // A frame that is not durable is found, and given back.
+        // A frame that is not durable is found here and given back below.
         let found = self.advance(|header| header.count > 0)?.map(|frame| frame.header.last());
         let durable = self.batch.as_ref().map_or(Lsn(0), |batch| batch.durable);
         match found {
@@ -154,7 +154,7 @@ impl StreamReader {
         }
     }
 
-    /// The next frame, with edits or a mark; `None` at the end.
+    /// Returns the next frame, whether it has edits or is a mark; `None` at the end.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -181,10 +181,10 @@ impl StreamReader {
         Some(Frame { header, bytes: batch.memory.bytes().get(start..start + header.len())? })
     }
 
-    /// Whether there is another batch; it is then the current one.
+    /// Makes the next batch the current one. Returns whether there is one.
     fn next_batch(&mut self) -> Result<bool, StorageError> {
         if let (Some(batch), Some(used)) = (self.batch.take(), &self.used) {
-            // If nobody wants the memory back, it is freed.
+            // If the thread that reads ahead does not take the memory back, it is freed.
             let _ = used.try_send(batch.memory);
         }
         self.at = 0;
@@ -204,19 +204,19 @@ impl StreamReader {
         Ok(false)
     }
 
-    /// Where the stream ends, once [`Self::next`] has returned `None`.
+    /// Where the stream ends; known once [`Self::next`] has returned `None`.
     pub fn end(&self) -> Option<&StreamEnd> {
         self.end.as_ref()
     }
 
-    /// The file that the last frame came from, and its offset there.
+    /// The file of the last frame returned, and the frame's offset there.
     pub fn place(&self) -> Option<(&Path, u64)> {
         let batch = self.batch.as_ref()?;
         let (_, start) = batch.frames.get(self.at.checked_sub(1)?)?;
         Some((&batch.file, batch.offset + *start as u64))
     }
 
-    /// The data directory's id, that the frames bear in their checksums.
+    /// Id of the data directory, which the checksums of the frames include.
     pub fn id(&self) -> DirectoryId {
         self.id
     }
@@ -226,7 +226,7 @@ impl Drop for StreamReader {
     fn drop(&mut self) {
         self.used = None;
         if let Source::Thread(batches, thread) = std::mem::replace(&mut self.source, Source::Dry) {
-            // With nobody to send to, the thread ends, also when it waits with a batch in hand.
+            // Without a receiver the thread ends, even if it waits to send a batch.
             drop(batches);
             let _ = thread.join();
         }

@@ -1,5 +1,4 @@
-//! Segments: the files of a stream. Each begins with one header block, then come frames, then zeros up to its full
-//! size.
+//! Segments: the files of a stream. Each begins with a header block; then come frames, then zeros up to its full size.
 //!
 //! ```text
 //! offset  bytes  what (integers are little-endian)
@@ -16,7 +15,7 @@
 //!     64   4032  zeros
 //! ```
 //!
-//! A segment is never rewritten where it is durable, and never appended to by a later life of the master.
+//! Durable bytes of a segment are never changed, and a later life of the master never appends to the segment.
 //!
 //! Always: everything before a segment's first edit is on disk before its name is, and its size, header and name are on
 //! disk before the first frame in it is written.
@@ -24,12 +23,12 @@
 use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 
-/// Version of the format of segments and of the frames in them. Version 1 had frames without `durable`.
+/// Version of the format of segments and of the frames in them. Frames of version 1 had no `durable`.
 pub const VERSION: u32 = 2;
-/// The smallest segment in bytes: its header, a frame, and the block that is left for the seal.
+/// Smallest size of a segment in bytes: its header, a frame, and the block reserved for the seal.
 pub const MIN_BYTES: u64 = 3 * BLOCK as u64;
 
-/// The largest first segment of a stream in bytes: an epoch may be short, and a start must be quick.
+/// Largest size of a stream's first segment in bytes: an epoch may be short, and a start must be quick.
 const MOST_FIRST: u64 = 16 << 20;
 
 const MAGIC: [u8; 8] = *b"ROLLSEG\n";
@@ -44,38 +43,38 @@ const BYTES: usize = PREVIOUS + 8;
 const END: usize = BYTES + 8;
 const _: () = assert!(END == 64 && END <= BLOCK);
 
-/// Size of a stream's first segment, if those after it have `segment_bytes`. It is smaller only if the disk was full
-/// when it was made.
+/// Size in bytes of a stream's first segment, if later ones have `segment_bytes`. The actual one is smaller only if the
+/// disk was full when it was created.
 pub fn first_bytes(segment_bytes: u64) -> u64 {
     segment_bytes.min(MOST_FIRST).next_multiple_of(BLOCK as u64).max(MIN_BYTES)
 }
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// The stream that it belongs to.
+    /// The stream that the segment belongs to.
     pub stream: StreamId,
-    /// Lsn of its first edit; all before are on disk.
+    /// Lsn of the segment's first edit; all edits before it are on disk.
     pub first: Lsn,
-    /// First lsn of the segment before; 0 if there is none.
+    /// First lsn of the previous segment; 0 if there is none.
     pub previous: Lsn,
     /// Size of the file in bytes.
     pub bytes: u64,
 }
 
-/// A block that is not the header of a segment of the data directory.
+/// Why a block is not the header of a segment of this data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Nothing was ever written.
+    /// The block is all zeros: no header was ever written.
     #[error("the segment's header was never written")]
     Empty,
-    /// It does not begin like a segment.
+    /// The block does not begin with the magic of a segment.
     #[error("not a segment")]
     Magic,
-    /// Made by another version of the program.
+    /// The segment has another format version.
     #[error("segment of format version {0}, but this program knows only version {VERSION}")]
     Version(u32),
-    /// Something in it is not what was written, or it belongs to another data directory.
+    /// The checksum is wrong: the block is damaged, or belongs to another data directory.
     #[error("checksum mismatch in the segment's header")]
     Checksum,
 }
@@ -96,17 +95,17 @@ impl SegmentHeader {
         block[CRC..ID].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// The data directory that the segment says it belongs to, not verified.
+    /// The id of the data directory that the segment claims to belong to; not verified.
     pub fn claimed_id(block: &[u8; BLOCK]) -> DirectoryId {
         let mut id = DirectoryId::default();
         id.0.copy_from_slice(&block[ID..EPOCH]);
         id
     }
 
-    /// The header in `block`.
+    /// Parses and verifies the header in `block`.
     ///
     /// # Errors
-    /// If there is none of this data directory.
+    /// If the block is not the header of a segment of this data directory.
     pub fn parse(id: DirectoryId, block: &[u8; BLOCK]) -> Result<Self, HeaderError> {
         if block.iter().all(|b| *b == 0) {
             return Err(HeaderError::Empty);
@@ -116,7 +115,7 @@ impl SegmentHeader {
         }
         let u32_at = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        // The version comes before the checksum, which another version may compute in another way.
+        // The version is checked before the checksum, which another version may compute in another way.
         if u32_at(FORMAT) != VERSION {
             return Err(HeaderError::Version(u32_at(FORMAT)));
         }

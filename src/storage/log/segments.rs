@@ -1,4 +1,4 @@
-//! Which segment files of a stream are to be read, and whether they are all there.
+//! Finds the segment files of a stream that are to be read, and checks that they are there.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,17 @@ use crate::storage::error::Context;
 use crate::storage::files::{self, Access, AlignedBuf, Files};
 use crate::storage::{Corruption, StorageError, path};
 
-/// First lsns of the segments of a stream that are on disk, in order.
+/// Lists the first lsns of the segments of a stream that are on disk, in order.
 pub(super) fn listed<F: Files>(files: &F, dir: &Path, stream: StreamId) -> Result<Vec<Lsn>, StorageError> {
     let names = files::list(files, &path::stream(dir, stream))?;
     Ok(names.iter().filter_map(|name| path::parse_segment(name)).collect())
 }
 
-/// The segments that hold the edits from `from` (or what is kept) up to the stream's end, with their first lsns.
+/// Returns the segments that hold the edits from `from` (or from the first kept edit) to the stream's end, with their
+/// first lsns.
 ///
 /// # Errors
-/// If the first of them is missing. Whether they follow each other without a gap shows when they are read.
+/// If the first of these segments is missing. Gaps between segments are noticed when they are read.
 pub(in crate::storage) fn plan<F: Files>(
     files: &F,
     spec: &StreamSpec,
@@ -41,7 +42,7 @@ pub(in crate::storage) fn plan<F: Files>(
     Ok(wanted.map(|first| (*first, path::segment(&spec.dir, spec.stream, *first))).collect())
 }
 
-/// Which data directory and stream a segment file says it belongs to.
+/// Reads from a segment file's header which data directory and stream it belongs to.
 pub(super) fn identify<F: Files>(files: &F, path: &Path) -> Result<(DirectoryId, SegmentHeader), StorageError> {
     let file = files.open(path, Access::ReadDirect).context(path, "cannot open")?;
     let mut block = AlignedBuf::new(BLOCK);

@@ -1,7 +1,7 @@
-//! Follows a live stream: reads its durable frames from the segment files, for the mirror.
+//! Follows a live stream for the mirror: reads its durable frames from the segment files.
 //!
-//! Only what the stream's marks say is synced is read, so there is nothing to decide: every frame must be good; and a
-//! frame is given out when all of it is durable. The segments' locks are their writer's; a follower needs none.
+//! Only what the stream's marks call synced is read, so every frame must be valid; a frame is returned once all of it
+//! is durable. The locks of the segments belong to their writer; a follower needs none.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::planted::{Bug, is_planted};
 use crate::storage::files::{AlignedBuf, read_direct};
 use crate::storage::{Corruption, Files, OsFiles, StorageError, path};
 
-/// The most that is read at once, unless a frame is larger. In tests it is little, so that there are several pieces.
+/// Bytes that are read at once, unless a frame is larger; few in tests, so that there are several pieces.
 const PIECE: usize = if cfg!(test) { 32 << 10 } else { 1 << 20 };
 
 /// Why a stream cannot be followed any further.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    /// The log no longer reaches back so far: its first edit is this one.
+    /// The log no longer reaches back to the edit asked for; it begins with this one.
     #[error("the log begins at {0}")]
     Dropped(Lsn),
     /// The files are damaged or cannot be read.
@@ -37,7 +37,7 @@ impl From<Corruption> for TailError {
     }
 }
 
-/// Reads the durable frames of a stream that is being written. Blocks: for threads of the checkpoint side.
+/// Reads the durable frames of a stream that is being written. Blocks, so it is for threads of the checkpoint side.
 pub struct TailReader<F: Files = OsFiles> {
     files: F,
     dir: PathBuf,
@@ -45,23 +45,25 @@ pub struct TailReader<F: Files = OsFiles> {
     stream: StreamId,
     from: Lsn,
     marks: Arc<StreamMarks>,
-    /// Opened when there is something synced in it.
+    /// The segment being read, if one is open.
     segment: Option<Segment<F::File>>,
     scan: Scan,
-    /// Where in the segment the memory begins.
+    /// Offset in the segment at which `memory` begins.
     offset: u64,
     memory: AlignedBuf,
-    /// Of the memory: what is not looked at yet.
+    /// Range of `memory` that is not parsed yet.
     unread: std::ops::Range<usize>,
-    /// The frame before that, if it is not given out yet.
+    /// The frame just before `unread`, if it was parsed but not returned yet.
     held: Option<FrameHeader>,
 }
 
 impl<F: Files> TailReader<F> {
-    /// Follows `stream` of the data directory `dir` with this `id`, from the frame that holds `from` (or will) on.
+    /// Follows `stream` of the data directory `dir` with this `id`, from the frame on that holds edit `from` or will
+    /// hold it.
     ///
     /// # Errors
-    /// [`TailError::Dropped`] if `from` lies in a segment that is gone.
+    /// [`TailError::Dropped`] if `from` lies in a segment that was removed; otherwise if the files are damaged or
+    /// cannot be read.
     pub fn open(
         files: F,
         dir: PathBuf,
@@ -93,7 +95,7 @@ impl<F: Files> TailReader<F> {
         Ok(opened)
     }
 
-    /// Goes on in the segment that begins with `first`.
+    /// Opens the segment that begins with `first` and continues there.
     fn enter(&mut self, first: Lsn) -> Result<(), TailError> {
         let path = path::segment(&self.dir, self.stream, first);
         if !self.files.exists(&path) {
@@ -106,11 +108,11 @@ impl<F: Files> TailReader<F> {
         Ok(())
     }
 
-    /// The next durable frame (marks without edits are passed over); `None` if there was none within `timeout`, or
-    /// there will never be one ([`StreamMarks::has_ended`]). [`Frame::bytes`] is what is sent.
+    /// Returns the next durable frame (marks without edits are skipped); `None` if there was none within `timeout`, or
+    /// there will never be one ([`StreamMarks::has_ended`]). [`Frame::bytes`] is what the mirror is sent.
     ///
     /// # Errors
-    /// If the files are damaged or gone.
+    /// If the files are damaged, cannot be read, or are gone.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, TailError> {
         let deadline = Instant::now() + timeout;
         let found = loop {
@@ -140,12 +142,12 @@ impl<F: Files> TailReader<F> {
         Ok(Some(Frame { header: found, bytes }))
     }
 
-    /// How far frames are given out.
+    /// Lsn up to which frames are returned.
     fn durable(&self) -> Lsn {
         if is_planted(Bug::ShippedWhenSynced) { self.marks.synced() } else { self.marks.durable() }
     }
 
-    /// The next whole frame in memory.
+    /// Parses the next whole frame in memory; `None` if more bytes are needed.
     fn step(&mut self) -> Result<Option<FrameHeader>, TailError> {
         let Some(segment) = &self.segment else { return Ok(None) };
         if self.unread.is_empty() {
@@ -165,14 +167,14 @@ impl<F: Files> TailReader<F> {
             Step::End | Step::Cut(..) => Ok(None),
             Step::Bad(why) => {
                 let damaged = Corruption::new(&segment.path, at, why.to_string());
-                // After its last frame, a segment holds zeros.
+                // After its last frame a segment holds zeros, so an invalid frame is normal if a segment follows.
                 if self.enter_following()? { Ok(None) } else { Err(damaged.into()) }
             }
         }
     }
 
-    /// Goes on in the segment that begins with the next edit, if there is one; it is then proof that this one has no
-    /// more.
+    /// Continues in the segment that begins with the next edit, if there is one; that segment proves that this one has
+    /// no more frames. Returns whether there is one.
     fn enter_following(&mut self) -> Result<bool, TailError> {
         let next = self.scan.next();
         let exists = self.files.exists(&path::segment(&self.dir, self.stream, next));
@@ -183,7 +185,7 @@ impl<F: Files> TailReader<F> {
         Ok(follows)
     }
 
-    /// Brings the unread bytes to the front of memory that holds at least `bytes`.
+    /// Moves the unread bytes to the front of `memory`, which then holds at least `bytes`.
     fn make_room(&mut self, bytes: usize) {
         let unread = self.unread.clone();
         let len = unread.len();
@@ -198,7 +200,7 @@ impl<F: Files> TailReader<F> {
         self.unread = 0..len;
     }
 
-    /// Reads on, as far as `end` allows; returns whether there is more than before.
+    /// Reads more bytes, as far as `end` allows. Returns whether there are new bytes or a new segment.
     fn read_to(&mut self, end: SyncedEnd) -> Result<bool, TailError> {
         let Some(segment) = &self.segment else { return Ok(false) };
         if self.scan.has_ended() || end.segment < segment.header.first {

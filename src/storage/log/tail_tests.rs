@@ -1,4 +1,4 @@
-//! What the mirror is given of a log: what is durable, in order, and where damage is if there is any.
+//! What the mirror is given of a log: the durable frames in order, and the place of damage if there is any.
 
 use std::sync::Arc;
 use std::time::Duration;

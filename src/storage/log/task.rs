@@ -1,7 +1,7 @@
-//! The task that writes a log: takes what the writer says to the disk, one commit at a time.
+//! The task that writes a log: brings what the writer has prepared to disk, one commit at a time.
 //!
-//! It sleeps while nothing is unflushed. The first append after that rings a bell; a timer runs only until the flush
-//! interval is over.
+//! The task sleeps while nothing is unflushed. The first append after that rings a bell; a timer runs only until the
+//! flush interval is over.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::writer::{Pending, Placed};
 use crate::storage::error::Context;
 use crate::storage::{StorageError, path};
 
-/// A log goes idle when nothing was appended for this long after a commit; it then writes a mark, which proves that
-/// commit synced and says how far the stream is durable.
+/// A log becomes idle when nothing was appended for this long after a commit. It then writes a mark, which proves that
+/// the commit was synced and says how far the stream is durable.
 const MARK_AFTER: Duration = Duration::from_millis(20);
-/// A commit that takes this long is worth a warning.
+/// A commit that takes at least this long is reported as a warning.
 const SLOW: Duration = Duration::from_secs(1);
 
 enum Work {
@@ -48,7 +48,7 @@ impl<D: Disk> Driver<D> {
         Ok(())
     }
 
-    /// Sleeps until there is something to write.
+    /// Sleeps until there is something to write; says what.
     async fn next_work(&self) -> Work {
         loop {
             let (waiting, full, wants_mark) = {
@@ -78,7 +78,8 @@ impl<D: Disk> Driver<D> {
         }
     }
 
-    /// Writes all that waits, as far as it fits into the segment, and syncs it.
+    /// Writes all edits that wait, as far as they fit into the segment, and syncs them. Switches segments first if
+    /// needed.
     async fn commit(self: &Rc<Self>) -> Result<(), StorageError> {
         let needed = self.writer.borrow().needs_segment();
         if let Some(needed) = needed {

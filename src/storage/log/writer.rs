@@ -1,8 +1,8 @@
-//! What a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver does what
-//! it says.
+//! Decides what a log writes where: buffers, frames, segments, lsns. Pure: does no I/O and knows no time; the driver
+//! executes what it decides.
 //!
-//! Always: durable ≤ synced ≤ written ≤ appended; frames stand one after the other in the order of their lsns; at most
-//! one commit is under way; the last block of a segment is left for the seal.
+//! Always: durable ≤ synced ≤ written ≤ appended; frames follow each other in the order of their lsns; at most one
+//! commit is under way; the last block of a segment is reserved for the seal.
 
 use std::collections::VecDeque;
 
@@ -11,24 +11,25 @@ use super::segment::SegmentHeader;
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, FrameHeader, MAX_BODY, padded};
 use crate::ids::{DirectoryId, Lsn, StreamId};
 
-/// Frames up to this many bytes are copied out of their buffer, which then stays where it is, warm.
+/// Frames up to this many bytes are copied out of their buffer, so that the buffer, warm in the CPU's caches, stays in
+/// use.
 const COPY_UP_TO: usize = 32 << 10;
 
 /// Memory that the disk can write from.
 pub trait Buffer {
-    /// `bytes` bytes of memory, with whatever in them.
+    /// Allocates `bytes` bytes with arbitrary content.
     fn new(bytes: usize) -> Self;
-    /// All of it.
+    /// All bytes of the buffer.
     fn bytes(&mut self) -> &mut [u8];
-    /// Only the first `bytes` bytes of it.
+    /// Shortens the buffer to its first `bytes` bytes.
     fn truncated(self, bytes: usize) -> Self;
 }
 
-/// A buffer with edits and room for a frame's header before them.
+/// A buffer that is being filled with edits, with room for the frame's header before them.
 struct Filling<B> {
     buffer: B,
     capacity: usize,
-    /// Where the next edit goes.
+    /// Offset in the buffer where the next edit goes.
     end: usize,
     first: Lsn,
     count: u32,
@@ -44,37 +45,37 @@ impl<B: Buffer> Filling<B> {
     }
 }
 
-/// A frame to be written.
+/// A frame to be written, with its place in the segment.
 pub struct Placed<B> {
     /// The frame with its padding.
     pub buffer: B,
-    /// Its length.
+    /// Length of the frame with its padding.
     pub bytes: usize,
-    /// Where it goes in the current segment.
+    /// Offset in the current segment at which the frame is written.
     pub offset: u64,
 }
 
 /// A commit under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
-    /// Where the synced part ends when the commit is done.
+    /// Where the synced part ends once the commit is complete.
     pub(super) end: SyncedEnd,
-    /// Bytes of edits that are then no longer unflushed.
+    /// Bytes of edits in the commit, which are no longer unflushed once it is complete.
     body_bytes: u64,
 }
 
-/// What an append asks of the driver.
+/// What an append tells the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// Nothing: it knows of unflushed edits already.
+    /// Nothing new: the driver already knows of unflushed edits.
     No,
-    /// These are the first unflushed edits.
+    /// The appended edits are the first unflushed ones.
     First,
     /// A buffer is full.
     Full,
 }
 
-/// The log of one stream as numbers and buffers.
+/// State of the log of one stream: lsns, buffers and the place in the segment.
 pub(super) struct Writer<B> {
     id: DirectoryId,
     stream: StreamId,
@@ -87,17 +88,18 @@ pub(super) struct Writer<B> {
     next: Lsn,
     synced: Lsn,
     durable: Lsn,
-    /// Highest `synced` that a header bears, and highest `durable`.
+    /// Highest `synced` and highest `durable` that a header on its way to disk has recorded.
     witnessed: (Lsn, Lsn),
     segment: SegmentHeader,
-    /// Where the next frame goes in the segment.
+    /// Offset in the segment where the next frame goes.
     offset: u64,
-    /// Bytes of edits appended but not synced.
+    /// Bytes of edits that were appended and are not synced.
     unflushed: u64,
 }
 
 impl<B: Buffer> Writer<B> {
-    /// A log that goes on in the fresh segment `segment`, with `buffers` buffers of `buffer_bytes` each.
+    /// Creates the writer of a log that continues in the fresh segment `segment`, with `buffers` buffers of
+    /// `buffer_bytes` each.
     pub(super) fn new(id: DirectoryId, segment: SegmentHeader, buffer_bytes: usize, buffers: usize) -> Self {
         let buffer_bytes = padded(buffer_bytes.max(2 * BLOCK));
         let buffers = buffers.max(2);
@@ -120,7 +122,7 @@ impl<B: Buffer> Writer<B> {
         }
     }
 
-    /// Puts a group of `count` edits into one frame; returns the lsn of the last, and what the driver is to know.
+    /// Puts a group of `count` edits into one frame. Returns the lsn of the last edit, and what the driver must know.
     #[inline]
     pub(super) fn append(&mut self, edits: &[u8], count: u32) -> (Lsn, Wake) {
         assert!(count > 0, "a group has edits");
@@ -140,7 +142,7 @@ impl<B: Buffer> Writer<B> {
         (Lsn(self.next.0 - 1), wake)
     }
 
-    /// Sets the buffer aside as full and begins another, large enough for `bytes`.
+    /// Sets the current buffer aside as full and begins another, large enough for `bytes`.
     #[cold]
     fn turn(&mut self, bytes: usize) {
         assert!(bytes <= MAX_BODY, "the limits on requests keep groups below {MAX_BODY} bytes");
@@ -176,7 +178,7 @@ impl<B: Buffer> Writer<B> {
         self.durable
     }
 
-    /// Every edit up to `lsn` is durable: frames say so from now on.
+    /// Notes that every edit up to `lsn` is durable; frames record it from now on.
     pub(super) fn set_durable(&mut self, lsn: Lsn) {
         debug_assert!((self.durable..=self.synced).contains(&lsn));
         self.durable = lsn;
@@ -187,56 +189,56 @@ impl<B: Buffer> Writer<B> {
         self.unflushed
     }
 
-    /// The most unflushed bytes before [`super::Log::is_full`] says so.
+    /// Number of unflushed bytes from which on [`super::Log::is_full`] is true.
     pub(super) fn bound(&self) -> u64 {
         (self.buffers * self.buffer_bytes) as u64
     }
 
-    /// Whether edits wait that no commit has taken.
+    /// Whether there are edits that no commit has taken yet.
     pub(super) fn has_waiting(&self) -> bool {
         !self.full.is_empty() || !self.filling.is_empty()
     }
 
-    /// Whether a whole buffer of them waits.
+    /// Whether a full buffer waits for a commit.
     pub(super) fn has_full(&self) -> bool {
         !self.full.is_empty()
     }
 
-    /// The segment that frames go to.
+    /// Header of the current segment.
     pub(super) fn segment(&self) -> SegmentHeader {
         self.segment
     }
 
-    /// Bytes of the segment that are not taken yet; the block of the seal is not counted.
+    /// Bytes of the segment that are still free, without the block reserved for the seal.
     pub(super) fn room(&self) -> u64 {
         (self.segment.bytes - BLOCK as u64).saturating_sub(self.offset)
     }
 
-    /// If the next frame does not fit into the segment: the least size of the segment that it needs.
+    /// If the next frame does not fit into the segment: the smallest size of a segment that it needs.
     pub(super) fn needs_segment(&self) -> Option<u64> {
         let next = self.full.front().unwrap_or(&self.filling);
         let frame = padded(next.end) as u64;
         if next.is_empty() || frame <= self.room() { None } else { Some(frame + 2 * BLOCK as u64) }
     }
 
-    /// Header of the segment that follows, with a size of `bytes`, once all that was taken is synced.
+    /// Header of the next segment, of `bytes` bytes. All frames taken before must be synced.
     pub(super) fn following(&self, bytes: u64) -> SegmentHeader {
         let first = self.full.front().unwrap_or(&self.filling).first;
         debug_assert_eq!(first, self.synced.next(), "a segment begins after what is synced");
-        // One without edits is too small for the first of them: it is replaced.
+        // A segment without edits is too small for its first frame, so it is replaced.
         let replaced = first == self.segment.first;
         let previous = if replaced { self.segment.previous } else { self.segment.first };
         SegmentHeader { stream: self.stream, first, previous, bytes }
     }
 
-    /// From now on frames go to `segment`, whose header is on disk and witnesses all edits before it.
+    /// Switches to `segment`, whose header is on disk and proves all edits before it.
     pub(super) fn roll(&mut self, segment: SegmentHeader) {
         self.segment = segment;
         self.offset = BLOCK as u64;
         self.witnessed.0 = self.synced;
     }
 
-    /// Takes the frames that wait, as far as they fit into the segment, with their headers written.
+    /// Takes the frames that wait, as far as they fit into the segment, and writes their headers.
     pub(super) fn take(&mut self, frames: &mut Vec<Placed<B>>) -> Pending {
         let mut body_bytes = 0;
         while self.needs_segment().is_none() && self.has_waiting() {
@@ -253,7 +255,7 @@ impl<B: Buffer> Writer<B> {
         Pending { end, body_bytes }
     }
 
-    /// Places the buffer being filled: a small frame by copy, a large one by giving the buffer away.
+    /// Places the buffer being filled: copies a small frame, and gives the buffer away for a large one.
     fn place_filling(&mut self, frames: &mut Vec<Placed<B>>) -> u64 {
         let bytes = padded(self.filling.end);
         if bytes <= COPY_UP_TO && self.filling.capacity == self.buffer_bytes {
@@ -271,7 +273,7 @@ impl<B: Buffer> Writer<B> {
         }
     }
 
-    /// Gives a frame its place and header; returns the length of its body.
+    /// Gives a frame its offset and header; returns the length of its body.
     fn place(&mut self, full: Filling<B>, frames: &mut Vec<Placed<B>>) -> u64 {
         let body_len = full.end - FRAME_HEADER;
         self.seal_frame(full.buffer, full.first, full.count, body_len, false, frames);
@@ -298,20 +300,20 @@ impl<B: Buffer> Writer<B> {
         self.witnessed = (synced, durable);
     }
 
-    /// Whether more is synced or durable than any header says, and a mark that says it fits.
+    /// Whether more is synced or durable than any header records, and the segment has room for a mark that records it.
     pub(super) fn wants_mark(&self) -> bool {
         let (synced, durable) = self.witnessed;
         (synced < self.synced || durable < self.durable) && !self.has_waiting() && self.room() >= BLOCK as u64
     }
 
-    /// Takes a mark, or at the end of the stream the seal, for which there is always room. Nothing must wait.
+    /// Takes a mark or, at the end of the stream, the seal, for which a block is reserved. No edits may be waiting.
     pub(super) fn take_mark(&mut self, seal: bool, frames: &mut Vec<Placed<B>>) -> Pending {
         debug_assert!(!self.has_waiting(), "a mark comes after all edits");
         self.seal_frame(B::new(BLOCK), self.next, 0, 0, seal, frames);
         self.pending(self.next, 0)
     }
 
-    /// What was taken is on disk.
+    /// Notes that the commit `pending` is on disk.
     pub(super) fn complete(&mut self, pending: Pending) {
         debug_assert!(pending.end.lsn >= self.synced && pending.end.lsn <= self.appended());
         self.synced = pending.end.lsn;

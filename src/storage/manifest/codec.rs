@@ -1,5 +1,4 @@
-//! The manifest as bytes: a header, then a flatbuffer (`schema/manifest.fbs`). Only this file names the generated
-//! types.
+//! The manifest as bytes: a header, then a flatbuffer (`schema/manifest.fbs`). No other file names the generated types.
 //!
 //! ```text
 //! offset  bytes  what (integers are little-endian)
@@ -34,24 +33,24 @@ const LENGTH: usize = SEQUENCE + 8;
 const BODY: usize = LENGTH + 4 + 4;
 const _: () = assert!(BODY == 32);
 
-/// Bytes that are not a manifest of this version.
+/// Why bytes are not a manifest of this version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// There is nothing.
+    /// The file is missing, empty or all zeros.
     #[error("empty")]
     Empty,
-    /// They do not begin like a manifest.
+    /// The bytes do not begin with the magic of a manifest.
     #[error("not a manifest")]
     Magic,
-    /// Another version of the program made it.
+    /// The manifest has another format version.
     #[error("format version {0}, but this program knows only version {VERSION}")]
     Version(u32),
-    /// It is not what was written.
+    /// The bytes differ from what was written.
     #[error("damaged: {0}")]
     Damaged(&'static str),
 }
 
-/// The bytes of `manifest` after its `sequence`-th change.
+/// Encodes `manifest` with the number `sequence` of its last change.
 pub fn encode(manifest: &Manifest, sequence: u64) -> Vec<u8> {
     let mut b = FlatBufferBuilder::new();
     let id = b.create_vector::<u8>(&manifest.id.0);
@@ -96,10 +95,10 @@ fn encode_epoch<'a>(b: &mut FlatBufferBuilder<'a>, epoch: &EpochRecord) -> flatb
     fb::Epoch::create(b, &fb::EpochArgs { epoch: epoch.epoch.0, streams })
 }
 
-/// The manifest in `bytes`, which may go on after it, and its sequence.
+/// Decodes the manifest at the start of `bytes`, which may be longer; returns it with its sequence.
 ///
 /// # Errors
-/// If there is none that this version understands.
+/// If `bytes` do not begin with a valid manifest of this version.
 pub fn decode(bytes: &[u8]) -> Result<(Manifest, u64), ManifestError> {
     use ManifestError::Damaged;
     if bytes.iter().all(|b| *b == 0) {

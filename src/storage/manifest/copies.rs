@@ -1,5 +1,5 @@
-//! The manifest's two copies. A change writes one, syncs it, then the other: whatever a crash does to one, the other is
-//! whole.
+//! The manifest's two copies on disk. A change writes and syncs one, then the other: whatever a crash does to one, the
+//! other is whole.
 
 use std::io;
 use std::path::Path;
@@ -11,24 +11,24 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, Files, PlainFile, read_whole};
 use crate::storage::{Corruption, StorageError, path};
 
-/// What the two copies hold.
+/// The manifest as loaded from its two copies.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::storage) struct Loaded {
     pub(in crate::storage) manifest: Manifest,
     pub(in crate::storage) sequence: u64,
-    /// What is wrong with the other copy, if it is not the same.
+    /// What is wrong with the other copy, if it differs.
     pub(in crate::storage) repair: Option<String>,
 }
 
-/// Reads both copies in `dir` and takes the newer good one; `None` if neither file has anything in it.
+/// Reads both copies in `dir` and takes the newer valid one; `None` if both files are empty or missing.
 ///
-/// | one copy | the other | then |
+/// | one copy | the other | result |
 /// |---|---|---|
-/// | good | good | the one of the higher sequence |
+/// | good | good | the one with the higher sequence; the other is repaired if it differs |
 /// | good | damaged, empty or missing | the good one, and the other is repaired |
-/// | of another version | whatever | refuse |
+/// | of another version | anything | refuse |
 /// | damaged | damaged, empty or missing | refuse |
-/// | empty or missing | empty or missing | there is none |
+/// | empty or missing | empty or missing | `None` |
 pub(in crate::storage) fn load<F: Files>(files: &F, dir: &Path) -> Result<Option<Loaded>, StorageError> {
     let mut copies = Vec::new();
     for name in path::MANIFESTS {
@@ -59,8 +59,8 @@ pub(in crate::storage) fn load<F: Files>(files: &F, dir: &Path) -> Result<Option
     }
 }
 
-/// Writes both copies, one after the other, and makes them durable. On a full disk nothing changes, unless both find
-/// space.
+/// Writes both copies, one after the other, and makes them durable. Allocates space for both before it writes, so a
+/// full disk changes neither.
 pub(in crate::storage) fn store<F: Files>(
     files: &F,
     dir: &Path,
@@ -85,7 +85,7 @@ pub(in crate::storage) fn store<F: Files>(
     Ok(())
 }
 
-/// Writes in place, which takes no space.
+/// Overwrites the file in place, which takes no new space, and syncs it.
 fn overwrite(file: &impl PlainFile, bytes: &[u8]) -> io::Result<()> {
     file.write_at(0, bytes)?;
     file.sync()
@@ -102,7 +102,7 @@ mod tests {
         Manifest::new(DirectoryId([n; 16]), Partitions::new(2).unwrap())
     }
 
-    /// Every row of the table in [`load`], both ways round.
+    /// Every row of the table in [`load`], with the copies both ways round.
     #[test]
     fn any_two_copies_give_what_the_table_says() {
         let good = |n: u8| codec::encode(&manifest(n), u64::from(n));
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(loaded, Loaded { manifest: manifest(1), sequence: 2, repair: None });
     }
 
-    /// The disk has room for one of the two copies of a longer manifest.
+    /// The disk has room for only one of the two copies of a longer manifest, then for both.
     #[test]
     fn on_a_full_disk_either_both_copies_are_written_or_none() {
         let (world, dir) = (World::new(1, 1), Path::new("/"));

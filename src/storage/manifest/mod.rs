@@ -1,42 +1,43 @@
-//! What a data directory holds, as a value. Changes are pure; `directory` makes them durable.
+//! The manifest: what a data directory holds, as a value. Changes to it are pure; `directory` makes them durable.
 //!
-//! Always: only the newest epoch may be open, so every stream of an older one has its `last`; `first ≤ last + 1`;
-//! a partition's newer generation is at a later position than its older one; both are below what their streams reach.
+//! Always: only the newest epoch may be open, so every stream of an older one has its `last`; `first ≤ last + 1`; a
+//! partition's newer snapshot is at a later position than its older one; neither is later than what its stream has
+//! reached.
 
 pub mod codec;
 pub(super) mod copies;
 
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, StreamId};
 
-/// What a data directory holds.
+/// The contents of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// Tells this data directory from every other.
     pub id: DirectoryId,
-    /// How the slots are cut.
+    /// How the slots are divided into partitions.
     pub partitions: Partitions,
-    /// Lives of the master of which some log is kept, oldest first; the newest one always stays.
+    /// Epochs of which some log is kept, oldest first; the newest one always stays.
     pub epochs: Vec<EpochRecord>,
     /// The installed snapshots, per partition.
     pub snapshots: Vec<Generations>,
 }
 
-/// One life of the master.
+/// One epoch: a life of the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochRecord {
-    /// Its number.
+    /// Number of the epoch.
     pub epoch: Epoch,
-    /// Its streams, one per core.
+    /// Streams of the epoch, one per core.
     pub streams: Vec<StreamRecord>,
 }
 
 /// One stream of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// The first edit that is still needed: segments wholly below may be gone.
+    /// The first edit that is still needed; segments with only earlier edits may be gone.
     pub first: Lsn,
-    /// The last edit, once the stream was closed in good order, or recovery has decided where it is cut off; `None`
-    /// before. The files may hold more: nothing after this edit is ever read.
+    /// The last edit, once the stream was closed in good order or recovery has decided its cut; `None` before. The
+    /// files may hold later edits, which are never read.
     pub last: Option<Lsn>,
 }
 
@@ -47,39 +48,40 @@ impl StreamRecord {
     }
 }
 
-/// Up to two snapshots of a partition.
+/// The installed snapshots of a partition, at most two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generations {
-    /// The newest installed.
+    /// The newest snapshot.
     pub newest: Option<Installed>,
-    /// The one before it, kept with the log that follows it in case the newest proves bad.
+    /// The snapshot before the newest, kept with the log that follows it in case the newest proves bad.
     pub older: Option<Installed>,
 }
 
-/// A snapshot file that was verified whole before it was recorded.
+/// Record of an installed snapshot file, which was verified as a whole before it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// Where in the log the partition was.
+    /// Position in the log of the snapshot's state.
     pub position: Position,
     /// Length of the file in bytes.
     pub bytes: u64,
     /// CRC32 of the whole file.
     pub crc: u32,
-    /// Digest of the partition: the wrapping sum of its slots'.
+    /// Digest of the partition: the wrapping sum of its slots' digests.
     pub digest: u64,
 }
 
 impl Manifest {
-    /// That of a new data directory.
+    /// The manifest of a new data directory.
     pub fn new(id: DirectoryId, partitions: Partitions) -> Self {
         let snapshots = vec![Generations::default(); usize::from(partitions.count())];
         Self { id, partitions, epochs: Vec::new(), snapshots }
     }
 
-    /// That of a data directory which begins with `snapshots`, one of each partition in order, and without any log: a
-    /// master has reached `reached` before, in which no snapshot is later, and the next epoch follows that one.
+    /// The manifest of a data directory that begins with `snapshots`, one for each partition in order, and without log.
+    /// An earlier master has reached `reached`, no snapshot is later than that, and the next epoch follows the one of
+    /// `reached`.
     pub fn of_snapshots(id: DirectoryId, partitions: Partitions, snapshots: Vec<Installed>, reached: Position) -> Self {
-        // Who held what in that epoch matters no more: one stream, of which no edit is needed, stands for all.
+        // Which core held which partition in that epoch no longer matters: one stream, fully dropped, stands for all.
         let stream = StreamRecord { first: reached.lsn.next(), last: Some(reached.lsn) };
         let epochs = vec![EpochRecord { epoch: reached.epoch, streams: vec![stream] }];
         let generation = |newest| Generations { newest: Some(newest), older: None };
@@ -91,7 +93,7 @@ impl Manifest {
         self.epochs.last()
     }
 
-    /// The newest epoch, if the end of one of its streams is not known.
+    /// The newest epoch, if any of its streams has no recorded end.
     pub fn open_epoch(&self) -> Option<&EpochRecord> {
         self.newest_epoch().filter(|e| e.streams.iter().any(|s| s.last.is_none()))
     }
@@ -102,7 +104,7 @@ impl Manifest {
         epoch.streams.get(usize::from(stream.core.0)).copied()
     }
 
-    /// The streams of which some edit may be needed, in the order in which a partition must be given their edits.
+    /// The streams that may hold needed edits, in the order in which a partition must receive their edits.
     pub fn kept_streams(&self) -> impl Iterator<Item = (StreamId, StreamRecord)> {
         self.epochs.iter().flat_map(|e| {
             let records = (0u16..).zip(&e.streams);
@@ -112,7 +114,7 @@ impl Manifest {
         })
     }
 
-    /// Which core held which partition in an epoch.
+    /// Which core held which partition in `epoch`; `None` if the manifest does not have the epoch.
     pub fn placement(&self, epoch: Epoch) -> Option<Placement> {
         let record = self.epochs.iter().find(|e| e.epoch == epoch)?;
         Placement::new(self.partitions, u16::try_from(record.streams.len()).ok()?)
@@ -134,16 +136,16 @@ impl Manifest {
             })
     }
 
-    /// The position from which on no edit of the partition is missing in the log: older state cannot be brought up to
+    /// The position after which the log has every edit of the partition; state older than this cannot be brought up to
     /// date.
     pub fn floor(&self, partition: PartitionId) -> Position {
         let Generations { newest, older } = self.generations(partition);
-        // Log is dropped where it has no edits of a partition without snapshots, and otherwise behind the oldest of
-        // them.
+        // Log is dropped behind the oldest snapshot of a partition or, without snapshots, where it has none of the
+        // partition's edits.
         older.or(newest).map_or(Position::START, |oldest| oldest.position.min(self.unbroken_from(partition)))
     }
 
-    /// After which position every edit of the partition's streams is kept, be it the partition's or not.
+    /// The position after which every edit of the partition's streams is kept, including edits of other partitions.
     fn unbroken_from(&self, partition: PartitionId) -> Position {
         let forgotten = self.epochs.first().filter(|e| e.epoch > Epoch(1));
         let mut from = forgotten.map_or(Position::START, |e| Position::new(e.epoch, Lsn(0)));
@@ -170,10 +172,10 @@ impl Manifest {
         epoch
     }
 
-    /// These streams of the newest epoch end with these edits.
+    /// Records the last edits of these streams of the newest epoch.
     ///
     /// # Errors
-    /// If `epoch` is not the newest, or one of the streams is none of it or has ended already.
+    /// If `epoch` is not the newest, or one of the streams does not belong to it or has ended already.
     pub fn end_streams(&mut self, epoch: Epoch, lasts: &[(CoreId, Lsn)]) -> Result<(), &'static str> {
         let newest = self.epochs.last_mut().filter(|e| e.epoch == epoch).ok_or("the epoch is not the newest")?;
         for (core, last) in lasts {
@@ -182,14 +184,14 @@ impl Manifest {
                 return Err("the stream has ended already");
             }
             stream.last = Some(*last);
-            // What was dropped was not needed, whatever recovery found of it.
+            // Dropped edits were not needed, even if recovery found an end before them.
             stream.first = stream.first.min(last.next());
         }
         Ok(())
     }
 
-    /// Makes `installed` the newest generation of `partition`. Returns the generation that is then no longer kept;
-    /// `None` as well if there was none, and `Some(installed)` if it is not newer than the newest.
+    /// Makes `installed` the newest generation of `partition`. Returns the generation that is then no longer kept: the
+    /// third, `None` if there was no third, or `Some(installed)` if it is not newer than the newest.
     pub fn install(&mut self, partition: PartitionId, installed: Installed) -> Option<Installed> {
         let generations = self.snapshots.get_mut(usize::from(partition.0))?;
         if generations.newest.is_some_and(|newest| newest.position >= installed.position) {
@@ -200,7 +202,7 @@ impl Manifest {
         third
     }
 
-    /// Forgets a generation that proved bad; returns whether it was there.
+    /// Removes a generation that proved bad. Returns whether it was there.
     pub fn discard(&mut self, partition: PartitionId, bad: Installed) -> bool {
         let Some(generations) = self.snapshots.get_mut(usize::from(partition.0)) else { return false };
         if generations.newest == Some(bad) {
@@ -211,7 +213,7 @@ impl Manifest {
         }
     }
 
-    /// Edits of `stream` before `first` are no longer needed. Returns whether that is news.
+    /// Notes that edits of `stream` before `first` are no longer needed. Returns whether that changes anything.
     pub fn drop_log(&mut self, stream: StreamId, first: Lsn) -> bool {
         let epoch = self.epochs.iter_mut().find(|e| e.epoch == stream.epoch);
         let Some(record) = epoch.and_then(|e| e.streams.get_mut(usize::from(stream.core.0))) else { return false };
@@ -221,7 +223,7 @@ impl Manifest {
         is_news
     }
 
-    /// Forgets the oldest epochs of which no edit is needed, but never the newest epoch.
+    /// Removes the oldest epochs without needed edits, but never the newest epoch.
     pub fn forget_dropped_epochs(&mut self) {
         let kept = self.epochs.len().saturating_sub(1);
         let forgotten =
@@ -229,7 +231,7 @@ impl Manifest {
         self.epochs.drain(..forgotten);
     }
 
-    /// Whether the promises at the head of this module hold.
+    /// Whether the invariants in this module's docs hold, as far as a manifest alone can show.
     fn is_consistent(&self) -> bool {
         let in_order = self.epochs.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
         let older = self.epochs.len().saturating_sub(1);
@@ -295,7 +297,7 @@ mod tests {
         }
     }
 
-    /// Each promise at the head of this module, broken in the last of several epochs, streams or partitions.
+    /// Each invariant in this module's docs, broken in the last of several epochs, streams or partitions.
     #[test]
     fn what_is_impossible_anywhere_is_no_manifest() {
         let ended = |last| StreamRecord { first: Lsn(1), last: Some(Lsn(last)) };

@@ -1,4 +1,4 @@
-//! What the live log sees of a model disk through [`Disk`]: it takes its time, and finishes in any order.
+//! The model disk as the live log uses it, through [`Disk`]: operations take time and complete in any order.
 
 use std::io;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::storage::log::Room;
 use crate::storage::log::disk::Placed;
 
 impl Process {
-    /// Waits as long as the disk takes for something.
+    /// Waits for a random time, as long as the disk takes for an operation.
     async fn work(&self) {
         let micros =
             self.world.draw(|random| if random.u8(..) < 8 { random.u64(1_000..60_000) } else { random.u64(20..1_500) });
         self.world.sleep(Duration::from_micros(micros)).await;
     }
 
-    /// A write takes off; its number.
+    /// Begins a write; returns its number.
     fn take_off(&self, file: &ModelFile, offset: u64, bytes: Vec<u8>) -> io::Result<u64> {
         let mut state = self.world.lock();
         let what = || format!("begin to write {} bytes at {offset} of {}", bytes.len(), file.path().display());
@@ -35,7 +35,7 @@ impl Process {
         let offset = offset as usize;
         assert!(offset + bytes.len() <= content.now.len(), "written beyond what was reserved");
         for (sector, new) in (offset / SECTOR..).zip(bytes.chunks(SECTOR)) {
-            // What is durable is never rewritten with anything else.
+            // Durable bytes must never be rewritten with other bytes.
             let was = content.durable.get(sector * SECTOR..(sector + 1) * SECTOR).unwrap_or(&[]);
             assert!(was.iter().all(|b| *b == 0) || was == new, "a durable sector was rewritten");
         }
@@ -43,7 +43,7 @@ impl Process {
         Ok(number)
     }
 
-    /// A write lands, or fails half-way.
+    /// Completes a write, or fails it with some of its sectors written.
     fn land(&self, file: &ModelFile, number: u64) -> io::Result<()> {
         let State { machines, random, .. } = &mut *self.world.lock();
         let disk = &mut machines[self.machine];
@@ -63,7 +63,7 @@ impl Process {
         Err(io::Error::from_raw_os_error(libc::EIO))
     }
 
-    /// Syncs what was written before the sync began.
+    /// Syncs the bytes that were written before the sync began.
     async fn sync_written(&self, file: &ModelFile) -> io::Result<()> {
         let covered = {
             let mut state = self.world.lock();
@@ -85,7 +85,7 @@ impl Process {
         Ok(())
     }
 
-    /// Lands writes in any order, and syncs them.
+    /// Completes writes in any order, then syncs them.
     async fn land_all(&self, file: &ModelFile, mut flying: Vec<u64>) -> io::Result<()> {
         self.world.draw(|random| random.shuffle(&mut flying));
         for number in flying {

@@ -1,4 +1,4 @@
-//! A machine's files: as they read now, as they are safe, and what a power failure makes of them.
+//! The files of a model machine: their current content, their durable content, and what a power failure leaves of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use crate::encoding::frame::BLOCK;
 
-/// The unit that is kept, lost or torn, in bytes.
+/// Size in bytes of a sector, the unit that a power failure keeps, loses or tears.
 pub(super) const SECTOR: usize = 512;
-/// Where a sector can tear: devices take words.
+/// Size in bytes of a word: a sector can tear only between words.
 const WORD: usize = 8;
 
-/// A file's content.
+/// The content of a file: as it reads now, and as it is durable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     pub(super) now: Vec<u8>,
     pub(super) durable: Vec<u8>,
-    /// Sectors written and not synced.
+    /// Sectors that were written and not synced.
     dirty: BTreeSet<usize>,
     /// Writes that are under way.
     pub(super) flying: Vec<Flying>,
-    /// Who has it locked, process and open file: alone, or with others.
+    /// Holder (process and open file) of the exclusive lock; `shared` has the holders of the shared lock.
     pub(super) exclusive: Option<(usize, u64)>,
     pub(super) shared: BTreeSet<(usize, u64)>,
-    /// Writes of dead processes land until then; nobody else gets the lock.
+    /// Until this time writes of dead processes may land, and nobody else gets the lock.
     pub(super) orphaned_until: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Flying {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     Dir,
@@ -67,14 +67,14 @@ impl NameChange {
     }
 }
 
-/// What rot does.
+/// A way in which data at rest is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rot {
-    /// Another bit.
+    /// A bit is flipped.
     Flip,
-    /// What was meant for another sector stands here.
+    /// The content of another sector overwrites a sector.
     Misdirected,
-    /// The end of a file is gone.
+    /// The end of a file is lost.
     Cut,
 }
 
@@ -85,13 +85,13 @@ pub(crate) struct Disk {
     pub(super) names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
     pending: Vec<NameChange>,
-    /// Bytes that all files together can have.
+    /// Capacity in bytes for all files together; `None` for no limit.
     pub(crate) capacity: Option<u64>,
-    /// So many writes from now, one fails.
+    /// The write that fails: after so many more writes.
     pub(crate) write_fails_in: Option<u64>,
-    /// So many syncs from now, one fails.
+    /// The sync that fails: after so many more syncs.
     pub(crate) sync_fails_in: Option<u64>,
-    /// Faults that have struck.
+    /// Number of faults that have struck.
     pub(crate) struck: u64,
 }
 
@@ -112,7 +112,7 @@ impl Default for Disk {
 }
 
 impl Disk {
-    /// Puts a file there that is safe.
+    /// Creates a file whose content and name are durable.
     pub(super) fn put(&mut self, path: &Path, bytes: Vec<u8>) {
         for dir in path.ancestors().skip(1) {
             self.names.insert(dir.to_owned(), Node::Dir);
@@ -132,7 +132,7 @@ impl Disk {
         }
     }
 
-    /// Makes an empty file; what the name stood for is gone.
+    /// Creates an empty file, replacing whatever the name referred to.
     pub(super) fn create(&mut self, path: &Path) -> io::Result<usize> {
         self.parent_of(path)?;
         self.contents.push(Content::default());
@@ -188,14 +188,14 @@ impl Disk {
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
-    /// Makes the names in a directory durable.
+    /// Syncs a directory, so that the names in it are durable.
     pub(super) fn sync_dir(&mut self, dir: &Path) {
         let (synced, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|c| c.touches(dir));
         self.pending = open;
         for change in synced {
             change.apply(&mut self.durable_names);
-            // What was to happen to the same name before is overtaken.
+            // Pending changes that gave a removed name are obsolete.
             let settled = change.removed;
             self.pending.retain(|c| c.added.as_ref().is_none_or(|(path, _)| Some(path) != settled.as_ref()));
         }
@@ -212,18 +212,18 @@ impl Disk {
         self.pending.push(change);
     }
 
-    /// Whether so many bytes more fit.
+    /// Whether `more` bytes still fit on the disk.
     pub(super) fn has_room(&self, more: u64) -> bool {
         self.capacity.is_none_or(|capacity| self.used() + more <= capacity)
     }
 
-    /// Bytes that all files together have.
+    /// Bytes of all files together.
     pub(crate) fn used(&self) -> u64 {
         let bytes = |node: &Node| if let Node::File(f) = node { self.contents[*f].now.len() as u64 } else { 0 };
         self.names.values().map(bytes).sum()
     }
 
-    /// Whether the fault that is counted down by `counter` strikes now.
+    /// Counts down to the fault that `counter` selects. Returns whether it strikes now.
     pub(super) fn strikes(&mut self, counter: fn(&mut Self) -> &mut Option<u64>) -> bool {
         let strikes = match counter(self) {
             None => return false,
@@ -240,7 +240,8 @@ impl Disk {
         strikes
     }
 
-    /// `process` has died. Its writes land, but only later; until then nobody else gets the locks.
+    /// Handles the death of `process`: its locks are released, but its writes may land until `until`, and before that
+    /// nobody else gets the locks of their files.
     pub(super) fn orphan(&mut self, process: usize, until: Duration) {
         for content in &mut self.contents {
             content.exclusive.take_if(|(holder, _)| *holder == process);
@@ -251,7 +252,8 @@ impl Disk {
         }
     }
 
-    /// Writes of dead processes that are due by `now` land; all of `file`'s, if somebody waits for its lock.
+    /// Completes the writes of dead processes that are due by `now`, and all those to the file `waited_for`, for whose
+    /// lock somebody waits.
     pub(super) fn land(&mut self, now: Duration, waited_for: Option<usize>) {
         for (number, content) in self.contents.iter_mut().enumerate() {
             let due = content.orphaned_until.is_some_and(|until| until <= now);
@@ -264,16 +266,16 @@ impl Disk {
         }
     }
 
-    /// An empty disk takes the place of this one. Files that the dead had open lead nowhere.
+    /// Replaces this disk by an empty one. Files that dead processes had open refer to nothing.
     pub(super) fn lose(&mut self) {
         let mut contents = std::mem::take(&mut self.contents);
         contents.iter_mut().for_each(|content| *content = Content::default());
         *self = Self { contents, ..Self::default() };
     }
 
-    /// All that was not synced is kept, lost or torn.
+    /// Simulates a power failure: everything that was not synced is kept, lost or torn at random.
     pub(super) fn power_off(&mut self, random: &mut fastrand::Rng) {
-        // Per directory, what came first is kept first; how much of it is chance.
+        // Names are kept up to a random point in each directory's order of changes.
         let mut cuts: BTreeMap<PathBuf, bool> = BTreeMap::new();
         let mut names = std::mem::take(&mut self.durable_names);
         for change in std::mem::take(&mut self.pending) {
@@ -288,7 +290,7 @@ impl Disk {
         }
         let with_parents: Vec<PathBuf> = names.keys().cloned().collect();
         for path in with_parents {
-            // In order, so that a directory is looked at before what is in it.
+            // Paths are sorted, so a directory is checked before what is in it.
             if path.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && !names.contains_key(parent)) {
                 names.remove(&path);
             }
@@ -300,12 +302,12 @@ impl Disk {
         }
     }
 
-    /// Takes the newest segment of a stream below `log` away, or empties it but for its header; says which, and what it
-    /// is now.
+    /// Removes the newest segment of a random stream below `log`, or zeros it except for its header. Returns its path,
+    /// and which of the two was done.
     pub(crate) fn lose_end(&mut self, random: &mut fastrand::Rng, log: &Path) -> Option<(PathBuf, &'static str)> {
         let mut newest: BTreeMap<&Path, (&Path, usize)> = BTreeMap::new();
         for (path, node) in &self.names {
-            // Names are in order, so the last of a directory is the newest.
+            // Names are sorted, so the last of a directory is the newest.
             if let (true, Some(dir), Node::File(file)) = (path.starts_with(log), path.parent(), node) {
                 newest.insert(dir, (path, *file));
             }
@@ -323,7 +325,8 @@ impl Disk {
         Some((path, "empty"))
     }
 
-    /// Damages a file at rest, in as many of its first bytes as `damageable` says; says which file and where.
+    /// Damages a random file at rest, within as many of its first bytes as `damageable` returns. Returns the file and
+    /// the offset of the damage.
     pub(crate) fn rot(
         &mut self,
         random: &mut fastrand::Rng,
@@ -353,7 +356,7 @@ impl Disk {
 }
 
 impl Content {
-    /// Writes into the page cache.
+    /// Writes into the page cache; not durable yet.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset + bytes.len();
         if self.now.len() < end {
@@ -365,18 +368,18 @@ impl Content {
         }
     }
 
-    /// Another size; what comes new is zeros, and safe with the next sync.
+    /// Changes the size; new bytes are zeros, and durable with the next sync.
     pub(super) fn set_size(&mut self, size: usize) {
         self.now.resize(size, 0);
         self.dirty.retain(|sector| sector * SECTOR < size);
     }
 
-    /// Which sectors a sync that begins now covers.
+    /// The sectors that a sync which begins now covers.
     pub(super) fn dirty(&self) -> BTreeSet<usize> {
         self.dirty.clone()
     }
 
-    /// The sectors of `covered` that were not written again meanwhile are safe, and the size is.
+    /// Completes a sync: the sectors in `covered` become durable with their current content, and so does the size.
     pub(super) fn synced(&mut self, covered: &BTreeSet<usize>) {
         self.durable.resize(self.now.len(), 0);
         for sector in covered {
@@ -388,7 +391,7 @@ impl Content {
         }
     }
 
-    /// Linux marks what it could not write as clean: the next sync finds nothing to complain about.
+    /// Models a failed sync: Linux marks what it could not write as clean, so that the next sync reports no error.
     pub(super) fn sync_failed(&mut self) {
         self.dirty.clear();
     }
@@ -398,11 +401,11 @@ impl Content {
             self.write(flying.offset, &flying.bytes);
         }
         let mut bytes = std::mem::take(&mut self.durable);
-        // The size alone is often there before the content.
+        // The size is often durable before the content.
         if random.bool() || self.dirty.is_empty() && random.bool() {
             bytes.resize(self.now.len(), 0);
         }
-        // All, none, or any of the sectors.
+        // Keeps all, none, or a random choice of the sectors.
         let mode = random.u8(0..4);
         for sector in std::mem::take(&mut self.dirty) {
             let kept = mode == 0 || (mode > 1 && random.bool());
@@ -427,7 +430,7 @@ impl Content {
                 let at = random.usize(0..bytes);
                 let bit = 1 << random.u8(0..8);
                 let sector = at / SECTOR * SECTOR..((at / SECTOR + 1) * SECTOR).min(self.now.len());
-                // A sector does not become empty by a flip: that would be as if it had never been written.
+                // The flip must not leave the sector all zeros, as if it had never been written.
                 self.now[at] ^= bit;
                 if self.now[sector].iter().all(|b| *b == 0) {
                     self.now[at] ^= 0x81;

@@ -1,4 +1,4 @@
-//! Tasks of processes, in one thread, and time that jumps from one event to the next.
+//! Runs the tasks of model processes in one thread, in time that jumps from one event to the next.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use super::{NOW, Process, World};
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 thread_local! {
-    /// Tasks that were begun since the executor last looked.
+    /// Tasks that were spawned since the executor last looked.
     static BEGUN: RefCell<Vec<(Process, Task)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -24,14 +24,14 @@ impl Wake for Flag {
     }
 }
 
-/// Runs tasks. A task ends with its process.
+/// Runs the tasks of model processes. A task ends with its process.
 pub(crate) struct Executor {
     world: World,
     tasks: Vec<(Process, Arc<Flag>, Task)>,
 }
 
 impl Process {
-    /// Runs `task` beside the others of this thread, as long as the process lives.
+    /// Spawns a task on this thread, which runs as long as the process lives.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         BEGUN.with_borrow_mut(|begun| begun.push((self.clone(), Box::pin(task))));
     }
@@ -42,7 +42,7 @@ impl Executor {
         Self { world: world.clone(), tasks: Vec::new() }
     }
 
-    /// Runs until `main` is done or the time is over; whether it is done.
+    /// Runs until `main` is done or the time `until` is reached. Returns whether `main` is done.
     pub(crate) fn run(&mut self, main: impl Future<Output = ()>, until: Duration) -> bool {
         let mut main = Box::pin(main);
         let flag = Arc::new(Flag(AtomicBool::new(true)));
@@ -60,7 +60,7 @@ impl Executor {
         }
     }
 
-    /// Runs what is ready, once each; whether there was anything.
+    /// Polls each task that is ready once. Returns whether there was any.
     fn turn(&mut self) -> bool {
         let begun = BEGUN.take();
         let mut ran = !begun.is_empty();
@@ -79,7 +79,7 @@ impl Executor {
         ran
     }
 
-    /// To the next event; false if there is none before `until`.
+    /// Advances the time to the next event. Returns `false` if there is none before `until`.
     fn advance(&self, until: Duration) -> bool {
         let mut state = self.world.lock();
         let Some((next, _)) = state.timers.first_key_value().map(|(key, _)| *key).filter(|(due, _)| *due < until)
@@ -100,7 +100,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // Tasks may hold handles of the world, which holds wakers of tasks.
+        // Breaks reference cycles: tasks may hold handles of the world, which holds wakers of tasks.
         self.world.lock().timers.clear();
         BEGUN.take();
     }

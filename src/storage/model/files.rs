@@ -1,5 +1,5 @@
-//! What a process sees of its machine's disk through [`Files`]. Everything happens at once; only the steps between can
-//! be interrupted.
+//! A machine's disk as a process uses it, through [`Files`]. Each operation takes no time; a process can die only
+//! between operations.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use super::disk::Disk;
 use super::{Process, State, lies};
 use crate::storage::files::{Access, Files, PlainFile};
 
-/// A file that a process has open.
+/// An open file of a process.
 #[derive(Debug)]
 pub(crate) struct ModelFile {
     process: Process,
     path: PathBuf,
     file: usize,
-    /// Tells it from every other open file.
+    /// Number that identifies this open file.
     handle: u64,
 }
 
@@ -28,7 +28,7 @@ fn enospc() -> io::Error {
 }
 
 impl Process {
-    /// Looks at the disk, as long as the process lives.
+    /// Reads from the disk; an error if the process is dead.
     fn look<T>(&self, look: impl FnOnce(&Disk) -> io::Result<T>) -> io::Result<T> {
         let state = self.world.lock();
         if !state.processes[self.id].alive {
@@ -37,7 +37,7 @@ impl Process {
         look(&state.machines[self.machine])
     }
 
-    /// Changes the disk, unless the process dies before.
+    /// Changes the disk; an error if the process is dead, or dies just before.
     pub(super) fn change<T>(
         &self,
         what: impl Fn() -> String,
@@ -160,7 +160,7 @@ impl PlainFile for ModelFile {
             return Err(enospc());
         }
         if disk.strikes(|disk| &mut disk.write_fails_in) {
-            // How much of it was written nobody knows.
+            // A random part of the bytes was written.
             let some = random.usize(0..=bytes.len());
             disk.contents[self.file].write(offset as usize, &bytes[..some]);
             state.note(|| "and it fails".to_owned());
@@ -236,7 +236,7 @@ impl PlainFile for ModelFile {
         self.process.change(
             || format!("lock {} with others", self.path.display()),
             |disk| {
-                // To wait for the lock is to wait until nothing lands any more.
+                // Waiting for the lock means waiting until no more writes can land.
                 disk.land(Duration::ZERO, Some(self.file));
                 let content = &mut disk.contents[self.file];
                 let free = content.exclusive.is_none();

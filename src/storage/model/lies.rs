@@ -1,5 +1,5 @@
-//! Bugs of those who forget to sync, planted where the sync would take effect: the disk says that it was done, and does
-//! nothing. So the code that is to be tested stays as it is.
+//! Planted bugs that leave out a sync. They are planted in the model disk, which reports the sync as done and does
+//! nothing, so that the tested code stays unchanged.
 
 use std::path::Path;
 
@@ -22,22 +22,22 @@ pub(super) fn leaves_out_dir(dir: &Path) -> bool {
         || (is_planted(Bug::SnapshotNameUnsynced) && holds_snapshots())
 }
 
-/// Whether the log's sync of the header of a segment that it prepares is left out.
+/// Whether the log's sync of a new segment's header is left out.
 pub(super) fn leaves_out_header() -> bool {
     is_planted(Bug::SegmentHeaderUnsynced)
 }
 
-/// Whether the log's sync of the directory in which a segment has got its name is left out.
+/// Whether the log's sync of the directory after renaming a new segment is left out.
 pub(super) fn leaves_out_segment_name() -> bool {
     is_planted(Bug::SegmentNameUnsynced)
 }
 
-/// Whether a commit of the log is said to be on disk when it has only begun.
+/// Whether a commit of the log is reported as done when it has only begun.
 pub(super) fn commits_early() -> bool {
     is_planted(Bug::AcknowledgedBeforeSync)
 }
 
-/// Whether a commit of the log that failed is said to be on disk.
+/// Whether a failed commit of the log is reported as done.
 pub(super) fn hides_failures() -> bool {
     is_planted(Bug::FailedSyncAccepted)
 }

@@ -1,16 +1,17 @@
-//! For tests: machines whose disks, clocks and processes are numbers in memory. One seed makes one history.
+//! For tests: model machines whose disks, clocks and processes are values in memory. The same seed gives the same
+//! history.
 //!
-//! What a disk may do: take its time, finish in any order, be full, fail; after a power failure hold, lack or have half
-//! of any sector that was written since the last sync of its file, and know or not know any name that was made since
-//! the last sync of its directory. A process may die with writes under way, which land later, and before that nobody
-//! else gets the file's lock.
+//! A model disk may take its time, complete operations in any order, be full, and fail. After a power failure it may
+//! hold, lack or have half of any sector that was written since the last sync of its file, and know or not know any
+//! name that was created since the last sync of its directory. A process may die with writes under way; they land
+//! later, and until then nobody else gets the file's lock.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `disk` | a machine's files: as they read now, and as a power failure may leave them |
-//! | `executor` | tasks of processes, and time that jumps from one event to the next |
-//! | `files` | what a process sees of it through [`Files`](super::Files) |
-//! | `commits` | what the live log sees of it through [`Disk`](super::Disk) |
+//! | `disk` | a machine's files: their current content, and what a power failure may leave of it |
+//! | `executor` | runs tasks of processes, in time that jumps from one event to the next |
+//! | `files` | the disk as a process uses it, through [`Files`](super::Files) |
+//! | `commits` | the disk as the live log uses it, through [`Disk`](super::Disk) |
 //! | `lies` | syncs that a planted bug leaves out |
 
 mod commits;
@@ -30,11 +31,11 @@ pub(crate) use self::disk::{Disk, Rot};
 pub(crate) use self::executor::Executor;
 
 thread_local! {
-    /// The time in the world of this thread, for those who cannot be handed the world.
+    /// The current time in the world of this thread, for code that has no access to the world.
     pub(crate) static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Everything that there is: machines, processes, the time, and chance.
+/// A model world: machines, processes, time, and randomness.
 #[derive(Clone, Debug)]
 pub(crate) struct World(Arc<Mutex<State>>);
 
@@ -47,20 +48,20 @@ pub(crate) struct State {
     processes: Vec<Life>,
     timers: BTreeMap<(Duration, u64), Waker>,
     counter: u64,
-    /// What happened, if somebody wants to know.
+    /// Log of what happened, if a trace is kept.
     trace: Option<Vec<String>>,
 }
 
-/// A process as the world sees it.
+/// The world's record of a process.
 #[derive(Debug)]
 struct Life {
     machine: usize,
     alive: bool,
-    /// Changes to the disk until it dies.
+    /// Number of changes to the disk before the process dies; `None` if it is not to die.
     steps_left: Option<u64>,
-    /// With it goes the power.
+    /// Whether the machine loses power when the process dies.
     with_power: bool,
-    /// It likes to die where things come and go.
+    /// Whether the process is likely to die around changes of the manifest and removals of files.
     fragile: bool,
 }
 
@@ -91,7 +92,7 @@ impl World {
         self.0.lock().expect("a test does not go on after a panic")
     }
 
-    /// A new process on `machine`.
+    /// Creates a process on `machine`.
     pub(crate) fn process(&self, machine: usize) -> Process {
         let mut state = self.lock();
         state.processes.push(Life { machine, alive: true, steps_left: None, with_power: false, fragile: false });
@@ -102,29 +103,29 @@ impl World {
         self.lock().now
     }
 
-    /// Draws something.
+    /// Draws from the world's random numbers.
     pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
         draw(&mut self.lock().random)
     }
 
-    /// Whether it happens, once in `times` times.
+    /// Draws whether an event happens whose chance is one in `times`.
     pub(crate) fn once_in(&self, times: u32) -> bool {
         self.draw(|random| random.u32(0..times) == 0)
     }
 
-    /// Looks at or changes a machine's disk from outside.
+    /// Reads or changes a machine's disk from outside.
     pub(crate) fn disk<T>(&self, machine: usize, look: impl FnOnce(&mut Disk, &mut fastrand::Rng) -> T) -> T {
         let state = &mut *self.lock();
         look(&mut state.machines[machine], &mut state.random)
     }
 
-    /// The machine loses its power: all its processes die, and its disk is as a power failure leaves it.
+    /// Cuts the machine's power: all its processes die, and its disk keeps what a power failure leaves.
     pub(crate) fn power_off(&self, machine: usize) {
         let state = &mut *self.lock();
         state.power_off(machine);
     }
 
-    /// The machine is gone with its disk; another one, with an empty disk, takes its place.
+    /// Loses the machine with its disk: all its processes die, and an empty disk takes its place.
     pub(crate) fn lose(&self, machine: usize) {
         let state = &mut *self.lock();
         state.note(|| format!("machine {machine} is lost"));
@@ -132,27 +133,27 @@ impl World {
         state.machines[machine].lose();
     }
 
-    /// From now on keeps what happens.
+    /// Begins to keep a trace of what happens.
     pub(crate) fn keep_trace(&self) {
         self.lock().trace = Some(Vec::new());
     }
 
-    /// What happened since it was kept.
+    /// Ends the trace and returns it.
     pub(crate) fn take_trace(&self) -> Vec<String> {
         self.lock().trace.take().unwrap_or_default()
     }
 
-    /// Says that something happened. `what` is only asked if somebody wants to know.
+    /// Adds an event to the trace. `what` is only called if a trace is kept.
     pub(crate) fn note(&self, what: impl FnOnce() -> String) {
         self.lock().note(what);
     }
 
-    /// Wakes a task at a time.
+    /// Has `waker` woken at the time `due`.
     pub(crate) fn wake_at(&self, due: Duration, waker: &Waker) {
         self.lock().wake_at(due, waker.clone());
     }
 
-    /// Waits.
+    /// Waits for `time` of the world's clock.
     pub(crate) async fn sleep(&self, time: Duration) {
         let due = self.now() + time;
         std::future::poll_fn(|context| {
@@ -196,7 +197,8 @@ impl State {
         self.machines[machine].orphan(process, latest);
     }
 
-    /// Counts a change to the disk; false if the process is dead, or dies before it.
+    /// Counts a change to the disk that `process` is about to make. Returns `false` if the process is dead, or dies
+    /// before it.
     fn step(&mut self, process: usize, what: impl Fn() -> String) -> bool {
         let life = &mut self.processes[process];
         if !life.alive {
@@ -244,28 +246,29 @@ impl Process {
         self.world.lock().processes[self.id].alive
     }
 
-    /// `kill -9`.
+    /// Kills the process, as `kill -9` does.
     pub(crate) fn kill(&self) {
         self.world.lock().kill(self.id);
     }
 
-    /// It dies before its `steps`-th change to the disk from now on, or with it the whole machine.
+    /// Makes the process die after `steps` more changes to the disk, before the next one; with `with_power`, the
+    /// machine loses its power then.
     pub(crate) fn die_after(&self, steps: u64, with_power: bool) {
         let life = &mut self.world.lock().processes[self.id];
         (life.steps_left, life.with_power) = (Some(steps), with_power);
     }
 
-    /// It does not die before its time after all.
+    /// Cancels [`Self::die_after`].
     pub(crate) fn live_on(&self) {
         self.world.lock().processes[self.id].steps_left = None;
     }
 
-    /// From now on it likes to die around changes of the manifest and removals of files.
+    /// Makes the process likely to die around changes of the manifest and removals of files.
     pub(crate) fn become_fragile(&self) {
         self.world.lock().processes[self.id].fragile = true;
     }
 
-    /// Puts a file there that is safe.
+    /// Creates a file whose content and name are durable.
     pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) {
         self.world.disk(self.machine, |disk, _| disk.put(path, bytes));
     }

@@ -1,22 +1,23 @@
-//! The fixed parts of a snapshot file as bytes; the table is in the module above.
+//! The fixed parts of a snapshot file as bytes: header, section headers and footer. The parent module has the byte
+//! table.
 
 use super::{SectionHeader, Subject};
 use crate::ids::{DirectoryId, Epoch, Lsn, PartitionId, Partitions, Position, Slot};
 
-/// Version of the format of snapshot files.
+/// Format version of snapshot files.
 pub(super) const VERSION: u32 = 2;
-/// Bytes of the header.
+/// Length of the file's header in bytes.
 pub(super) const HEADER: usize = 64;
-/// Bytes of a section before its entries.
+/// Length of a section's header in bytes.
 pub(super) const SECTION: usize = 48;
-/// Bytes of the footer.
+/// Length of the footer in bytes.
 pub(super) const FOOTER: usize = 32;
 
 const MAGIC: [u8; 8] = *b"ROLLSNP\n";
 const SECTION_MAGIC: [u8; 4] = *b"SECT";
 const FOOTER_MAGIC: [u8; 4] = *b"DONE";
 
-/// The beginning of the file.
+/// The header at the beginning of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) subject: Subject,
@@ -24,7 +25,7 @@ pub(super) struct Header {
     pub(super) sections: u32,
 }
 
-/// Why bytes are not what was expected.
+/// Why bytes are not the expected part of a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FormatError {
     #[error("not a snapshot, or one that was never finished")]
@@ -37,7 +38,7 @@ pub(super) enum FormatError {
     Impossible(&'static str),
 }
 
-/// A CRC32 that begins with the data directory's id.
+/// Begins a CRC32 with the data directory's id.
 pub(super) fn checksum(id: DirectoryId) -> crc32fast::Hasher {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&id.0);
@@ -50,7 +51,7 @@ fn checksum_of(id: DirectoryId, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Writes numbers one after the other.
+/// Writes fields one after the other.
 struct Fields<'a>(&'a mut [u8]);
 
 impl Fields<'_> {
@@ -115,14 +116,14 @@ impl Header {
 }
 
 impl SectionHeader {
-    /// The bytes before the entries, with their checksum.
+    /// Encodes the section header, with a checksum that includes `entries`.
     pub(super) fn write(&self, id: DirectoryId, entries: &[u8]) -> [u8; SECTION] {
         let mut crc = crc32fast::Hasher::new();
         crc.update(entries);
         self.write_with(id, &crc)
     }
 
-    /// The same, when only the checksum of the entries is at hand.
+    /// As [`Self::write`], given only the checksum of the entries.
     pub(super) fn write_with(&self, id: DirectoryId, entries: &crc32fast::Hasher) -> [u8; SECTION] {
         let mut bytes = [0; SECTION];
         Fields(&mut bytes)
@@ -141,7 +142,7 @@ impl SectionHeader {
         bytes
     }
 
-    /// The header at the start of `bytes`, not verified yet; `None` if it does not begin like a section's.
+    /// Parses a section header without verifying its checksum; `None` if the bytes do not begin with a section's magic.
     pub(super) fn parse(bytes: &[u8; SECTION]) -> Option<Self> {
         if bytes[..4] != SECTION_MAGIC {
             return None;
@@ -155,7 +156,7 @@ impl SectionHeader {
         })
     }
 
-    /// Whether header and entries are what was written.
+    /// Whether the checksum of a section header and its entries is right.
     pub(super) fn verify(id: DirectoryId, bytes: &[u8; SECTION], entries: &[u8]) -> bool {
         let mut crc = checksum(id);
         crc.update(&bytes[8..]);
@@ -164,7 +165,7 @@ impl SectionHeader {
     }
 }
 
-/// The end of the file.
+/// The footer at the end of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) sections: u32,

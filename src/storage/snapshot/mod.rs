@@ -1,4 +1,4 @@
-//! Snapshots: the state of one partition in a file, a section per slot that holds anything.
+//! Snapshots: the state of one partition in a file, with a section for each slot that holds anything.
 //!
 //! ```text
 //! header  bytes  what (integers are little-endian; each CRC32 is over the data directory's id, then over what it says)
@@ -33,8 +33,8 @@
 //!     24      8  digest of the partition: the wrapping sum of the sections'
 //! ```
 //!
-//! The header is written last, so an unfinished file is no snapshot. A section's position is the snapshot's, or later
-//! when the partition was written slot by slot beside live traffic.
+//! The header is written last, so an unfinished file is not a snapshot. A section's position is the snapshot's, or
+//! later if a core wrote the partition slot by slot beside live traffic.
 
 mod format;
 pub mod reader;
@@ -49,36 +49,36 @@ pub use writer::SnapshotWriter;
 use crate::ids::{DirectoryId, PartitionId, Partitions, Position, Slot};
 use crate::storage::Installed;
 
-/// What a snapshot is of.
+/// What a snapshot is of: a partition of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The data directory.
+    /// Id of the data directory.
     pub id: DirectoryId,
-    /// How its slots are cut.
+    /// How the slots are divided into partitions.
     pub partitions: Partitions,
     /// The partition.
     pub partition: PartitionId,
 }
 
-/// What a whole and verified snapshot holds.
+/// Summary of a snapshot that was read or written as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Position (its oldest section's), length, checksum and digest, as the manifest records them.
+    /// Position (no section has an earlier one), length, checksum and digest, as the manifest records them.
     pub installed: Installed,
     /// Number of sections.
     pub sections: u32,
     /// Number of entries in all sections.
     pub entries: u64,
-    /// Digest of each of the partition's slots, in order, as a barrier bears them; 0 for a slot without a section.
+    /// Digest of each of the partition's slots, in order, as in a barrier; 0 for a slot without a section.
     pub digests: Vec<u64>,
 }
 
-/// What a section says of itself.
+/// The header of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionHeader {
-    /// The slot.
+    /// The slot that the section holds.
     pub slot: Slot,
-    /// Where in the log the slot was.
+    /// Position in the log of the slot's state.
     pub position: Position,
     /// Number of entries.
     pub entries: u64,
@@ -89,8 +89,8 @@ pub struct SectionHeader {
 }
 
 impl SectionHeader {
-    /// Whether a snapshot at `position` must have the section: a slot without one is taken to be empty at that
-    /// position.
+    /// Whether a snapshot at `position` needs the section. A slot without a section counts as empty at that position,
+    /// so an empty slot needs one only at a later position.
     pub fn is_needed(&self, position: Position) -> bool {
         self.entries > 0 || self.position != position && self.bytes == 0 && self.digest == 0
     }

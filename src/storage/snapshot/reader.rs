@@ -10,15 +10,15 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, PlainFile, Sequential};
 use crate::storage::{Corruption, Files, Installed, OsFiles, StorageError};
 
-/// How much is read at once, in bytes. In tests it is little, so that there are several pieces.
+/// Bytes that are read at once; few in tests, so that there are several pieces.
 const READ: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
 /// A section with its checksum verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a> {
-    /// What it says of itself.
+    /// Header of the section.
     pub header: SectionHeader,
-    /// Its entries, as `encoding::entry` lays them out.
+    /// Entries of the section, as `encoding::entry` lays them out.
     pub entries: &'a [u8],
 }
 
@@ -29,7 +29,7 @@ pub struct SnapshotReader<F: Files = OsFiles> {
     file: BufReader<Sequential<F::File>>,
     size: u64,
     header: Header,
-    /// How far the file is read, in bytes.
+    /// Offset in the file up to which it was read.
     at: u64,
     next_slot: u16,
     seen: Footer,
@@ -61,10 +61,10 @@ impl<F: Files> SnapshotReader<F> {
     /// Opens `path`, which must be a snapshot of `subject`.
     ///
     /// # Errors
-    /// If it is not, also because it is missing; or the disk fails.
+    /// If the file is missing, damaged or a snapshot of something else, or the disk fails.
     pub fn open_in(files: &F, path: &Path, subject: Subject) -> Result<Self, StorageError> {
         let reader = Self::open_any_in(files, path).map_err(|error| match error {
-            // What is asked for by name was there once.
+            // Callers open only snapshots that are known to have existed.
             StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
                 Corruption::new(path, 0, "the file is missing").into()
             }
@@ -83,10 +83,10 @@ impl<F: Files> SnapshotReader<F> {
         Err(Corruption::new(path, 16, why).into())
     }
 
-    /// Opens a snapshot of whatever it says it is of.
+    /// Opens a snapshot, whatever partition and data directory it says it belongs to.
     ///
     /// # Errors
-    /// If it is none, or the disk fails.
+    /// If the file is not a snapshot, or the disk fails.
     pub fn open_any_in(files: &F, path: &Path) -> Result<Self, StorageError> {
         let file = files.open(path, Access::Read).context(path, "cannot open")?;
         let size = file.size().context(path, "cannot read the size")?;
@@ -115,12 +115,12 @@ impl<F: Files> SnapshotReader<F> {
         })
     }
 
-    /// What it is a snapshot of.
+    /// The partition and data directory that this is a snapshot of.
     pub fn subject(&self) -> Subject {
         self.header.subject
     }
 
-    /// Where in the log the partition was.
+    /// Position in the log of the snapshot.
     pub fn position(&self) -> Position {
         self.header.position
     }
@@ -135,7 +135,7 @@ impl<F: Files> SnapshotReader<F> {
         self.size
     }
 
-    /// The next section; `None` after the last, when the whole file has proved good.
+    /// Returns the next section; `None` after the last, once the whole file has proved valid.
     ///
     /// # Errors
     /// If the file is damaged, or the disk fails.
@@ -153,7 +153,7 @@ impl<F: Files> SnapshotReader<F> {
         self.read(&mut bytes)?;
         let damaged = |why: &str| Corruption::new(&self.path, began, why);
         let header = SectionHeader::parse(&bytes).ok_or_else(|| damaged("no section begins here"))?;
-        // Bounded by the file before anything is allocated.
+        // The length is checked against the file's before memory is allocated.
         if header.bytes > self.size - self.at {
             return Err(damaged("the section is longer than the file").into());
         }
@@ -186,7 +186,7 @@ impl<F: Files> SnapshotReader<F> {
         Err(Corruption::new(&self.path, began, why))
     }
 
-    /// Reads exactly `into`, and counts it.
+    /// Fills `into`, and adds the bytes to the checksum and the offset.
     fn read(&mut self, into: &mut [u8]) -> Result<(), StorageError> {
         if self.at + into.len() as u64 > self.size {
             return Err(Corruption::new(&self.path, self.size, "the file ends too early").into());
@@ -218,21 +218,21 @@ impl<F: Files> SnapshotReader<F> {
         Ok(())
     }
 
-    /// What the whole file holds, once [`Self::next`] has returned `None`.
+    /// Summary of the whole file; known once [`Self::next`] has returned `None`.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }
 }
 
-/// Reads a snapshot of `subject` whole and verifies it, without looking into entries.
+/// Reads and verifies a whole snapshot of `subject`, without decoding its entries.
 ///
 /// # Errors
-/// If it is damaged or of something else, or the disk fails.
+/// If the snapshot is damaged or of something else, or the disk fails.
 pub fn verify(path: &Path, subject: Subject) -> Result<Summary, StorageError> {
     verify_in(&OsFiles, path, subject)
 }
 
-/// As [`verify`], in files of another kind.
+/// As [`verify`], on any [`Files`].
 ///
 /// # Errors
 /// As [`verify`].

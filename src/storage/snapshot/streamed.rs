@@ -1,4 +1,4 @@
-//! Sections that are not in memory as a whole: their entries are written as they come, and their headers when the file
+//! Writes sections that are not in memory as a whole: entries are written as they come, section headers when the file
 //! is finished.
 
 use std::io::Write;
@@ -12,15 +12,15 @@ use crate::storage::{Files, StorageError};
 #[derive(Debug)]
 pub(super) struct Streamed {
     header: SectionHeader,
-    /// Where in the file it begins.
+    /// Offset in the file at which the section begins.
     at: u64,
-    /// Of its entries so far.
+    /// Checksum of the entries written so far.
     crc: crc32fast::Hasher,
 }
 
 impl<F: Files> SnapshotWriter<F> {
-    /// Begins the section of a slot, under the conditions of [`Self::section`]; `header.bytes` does not count.
-    /// [`Self::entries`] and [`Self::end_section`] follow.
+    /// Begins the section of a slot, with the same conditions as [`Self::section`]; `header.bytes` is ignored. Calls of
+    /// [`Self::entries`] and one of [`Self::end_section`] must follow.
     ///
     /// # Errors
     /// If the disk fails or is full.
@@ -50,7 +50,7 @@ impl<F: Files> SnapshotWriter<F> {
         Ok(())
     }
 
-    /// All entries of the section are written.
+    /// Ends the section: all its entries were written.
     pub fn end_section(&mut self) {
         if let Some(Streamed { header, at, crc }) = self.streamed.take() {
             let bytes = header.write_with(self.subject.id, &crc);

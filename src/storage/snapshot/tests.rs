@@ -8,7 +8,7 @@ fn subject() -> Subject {
     Subject { id: DirectoryId([3; 16]), partitions: Partitions::new(4096).unwrap(), partition: PartitionId(5) }
 }
 
-/// Sections of slots 20 and 22 of partition 5, which has slots 20 to 23.
+/// Writes sections of slots 20 and 22 of partition 5, which has slots 20 to 23.
 fn write(path: &std::path::Path) -> Summary {
     let position = Position::new(Epoch(2), Lsn(40));
     let mut writer = SnapshotWriter::create(path, subject(), position).unwrap();
@@ -91,7 +91,7 @@ fn every_flipped_byte_and_every_cut_is_refused() {
             let mut damaged = bytes.clone();
             damaged[at] ^= flip;
             std::fs::write(&path, damaged).unwrap();
-            // The version is told from damage: it may be another program's.
+            // A flipped version counts as damage too.
             assert!(matches!(verify(&path, subject()), Err(StorageError::Corrupt(_))), "byte {at}");
         }
         std::fs::write(&path, &bytes[..at]).unwrap();

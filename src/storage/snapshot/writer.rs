@@ -11,11 +11,11 @@ use crate::storage::error::Context;
 use crate::storage::files::{Access, PlainFile, Sequential};
 use crate::storage::{Files, Installed, OsFiles, StorageError};
 
-/// How much is written at once, in bytes. In tests it is little, so that there are several pieces.
+/// Bytes that are written at once; few in tests, so that there are several pieces.
 const WRITE: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
-/// Writes a snapshot of one partition, section by section. Blocks. Dropped unfinished, it leaves a file that is no
-/// snapshot.
+/// Writes a snapshot of one partition, section by section. Blocks. If it is dropped before [`Self::finish`], the file
+/// is not a snapshot.
 #[derive(Debug)]
 pub struct SnapshotWriter<F: Files = OsFiles> {
     pub(super) path: PathBuf,
@@ -24,13 +24,13 @@ pub struct SnapshotWriter<F: Files = OsFiles> {
     position: Position,
     footer: Footer,
     digests: Vec<u64>,
-    /// Of everything after the header.
+    /// Checksum of everything after the file's header, except pending streamed sections.
     pub(super) crc: crc32fast::Hasher,
     pub(super) bytes: u64,
     pub(super) streamed: Option<Streamed>,
-    /// Headers of streamed sections, and where they go.
+    /// Headers of streamed sections, with their offsets in the file.
     pub(super) headers: Vec<(u64, [u8; SECTION])>,
-    /// Slots before this one are done.
+    /// Smallest slot that the next section may have.
     next_slot: u16,
 }
 
@@ -45,8 +45,8 @@ impl SnapshotWriter {
 }
 
 impl<F: Files> SnapshotWriter<F> {
-    /// Begins the file `path` (which is made or emptied) with the state of `subject` at `position`, or later for single
-    /// sections.
+    /// Creates or empties the file `path` and begins a snapshot of `subject` at `position`; single sections may be
+    /// later.
     ///
     /// # Errors
     /// If the disk fails or is full.
@@ -69,14 +69,14 @@ impl<F: Files> SnapshotWriter<F> {
         })
     }
 
-    /// Adds the section of a slot: after those of lower slots, at the snapshot's position or later, and with entries
-    /// unless it is later.
+    /// Adds the section of a slot. Sections must be in the order of their slots, at the snapshot's position or later,
+    /// and have entries unless they are later.
     ///
     /// # Errors
     /// If the disk fails or is full.
     ///
     /// # Panics
-    /// If the section is not one that may come next.
+    /// If the header is not that of a section that may come next, or its length is not that of `entries`.
     pub fn section(&mut self, header: SectionHeader, entries: &[u8]) -> Result<(), StorageError> {
         self.check_next(&header);
         assert_eq!(header.bytes, entries.len() as u64, "the length is that of the entries");
@@ -93,7 +93,7 @@ impl<F: Files> SnapshotWriter<F> {
         assert!(is_of_it, "a section is of its snapshot");
     }
 
-    /// A section is written.
+    /// Counts a written section in the footer.
     pub(super) fn note(&mut self, header: &SectionHeader) {
         let slots = self.subject.partitions.slots(self.subject.partition);
         self.next_slot = header.slot.0 + 1;
@@ -121,7 +121,7 @@ impl<F: Files> SnapshotWriter<F> {
         for (at, header) in &self.headers {
             file.write_at(*at, header).context(&self.path, "cannot write")?;
         }
-        // What comes before is on disk before the header, which makes it a snapshot.
+        // Everything else is synced before the header is written, because the header makes the file a snapshot.
         file.sync().context(&self.path, "cannot sync")?;
         let header = Header { subject: self.subject, position: self.position, sections: self.footer.sections }.write();
         file.write_at(0, &header).context(&self.path, "cannot write")?;

@@ -38,7 +38,7 @@ pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRe
 
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
-use super::digest::KeyDigest;
+use super::digest::{Digest, KeyDigest};
 use super::table::Record;
 use crate::encoding::edit::Change;
 use crate::encoding::entry::{self, EntryValue, Head};
@@ -75,6 +75,11 @@ impl<'a> Value<'a> {
             Self::Hash(hash) => hash.digest(key),
             Self::Stream(stream) => stream.digest(),
         }
+    }
+
+    /// Digest of the value by itself, the same under every key.
+    pub fn own_digest(self) -> Digest {
+        Digest(self.digest(KeyDigest::of(b"")))
     }
 
     /// Appends the snapshot entry of a key that holds this value.

@@ -13,8 +13,9 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database, `L` a key that mostly holds a stream, `E` a new id of an entry, `O` an old
-/// one, `Y` a plus, `Q` a group, `C` a consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
+/// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
+/// field, `L` a key that mostly holds a stream, `E` a new id of an entry, `U` a used one, `Y` a plus, `Q` a group, `C` a
+/// consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
 /// often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
@@ -49,6 +50,33 @@ const REQUESTS: &[&str] = &[
     "GETRANGE K I I",
     "SETRANGE K I V",
     "SETRANGE K N V",
+    "GETBIT K O",
+    "SETBIT K O 0|1",
+    "SETBIT K O N",
+    "BITCOUNT K",
+    "BITCOUNT K I I",
+    "BITCOUNT K I I BIT|BYTE",
+    "BITPOS K 0|1 [I]",
+    "BITPOS K 0|1 I I",
+    "BITPOS K 0|1 I I BIT|BYTE",
+    "BITOP AND|OR|XOR K K+",
+    "BITOP NOT K K+",
+    "BITFIELD K GET T O",
+    "BITFIELD K SET T O N INCRBY T O N",
+    "BITFIELD K OVERFLOW WRAP|SAT|FAIL INCRBY T O N SET T O N GET T O",
+    "BITFIELD_RO K GET T O GET T O",
+    "BITFIELD_RO K SET T O N",
+    "LCS K K [LEN|IDX] [WITHMATCHLEN|MINMATCHLEN_N]",
+    "PFADD H N",
+    "PFADD H V+",
+    "PFADD H FV+",
+    "PFADD H",
+    "PFADD K V",
+    "PFCOUNT H",
+    "PFCOUNT H+",
+    "PFMERGE H H+",
+    "PFMERGE H",
+    "PFDEBUG ENCODING|DECODE H",
     "HSET K FV+",
     "HSET K FV+",
     "HSET K FV+",
@@ -76,34 +104,34 @@ const REQUESTS: &[&str] = &[
     "XADD L E FV+",
     "XADD L E FV+",
     "XADD L E F V",
-    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_O] E FV+",
-    "XADD L [MAXLEN_I|MINID_O|LIMIT_I|nonsense] O|E FV+ [F]",
+    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_U] E FV+",
+    "XADD L [MAXLEN_I|MINID_U|LIMIT_I|nonsense] U|E FV+ [F]",
     "XLEN K",
-    "XRANGE L O|- O|Y [COUNT_I]",
-    "XREVRANGE L O|Y O|- [COUNT_I|COUNT|nonsense]",
-    "XREAD [COUNT_I] [nonsense] STREAMS L O|$|>",
-    "XREAD [COUNT_I] STREAMS L L O|0 O|0",
-    "XDEL L O+",
-    "XTRIM L MAXLEN|MINID|nonsense [=] I|O [LIMIT_I]",
+    "XRANGE L U|- U|Y [COUNT_I]",
+    "XREVRANGE L U|Y U|- [COUNT_I|COUNT|nonsense]",
+    "XREAD [COUNT_I] [nonsense] STREAMS L U|$|>",
+    "XREAD [COUNT_I] STREAMS L L U|0 U|0",
+    "XDEL L U+",
+    "XTRIM L MAXLEN|MINID|nonsense [=] I|U [LIMIT_I]",
     "XTRIM L MAXLEN I",
-    "XSETID L E [ENTRIESADDED_N] [MAXDELETEDID_O]",
-    "XGROUP CREATE L Q O|$|0 [MKSTREAM] [ENTRIESREAD_I]",
+    "XSETID L E [ENTRIESADDED_N] [MAXDELETEDID_U]",
+    "XGROUP CREATE L Q U|$|0 [MKSTREAM] [ENTRIESREAD_I]",
     "XGROUP CREATE L Q 0 MKSTREAM",
-    "XGROUP SETID L Q O|$|0 [ENTRIESREAD_I]",
+    "XGROUP SETID L Q U|$|0 [ENTRIESREAD_I]",
     "XGROUP DESTROY L Q",
     "XGROUP CREATECONSUMER L Q C",
     "XGROUP DELCONSUMER L Q C",
     "XGROUP nonsense L Q",
     "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L >",
     "XREADGROUP GROUP Q C COUNT 5 STREAMS L >",
-    "XREADGROUP GROUP Q C [COUNT_I] STREAMS L O|0|$",
-    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L L >|O >|0",
-    "XACK L Q O+",
+    "XREADGROUP GROUP Q C [COUNT_I] STREAMS L U|0|$",
+    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L L >|U >|0",
+    "XACK L Q U+",
     "XPENDING L Q",
-    "XPENDING L Q [IDLE_0] O|- O|Y I [C]",
-    "XCLAIM L Q C 0 O+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_O]",
-    "XCLAIM L Q C N O+ [IDLE|nonsense]",
-    "XAUTOCLAIM L Q C 0 O|- [COUNT_I] [JUSTID]",
+    "XPENDING L Q [IDLE_0] U|- U|Y I [C]",
+    "XCLAIM L Q C 0 U+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_U]",
+    "XCLAIM L Q C N U+ [IDLE|nonsense]",
+    "XAUTOCLAIM L Q C 0 U|- [COUNT_I] [JUSTID]",
     "XINFO STREAM L [FULL] [COUNT_I]",
     "XINFO GROUPS L",
     "XINFO CONSUMERS L Q",
@@ -173,7 +201,9 @@ impl Generator {
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
             let needs_one_core =
-                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB"].contains(&name) || line.contains(" L L ");
+                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "BITOP", "LCS", "PFCOUNT", "PFMERGE"]
+                    .contains(&name)
+                    || line.contains(" L L ");
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -254,10 +284,10 @@ impl Generator {
                 self.newest += self.random.u64(..3);
                 format!("{}-{}", self.newest, self.random.u32(..3)).into_bytes()
             }
-            "O" if self.random.u32(..20) == 0 => {
+            "U" if self.random.u32(..20) == 0 => {
                 self.pick(&["x", "(5", "0-0", "5-*", "01", "", "-", "18446744073709551615-0"]).into()
             }
-            "O" => {
+            "U" => {
                 let bits = self.random.u32(1..9);
                 let age = self.random.u64(..1 << bits);
                 format!("{}-{}", self.newest.saturating_sub(age), self.random.u32(..3)).into_bytes()
@@ -265,6 +295,15 @@ impl Generator {
             "Y" => b"+".to_vec(),
             "Q" => format!("group{}", self.random.u32(..2)).into_bytes(),
             "C" => format!("consumer{}", self.random.u32(..3)).into_bytes(),
+            "H" => [&b"h"[..], &self.key()].concat(),
+            "O" => match self.random.u32(..8) {
+                0 => self.integer(),
+                1 => format!("#{}", self.random.u32(..40)).into_bytes(),
+                _ => self.random.u32(..1_000).to_string().into_bytes(),
+            },
+            "T" => {
+                self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "i63", "u64", "i0"]).into()
+            }
             "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
             other => other.into(),
         }

@@ -1,8 +1,8 @@
 //! Changes of settings while the server runs.
 
+use super::number::{Why, integer};
 use super::packing::PackingChange;
 use crate::commands::parse;
-use std::borrow::Cow;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -39,9 +39,6 @@ pub(super) struct Output {
     soft: Option<Option<u64>>,
     soft_s: Option<u64>,
 }
-
-/// Why a value is refused for a setting.
-pub(super) type Why = Cow<'static, str>;
 
 impl Change {
     /// The change of the setting `name`, which exists, to `value`.
@@ -221,16 +218,6 @@ fn memory(value: &[u8]) -> Result<Option<u64>, Why> {
 
 fn number(value: &[u8], least: u32, most: i64) -> Result<u64, Why> {
     integer(value, least.into(), most).map(|number| number as u64)
-}
-
-/// Parses a number from `least` to `most`.
-pub(super) fn integer(value: &[u8], least: i64, most: i64) -> Result<i64, Why> {
-    let number = parse::integer(value).ok_or("argument couldn't be parsed into an integer")?;
-    if (least..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("argument must be between {least} and {most} inclusive").into())
-    }
 }
 
 /// As many clients, if the process may open as many files.

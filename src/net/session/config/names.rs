@@ -1,7 +1,7 @@
 //! The names of settings and their values as text.
 
 use super::packing;
-use crate::config::{Config, Durability, Level, NodeMode};
+use crate::config::{Config, DebugCommand, Durability, Level, NodeMode};
 use crate::ids::DATABASES;
 
 type Value = fn(&Config) -> String;
@@ -22,6 +22,14 @@ const REDIS: &[(&str, Value)] = &[
     ("daemonize", |_| yes(false)),
     ("databases", |_| DATABASES.to_string()),
     ("dir", |c| std::path::absolute(&c.data.dir).unwrap_or_default().display().to_string()),
+    ("enable-debug-command", |c| {
+        match c.server.debug_command {
+            DebugCommand::No => "no",
+            DebugCommand::Local => "local",
+            DebugCommand::Yes => "yes",
+        }
+        .into()
+    }),
     ("loglevel", |c| loglevel(c.logging.level).into()),
     ("maxclients", |c| c.server.max_clients.to_string()),
     ("maxmemory", |c| c.memory.max_bytes.unwrap_or(0).to_string()),

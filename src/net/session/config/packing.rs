@@ -1,6 +1,6 @@
 //! The settings of `[packing]` under the names that CONFIG GET and CONFIG SET know: Redis's, its older ones, our own.
 
-use super::changes::{Why, integer};
+use super::number::{Why, integer};
 use crate::config::Packing;
 
 /// A setting of `[packing]`.

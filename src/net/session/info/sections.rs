@@ -271,7 +271,7 @@ fn checkpoints(report: &Report<'_>, out: &mut Lines) {
     out.put("slots_diverged", slots.join(","));
     out.put("digests_compared", status.compared.0);
     out.put("digests_differed", status.compared.1);
-    out.put("self_checkpoints_installed", status.own_installed);
+    out.put("self_checkpoints_installed", status.self_installed);
     out.put("recovery_ms", status.recovered_in.as_millis());
     out.put("recovery_predicted_ms", status.predicted.as_millis());
     out.put("log_dropped_bytes", status.dropped_bytes);

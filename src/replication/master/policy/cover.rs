@@ -1,7 +1,7 @@
-//! What of the log may go. Part of the policy.
+//! Which part of the log may be dropped. Part of the policy.
 //!
-//! The *cover* of a partition is the position up to which its edits are in its older generation, so that even if the
-//! newest snapshot proves bad nothing of the log below is needed:
+//! The *cover* of a partition is the position up to which the log is not needed for it, even if its newest snapshot
+//! proves bad: edits up to there are in its older generation.
 //!
 //! | the partition … | cover |
 //! |---|---|
@@ -10,17 +10,17 @@
 //! | has an older generation | its position |
 //! | has one snapshot or none | nothing, unless it was never edited |
 //!
-//! A stream can lose what all partitions that lived in it cover.
+//! A stream is dropped up to the smallest cover of the partitions whose edits it holds.
 
 use super::Policy;
 use crate::ids::{Lsn, PartitionId, Position, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::{Manifest, StreamRecord};
 
-/// How much of one stream goes.
+/// A stream, and its first edit that is still needed.
 pub type Dropped = (StreamId, Lsn);
 
-/// For each stream of which more can go than the manifest says, the first edit that is still needed.
+/// The first edit that is still needed, for each stream in which that is a later one than the manifest's `first`.
 pub(super) fn droppable(policy: &Policy, manifest: &Manifest) -> Vec<Dropped> {
     let needed = manifest.kept_streams().filter_map(|(stream, record)| {
         let first = first_needed(policy, manifest, stream, record)?;
@@ -29,9 +29,9 @@ pub(super) fn droppable(policy: &Policy, manifest: &Manifest) -> Vec<Dropped> {
     needed.collect()
 }
 
-/// The first edit of a stream that is not covered.
+/// The first edit of a stream that some partition's cover does not reach.
 fn first_needed(policy: &Policy, manifest: &Manifest, stream: StreamId, record: StreamRecord) -> Option<Lsn> {
-    // Of the present stream nothing is certain but what was durable before the partitions' marks were read.
+    // In the present epoch, the partitions' last edits are only known for what was durable before they were read.
     let end = match record.last {
         Some(last) => last,
         None => policy.observed.durable.get(usize::from(stream.core.0)).copied()?,
@@ -47,14 +47,16 @@ fn first_needed(policy: &Policy, manifest: &Manifest, stream: StreamId, record: 
     covered.map(Lsn::next)
 }
 
+/// How far the log is not needed for a partition.
 enum Cover {
     Everything,
     UpTo(Position),
 }
 
+/// The cover of a partition in a stream; the module has the table.
 fn cover(policy: &Policy, partition: PartitionId, stream: StreamId) -> Cover {
     let state = &policy.partitions[usize::from(partition.0)];
-    // An edit of the present life says nothing about the streams of former ones.
+    // For a stream of a former epoch, only edits before the present epoch count.
     let last_edit = if stream.epoch == policy.epoch { policy.last_edit(partition) } else { state.last_before };
     match state.diverged {
         Some(_) => Cover::UpTo(Position::START),

@@ -1,16 +1,16 @@
-//! Whose turn it is. Part of the policy.
+//! Which partition's turn it is for a checkpoint or a barrier. Part of the policy.
 
 use std::time::Duration;
 
 use super::{BarrierRequest, COMPARE_EVERY, Policy, RETRY_AFTER, STUCK_AFTER};
 use crate::ids::{CoreId, PartitionId};
 
-/// Why a checkpoint is given up that stands still.
+/// Why a checkpoint without progress is given up.
 const STUCK: &str = "the checkpoint showed no progress";
 
 impl Policy {
-    /// The partition of `core` whose turn it is, if one is due, and whether somebody waits for it: such come first,
-    /// then the one furthest behind.
+    /// The partition of `core` whose turn for a checkpoint it is, if one is due, and whether a request waits for it.
+    /// Partitions that requests wait for come first, then the one furthest behind.
     pub(super) fn next_due(&self, core: CoreId, now: Duration) -> Option<(PartitionId, bool)> {
         let due = self.placement.partitions_of(core).map(PartitionId).filter_map(|id| {
             let p = &self.partitions[usize::from(id.0)];
@@ -29,7 +29,7 @@ impl Policy {
         due.max().map(|(wanted, _, id)| (id.0, wanted))
     }
 
-    /// Barriers without a snapshot, for partitions edited since their last barrier; a few at a time.
+    /// Asks for barriers without a snapshot, for partitions that were edited since their last barrier; a few at a time.
     pub(super) fn comparisons(&mut self, core: CoreId, now: Duration, requests: &mut Vec<BarrierRequest>) {
         let owned = self.placement.partitions_of(core);
         let at_once = owned.len().div_ceil(256);
@@ -38,7 +38,8 @@ impl Policy {
             .filter(|id| {
                 let p = &self.partitions[usize::from(id.0)];
                 let edited = self.observed.last_edits.get(usize::from(id.0)).is_some_and(|last| *last > p.barrier);
-                // One that differed has begun anew since, and no log is dropped before it has agreed.
+                // A partition that differed is compared sooner: the node has begun it anew since, and no log is dropped
+                // before it agrees.
                 let every = if p.diverged.is_some() { RETRY_AFTER } else { COMPARE_EVERY };
                 (edited || p.diverged.is_some()) && now.saturating_sub(p.barrier_at) >= every
             })
@@ -50,18 +51,18 @@ impl Policy {
         }
     }
 
-    /// Ends the wait for checkpoints that show no sign of life.
+    /// Gives up the checkpoints that show no progress.
     pub(super) fn give_up_stuck(&mut self, now: Duration) {
         let (mut stuck, mut own_stuck) = (Vec::new(), Vec::new());
         for pending in &mut self.pending {
             let core = usize::from(self.placement.core_of(pending.partition).0);
             let mirrored = self.observed.mirrored.get(core).copied().unwrap_or_default();
-            if !pending.own && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
-                // The node is not there yet. Its own pace is no reason to give up.
+            if !pending.by_core && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
+                // The node has not reached the barrier yet. That it is slow is no reason to give up.
                 pending.moved = now;
             }
             if now.saturating_sub(pending.moved) >= STUCK_AFTER {
-                let of = if pending.own { &mut own_stuck } else { &mut stuck };
+                let of = if pending.by_core { &mut own_stuck } else { &mut stuck };
                 of.push(pending.partition);
             }
         }
@@ -77,7 +78,7 @@ mod tests {
     use crate::ids::{DirectoryId, Epoch, Lsn, Partitions, Position};
     use crate::storage::{EpochRecord, Manifest, StreamRecord};
 
-    /// The longest time that a partition's edits were without a barrier, while every partition is edited all the time.
+    /// The longest time that a partition was without a barrier, while every partition is edited all the time.
     fn longest_without_a_barrier(partitions: u16, cores: u16, checkpoints: bool) -> Duration {
         let mut manifest = Manifest::new(DirectoryId::default(), Partitions::new(partitions).unwrap());
         let streams = vec![StreamRecord { first: Lsn(1), last: None }; usize::from(cores)];

@@ -1,4 +1,4 @@
-//! What the policy is told, and what it answers.
+//! The values that the policy is told and that it returns.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Pace {
     pub every: Duration,
 }
 
-/// What the cores' marks say. The durable marks must be read before the partitions'.
+/// The cores' marks at one moment. The durable marks must be read before the partitions' last edits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Per core: the last durable edit.
@@ -26,37 +26,37 @@ pub struct Observed {
     pub ended: Vec<bool>,
 }
 
-/// A core is asked to put a barrier into its stream.
+/// A request to a core to put a barrier into its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierRequest {
-    /// Of this partition.
+    /// The barrier's partition.
     pub partition: PartitionId,
-    /// With a snapshot, or only to compare digests.
+    /// Whether the node is to write a snapshot there; otherwise it only compares digests.
     pub checkpoint: bool,
 }
 
 /// A core has put a barrier into its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BarrierReport {
-    /// Of this partition.
+    /// The barrier's partition.
     pub partition: PartitionId,
-    /// Where it stands.
+    /// Position of the barrier.
     pub position: Position,
-    /// With a snapshot, or only to compare digests.
+    /// Whether the node is to write a snapshot there; otherwise it only compares digests.
     pub checkpoint: bool,
-    /// The digests that it bears, of the partition's slots in order.
+    /// The digests that the barrier bears, of the partition's slots in order.
     pub digests: Vec<u64>,
 }
 
-/// What becomes of a snapshot that the node offers.
+/// The policy's answer to a snapshot that the node offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is waited for, and must have these digests.
+    /// The snapshot is awaited, and must have these digests.
     Wanted(Vec<u64>),
-    /// It is installed, or a newer one is.
+    /// This snapshot or a newer one is installed already.
     Here,
-    /// It is of a former life of the master.
+    /// The snapshot is of a former epoch.
     Stale,
-    /// Nobody waits for it, or the node's digests differed.
+    /// The snapshot is not awaited, or the node's digests differ.
     Unwanted,
 }

@@ -1,26 +1,26 @@
-//! When a partition is to be checkpointed, and what of the log may go. A state machine: it is told what happened and
-//! what time it is, and says what is to be done. No I/O, no clock.
+//! Decides when a partition is checkpointed, by the node or by its core, and how much of the log may be dropped. A
+//! state machine: it is told what happened and what time it is, and returns what is to be done. No I/O, no clock.
 //!
-//! Per partition: older generation < newest generation ≤ mirrored; a barrier that is waited for is after the newest
-//! generation. Per stream: at most one checkpoint is under way, so partitions take turns (a few if somebody waits);
-//! what is dropped is below every cover ([`cover`]).
+//! Always, per partition: older generation < newest generation ≤ durable; a barrier that is awaited is after the newest
+//! generation. Per stream: at most one checkpoint is under way, so that partitions take turns (a few, if a request
+//! waits); what is dropped is below every cover ([`cover`]).
 //!
 //! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A
-//! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when somebody asked;
-//! a stale one, when its newest snapshot is older than `every`, so that an idle partition with an old generation does
-//! not hold the log forever.
+//! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when a request waits
+//! for it; a stale partition is due when its newest snapshot is older than `every`, so that an idle partition with an
+//! old generation does not hold the log forever.
 //!
 //! | what happens | told by | then |
 //! |---|---|---|
-//! | time passes | [`Policy::tick`] | barriers are asked for; those that lead nowhere are given up |
-//! | a core executed a barrier | [`Policy::executed`] | its snapshot is waited for |
-//! | the node offers a snapshot | [`Policy::offer`] | wanted, here already, or refused |
-//! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | the next one's turn; tickets |
-//! | the node compared digests | [`Policy::compared`] | a difference stops truncation |
-//! | a snapshot is needed, and no node delivers it | [`Policy::captures`] | cores take snapshots themselves, `own` |
-//! | the node delivers or does not | [`Policy::delivered`], [`Policy::failed`] | it counts as a node or not, `delivery` |
-//! | the node came or went | [`Policy::node_up`], [`Policy::node_down`] | barriers only while it is there |
-//! | a core's log has failed or is closed | [`Observed::ended`] | nothing of that core is waited for any more |
+//! | time passes | [`Policy::tick`] | asks for the barriers that are due; gives up checkpoints without progress |
+//! | a core executed a barrier | [`Policy::executed`] | awaits the node's snapshot at this barrier |
+//! | the node offers a snapshot | [`Policy::offer`] | wants it, has it already, or refuses it |
+//! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | decides tickets; the next partition's turn comes |
+//! | the node compared digests | [`Policy::compared`] | a difference stops the dropping of log |
+//! | a snapshot is needed, and no node delivers it | [`Policy::captures`] | orders cores to take snapshots themselves, `self_checkpoints` |
+//! | the node delivers or does not | [`Policy::delivered`], [`Policy::failed`] | counts on the node or does not, `delivery` |
+//! | a node connected or disconnected | [`Policy::node_up`], [`Policy::node_down`] | asks for barriers only while a node is connected |
+//! | a core's log has failed or is closed | [`Observed::ended`] | gives up all checkpoints of that core |
 
 mod cover;
 mod delivery;
@@ -46,35 +46,39 @@ use self::tickets::Tickets;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position, StreamId};
 use crate::storage::Manifest;
 
-/// How long after its last barrier an edited partition is due for the next, checkpoint or not. They take turns within
-/// half a minute after that (`due`), so that every edited partition has one at least once a minute.
+/// Time after its last barrier at which an edited partition is due for the next one, with a checkpoint or without. The
+/// partitions that are due take turns within half a minute (`due`), so that every edited partition has a barrier at
+/// least once a minute.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
-/// How long a checkpoint may show no progress while the node has its barrier.
+/// How long a checkpoint may show no progress before it is given up; while the node has not reached the barrier yet,
+/// the time does not run.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
-/// How long a partition is left alone after a checkpoint of it failed, or its digests differed.
+/// Pause before a partition is tried again after its checkpoint failed, or compared again after its digests differed;
+/// also the pause between two tries of a node that does not deliver.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Checkpoints under way at a time in one stream, if somebody waits for them: one is written while the next is on its
-/// way.
-const AT_ONCE: usize = 3;
-/// How long a node may be away before those who wait for a checkpoint are told that none will come, and how long one
-/// that is there may deliver nothing while log must be dropped.
+/// Most checkpoints under way at a time in one stream, if requests wait for them: one is written while the next is
+/// being uploaded.
+const WANTED_AT_ONCE: usize = 3;
+/// How long a node may be away before requests for a checkpoint fail (unless cores can take it), and how long a
+/// connected node may deliver nothing while log must be dropped before it counts as failing.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A checkpoint under way.
+/// A checkpoint under way, by the node or by a core.
 #[derive(Clone, Debug)]
 struct Pending {
     partition: PartitionId,
-    /// When it was asked for.
+    /// When the checkpoint was asked for, or a node last connected, if that was later.
     since: Duration,
-    /// Last sign of life.
+    /// When the checkpoint last showed progress.
     moved: Duration,
-    /// Where its barrier stands and which digests it bears, once the core has executed it.
+    /// Position and digests of its barrier: known once the core has executed the barrier or, without digests, once the
+    /// core's own snapshot is complete.
     placed: Option<(Position, Vec<u64>)>,
-    /// The core takes the snapshot itself.
-    own: bool,
+    /// Whether the core takes the snapshot itself.
+    by_core: bool,
 }
 
-/// The state machine; see the module.
+/// The state machine of the checkpoints; see the module.
 pub struct Policy {
     epoch: Epoch,
     placement: Placement,
@@ -83,11 +87,11 @@ pub struct Policy {
     /// Checkpoints under way.
     pending: Vec<Pending>,
     connected: bool,
-    /// Log must be dropped soon.
+    /// Whether log must be dropped soon.
     pressed: bool,
-    /// Cores can take snapshots themselves.
-    own: bool,
-    /// Since when the node is away.
+    /// Whether cores can take snapshots themselves.
+    cores_capture: bool,
+    /// When the last node disconnected; 0 if there was none yet.
     away_since: Duration,
     delivery: Delivery,
     rounds: Rounds,
@@ -96,8 +100,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of a master that has begun the newest epoch of `manifest`. `last_edits` are the positions, per
-    /// partition, of the last edit that recovery applied; [`Position::START`] where it applied none.
+    /// Makes the policy of a master that has begun the newest epoch of `manifest`. `last_edits` are, per partition, the
+    /// position of the last edit that recovery applied; [`Position::START`] if it applied none.
     ///
     /// # Panics
     /// If the manifest has no epoch: a master begins one before it starts this.
@@ -116,7 +120,7 @@ impl Policy {
             pending: Vec::new(),
             connected: false,
             pressed: false,
-            own: false,
+            cores_capture: false,
             away_since: Duration::ZERO,
             delivery: Delivery::default(),
             rounds: Rounds::default(),
@@ -125,15 +129,15 @@ impl Policy {
         }
     }
 
-    /// Takes in what the marks say at `now`, and returns the barriers that are due.
+    /// Takes in the marks, `observed` at `now`. Returns the barriers that are due.
     pub fn tick(&mut self, now: Duration, observed: Observed) -> Vec<BarrierRequest> {
         self.observed = observed;
         self.give_up_ended();
         if !self.rounds.is_under_way() {
-            self.rounds.begin_own(dirty(&self.partitions, self.epoch, &self.observed));
+            self.rounds.begin_unrequested(dirty(&self.partitions, self.epoch, &self.observed));
         }
         if !self.connected {
-            if !self.own && now.saturating_sub(self.away_since) >= PATIENCE {
+            if !self.cores_capture && now.saturating_sub(self.away_since) >= PATIENCE {
                 self.tickets.fail_all("the checkpoint node is away");
                 self.partitions.iter_mut().for_each(|p| p.wanted = None);
             }
@@ -144,9 +148,9 @@ impl Policy {
         self.await_delivery(now);
         for core in self.running_cores() {
             while let Some((partition, is_wanted)) = self.next_due(core, now)
-                && self.may_ask_node(core, if is_wanted { AT_ONCE } else { 1 }, now)
+                && self.may_ask_node(core, if is_wanted { WANTED_AT_ONCE } else { 1 }, now)
             {
-                self.pending.push(Pending { partition, since: now, moved: now, placed: None, own: false });
+                self.pending.push(Pending { partition, since: now, moved: now, placed: None, by_core: false });
                 self.state_mut(partition).barrier_at = now;
                 requests.push(BarrierRequest { partition, checkpoint: true });
             }
@@ -155,7 +159,7 @@ impl Policy {
         requests
     }
 
-    /// A core has executed a barrier.
+    /// Takes in that a core has put a barrier into its stream.
     pub fn executed(&mut self, report: BarrierReport, now: Duration) {
         if report.position.epoch != self.epoch || usize::from(report.partition.0) >= self.partitions.len() {
             return;
@@ -164,7 +168,7 @@ impl Policy {
         state.barrier = state.barrier.max(report.position.lsn);
         if let Some(pending) = self.pending_of(report.partition)
             && report.checkpoint
-            && !pending.own
+            && !pending.by_core
             && pending.placed.is_none()
         {
             pending.placed = Some((report.position, report.digests));
@@ -172,7 +176,7 @@ impl Policy {
         }
     }
 
-    /// The node offers a snapshot of `partition` at `position`.
+    /// Decides about a snapshot of `partition` at `position` that the node offers.
     pub fn offer(&mut self, partition: PartitionId, position: Position, now: Duration) -> Verdict {
         let epoch = self.epoch;
         let Some(state) = self.partitions.get(usize::from(partition.0)) else { return Verdict::Unwanted };
@@ -186,7 +190,7 @@ impl Policy {
             return Verdict::Unwanted;
         }
         match self.pending_of(partition) {
-            Some(Pending { placed: Some((at, digests)), moved, own: false, .. }) if *at == position => {
+            Some(Pending { placed: Some((at, digests)), moved, by_core: false, .. }) if *at == position => {
                 *moved = now;
                 Verdict::Wanted(digests.clone())
             }
@@ -194,14 +198,14 @@ impl Policy {
         }
     }
 
-    /// Bytes of the snapshot of `partition` have arrived.
+    /// Notes progress of the checkpoint of `partition`: bytes of its snapshot have arrived.
     pub fn progress(&mut self, partition: PartitionId, now: Duration) {
         if let Some(pending) = self.pending_of(partition) {
             pending.moved = now;
         }
     }
 
-    /// A snapshot is in the manifest.
+    /// Takes in that the snapshot of `partition` at `position` is in the manifest.
     pub fn installed(&mut self, partition: PartitionId, position: Position, now: Duration) {
         let every = self.pace.every;
         let Some(state) = self.partitions.get_mut(usize::from(partition.0)) else { return };
@@ -220,16 +224,16 @@ impl Policy {
         self.tickets.installed(partition, position);
     }
 
-    /// The node's snapshot that was waited for at `position` will not come, or could not be installed; `why` is for
-    /// people.
+    /// Takes in that the node's snapshot at `position` will not come, or could not be installed; ignored unless that
+    /// snapshot is awaited. `why` is for people.
     pub fn failed(&mut self, partition: PartitionId, position: Position, why: &str, now: Duration) {
         if self.is_awaited(partition, position) {
             self.not_delivered(partition, why, now);
         }
     }
 
-    /// The node has compared digests at a barrier; `differs` is whether it found a difference. Returns whether that is
-    /// news.
+    /// Takes in that the node has compared digests at the barrier at `position`, and whether they differ. Returns
+    /// whether this has changed what is known of the partition.
     pub fn compared(&mut self, partition: PartitionId, position: Position, differs: bool, now: Duration) -> bool {
         let Some(state) = self.partitions.get_mut(usize::from(partition.0)) else { return false };
         let was = state.diverged;
@@ -244,19 +248,20 @@ impl Policy {
         was.is_some() != self.partitions[usize::from(partition.0)].diverged.is_some()
     }
 
-    /// A node has opened a session.
+    /// Takes in that a node has opened a session.
     pub fn node_up(&mut self, now: Duration) {
         self.connected = true;
         self.pending.iter_mut().for_each(|p| (p.since, p.moved) = (now, now));
         self.expect_delivery(now);
     }
 
-    /// The node's session has ended. Barriers in the log stay wanted: the node will come to them again.
+    /// Takes in that the node's session has ended. Checkpoints whose barriers are in the log stay under way: the node
+    /// will come to these barriers when it is back.
     pub fn node_down(&mut self, now: Duration) {
         self.connected = false;
         self.away_since = now;
-        // A request that no core has executed yet is repeated when there is a node again.
-        self.pending.retain(|p| p.placed.is_some() || p.own);
+        // A barrier that no core has executed yet is asked for again when a node is connected.
+        self.pending.retain(|p| p.placed.is_some() || p.by_core);
     }
 
     /// Whether a node has a session.
@@ -264,12 +269,12 @@ impl Policy {
         self.connected
     }
 
-    /// Asks for a checkpoint of everything that is dirty now. `None` if there is neither a node to write it, nor cores
-    /// that can.
+    /// Asks for a checkpoint of everything that is dirty now. `None` if no node is connected, and cores cannot take
+    /// snapshots.
     ///
-    /// `observed` must be fresh: what was written before this call is to be in the checkpoint.
+    /// `observed` must be read for this call: everything written before the call must be in the checkpoint.
     pub fn request(&mut self, observed: Observed) -> Option<Ticket> {
-        if !self.connected && !self.own {
+        if !self.connected && !self.cores_capture {
             return None;
         }
         self.observed = observed;
@@ -279,7 +284,7 @@ impl Policy {
             let state = self.state_mut(partition);
             if state.is_dirty(last_edit) {
                 state.wanted = Some(last_edit);
-                (state.not_before, state.own_not_before) = (Duration::ZERO, Duration::ZERO);
+                (state.not_before, state.capture_not_before) = (Duration::ZERO, Duration::ZERO);
                 differs |= state.diverged.is_some();
                 waiting.push((partition, last_edit));
             }
@@ -293,34 +298,34 @@ impl Policy {
         Some(ticket)
     }
 
-    /// What has become of a ticket; `None` while it is not decided.
+    /// The outcome of a request; `None` while it is not decided.
     pub fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
         self.tickets.outcome(ticket)
     }
 
-    /// What of the log is not needed any more: for each kept stream of which more can go than `manifest` says, the
-    /// first edit that is still needed.
+    /// The first edit that is still needed, for each stream in which that is a later one than the manifest's `first`:
+    /// log before it can be dropped.
     pub fn droppable(&self, manifest: &Manifest) -> Vec<(StreamId, Lsn)> {
         cover::droppable(self, manifest)
     }
 
-    /// The first edit of a core's stream at which a checkpoint barrier may still be waited for.
+    /// The first edit of a core's stream at which a checkpoint barrier may still be awaited.
     pub fn wanted_from(&self, core: CoreId) -> Lsn {
         let placed = self
             .pending_in(core)
-            .filter(|p| !p.own)
+            .filter(|p| !p.by_core)
             .filter_map(|p| p.placed.as_ref())
             .map(|(position, _)| position.lsn)
             .min();
         placed.unwrap_or_else(|| self.observed.durable.get(usize::from(core.0)).copied().unwrap_or_default().next())
     }
 
-    /// Partitions whose digests differ, with where that was seen last.
+    /// The partitions whose digests differ, each with the last barrier at which they differed.
     pub fn diverged(&self) -> impl Iterator<Item = (PartitionId, Position)> {
         (0..).map(PartitionId).zip(&self.partitions).filter_map(|(id, p)| p.diverged.map(|at| (id, at)))
     }
 
-    /// How many edits a start would have to read from the log, by core, if the streams were as `observed` says.
+    /// Number of edits that a start would have to read from the log, by core, if the streams were as `observed` says.
     pub fn replay_edits(&self, observed: &Observed) -> Vec<u64> {
         let mut edits = vec![0; usize::from(self.placement.cores())];
         for (partition, _) in dirty(&self.partitions, self.epoch, observed) {
@@ -331,7 +336,7 @@ impl Policy {
         edits
     }
 
-    /// What the marks said last.
+    /// The marks as last observed.
     pub const fn observed(&self) -> &Observed {
         &self.observed
     }
@@ -341,17 +346,17 @@ impl Policy {
         (dirty(&self.partitions, self.epoch, &self.observed).count(), self.pending.len())
     }
 
-    /// Since when the oldest checkpoint under way was asked for.
+    /// When the oldest checkpoint under way was asked for, or when a node last connected, if that was later.
     pub fn under_way_since(&self) -> Option<Duration> {
         self.pending.iter().map(|pending| pending.since).min()
     }
 
-    /// Partitions of which the last attempt at a checkpoint failed.
+    /// Number of partitions whose last checkpoint failed.
     pub fn failing(&self) -> usize {
         self.partitions.iter().filter(|p| p.failed).count()
     }
 
-    /// How often in this life everything that had changed came to be in snapshots.
+    /// How often everything that had changed has been brought into snapshots since this start.
     pub fn saves(&self) -> u64 {
         self.rounds.completed()
     }
@@ -360,7 +365,7 @@ impl Policy {
         &mut self.partitions[usize::from(partition.0)]
     }
 
-    /// The partition's checkpoint under way.
+    /// The checkpoint of a partition that is under way, if there is one.
     fn pending_of(&mut self, partition: PartitionId) -> Option<&mut Pending> {
         self.pending.iter_mut().find(|p| p.partition == partition)
     }
@@ -370,13 +375,13 @@ impl Policy {
         self.pending.iter().filter(move |p| self.placement.core_of(p.partition) == core)
     }
 
-    /// The cores whose logs go on.
+    /// The cores whose logs have neither failed nor been closed.
     fn running_cores(&self) -> impl Iterator<Item = CoreId> + use<> {
         let ended = self.observed.ended.clone();
         (0..self.placement.cores()).map(CoreId).filter(move |core| ended.get(usize::from(core.0)) != Some(&true))
     }
 
-    /// By how much its stream has grown since the partition's newest snapshot.
+    /// By how many edits the partition's stream has grown since its newest snapshot, former epochs included.
     fn behind(&self, core: CoreId, partition: PartitionId, observed: &Observed) -> u64 {
         let end = observed.durable.get(usize::from(core.0)).copied().unwrap_or_default();
         let state = &self.partitions[usize::from(partition.0)];
@@ -386,27 +391,27 @@ impl Policy {
         }
     }
 
-    /// The partition's last edit, in this life or before.
+    /// The partition's last edit, in the present epoch or before.
     fn last_edit(&self, partition: PartitionId) -> Position {
         last_edit(&self.partitions[usize::from(partition.0)], partition, self.epoch, &self.observed)
     }
 
-    /// Whether the node's snapshot of `partition` at `position` is waited for.
+    /// Whether the node's snapshot of `partition` at `position` is awaited.
     fn is_awaited(&mut self, partition: PartitionId, position: Position) -> bool {
-        let at = |p: &mut Pending| !p.own && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
+        let at = |p: &mut Pending| !p.by_core && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
         self.pending_of(partition).is_some_and(at)
     }
 
+    /// Gives up the checkpoint of a partition: fails the tickets that wait for it, and pauses before the next attempt.
     fn give_up(&mut self, partition: PartitionId, why: &str, now: Duration) {
         self.pending.retain(|p| p.partition != partition);
         let state = self.state_mut(partition);
-        (state.not_before, state.own_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
+        (state.not_before, state.capture_not_before) = (now + RETRY_AFTER, now + RETRY_AFTER);
         (state.wanted, state.failed) = (None, true);
         self.tickets.failed(partition, why);
     }
 
-    /// Ends the wait for checkpoints of cores whose logs have failed or are closed: what they hold may never be
-    /// durable.
+    /// Gives up the checkpoints of cores whose logs have failed or are closed: edits in them may never become durable.
     fn give_up_ended(&mut self) {
         let ended = |core: &CoreId| self.observed.ended.get(usize::from(core.0)) == Some(&true);
         for core in (0..self.placement.cores()).map(CoreId).filter(ended).collect::<Vec<_>>() {
@@ -422,14 +427,14 @@ impl Policy {
     }
 }
 
-/// The partitions that were edited after their newest snapshots, and their last edits.
+/// The dirty partitions, each with its last edit.
 fn dirty(partitions: &[Partition], epoch: Epoch, observed: &Observed) -> impl Iterator<Item = (PartitionId, Position)> {
     let all = (0..).map(PartitionId).zip(partitions);
     let last_edits = all.map(move |(id, state)| (id, state, last_edit(state, id, epoch, observed)));
     last_edits.filter(|(_, state, last)| state.is_dirty(*last)).map(|(id, _, last)| (id, last))
 }
 
-/// A partition's last edit, in this life or before.
+/// The last edit of a partition, in the present epoch or before.
 fn last_edit(state: &Partition, partition: PartitionId, epoch: Epoch, observed: &Observed) -> Position {
     match observed.last_edits.get(usize::from(partition.0)) {
         Some(lsn) if lsn.0 > 0 => Position::new(epoch, *lsn),

@@ -1,4 +1,4 @@
-//! What the policy knows of one partition.
+//! The policy's state of one partition.
 
 use std::time::Duration;
 
@@ -6,45 +6,49 @@ use super::{COMPARE_EVERY, Pace};
 use crate::ids::{Lsn, PartitionId, Placement, Position};
 use crate::storage::{Generations, Manifest};
 
-/// The state of one partition.
+/// What the policy knows of one partition.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Partition {
+    /// Position of the newest installed snapshot.
     pub newest: Option<Position>,
+    /// Position of the older installed snapshot.
     pub older: Option<Position>,
-    /// When it is due by age, if it is stale.
+    /// When the partition is due by age, if it is stale.
     pub due_at: Duration,
-    /// The last edit before this epoch.
+    /// Position of the last edit before this epoch.
     pub last_before: Position,
-    /// Edits of its streams after the newest snapshot, before this epoch.
+    /// Number of edits in the partition's streams after the newest snapshot and before this epoch.
     pub backlog: u64,
-    /// Share of `every_edits` after which the first checkpoint of this life is due.
+    /// Growth of the stream after which the first checkpoint of this epoch is due: a share of `every_edits`.
     pub first_edits: u64,
-    /// The last barrier in this epoch, and when it was asked for.
+    /// The last barrier in this epoch.
     pub barrier: Lsn,
+    /// When a barrier was last asked for.
     pub barrier_at: Duration,
-    /// The node's digests differed here.
+    /// The last barrier at which the node's digests differed, while they have not agreed since.
     pub diverged: Option<Position>,
-    /// Somebody waits for a snapshot at or after this position.
+    /// A request waits for a snapshot at or after this position.
     pub wanted: Option<Position>,
-    /// When the node may be asked for a snapshot again, and the core.
+    /// When the node may be asked for a snapshot again.
     pub not_before: Duration,
-    pub own_not_before: Duration,
-    /// The last attempt at a snapshot failed.
+    /// When the core may be asked for a snapshot again.
+    pub capture_not_before: Duration,
+    /// Whether the last checkpoint failed.
     pub failed: bool,
 }
 
 impl Partition {
-    /// Whether it was edited after its newest snapshot.
+    /// Whether the partition was edited after its newest snapshot, `last_edit` being its last edit.
     pub fn is_dirty(&self, last_edit: Position) -> bool {
         last_edit > self.newest.unwrap_or(Position::START)
     }
 
-    /// Whether it was edited after its older snapshot.
+    /// Whether the partition was edited after its older snapshot, `last_edit` being its last edit.
     pub fn is_stale(&self, last_edit: Position) -> bool {
         last_edit > self.older.unwrap_or(Position::START)
     }
 
-    /// The state at the start of a life.
+    /// The state at the start of an epoch; `recovered` is the position of the last edit that recovery applied.
     pub fn at_start(
         manifest: &Manifest,
         placement: Placement,
@@ -53,7 +57,8 @@ impl Partition {
         recovered: Position,
     ) -> Self {
         let Generations { newest, older } = manifest.generations(id);
-        // Recovery does not see edits between the generations. Equal digests say that there were none that matter.
+        // Recovery does not replay edits between the generations. If the two snapshots have equal digests, no edit
+        // between them matters.
         let from_snapshots = match (newest, older) {
             (Some(newest), Some(older)) if newest.digest == older.digest => older.position,
             (Some(newest), _) => newest.position,
@@ -71,8 +76,8 @@ impl Partition {
         let owned = placement.partitions_of(placement.core_of(id));
         let (turn, turns) = (u64::from(id.0 - owned.start) + 1, owned.len() as u64);
         let share = turn as f64 / turns as f64;
-        // The turns are spread over one whole round: the first is due soon, the last after all of `every` and
-        // `every_edits`.
+        // The first checkpoints of a core's partitions are spread evenly: the first is due soon, the last after all of
+        // `every` or `every_edits`.
         Self {
             newest: newest.map(|n| n.position),
             older: older.map(|o| o.position),

@@ -1,22 +1,22 @@
-//! When everything was last in snapshots, as Redis counts saves. Part of the policy.
+//! Counts how often everything that had changed was brought into snapshots, as Redis counts saves. Part of the policy.
 //!
-//! A round waits for snapshots of all partitions that were dirty when it began, and the next one begins after it. A
-//! request (SAVE, BGSAVE) begins one of its own in place of the one under way.
+//! A round waits for snapshots of all partitions that were dirty when it began; after it, the next round begins. A
+//! request (SAVE, BGSAVE) begins a new round in place of the one under way.
 
 use std::collections::BTreeMap;
 
 use crate::ids::{PartitionId, Position};
 
-/// The round under way, and how many were completed.
+/// The round under way, and the number of rounds completed.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// What is still waited for, and from which position on a snapshot will do.
+    /// The partitions that are still waited for, each with the position that its snapshot must reach.
     waiting: BTreeMap<PartitionId, Position>,
     completed: u64,
 }
 
 impl Rounds {
-    /// How many rounds were completed in this life.
+    /// Number of rounds completed since this start.
     pub(super) const fn completed(&self) -> u64 {
         self.completed
     }
@@ -26,18 +26,19 @@ impl Rounds {
         !self.waiting.is_empty()
     }
 
-    /// A request's round begins; without anything to wait for it is complete.
+    /// Begins the round of a request in place of the one under way. If there is nothing to wait for, it is complete at
+    /// once.
     pub(super) fn begin(&mut self, waiting: impl IntoIterator<Item = (PartitionId, Position)>) {
         self.waiting = waiting.into_iter().collect();
         self.completed += u64::from(self.waiting.is_empty());
     }
 
-    /// A round of its own begins, if there is anything to wait for.
-    pub(super) fn begin_own(&mut self, waiting: impl Iterator<Item = (PartitionId, Position)>) {
+    /// Begins a round without a request, if there is anything to wait for; none may be under way.
+    pub(super) fn begin_unrequested(&mut self, waiting: impl Iterator<Item = (PartitionId, Position)>) {
         self.waiting.extend(waiting);
     }
 
-    /// A snapshot is in the manifest.
+    /// Takes in that the snapshot of `partition` at `position` is in the manifest.
     pub(super) fn installed(&mut self, partition: PartitionId, position: Position) {
         if self.waiting.get(&partition).is_some_and(|at| *at <= position) {
             self.waiting.remove(&partition);

@@ -1,5 +1,5 @@
 //! The policy against a model of the register that forgets nothing: no edit is dropped that a retained older generation
-//! lacks, no barrier is asked for out of turn, and with a willing node everything is checkpointed in the end.
+//! lacks, no barrier is asked for out of turn, and with a node that works everything is checkpointed in the end.
 
 mod delivery;
 mod saves;
@@ -13,7 +13,7 @@ use crate::storage::{EpochRecord, Installed, StreamRecord};
 const PARTITIONS: u16 = 4;
 const CORES: u16 = 2;
 
-/// What can happen.
+/// An event that the policy may meet.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Edit(u16),
@@ -26,15 +26,16 @@ enum Event {
     NodeUp,
     NodeDown,
     Save,
-    /// The log is too long, or no longer.
+    /// The log becomes too long, or short enough again.
     Press,
-    /// A core has taken a snapshot itself, and it is installed; or not.
+    /// A core's own snapshot is installed.
     OwnInstall,
+    /// A core's own snapshot fails.
     OwnFail,
     Restart,
 }
 
-/// All of them, for a register in which two partitions share a core and one is alone with an idle one.
+/// All events. Partitions 0 and 1 share a core; partition 3 shares its core with partition 2, which is never edited.
 const EVENTS: [Event; 16] = [
     Event::Edit(0),
     Event::Edit(1),
@@ -58,18 +59,18 @@ struct World {
     policy: Policy,
     manifest: Manifest,
     now: Duration,
-    /// Every edit ever, by partition; barriers are none.
+    /// Positions of all edits ever, by partition; barriers do not count.
     edits: Vec<Vec<Position>>,
     /// The last lsn of each stream of the present epoch.
     ends: Vec<Lsn>,
     requests: Vec<BarrierRequest>,
     placed: BTreeMap<PartitionId, Position>,
-    /// Snapshots that cores take, with their barriers.
+    /// Snapshots that cores are taking, with the positions of their barriers.
     own: BTreeMap<PartitionId, Position>,
     pressed: bool,
     tickets: Vec<Ticket>,
     digest: u64,
-    /// By core: its log has failed.
+    /// By core: whether its log has failed.
     ended: Vec<bool>,
 }
 
@@ -177,9 +178,9 @@ impl World {
         assert!(requests.is_empty() || self.policy.is_connected());
         for core in (0..CORES).map(CoreId) {
             let of_core = |p: PartitionId| self.policy.placement.core_of(p) == core;
-            let under_way: Vec<_> = self.policy.pending_in(core).filter(|p| !p.own).map(|p| p.partition).collect();
+            let under_way: Vec<_> = self.policy.pending_in(core).filter(|p| !p.by_core).map(|p| p.partition).collect();
             let once = |p: &PartitionId| under_way.iter().filter(|q| *q == p).count() == 1;
-            assert!(under_way.len() <= AT_ONCE && under_way.iter().all(once), "partitions take turns");
+            assert!(under_way.len() <= WANTED_AT_ONCE && under_way.iter().all(once), "partitions take turns");
             let asked = requests.iter().filter(|r| r.checkpoint && of_core(r.partition)).map(|r| r.partition);
             assert!(asked.into_iter().all(|p| under_way.contains(&p)));
         }
@@ -188,7 +189,7 @@ impl World {
         assert!(captures.is_empty() || !self.policy.counts_on_node(), "a node is there to do it");
         for partition in captures {
             let core = self.policy.placement.core_of(partition);
-            assert_eq!(self.policy.pending_in(core).filter(|p| p.own).count(), 1, "a core takes one at a time");
+            assert_eq!(self.policy.pending_in(core).filter(|p| p.by_core).count(), 1, "a core takes one at a time");
             let barrier = self.append(partition);
             self.own.insert(partition, barrier);
         }
@@ -201,7 +202,7 @@ impl World {
         self.policy.installed(partition, position, self.now);
     }
 
-    /// What the data directory does with an installed snapshot.
+    /// Records an installed snapshot in the manifest, as the data directory does.
     fn record(&mut self, partition: PartitionId, position: Position) {
         self.digest += 1;
         let installed = Installed { position, bytes: 1, crc: 0, digest: self.digest };
@@ -210,12 +211,12 @@ impl World {
 
     fn install(&mut self) {
         let Some((partition, position)) = self.placed.pop_first() else { return };
-        // The node comes to the barrier, compares, writes and offers.
+        // The node reaches the barrier, compares digests, writes the snapshot and offers it.
         self.policy.compared(partition, position, false, self.now);
         match self.policy.offer(partition, position, self.now) {
             Verdict::Wanted(digests) => assert_eq!(digests, [position.lsn.0]),
             Verdict::Unwanted => return,
-            // The core has taken a newer one while the node was away.
+            // The core has taken a newer snapshot while the node was away.
             Verdict::Here if self.manifest.generations(partition).newest.is_some_and(|n| n.position > position) => {
                 return;
             }
@@ -227,7 +228,7 @@ impl World {
         assert_eq!(self.policy.offer(partition, position, self.now), Verdict::Here);
     }
 
-    /// The master stops and starts again; a snapshot from before comes too late.
+    /// The master stops and starts again; a snapshot of the former epoch comes too late.
     fn restart(&mut self) {
         let late = self.placed.pop_first();
         self.requests.clear();
@@ -244,9 +245,9 @@ impl World {
             edits.last().copied().filter(|last| *last > newest).unwrap_or_default()
         };
         let last_edits: Vec<_> = self.edits.iter().enumerate().map(seen).collect();
-        let own = self.policy.own;
+        let can = self.policy.cores_capture;
         self.policy = Policy::new(&self.manifest, &last_edits, pace());
-        self.policy.set_own(own);
+        self.policy.set_cores_capture(can);
         self.policy.set_pressed(self.pressed);
         self.now = Duration::ZERO;
         if let Some((partition, position)) = late {
@@ -255,7 +256,7 @@ impl World {
         }
     }
 
-    /// Whatever generation recovery begins with, the log after it is whole.
+    /// Checks that the log after each partition's older generation is whole, and with it the log after the newest.
     fn check(&self) {
         for (stream, first) in self.policy.droppable(&self.manifest) {
             let placement = self.manifest.placement(stream.epoch).unwrap();
@@ -268,7 +269,8 @@ impl World {
         }
     }
 
-    /// A willing node, and time: everything must be checkpointed twice and all log be dropped.
+    /// Lets a node that works run for a long time: everything must be checkpointed twice and the log of all former
+    /// epochs be dropped.
     fn settle(&mut self) {
         self.policy.node_up(self.now);
         for _ in 0..200 {
@@ -294,7 +296,7 @@ fn begin_epoch(manifest: &mut Manifest) {
 
 #[test]
 fn nothing_needed_is_dropped_in_any_short_history() {
-    // All histories of four events after each of some beginnings that lead into the interesting states.
+    // After each of some beginnings that lead to the interesting states: all histories of four events.
     use Event::{Edit, Execute, Install, Minute, NodeUp, Restart, Save};
     let beginnings: [&[Event]; 4] = [
         &[NodeUp, Edit(0), Save, Minute, Execute],
@@ -319,7 +321,7 @@ fn nothing_needed_is_dropped_in_long_histories_and_in_the_end_everything_is_chec
     let mut random = fastrand::Rng::with_seed(seed);
     for round in 0..300 {
         let mut world = World::new();
-        world.policy.set_own(round % 2 == 0);
+        world.policy.set_cores_capture(round % 2 == 0);
         for _ in 0..random.usize(..200) {
             world.step(EVENTS[random.usize(..EVENTS.len())]);
         }
@@ -339,7 +341,8 @@ fn partitions_take_turns_and_are_due_by_the_growth_of_their_stream() {
         world.step(Event::Execute);
         world.step(Event::Install);
     }
-    // Barriers count as growth, too: three or four edits of clients between two checkpoints of one partition.
+    // Barriers count as growth, too, so there are three or four edits of clients between two checkpoints of one
+    // partition.
     let of = |p| order.iter().filter(move |(_, q)| *q == p).map(|(n, _)| *n).collect::<Vec<u16>>();
     assert!(of(0).len() >= 4 && of(1).len() >= 4, "{order:?}");
     assert!(of(0).windows(2).all(|w| w[1] - w[0] >= 2), "{order:?}");
@@ -370,7 +373,7 @@ fn without_a_node_a_log_that_is_too_long_is_shortened_by_own_checkpoints_alone()
         rounds += 1;
         assert!(rounds < 20, "{:?}", world.manifest.epochs);
     }
-    // Two generations of two partitions that share a core.
+    // Two generations of each of the two partitions, which share a core.
     assert!(rounds >= 4);
     world.step(Event::Second);
     assert!(world.own.is_empty(), "there is nothing left to do");
@@ -436,7 +439,7 @@ fn a_checkpoint_that_is_asked_for_is_done_or_fails_but_is_never_forgotten() {
 #[test]
 fn a_checkpoint_that_is_asked_for_is_taken_by_the_cores_if_there_is_no_node() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     [Event::Edit(0), Event::Edit(1), Event::Edit(3), Event::Save].into_iter().for_each(|e| world.step(e));
     for _ in 0..3 {
         assert_eq!(world.policy.outcome(world.tickets[0]), None);

@@ -1,35 +1,36 @@
-//! Who waits for which snapshots (SAVE, BGSAVE). Part of the policy.
+//! Requests for checkpoints (SAVE, BGSAVE), and which snapshots each waits for. Part of the policy.
 
 use std::collections::BTreeMap;
 
 use crate::ids::{PartitionId, Position};
 
-/// Names a request for a checkpoint. Tickets are decided in no particular order.
+/// Id of a request for a checkpoint. Requests are decided in no particular order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// What became of a request for a checkpoint.
+/// The outcome of a request for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything written before the request is in installed snapshots.
     Done,
-    /// It is not, because …
+    /// Some of it is not in snapshots, for this reason.
     Failed(String),
 }
 
-/// How many outcomes are remembered for those who have not asked yet.
+/// How many outcomes are kept for those who have not asked for them yet.
 const REMEMBERED: usize = 1024;
 
 #[derive(Debug, Default)]
+/// All requests: undecided ones, and the latest outcomes.
 pub(super) struct Tickets {
     issued: u64,
-    /// Partitions that are still waited for, and from which position on a snapshot will do.
+    /// Undecided requests: the partitions that each still waits for, with the position that the snapshot must reach.
     open: BTreeMap<Ticket, BTreeMap<PartitionId, Position>>,
     decided: BTreeMap<Ticket, Outcome>,
 }
 
 impl Tickets {
-    /// A new ticket, which waits for snapshots of these partitions at or after these positions.
+    /// Issues a ticket that waits for snapshots of these partitions at or after these positions.
     pub(super) fn issue(&mut self, waiting: Vec<(PartitionId, Position)>) -> Ticket {
         self.issued += 1;
         let ticket = Ticket(self.issued);
@@ -41,6 +42,7 @@ impl Tickets {
         ticket
     }
 
+    /// Takes in an installed snapshot, and decides the tickets that wait for nothing else.
     pub(super) fn installed(&mut self, partition: PartitionId, position: Position) {
         for waiting in self.open.values_mut() {
             if waiting.get(&partition).is_some_and(|at| *at <= position) {
@@ -50,19 +52,21 @@ impl Tickets {
         self.decide_all(|waiting| waiting.is_empty().then_some(Outcome::Done));
     }
 
-    /// A checkpoint of this partition failed.
+    /// Fails the tickets that wait for this partition.
     pub(super) fn failed(&mut self, partition: PartitionId, why: &str) {
         self.decide_all(|waiting| waiting.contains_key(&partition).then(|| Outcome::Failed(why.to_owned())));
     }
 
+    /// Fails all undecided tickets.
     pub(super) fn fail_all(&mut self, why: &str) {
         self.decide_all(|_| Some(Outcome::Failed(why.to_owned())));
     }
 
+    /// The outcome of a ticket; `None` while it is not decided.
     pub(super) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
         match self.decided.get(&ticket) {
             None if self.open.contains_key(&ticket) => None,
-            None => Some(Outcome::Failed("forgotten: it was decided long ago".to_owned())),
+            None => Some(Outcome::Failed("its outcome is not kept any more".to_owned())),
             decided => decided.cloned(),
         }
     }

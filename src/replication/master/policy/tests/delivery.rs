@@ -1,11 +1,11 @@
-//! A node that is there but delivers no snapshots: the cores take over, the node is tried, and takes over again.
+//! A node that is connected but delivers no snapshots: the cores take over, the node is tried, and takes over again.
 
 use super::*;
 
 /// A world whose cores can take snapshots, with a node that has reported that it cannot write one.
 fn with_a_node_that_fails() -> World {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     [Event::Edit(0), Event::Edit(1), Event::Edit(3), Event::Save].into_iter().for_each(|e| world.step(e));
     [Event::Second, Event::Execute, Event::Fail].into_iter().for_each(|e| world.step(e));
@@ -51,11 +51,11 @@ fn a_node_that_fails_is_tried_with_one_snapshot_at_a_time_and_takes_over_when_on
 #[test]
 fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     world.step(Event::Press);
     let mut seconds = 0;
-    // It never comes to a barrier, or it comes there and delivers nothing.
+    // Whether or not the node reaches the barriers, it delivers nothing.
     while world.own.is_empty() {
         (0..4).for_each(|n| world.step(Event::Edit(n)));
         [Event::Second, Event::Execute].into_iter().for_each(|e| world.step(e));
@@ -63,7 +63,8 @@ fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
         assert!(seconds < 20);
     }
     assert!(seconds >= 15, "it had its time: {seconds} s");
-    // Also the snapshot with which it is tried is taken from it: no partition holds the log for ever.
+    // The partition with which the node is tried is captured by its core in the end: no partition holds the log for
+    // ever.
     for _ in 0..100 {
         [Event::Second, Event::OwnInstall, Event::OwnInstall].into_iter().for_each(|e| world.step(e));
     }
@@ -74,14 +75,14 @@ fn a_node_that_is_silent_while_log_must_be_dropped_counts_as_none_soon() {
 #[test]
 fn a_node_that_delivers_slowly_but_steadily_is_left_to_it() {
     let mut world = World::new();
-    world.policy.set_own(true);
+    world.policy.set_cores_capture(true);
     world.policy.node_up(world.now);
     world.step(Event::Press);
     for second in 0..300 {
         (0..4).for_each(|n| world.step(Event::Edit(n)));
         [Event::Second, Event::Execute].into_iter().for_each(|e| world.step(e));
         if second % 10 == 0 {
-            // Of both cores.
+            // One snapshot of each core.
             [Event::Install, Event::Install].into_iter().for_each(|e| world.step(e));
         }
         assert!(world.own.is_empty(), "second {second}: {:?}", world.policy.node_failure());

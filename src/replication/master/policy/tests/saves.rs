@@ -1,4 +1,4 @@
-//! Whoever asks for a save gets an answer, and saves are counted as Redis counts them.
+//! Every request for a save is answered, and saves are counted as Redis counts them.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 fn nobody_waits_for_a_core_whose_log_has_failed() {
     for own in [true, false] {
         let mut world = World::new();
-        world.policy.set_own(own);
+        world.policy.set_cores_capture(own);
         world.policy.node_up(world.now);
         [Event::Edit(0), Event::Edit(3), Event::Save, Event::Second].into_iter().for_each(|e| world.step(e));
         world.ended[usize::from(world.policy.placement.core_of(PartitionId(0)).0)] = true;
