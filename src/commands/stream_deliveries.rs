@@ -277,6 +277,13 @@ mod tests {
         assert_eq!(lag(&mut rig), ":1 $3 lag $-1");
         rig.line("XREADGROUP GROUP g one STREAMS s >");
         assert_eq!(lag(&mut rig), ":4 $3 lag :0");
+        // What was trimmed before the group could read it counts as read.
+        let mut trimmed = self::rig();
+        trimmed.line("XREADGROUP GROUP g one COUNT 1 STREAMS s >");
+        trimmed.line("XTRIM s MAXLEN 1");
+        assert_eq!(lag(&mut trimmed), ":1 $3 lag :1");
+        trimmed.line("XREADGROUP GROUP g one STREAMS s >");
+        assert_eq!(lag(&mut trimmed), ":4 $3 lag :0");
         rig.line("XGROUP SETID s g 0 ENTRIESREAD 9");
         rig.line("XTRIM s MAXLEN 1");
         assert_eq!(lag(&mut rig), ":4 $3 lag :1");
