@@ -1,7 +1,7 @@
 //! Commands on whole databases: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, RANDOMKEY.
 
-use super::hash_reads::Random;
 use super::parse::{db_of, integer};
+use super::random::Random;
 use super::registry::row::{EVERY_CORE, KEYSPACE, READ, generic, server};
 use super::registry::{Categories, Flags, Gather, Route, Spec};
 use super::{Plan, Planned, Refused};

@@ -72,7 +72,10 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.bulk(spec.name.as_bytes());
     reply.int(spec.arity.into());
-    statuses(spec.flags.names().chain(moves_keys(spec).then_some("movablekeys")), "", reply);
+    // Clients ask the server for the keys of commands whose keys these positions do not cover.
+    let elsewhere = |keys: &KeySpec| !matches!((keys.begin, keys.find), (Begin::Index(_), Find::Range { .. }));
+    let movable = spec.keys.iter().any(elsewhere).then_some("movablekeys");
+    statuses(spec.flags.names().chain(movable), "", reply);
     let (first, last, step) = positions(spec);
     reply.int(first);
     reply.int(last);
@@ -84,12 +87,6 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     spec.keys.iter().for_each(|keys| key_spec(keys, reply));
     reply.set(spec.subcommands.len());
     spec.subcommands.iter().for_each(|sub| info_of(sub, reply));
-}
-
-/// Whether the positions of the keys depend on the arguments.
-fn moves_keys(spec: &Spec) -> bool {
-    let is_fixed = |keys: &KeySpec| matches!((keys.begin, keys.find), (Begin::Index(_), Find::Range { .. }));
-    !spec.keys.iter().all(is_fixed)
 }
 
 /// First key, last key and step, for clients that do not understand key specifications: they cover all key groups at

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::parse::integer_argument;
+use super::random::{Draws, Random, count_argument};
 use super::registry::Spec;
 use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, UNORDERED, VARIES, hash};
 use super::{Plan, Planned, Refused};
@@ -142,15 +142,11 @@ impl Plan<'_, '_, '_> {
     pub(super) fn hrandfield(&mut self) -> Planned {
         let mut random = Random(self.context.random);
         let Some(count) = self.args.get(2) else {
-            let field = self.first_hash()?.map(|hash| hash.random_field(random.next()).0);
+            let field = self.first_hash()?.map(|hash| hash.random_field(|| random.next()).0);
             self.reply.bulk_or_null(field);
             return Ok(());
         };
-        let count = integer_argument(count)?;
-        if count == i64::MIN {
-            let text = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-            return Err(Refused::Because(text));
-        }
+        let count = count_argument(count)?;
         let with_values = match (self.args.get(3), self.args.len()) {
             (None, _) => false,
             (Some(word), 4) if word.eq_ignore_ascii_case(b"WITHVALUES") => true,
@@ -160,52 +156,29 @@ impl Plan<'_, '_, '_> {
             return Err(Refused::Because("ERR value is out of range"));
         }
         match self.first_hash()? {
-            None => self.reply.array(0),
-            Some(_) if count == 0 => self.reply.array(0),
             Some(hash) if count < 0 => return self.repeated_fields(hash, count.unsigned_abs(), with_values, random),
-            Some(hash) => self.distinct_fields(hash, count as u64, with_values, random),
+            Some(hash) => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX).min(hash.len());
+                self.random_head(count, with_values);
+                hash.distinct_fields(count, || random.next(), |field| self.random_field(field, with_values));
+            }
+            None => self.reply.array(0),
         }
         Ok(())
     }
 
     /// Appends `count` fields, each drawn from all fields, so that they may repeat.
     fn repeated_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
-        // The count is just a number in the request, but the reply takes memory here: its size must be limited.
-        const TOO_MANY: Refused = Refused::Because("ERR value is out of range");
-        const SHORTEST: u64 = "$0\r\n\r\n".len() as u64;
-        if count.saturating_mul(SHORTEST) > self.context.max_string {
-            return Err(TOO_MANY);
-        }
-        let start = self.reply.written();
+        let mut draws = Draws::begin(self, count)?;
         self.random_head(usize::try_from(count).unwrap_or(usize::MAX), with_values);
-        for _ in 0..count {
-            self.random_field(hash.random_field(random.next()), with_values);
-            if (self.reply.written() - start) as u64 > self.context.max_string {
-                self.reply.take_back(start);
-                return Err(TOO_MANY);
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends `count` different fields, or all fields if there are fewer.
-    fn distinct_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) {
-        let len = hash.len();
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
-        self.random_head(count, with_values);
-        // Walks over all fields and takes each with the probability that makes every selection equally likely.
-        let (mut left, mut wanted) = (len as u64, count as u64);
-        let _: ControlFlow<()> = hash.for_each(|name, value| {
-            if wanted == 0 {
-                return ControlFlow::Break(());
-            }
-            if random.below(left) < wanted {
-                self.random_field((name, value), with_values);
-                wanted -= 1;
-            }
-            left -= 1;
-            ControlFlow::Continue(())
-        });
+        let drawn = hash.random_fields(
+            || random.next(),
+            |field| {
+                self.random_field(field, with_values);
+                draws.count(self.reply)
+            },
+        );
+        drawn.break_value().unwrap_or(Ok(()))
     }
 
     /// Begins a reply of `count` fields. With values, they are pairs in RESP3 and a flat array in RESP2.
@@ -222,25 +195,6 @@ impl Plan<'_, '_, '_> {
         if with_values {
             self.reply.bulk(value);
         }
-    }
-}
-
-/// Generator that expands one random number into many (splitmix64).
-#[derive(Clone, Copy)]
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a random number below `end`.
-    const fn below(&mut self, end: u64) -> u64 {
-        ((self.next() as u128 * end as u128) >> 64) as u64
     }
 }
 

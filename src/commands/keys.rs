@@ -52,6 +52,7 @@ impl Value<'_> {
         match self {
             Self::String(_) => "string",
             Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
             Self::Stream(_) => "stream",
         }
     }

@@ -12,12 +12,14 @@
 //! | `bits`, `bitop`, `bitfield` | bits of strings |
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
 //! | `stream_groups`, `stream_deliveries`, `stream_claims` | consumer groups (XGROUP …); XREADGROUP; pending entries (XCLAIM …) |
 //! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
 //! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
+//! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
 
 mod bitfield;
@@ -39,12 +41,16 @@ mod numbers;
 pub mod object;
 mod options;
 pub mod parse;
+mod random;
 mod ranges;
 mod refused;
 pub mod registry;
 mod rename;
 pub mod scan;
 mod seen;
+mod set_algebra;
+mod set_picks;
+mod sets;
 mod stream_claims;
 mod stream_counts;
 mod stream_deliveries;
@@ -60,15 +66,15 @@ pub mod syntax;
 pub(crate) mod testing;
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use smallvec::SmallVec;
 
-use crate::encoding::edit::{Change, Edit, FieldsBuffer, Removal};
+use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal};
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, Store, StreamRef, Value};
+use crate::store::{Entry, HashRef, SetRef, Store, StreamRef, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -88,6 +94,9 @@ pub const FAMILIES: &[&[Spec]] = &[
     hyperloglog::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    sets::ROWS,
+    set_picks::ROWS,
+    set_algebra::ROWS,
     streams::ROWS,
     stream_reads::ROWS,
     stream_groups::ROWS,
@@ -140,6 +149,7 @@ impl Context {
 pub struct Scratch {
     bytes: Vec<u8>,
     fields: FieldsBuffer,
+    elements: ElementsBuffer,
 }
 
 impl Scratch {
@@ -147,11 +157,30 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        if self.bytes.capacity() > Self::KEPT_BYTES || self.fields.capacity() > Self::KEPT_BYTES {
+        if [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()].iter().max()
+            > Some(&Self::KEPT_BYTES)
+        {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
+        self.elements.clear();
+    }
+}
+
+/// Maximum size in bytes of the elements that a plan copies into one edit, including their lengths: an edit must stay
+/// below 2 GiB. No request is as large, but values that several requests make can be.
+const MAX_CONTENT: usize = 1 << 30;
+
+/// Takes the room of an element of `len` bytes from what is left of [`MAX_CONTENT`]. Breaks if that is not enough.
+fn take_room(room: &mut usize, len: usize) -> ControlFlow<()> {
+    const LENGTHS: usize = 8;
+    match room.checked_sub(len + LENGTHS) {
+        Some(left) => {
+            *room = left;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
     }
 }
 
@@ -306,6 +335,22 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Some(_) => Err(Refused::WrongType),
         })
         .collect()
+    }
+
+    /// Looks up a key that must hold a set, and updates its time of last use.
+    #[inline]
+    fn find_set(&mut self, slot: Slot, key: &'a [u8]) -> Result<Option<SetRef<'p>>, Refused> {
+        match self.find(slot, key) {
+            None => Ok(None),
+            Some(Entry { value: Value::Set(set), .. }) => Ok(Some(set)),
+            Some(_) => Err(Refused::WrongType),
+        }
+    }
+
+    /// Like [`Self::first`], for a key that must hold a set.
+    #[inline]
+    fn first_set(&mut self) -> Result<Option<SetRef<'p>>, Refused> {
+        self.find_set(self.slot(), self.args.at(1))
     }
 
     /// Whether an entry has expired.

@@ -4,7 +4,7 @@ use super::parse::{integer, integer_argument};
 use super::registry::row::{KEYSPACE, READ, SUBJECT, VARIES, generic_key, key, server};
 use super::registry::{Categories, Flags, Group, KeyFlags, Route, Spec};
 use super::{Plan, Planned, Refused};
-use crate::store::{Entry, Value};
+use crate::store::{Entry, SetForm, Value};
 
 /// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[Spec::new(Group::Generic, "object", -2, "")
@@ -59,6 +59,11 @@ impl Value<'_> {
             Value::String(_) => "raw",
             Value::Hash(hash) if hash.is_packed() => "listpack",
             Value::Hash(_) => "hashtable",
+            Value::Set(set) => match set.form() {
+                SetForm::Integers => "intset",
+                SetForm::Packed => "listpack",
+                SetForm::Table => "hashtable",
+            },
             Value::Stream(_) => "stream",
         }
     }

@@ -3,12 +3,11 @@
 //! Edits state the result in full, so each of these commands logs the whole value once.
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
 
 use super::parse::{db_of, int32_argument};
 use super::registry::row::{KEYSPACE, RENAMED_FROM, WRITE_FAST, generic, generic_key, key};
 use super::registry::{Flags, KeyFlags, Route, Spec};
-use super::{Plan, Planned, Refused, Scratch};
+use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal};
 use crate::encoding::slot::slot_of;
 use crate::store::{Entry, Value};
@@ -117,9 +116,6 @@ impl<'a> Plan<'_, 'a, '_> {
     }
 }
 
-/// Maximum size of a value that is copied, in bytes, including the lengths of fields: an edit must stay below 2 GiB.
-const MAX_COPIED: usize = 1 << 30;
-
 const TOO_LARGE: Refused = Refused::Because("ERR the value is too large to be copied, renamed or moved");
 
 impl Scratch {
@@ -130,33 +126,35 @@ impl Scratch {
     /// If the value is too large for one edit. No single request can create such a value, but several can.
     fn copy_of(&mut self, entry: &Entry<'_>) -> Result<Change<'_>, Refused> {
         self.clear();
-        let expire_at = entry.expire_at;
-        match entry.value {
+        let (expire_at, mut room) = (entry.expire_at, MAX_CONTENT);
+        let copied = match entry.value {
             Value::String(bytes) => {
                 self.bytes.extend_from_slice(bytes);
-                Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at })
+                return Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at });
             }
-            Value::Stream(stream) if stream.payload_bytes() > MAX_COPIED => Err(TOO_LARGE),
+            Value::Stream(stream) if stream.payload_bytes() > MAX_CONTENT => return Err(TOO_LARGE),
             Value::Stream(stream) => {
                 stream.write_payload(&mut self.bytes);
-                Ok(Change::PutStream { stream: Cow::Borrowed(&self.bytes), expire_at })
+                return Ok(Change::PutStream { stream: Cow::Borrowed(&self.bytes), expire_at });
             }
-            Value::Hash(hash) => {
-                let mut room = MAX_COPIED;
-                let copied = hash.for_each(|name, value| match room.checked_sub(name.len() + value.len() + 8) {
-                    Some(left) => {
-                        room = left;
-                        self.fields.push(name, value);
-                        ControlFlow::Continue(())
-                    }
-                    None => ControlFlow::Break(TOO_LARGE),
-                });
-                match copied {
-                    ControlFlow::Continue(()) => Ok(Change::PutHash { fields: self.fields.fields(), expire_at }),
-                    ControlFlow::Break(refused) => Err(refused),
-                }
-            }
+            Value::Hash(hash) => hash.for_each(|name, value| {
+                self.fields.push(name, value);
+                take_room(&mut room, name.len() + value.len())
+            }),
+            Value::Set(set) => set.for_each(|member| {
+                member.with(|member| {
+                    self.elements.push(member);
+                    take_room(&mut room, member.len())
+                })
+            }),
+        };
+        if copied.is_break() {
+            return Err(TOO_LARGE);
         }
+        Ok(match entry.value {
+            Value::Set(_) => Change::PutSet { members: self.elements.elements(), expire_at },
+            _ => Change::PutHash { fields: self.fields.fields(), expire_at },
+        })
     }
 }
 
@@ -178,6 +176,23 @@ mod tests {
         assert_eq!(rig.line("PTTL r"), ":5000");
         assert_eq!(rig.line("HGET r b"), "$1 2");
         assert_eq!(rig.line("HLEN r"), ":2");
+    }
+
+    #[test]
+    fn sets_of_every_form_are_copied_moved_and_renamed() {
+        let mut rig = Rig::new();
+        rig.line("SADD i 3 1 -2");
+        rig.line("SADD p 3 one");
+        for n in 0..300 {
+            rig.line(&format!("SADD t member{n}"));
+        }
+        for (key, encoding, size) in [("i", "intset", 3), ("p", "listpack", 2), ("t", "hashtable", 300)] {
+            assert_eq!(rig.line(&format!("COPY {key} c REPLACE")), ":1");
+            assert_eq!(rig.line(&format!("SDIFF c {key}")), "*0");
+            assert_eq!(rig.line(&format!("RENAME {key} r")), "+OK");
+            assert_eq!(rig.line("SINTERCARD 2 r c"), format!(":{size}"));
+            assert!(rig.line("OBJECT ENCODING r").ends_with(encoding));
+        }
     }
 
     #[test]

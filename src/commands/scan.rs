@@ -1,11 +1,11 @@
-//! Commands that iterate over keys and fields: SCAN, KEYS, HSCAN.
+//! Commands that iterate over keys and elements: SCAN, KEYS, HSCAN, SSCAN.
 //!
 //! A SCAN cursor consists of a slot (the low 14 bits) and a position within it (the rest). Slots are visited in order,
 //! across all cores; within a slot the store guarantees that a key present throughout the scan is visited.
 
 use super::glob;
 use super::parse::{self, integer_argument};
-use super::registry::row::{KEYSPACE, READ, READ_FROM, VARIES, generic, hash};
+use super::registry::row::{KEYSPACE, READ, READ_FROM, VARIES, generic, hash, set};
 use super::registry::{Categories, Gather, Route, Spec};
 use super::{Plan, Planned, Refused};
 use crate::encoding::resp::Reply;
@@ -32,6 +32,10 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1) a call, O(N) for all N fields",
             "Tells some fields with their values, and where to go on",
         ),
+    set("sscan", |p, _| p.sscan(), -3, "key cursor [MATCH pattern] [COUNT count]", READ)
+        .keys(READ_FROM)
+        .tips(VARIES)
+        .about("2.8.0", "O(1) a call, O(N) for all N members", "Tells some members, and where to go on"),
 ];
 
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
@@ -50,7 +54,7 @@ const fn split(cursor: u64) -> (Slot, u64) {
     (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
 }
 
-/// Options of SCAN and HSCAN.
+/// Options of SCAN, HSCAN and SSCAN.
 struct Options<'a> {
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
@@ -121,11 +125,7 @@ impl Plan<'_, '_, '_> {
                 break following.into();
             }
         };
-        self.reply.array(2);
-        self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-        self.reply.array(found);
-        self.reply.raw(&keys);
-        Ok(())
+        self.scanned(next, found, &keys)
     }
 
     /// KEYS pattern: the matching keys of this store.
@@ -159,15 +159,9 @@ impl Plan<'_, '_, '_> {
     /// HSCAN key cursor [MATCH pattern] [COUNT count]
     pub(super) fn hscan(&mut self) -> Planned {
         let cursor = parse::cursor(self.args.at(2)).ok_or(BAD_CURSOR)?;
-        let Some(hash) = self.first_hash()? else {
-            self.reply.array(2);
-            self.reply.bulk(b"0");
-            self.reply.array(0);
-            return Ok(());
-        };
+        let Some(hash) = self.first_hash()? else { return self.scanned(0, 0, b"") };
         let options = Options::parse(self.args.from(3), false)?;
-        let mut fields = Vec::new();
-        let mut found = 0;
+        let (mut fields, mut found) = (Vec::new(), 0);
         let mut elements = Reply::new(&mut fields, self.reply.protocol());
         let next = hash.scan(cursor, options.count, |name, value| {
             if options.fits(name) {
@@ -176,10 +170,33 @@ impl Plan<'_, '_, '_> {
                 found += 2;
             }
         });
+        self.scanned(next, found, &fields)
+    }
+
+    /// SSCAN key cursor [MATCH pattern] [COUNT count]
+    pub(super) fn sscan(&mut self) -> Planned {
+        let cursor = parse::cursor(self.args.at(2)).ok_or(BAD_CURSOR)?;
+        let Some(set) = self.first_set()? else { return self.scanned(0, 0, b"") };
+        let options = Options::parse(self.args.from(3), false)?;
+        let (mut members, mut found) = (Vec::new(), 0);
+        let mut elements = Reply::new(&mut members, self.reply.protocol());
+        let next = set.scan(cursor, options.count, |member| {
+            member.with(|member| {
+                if options.fits(member) {
+                    elements.bulk(member);
+                    found += 1;
+                }
+            });
+        });
+        self.scanned(next, found, &members)
+    }
+
+    /// Replies the next cursor and the elements of one step, `found` in all.
+    fn scanned(&mut self, next: u64, found: usize, elements: &[u8]) -> Planned {
         self.reply.array(2);
         self.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
         self.reply.array(found);
-        self.reply.raw(&fields);
+        self.reply.raw(elements);
         Ok(())
     }
 }
@@ -231,6 +248,35 @@ mod tests {
                 assert!(seen.contains(&format!("{{one}}stay{n}")), "seed {seed}: {{one}}stay{n}");
             }
         }
+    }
+
+    #[test]
+    fn a_walk_over_a_set_sees_what_is_there_all_along_while_members_come_and_go() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new();
+        for n in 0..400 {
+            rig.line(&format!("SADD s stay{n}"));
+        }
+        for growing in [true, false, true, false] {
+            let (mut seen, mut cursor) = (HashSet::new(), "0".to_owned());
+            loop {
+                let reply = rig.line(&format!("SSCAN s {cursor} COUNT {}", random.u32(1..40)));
+                let words: Vec<&str> = reply.split(' ').collect();
+                cursor = words[2].to_owned();
+                seen.extend(words[4..].chunks(2).map(|pair| pair[1].to_owned()));
+                let names: Vec<String> = (0..200).map(|_| format!("go{}", random.u32(..5000))).collect();
+                rig.line(&format!("{} s {}", if growing { "SADD" } else { "SREM" }, names.join(" ")));
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert!((0..400).all(|n| seen.contains(&format!("stay{n}"))), "seed {seed}");
+        }
+        assert_eq!(rig.line("SSCAN s 0 MATCH nothing COUNT 100000"), "*2 $1 0 *0");
+        assert_eq!(rig.line("SSCAN none 7"), "*2 $1 0 *0");
+        rig.line("SADD few 1 2 x");
+        assert_eq!(rig.line("SSCAN few 0 COUNT 1 MATCH [12]"), "*2 $1 0 *2 $1 1 $1 2");
     }
 
     #[test]

@@ -65,8 +65,8 @@ impl Kind {
             "pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
-            | "index" | "index1" | "index2" | "milliseconds" | "min-len" | "numkeys" | "numlocal" | "numreplicas"
-            | "offset" | "protover" | "seconds" | "start" | "timeout" => Self::Integer,
+            | "index" | "index1" | "index2" | "limit" | "milliseconds" | "min-len" | "numkeys" | "numlocal"
+            | "numreplicas" | "offset" | "protover" | "seconds" | "start" | "timeout" => Self::Integer,
             _ => Self::String,
         }
     }

@@ -1,6 +1,6 @@
 //! Random requests, and what each must answer and do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::oracle::{Content, Effect, Key, Value};
 use crate::encoding::resp::{Args, Span};
@@ -40,7 +40,10 @@ impl Request {
         let counter = format!("counter{}", random.u8(0..4)).into_bytes();
         let tag = random.u8(0..4);
         let (a, b) = (format!("a{{{tag}}}").into_bytes(), format!("b{{{tag}}}").into_bytes());
-        match random.u8(0..20) {
+        let set = format!("set{}", random.u8(0..4)).into_bytes();
+        let member = random.u8(0..12);
+        let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
+        match random.u8(0..24) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -50,13 +53,21 @@ impl Request {
             15 | 16 => Self::new(&[b"MSET", &a, &value, &b, &value]),
             17 => Self::new(&[b"GET", &key]),
             18 => Self::new(&[b"HLEN", &hash]),
+            19 | 20 => Self::new(&[b"SADD", &set, &member]),
+            21 => Self::new(&[b"SREM", &set, &member]),
+            22 => Self::new(&[b"SCARD", &set]),
             _ => Self::new(&[b"GET", &counter]),
         }
     }
 
     /// A request that reads the whole value of `key`, whichever type keys of this name have.
     pub(super) fn read(key: &[u8]) -> Self {
-        if key.starts_with(b"hash") { Self::new(&[b"HGETALL", key]) } else { Self::new(&[b"GET", key]) }
+        let command: &[u8] = match key {
+            [b'h', b'a', b's', b'h', ..] => b"HGETALL",
+            [b's', b'e', b't', ..] => b"SMEMBERS",
+            _ => b"GET",
+        };
+        Self::new(&[command, key])
     }
 
     /// The reply that the request must give, and the effect that it must have, if keys hold `content`.
@@ -64,6 +75,7 @@ impl Request {
         let held = content.get(self.key());
         let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
         let hash = || if let Some(Value::Hash(h)) = held { h.clone() } else { BTreeMap::new() };
+        let set = || if let Some(Value::Set(s)) = held { s.clone() } else { BTreeSet::new() };
         let key = || self.key().to_vec();
         match &self.words[0][..] {
             b"SET" => (ok(), vec![(key(), Some(Value::String(self.words[2].clone())))]),
@@ -92,6 +104,18 @@ impl Request {
                 let left = (!fields.is_empty()).then_some(Value::Hash(fields));
                 (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
             }
+            b"SADD" => {
+                let mut members = set();
+                let new = members.insert(self.words[2].clone());
+                (integer(usize::from(new)), if new { vec![(key(), Some(Value::Set(members)))] } else { Vec::new() })
+            }
+            b"SREM" => {
+                let mut members = set();
+                let was = members.remove(&self.words[2]);
+                let left = (!members.is_empty()).then_some(Value::Set(members));
+                (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
+            }
+            b"SCARD" => (integer(set().len()), Vec::new()),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
@@ -105,6 +129,7 @@ pub(super) fn universe() -> Vec<Key> {
     let tagged = |name: &'static str| (0..4).map(move |n| format!("{name}{{{n}}}").into_bytes());
     numbered("key", 20)
         .chain(numbered("hash", 6))
+        .chain(numbered("set", 4))
         .chain(numbered("counter", 4))
         .chain(tagged("a"))
         .chain(tagged("b"))
@@ -115,8 +140,9 @@ pub(super) fn universe() -> Vec<Key> {
 pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
     match held {
         Some(Value::String(s)) => reply == bulk(s),
+        Some(Value::Set(members)) => words(reply).skip(1).step_by(2).collect::<BTreeSet<_>>() == *members,
         Some(Value::Hash(fields)) => {
-            let mut words = reply.split(|b| *b == b'\n').skip(1).map(|w| w.strip_suffix(b"\r").unwrap_or(w).to_vec());
+            let mut words = words(reply);
             let mut found = BTreeMap::new();
             while let (Some(_), Some(name), Some(_), Some(value)) =
                 (words.next(), words.next(), words.next(), words.next())
@@ -127,6 +153,12 @@ pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
         }
         None => reply == b"$-1\r\n" || reply == b"*0\r\n",
     }
+}
+
+/// The lines of an array of bulk strings: each string's length, then the string.
+fn words(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let lines = reply.strip_suffix(b"\r\n").unwrap_or(reply).split(|b| *b == b'\n').skip(1);
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
 fn ok() -> Vec<u8> {

@@ -5,7 +5,7 @@
 //! part of a group.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::ids::{CoreId, Epoch, Lsn, Position, StreamId};
@@ -16,6 +16,7 @@ use crate::storage::Manifest;
 pub(super) enum Value {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Set(BTreeSet<Vec<u8>>),
 }
 
 pub(super) type Key = Vec<u8>;

@@ -236,7 +236,7 @@ impl Store {
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Fields, Removal};
+    use crate::encoding::edit::{Change, Elements, Fields, Removal};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
     use crate::time::UnixMillis;
@@ -298,22 +298,34 @@ mod tests {
             fields
         }
 
+        fn members(&mut self, most: usize) -> Elements<'static> {
+            let mut members = Elements::default();
+            for (name, _) in self.fields(most).iter() {
+                members.push(&name.repeat(20));
+            }
+            members
+        }
+
         fn string(&mut self) -> Vec<u8> {
             vec![self.0.u8(..); self.0.usize(..200_000)]
         }
 
         fn edit(&mut self) -> Edit<'static> {
-            let (n, expire_at) = (self.0.u8(..4), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let (n, expire_at) = (self.0.u8(..6), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
             let key = format!("{{slot}}{n}").into_bytes();
-            let change = match (self.0.u8(..20), n < 2) {
+            let change = match (self.0.u8(..20), n) {
                 (0, _) => Change::Delete(Removal::Deleted),
                 (1, _) => Change::SetExpiry(expire_at),
-                (2, true) => Change::PutHash { fields: self.fields(600), expire_at },
-                (3..=6, true) => Change::RemoveFields(self.fields(30)),
-                (7, true) => Change::RemoveFields(self.fields(600)),
-                (_, true) => Change::SetFields(self.fields(30)),
-                (2, false) => Change::PutString { value: self.string().into(), expire_at },
-                (_, false) => {
+                (2, 0 | 1) => Change::PutHash { fields: self.fields(600), expire_at },
+                (3..=6, 0 | 1) => Change::RemoveFields(self.fields(30)),
+                (7, 0 | 1) => Change::RemoveFields(self.fields(600)),
+                (_, 0 | 1) => Change::SetFields(self.fields(30)),
+                (2, 2 | 3) => Change::PutSet { members: self.members(600), expire_at },
+                (3..=6, 2 | 3) => Change::RemoveMembers(self.members(30)),
+                (7, 2 | 3) => Change::RemoveMembers(self.members(600)),
+                (_, 2 | 3) => Change::AddMembers(self.members(30)),
+                (2, _) => Change::PutString { value: self.string().into(), expire_at },
+                (_, _) => {
                     let value = self.string();
                     Change::WriteString {
                         offset: self.0.u64(..150_000),
@@ -370,8 +382,11 @@ mod tests {
         let mut fields = Fields::default();
         (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
         let hash = Change::PutHash { fields, expire_at: None };
+        let mut members = Elements::default();
+        (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
+        let set = Change::PutSet { members, expire_at: None };
         let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
-        for (key, change) in [(&b"{slot}hash"[..], hash), (b"{slot}string", string)] {
+        for (key, change) in [(&b"{slot}hash"[..], hash), (b"{slot}set", set), (b"{slot}string", string)] {
             store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
         }
         let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot), 0);

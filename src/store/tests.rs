@@ -2,46 +2,91 @@
 //! seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
-use super::model::{Content, Generator, Held, Model, Stream, partition_of, partitions};
+use super::model::{Content, Generator, Held, Model, partition_of, partitions};
 use super::*;
 use crate::encoding::edit::{Change, Edit, Fields, Removal};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 
-fn hash_of(hash: HashRef<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let _ = hash.for_each(|name, value| {
-        assert!(all.insert(name.to_vec(), value.to_vec()).is_none());
-        ControlFlow::<()>::Continue(())
-    });
+/// Checks that all ways to read a hash agree with each other.
+fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
     assert_eq!(all.len(), hash.len());
-    for (name, value) in &all {
+    for (name, value) in all {
         assert_eq!(hash.get(name), Some(&value[..]));
     }
     let mut scanned = BTreeSet::new();
-    let mut cursor = 0;
-    loop {
-        cursor = hash.scan(cursor, 10, |name, value| {
+    scan_all(|cursor| {
+        hash.scan(cursor, 10, |name, value| {
             assert_eq!(all[name], value);
             scanned.insert(name.to_vec());
-        });
+        })
+    });
+    assert!(scanned.iter().eq(all.keys()));
+    let mut random = fastrand::Rng::with_seed(all.len() as u64);
+    assert!(all.contains_key(hash.random_field(|| random.u64(..)).0));
+    for count in [0, 1, all.len() / 20, all.len() - 1, all.len(), all.len() + 1] {
+        let mut drawn = BTreeSet::new();
+        hash.distinct_fields(
+            count,
+            || random.u64(..),
+            |(name, value)| {
+                assert_eq!(all[name], value);
+                assert!(drawn.insert(name.to_vec()));
+            },
+        );
+        assert_eq!(drawn.len(), count.min(all.len()));
+    }
+}
+
+/// Checks that all ways to read a set agree with each other.
+fn check_set(set: SetRef<'_>, all: &BTreeSet<Vec<u8>>) {
+    assert_eq!(all.len(), set.len());
+    assert!(all.iter().all(|member| set.contains(Member::Bytes(member))));
+    assert!(
+        [&b"no"[..], b"", b"01", b"+1", b" 1", b"-0", b"9223372036854775808"]
+            .iter()
+            .all(|other| { all.contains(*other) == set.contains(Member::Bytes(other)) })
+    );
+    let mut scanned = BTreeSet::new();
+    scan_all(|cursor| {
+        set.scan(cursor, 10, |member| {
+            scanned.insert(member.with(<[u8]>::to_vec));
+        })
+    });
+    assert_eq!(scanned, *all);
+    let mut random = fastrand::Rng::with_seed(all.len() as u64);
+    assert!(all.contains(&set.random_member(|| random.u64(..)).with(<[u8]>::to_vec)));
+    for count in [0, 1, all.len() / 20, all.len() - 1, all.len(), all.len() + 1] {
+        let mut drawn = BTreeSet::new();
+        set.distinct_members(
+            count,
+            || random.u64(..),
+            |member| {
+                assert!(drawn.insert(member.with(<[u8]>::to_vec)));
+            },
+        );
+        assert!(drawn.is_subset(all) && drawn.len() == count.min(all.len()));
+    }
+}
+
+fn scan_all(mut step: impl FnMut(u64) -> u64) {
+    let mut cursor = 0;
+    loop {
+        cursor = step(cursor);
         if cursor == 0 {
-            break;
+            return;
         }
     }
-    assert!(scanned.iter().eq(all.keys()));
-    assert!(all.contains_key(hash.random_field((all.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).0));
-    all
 }
 
 fn content_of(entry: Entry<'_>) -> Content {
-    let held = match entry.value {
-        Value::String(bytes) => Held::String(bytes.to_vec()),
-        Value::Hash(hash) => Held::Hash(hash_of(hash)),
-        Value::Stream(stream) => Held::Stream(Stream::of(stream)),
-    };
+    let held = Held::of(entry.value);
+    match (entry.value, &held) {
+        (Value::Hash(hash), Held::Hash(all)) => check_hash(hash, all),
+        (Value::Set(set), Held::Set(all)) => check_set(set, all),
+        _ => {}
+    }
     (held, entry.expire_at)
 }
 
@@ -114,16 +159,7 @@ fn assert_same_digests(a: &Store, b: &Store) {
 fn rebuilt(model: &Model) -> Store {
     let mut store = whole();
     for ((db, key), (held, expire_at)) in model.0.iter().rev() {
-        let expire_at = *expire_at;
-        let change = match held {
-            Held::String(value) => Change::PutString { value: value.into(), expire_at },
-            Held::Hash(hash) => {
-                let mut fields = Fields::default();
-                hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
-                Change::PutHash { fields, expire_at }
-            }
-            Held::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
-        };
+        let change = held.put(*expire_at);
         store.apply(&Edit::Key { db: Db(*db), slot: slot_of(key), key: key.into(), change }).unwrap();
     }
     store
@@ -287,7 +323,7 @@ fn uses_are_noted_and_writes_count() {
     let (mut store, db, slot) = (whole(), Db(0), slot_of(b"key"));
     let edit = |change| Edit::Key { db, slot, key: b"key".into(), change };
     let mut fields = Fields::default();
-    (0..200u8).for_each(|n| fields.push(&[n], b"value"));
+    (0..600u16).for_each(|n| fields.push(&n.to_le_bytes(), b"value"));
     let mut field = Fields::default();
     field.push(&[7], b"");
     assert_eq!(store.last_use(db, slot, b"key"), None);
@@ -312,7 +348,7 @@ fn uses_are_noted_and_writes_count() {
     let sought = store.seek(db, slot, b"key");
     store.seek_bucket(&sought);
     store.seek_record(&sought);
-    assert!(store.memory_of(db, slot, b"key").unwrap() > 199 * 32);
+    assert!(store.memory_of(db, slot, b"key").unwrap() > 599 * 32);
 }
 
 #[test]

@@ -55,8 +55,16 @@ fn a_server_with_all_cores_answers_as_redis_does() {
 }
 
 /// Their tips or deprecation changed in versions after the one installed, or they came with one.
-const KNOWN: &[&str] =
-    &["msetnx", "client|setname", "client|setinfo", "client|no-touch", "config|resetstat", "quit", "waitaof"];
+const KNOWN: &[&str] = &[
+    "msetnx",
+    "sinterstore",
+    "client|setname",
+    "client|setinfo",
+    "client|no-touch",
+    "config|resetstat",
+    "quit",
+    "waitaof",
+];
 
 #[test]
 fn the_table_describes_commands_as_redis_does() {

@@ -156,6 +156,11 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
         Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
         Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::PutSet { members, expire_at } => {
+            ("put set", format!("{} members{}", members.len(), expires(expire_at)))
+        }
+        Change::AddMembers(members) => ("add members", format!("{} members", members.len())),
+        Change::RemoveMembers(members) => ("remove members", format!("{} members", members.len())),
         Change::PutStream { stream, expire_at } => {
             ("put stream", format!("{} bytes{}", stream.len(), expires(expire_at)))
         }

@@ -73,6 +73,7 @@ pub enum Group {
     Bitmap,
     HyperLogLog,
     Hash,
+    Set,
     Stream,
 }
 
@@ -87,6 +88,7 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
             Self::Hash => "hash",
+            Self::Set => "set",
             Self::Stream => "stream",
         }
     }
@@ -274,6 +276,8 @@ mod tests {
         assert_eq!(keys("DEL a b c"), ["a", "b", "c"]);
         assert_eq!(keys("copy a b REPLACE"), ["a", "b"]);
         assert_eq!(keys("object encoding a"), ["a"]);
+        assert_eq!(keys("sinterstore d a b"), ["d", "a", "b"]);
+        assert_eq!(keys("sintercard 2 a b limit 1"), ["a", "b"]);
         assert_eq!(keys("dbsize"), [""; 0]);
     }
 

@@ -84,6 +84,16 @@ pub const fn hash(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static
     Spec::new(Group::Hash, name, arity, syntax).plan(plan).flags(flags, Categories::HASH).route(Route::Key)
 }
 
+/// Row of a command on one set.
+pub const fn set(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    sets(name, plan, arity, syntax, flags).route(Route::Key)
+}
+
+/// Row of a command on several sets; the caller adds the route.
+pub const fn sets(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::Set, name, arity, syntax).plan(plan).flags(flags, Categories::SET)
+}
+
 /// Row of a command on one stream.
 pub const fn stream(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     streams(name, plan, arity, syntax, flags).route(Route::Key)

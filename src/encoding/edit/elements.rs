@@ -38,7 +38,7 @@ impl Elements<'_> {
     }
 
     /// The elements, in the order in which they were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         let mut rest = &self.bytes[..];
         self.lengths.as_chunks::<LENGTH>().0.iter().map(move |length| {
             let (element, after) = rest.split_at(u32::from_le_bytes(*length) as usize);

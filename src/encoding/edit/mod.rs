@@ -11,10 +11,11 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `stream`) encodes and decodes the changes of that type.
+//! The file of each type of value (`string`, `hash`, `set`, `stream`) encodes and decodes the changes of that type.
 
 mod elements;
 mod hash;
+mod set;
 mod stream;
 mod string;
 
@@ -105,6 +106,17 @@ pub enum Change<'a> {
     SetFields(Fields<'a>),
     /// These fields of the key's hash are deleted; the key is deleted with the last of them.
     RemoveFields(Fields<'a>),
+    /// The key gets exactly this set and this expiry, replacing whatever it held.
+    PutSet {
+        /// All members of the set, each named once.
+        members: Elements<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These members are in the key's set. The set is created if it is missing; its expiry stays.
+    AddMembers(Elements<'a>),
+    /// These members of the key's set are deleted; the key is deleted with the last of them.
+    RemoveMembers(Elements<'a>),
     /// The key gets exactly this stream and this expiry, replacing whatever it held.
     PutStream {
         /// The stream, in the layout of [`EntryStream`](crate::encoding::entry::EntryStream).
@@ -181,6 +193,9 @@ impl<'a> Change<'a> {
             fb::Change::PutHash => hash::decode_put(edit.change_as_put_hash().ok_or(EMPTY)?)?,
             fb::Change::SetFields => hash::decode_set(edit.change_as_set_fields().ok_or(EMPTY)?)?,
             fb::Change::RemoveFields => hash::decode_remove(edit.change_as_remove_fields().ok_or(EMPTY)?)?,
+            fb::Change::PutSet => set::decode_put(edit.change_as_put_set().ok_or(EMPTY)?)?,
+            fb::Change::AddMembers => set::decode_add(edit.change_as_add_members().ok_or(EMPTY)?)?,
+            fb::Change::RemoveMembers => set::decode_remove(edit.change_as_remove_members().ok_or(EMPTY)?)?,
             fb::Change::SetExpiry => {
                 let set = edit.change_as_set_expiry().ok_or(EMPTY)?;
                 Self::SetExpiry(UnixMillis::option_from_raw(set.expire_at_ms()))
@@ -302,6 +317,9 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::PutHash { fields, expire_at } => hash::build_put(b, fields, *expire_at),
         Change::SetFields(fields) => hash::build_set(b, fields),
         Change::RemoveFields(fields) => hash::build_remove(b, fields),
+        Change::PutSet { members, expire_at } => set::build_put(b, members, *expire_at),
+        Change::AddMembers(members) => set::build_add(b, members),
+        Change::RemoveMembers(members) => set::build_remove(b, members),
         Change::PutStream { stream, expire_at } => stream::build_put(b, stream, *expire_at),
         Change::Stream(change) => stream::build(b, change),
         Change::SetExpiry(expire_at) => {
@@ -333,6 +351,10 @@ mod tests {
         fields.push(b"mtime", &[0, 255, 10]);
         let mut names = Fields::default();
         names.push(b"owner", b"");
+        let mut members = Elements::default();
+        members.push(b"one");
+        members.push(b"");
+        members.push(b"-17");
         let at = Some(UnixMillis::new(1_700_000_000_123));
         [
             key_edit(Change::PutString { value: b"value".into(), expire_at: None }),
@@ -341,6 +363,10 @@ mod tests {
             key_edit(Change::PutHash { fields: fields.clone(), expire_at: at }),
             key_edit(Change::SetFields(fields)),
             key_edit(Change::RemoveFields(names)),
+            key_edit(Change::PutSet { members: members.clone(), expire_at: at }),
+            key_edit(Change::PutSet { members: Elements::default(), expire_at: None }),
+            key_edit(Change::AddMembers(members.clone())),
+            key_edit(Change::RemoveMembers(members)),
             key_edit(Change::SetExpiry(at)),
             key_edit(Change::SetExpiry(None)),
             key_edit(Change::Delete(Removal::Deleted)),
@@ -376,8 +402,14 @@ mod tests {
                     let mut damaged = bytes.to_vec();
                     damaged[at] ^= flip;
                     for part in split(&damaged).flatten() {
-                        if let Ok(Edit::Key { change: Change::SetFields(fields), .. }) = Edit::decode(part) {
-                            assert!(fields.iter().count() == fields.len());
+                        match Edit::decode(part) {
+                            Ok(Edit::Key { change: Change::SetFields(fields), .. }) => {
+                                assert!(fields.iter().count() == fields.len());
+                            }
+                            Ok(Edit::Key { change: Change::AddMembers(members), .. }) => {
+                                assert!(members.iter().count() == members.len());
+                            }
+                            _ => {}
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash, 5 a stream |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 5 a stream |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,9 +16,11 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod set;
 mod stream;
 
 pub use hash::{EntryFields, begin_hash, write_field};
+pub use set::{EntryMembers, begin_set, write_member};
 pub use stream::{
     CONSUMER_BYTES, EVENT_MARK_BYTES, EntryConsumer, EntryGroup, EntryPending, EntryStream, GROUP_BYTES, PENDING_BYTES,
     SUMMARY_BYTES, StreamPart, Summary, begin_stream, write_consumer, write_group, write_pending, write_stream_event,
@@ -30,6 +32,7 @@ use crate::time::UnixMillis;
 
 const STRING: u8 = 0;
 const HASH: u8 = 1;
+const SET: u8 = 2;
 const STREAM: u8 = 5;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
@@ -65,6 +68,8 @@ pub enum EntryValue<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(EntryFields<'a>),
+    /// A set.
+    Set(EntryMembers<'a>),
     /// A stream.
     Stream(EntryStream<'a>),
 }
@@ -133,6 +138,7 @@ impl<'a> Entry<'a> {
         let value = match layout {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
+            SET => EntryValue::Set(EntryMembers::read(payload)?),
             STREAM => EntryValue::Stream(EntryStream::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
@@ -167,6 +173,8 @@ mod tests {
         begin_hash(&mut out, Head { db: Db(3), key: b"hash", expire_at: at }, 2, 8);
         write_field(&mut out, b"size", b"4096");
         write_field(&mut out, b"", b"");
+        begin_set(&mut out, Head { db: Db(4), key: b"set", expire_at: at }, 3, 7);
+        [&b"one"[..], b"", b"four"].into_iter().for_each(|member| write_member(&mut out, member));
         out
     }
 
@@ -189,7 +197,10 @@ mod tests {
         let EntryValue::Hash(fields) = entries[2].value else { panic!("not a hash") };
         assert_eq!((entries[2].db, entries[2].key, entries[2].expire_at), (Db(3), &b"hash"[..], at));
         assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..]), (b"", b"")]);
-        assert_eq!((fields.len(), entries.len()), (2, 3));
+        let EntryValue::Set(members) = entries[3].value else { panic!("not a set") };
+        assert_eq!((entries[3].db, entries[3].key, entries[3].expire_at), (Db(4), &b"set"[..], at));
+        assert_eq!(members.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"four"]);
+        assert_eq!((fields.len(), members.len(), entries.len()), (2, 3, 4));
     }
 
     #[test]
@@ -210,7 +221,18 @@ mod tests {
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
             assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
         }
-        for (at, bits) in [(0, 2), (1, 0x10), (1, 0x20), (1, 0x40)] {
+        let set = |count, content| {
+            let mut out = Vec::new();
+            begin_set(&mut out, head, count, content);
+            write_member(&mut out, b"one");
+            write_member(&mut out, b"three");
+            out
+        };
+        assert_eq!(read_all(&set(2, 8)).unwrap().len(), 1);
+        for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
+            assert!(read_all(&set(count, content)).is_err(), "{count} members, {content} bytes");
+        }
+        for (at, bits) in [(0, 0x80), (1, 0x10), (1, 0x20), (1, 0x40)] {
             let mut strange = good.clone();
             strange[at] |= bits;
             assert!(read_all(&strange).is_err(), "an unknown layout or flag");
@@ -232,8 +254,13 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
                 for entry in read_all(&damaged).unwrap_or_default() {
-                    if let EntryValue::Hash(fields) = entry.value {
-                        assert_eq!(fields.iter().count(), fields.len());
+                    match entry.value {
+                        EntryValue::String(_) => {}
+                        EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
+                        EntryValue::Set(members) => assert_eq!(members.iter().count(), members.len()),
+                        EntryValue::Stream(stream) => {
+                            assert_eq!(stream.groups().count(), stream.summary.groups as usize);
+                        }
                     }
                 }
             }

@@ -126,10 +126,20 @@ impl<'b> Reply<'b> {
 
     /// Appends an array of unknown length: `write` writes the elements and returns their number.
     pub fn array_of(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+        self.headed(b'*', write);
+    }
+
+    /// Appends a set of unknown length: `write` writes the elements and returns their number. In RESP2 it is an array.
+    pub fn set_of(&mut self, write: impl FnOnce(&mut Self) -> usize) {
+        self.headed(if self.resp3() { b'~' } else { b'*' }, write);
+    }
+
+    /// Appends what `write` writes, and before it a head with the number that it returns.
+    fn headed(&mut self, kind: u8, write: impl FnOnce(&mut Self) -> usize) {
         let start = self.out.len();
         let len = write(self);
         let mut number = itoa::Buffer::new();
-        let head = [b"*", number.format(len).as_bytes(), b"\r\n"].concat();
+        let head = [&[kind], number.format(len).as_bytes(), b"\r\n"].concat();
         self.out.splice(start..start, head);
     }
 

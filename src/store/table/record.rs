@@ -313,9 +313,8 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::digest::KeyDigest;
     use crate::store::table::Seed;
-    use crate::store::value::hash::fields::FieldTable;
+    use crate::store::value::elements::ElementTable;
 
     fn at(millis: u64) -> Option<UnixMillis> {
         Some(UnixMillis::new(millis))
@@ -344,8 +343,8 @@ mod tests {
     #[test]
     fn a_structure_belongs_to_one_record_at_a_time() {
         let structure = || {
-            let mut fields = FieldTable::with_capacity(Seed::get(), 1);
-            fields.set(KeyDigest::of(b"key"), b"name", b"value");
+            let mut fields = ElementTable::with_capacity(Seed::get(), 1);
+            fields.set((b"name", b"value"), |_| 0);
             Box::new(Structure::Hash(fields))
         };
         let mut record = Record::with_structure(b"key", structure(), None, 0);

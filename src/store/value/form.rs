@@ -2,7 +2,7 @@
 //!
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
-use super::hash::fields::FieldTable;
+use super::elements::ElementTable;
 use super::stream::EventStream;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
@@ -26,8 +26,12 @@ macro_rules! kinds {
 kinds! {
     /// A string. It comes first, because a record's head marks it with a bit of its own.
     String,
-    /// A small hash in the layout of `value::hash::packed`.
+    /// A small hash in the layout of `value::packed`.
     PackedHash,
+    /// A small set of integers in the layout of `value::set::integers`.
+    IntegerSet,
+    /// A small set in the layout of `value::packed`.
+    PackedSet,
 }
 
 /// Form of a record's value.
@@ -42,7 +46,9 @@ pub(in crate::store) enum Form {
 /// A value too large to be rewritten as bytes with each change. It lives in a box that its record owns.
 pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
-    Hash(FieldTable),
+    Hash(ElementTable),
+    /// A set as a table of members.
+    Set(ElementTable),
     /// A stream, or what was cut off one.
     Stream(Box<EventStream>),
 }
@@ -65,7 +71,7 @@ impl Structure {
     pub fn memory(&self) -> usize {
         Self::BOX
             + match self {
-                Self::Hash(fields) => fields.memory(),
+                Self::Hash(elements) | Self::Set(elements) => elements.memory(),
                 Self::Stream(stream) => stream.memory(),
             }
     }
@@ -73,7 +79,7 @@ impl Structure {
     /// Number of elements, each of which takes about the same time to free.
     pub fn len(&self) -> usize {
         match self {
-            Self::Hash(fields) => fields.len(),
+            Self::Hash(elements) | Self::Set(elements) => elements.len(),
             Self::Stream(stream) => stream.parts(),
         }
     }
@@ -82,7 +88,7 @@ impl Structure {
     /// what remains.
     pub fn dismantle(self) -> (usize, Remains) {
         let remains = match self {
-            Self::Hash(fields) => Remains::Table(fields.into_table()),
+            Self::Hash(elements) | Self::Set(elements) => Remains::Table(elements.into_table()),
             Self::Stream(stream) => Remains::Stream(stream),
         };
         (Self::BOX, remains)

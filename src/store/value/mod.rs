@@ -7,7 +7,11 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
 //! | stream | packed blocks in pages ([`Structure::Stream`]) | `stream` |
+//!
+//! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
+//! at random (`pick`).
 //!
 //! # To add a type
 //!
@@ -27,15 +31,22 @@
 //! gives what `garbage` frees bucket by bucket, or part by part), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
+pub(super) mod elements;
 pub(super) mod form;
-pub(super) mod hash;
+mod hash;
+mod packed;
+mod pick;
+mod set;
 pub(super) mod stream;
 mod string;
 
 pub use hash::HashRef;
+pub use pick::Selection;
+pub use set::{Member, SetForm, SetRef};
 pub(super) use stream::EventStream;
 pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRef};
 
+use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::{Digest, KeyDigest};
@@ -51,6 +62,8 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
     /// A stream.
     Stream(StreamRef<'a>),
 }
@@ -62,7 +75,10 @@ impl<'a> Value<'a> {
         match record.stored() {
             Stored::Bytes(Kind::String, bytes) => Self::String(bytes),
             Stored::Bytes(Kind::PackedHash, packed) => Self::Hash(HashRef::packed(packed)),
+            Stored::Bytes(Kind::IntegerSet, integers) => Self::Set(SetRef::integers(integers)),
+            Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
             Stored::Structure(Structure::Stream(stream)) => Self::Stream(StreamRef::of(stream)),
         }
     }
@@ -73,6 +89,7 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
+            Self::Set(set) => set.digest(key),
             Self::Stream(stream) => stream.digest(),
         }
     }
@@ -87,7 +104,17 @@ impl<'a> Value<'a> {
         match self {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
+            Self::Set(set) => set.write_entry(head, out),
             Self::Stream(stream) => stream.write_entry(head, out),
+        }
+    }
+
+    /// The table of the value's elements, if it has one.
+    const fn elements(self) -> Option<&'a ElementTable> {
+        match self {
+            Self::String(_) | Self::Stream(_) => None,
+            Self::Hash(hash) => hash.elements(),
+            Self::Set(set) => set.elements(),
         }
     }
 }
@@ -125,10 +152,18 @@ pub(super) fn create(
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
         }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), *expire_at, tools)))
+        }
+        Change::AddMembers(members) => {
+            set::check(key, members)?;
+            Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), None, tools)))
+        }
         Change::PutStream { stream, expire_at } => stream::put(key, stream, *expire_at, tools).map(Some),
         Change::Stream(change) => stream::create(key, change, tools),
         Change::SetExpiry(_) => Err(MISSING),
-        Change::RemoveFields(_) | Change::Delete(_) => Ok(None),
+        Change::RemoveFields(_) | Change::RemoveMembers(_) | Change::Delete(_) => Ok(None),
     }
 }
 
@@ -165,6 +200,19 @@ pub(super) fn change(
             let (any_left, digest) = hash::remove(key, record, fields, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
+        Change::PutSet { members, expire_at } => {
+            set::check(key, members)?;
+            if members.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = set::make(key, members.len(), members.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::AddMembers(members) => set::add(key, record, members, tools).map(Changed::by),
+        Change::RemoveMembers(members) => {
+            let (any_left, digest) = set::remove(key, record, members, tools)?;
+            Ok(Changed { digest, is_empty: !any_left, replaced: None })
+        }
         Change::PutStream { stream, expire_at } => {
             Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
         }
@@ -193,6 +241,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::Stream(stream) => stream::check(&stream),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
@@ -208,6 +257,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::Stream(stream) => stream::make(key, &stream, expire_at, tools),
     }
 }
@@ -216,8 +266,8 @@ pub(super) fn load_entry(
 pub(super) enum Slices {
     /// Capture of a string.
     String(string::slices::Slices),
-    /// Capture of a hash.
-    Hash(hash::slices::Slices),
+    /// Capture of a value whose elements are in a table.
+    Elements(elements::slices::Slices),
     /// Capture of a stream.
     Stream(stream::slices::Slices),
 }
@@ -228,7 +278,8 @@ impl Slices {
     pub fn begin(head: Head<'_>, value: Value<'_>, out: &mut Vec<u8>) -> Option<Self> {
         match value {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
-            Value::Hash(hash) => hash::slices::Slices::begin(head, hash, out).map(Self::Hash),
+            Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
+            Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
             Value::Stream(stream) => stream::slices::Slices::begin(head, stream, out).map(Self::Stream),
         }
     }
@@ -237,7 +288,7 @@ impl Slices {
     pub const fn is_whole(&self) -> bool {
         match self {
             Self::String(slices) => slices.is_whole(),
-            Self::Hash(slices) => slices.is_whole(),
+            Self::Elements(slices) => slices.is_whole(),
             Self::Stream(slices) => slices.is_whole(),
         }
     }
@@ -247,10 +298,10 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
-            (Self::Hash(slices), Value::Hash(hash)) => slices.go_on(hash, out, go_on),
+            (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
             (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Hash(_) | Self::Stream(_), _) => true,
+            (Self::String(_) | Self::Stream(_), _) => true,
         }
     }
 
@@ -258,10 +309,10 @@ impl Slices {
     /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
-            (Self::Hash(slices), Value::Hash(hash)) => slices.save_before(hash, change, out),
-            (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Hash(_) | Self::Stream(_), _) => true,
+            (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
+            (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
+            (Self::Stream(_), _) => true,
         }
     }
 }

@@ -14,9 +14,9 @@ pub enum Keys {
 /// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
 /// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
 /// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
-/// field, `L` a key that mostly holds a stream, `E` a new id of an entry, `U` a used one, `Y` a plus, `Q` a group, `C` a
-/// consumer; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more
-/// often. All other words stand for themselves.
+/// field, `E` a member of a set, `STREAMKEY` a key that mostly holds a stream, `NEWID` a new id of an entry, `U` a used
+/// one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer; `[…]` is left out half of the time, `a|b` is one of
+/// both, `…+` once or more often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -100,41 +100,66 @@ const REQUESTS: &[&str] = &[
     "HRANDFIELD K I [WITHVALUES|nonsense]",
     "HSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_hash]",
     "HSCAN K N COUNT N",
-    "XADD L E FV+",
-    "XADD L E FV+",
-    "XADD L E FV+",
-    "XADD L E F V",
-    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_U] E FV+",
-    "XADD L [MAXLEN_I|MINID_U|LIMIT_I|nonsense] U|E FV+ [F]",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E+",
+    "SADD K E",
+    "SADD K N+",
+    "SREM K E+",
+    "SMEMBERS K",
+    "SISMEMBER K E",
+    "SMISMEMBER K E+",
+    "SCARD K",
+    "SRANDMEMBER K",
+    "SRANDMEMBER K I [nonsense]",
+    "SPOP K 100000 [nonsense]",
+    "SPOP K X",
+    "SMOVE K K E",
+    "SINTER K+",
+    "SUNION K+",
+    "SDIFF K+",
+    "SINTERSTORE K K+",
+    "SUNIONSTORE K K+",
+    "SDIFFSTORE K K+",
+    "SINTERCARD I K+",
+    "SINTERCARD 2 K K [LIMIT_I] [LIMIT|nonsense]",
+    "SSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_set]",
+    "SSCAN K N COUNT N",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID F V",
+    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_U] NEWID FV+",
+    "XADD STREAMKEY [MAXLEN_I|MINID_U|LIMIT_I|nonsense] U|NEWID FV+ [F]",
     "XLEN K",
-    "XRANGE L U|- U|Y [COUNT_I]",
-    "XREVRANGE L U|Y U|- [COUNT_I|COUNT|nonsense]",
-    "XREAD [COUNT_I] [nonsense] STREAMS L U|$|>",
-    "XREAD [COUNT_I] STREAMS L L U|0 U|0",
-    "XDEL L U+",
-    "XTRIM L MAXLEN|MINID|nonsense [=] I|U [LIMIT_I]",
-    "XTRIM L MAXLEN I",
-    "XSETID L E [ENTRIESADDED_N] [MAXDELETEDID_U]",
-    "XGROUP CREATE L Q U|$|0 [MKSTREAM] [ENTRIESREAD_I]",
-    "XGROUP CREATE L Q 0 MKSTREAM",
-    "XGROUP SETID L Q U|$|0 [ENTRIESREAD_I]",
-    "XGROUP DESTROY L Q",
-    "XGROUP CREATECONSUMER L Q C",
-    "XGROUP DELCONSUMER L Q C",
-    "XGROUP nonsense L Q",
-    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L >",
-    "XREADGROUP GROUP Q C COUNT 5 STREAMS L >",
-    "XREADGROUP GROUP Q C [COUNT_I] STREAMS L U|0|$",
-    "XREADGROUP GROUP Q C [COUNT_I] [NOACK] STREAMS L L >|U >|0",
-    "XACK L Q U+",
-    "XPENDING L Q",
-    "XPENDING L Q [IDLE_0] U|- U|Y I [C]",
-    "XCLAIM L Q C 0 U+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_U]",
-    "XCLAIM L Q C N U+ [IDLE|nonsense]",
-    "XAUTOCLAIM L Q C 0 U|- [COUNT_I] [JUSTID]",
-    "XINFO STREAM L [FULL] [COUNT_I]",
-    "XINFO GROUPS L",
-    "XINFO CONSUMERS L Q",
+    "XRANGE STREAMKEY U|- U|PLUS [COUNT_I]",
+    "XREVRANGE STREAMKEY U|PLUS U|- [COUNT_I|COUNT|nonsense]",
+    "XREAD [COUNT_I] [nonsense] STREAMS STREAMKEY U|$|>",
+    "XREAD [COUNT_I] STREAMS STREAMKEY STREAMKEY U|0 U|0",
+    "XDEL STREAMKEY U+",
+    "XTRIM STREAMKEY MAXLEN|MINID|nonsense [=] I|U [LIMIT_I]",
+    "XTRIM STREAMKEY MAXLEN I",
+    "XSETID STREAMKEY NEWID [ENTRIESADDED_N] [MAXDELETEDID_U]",
+    "XGROUP CREATE STREAMKEY GROUPNAME U|$|0 [MKSTREAM] [ENTRIESREAD_I]",
+    "XGROUP CREATE STREAMKEY GROUPNAME 0 MKSTREAM",
+    "XGROUP SETID STREAMKEY GROUPNAME U|$|0 [ENTRIESREAD_I]",
+    "XGROUP DESTROY STREAMKEY GROUPNAME",
+    "XGROUP CREATECONSUMER STREAMKEY GROUPNAME CONSUMER",
+    "XGROUP DELCONSUMER STREAMKEY GROUPNAME CONSUMER",
+    "XGROUP nonsense STREAMKEY GROUPNAME",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] [NOACK] STREAMS STREAMKEY >",
+    "XREADGROUP GROUP GROUPNAME CONSUMER COUNT 5 STREAMS STREAMKEY >",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] STREAMS STREAMKEY U|0|$",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] [NOACK] STREAMS STREAMKEY STREAMKEY >|U >|0",
+    "XACK STREAMKEY GROUPNAME U+",
+    "XPENDING STREAMKEY GROUPNAME",
+    "XPENDING STREAMKEY GROUPNAME [IDLE_0] U|- U|PLUS I [CONSUMER]",
+    "XCLAIM STREAMKEY GROUPNAME CONSUMER 0 U+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_U]",
+    "XCLAIM STREAMKEY GROUPNAME CONSUMER N U+ [IDLE|nonsense]",
+    "XAUTOCLAIM STREAMKEY GROUPNAME CONSUMER 0 U|- [COUNT_I] [JUSTID]",
+    "XINFO STREAM STREAMKEY [FULL] [COUNT_I]",
+    "XINFO GROUPS STREAMKEY",
+    "XINFO CONSUMERS STREAMKEY GROUPNAME",
     "DEL K+",
     "UNLINK K+",
     "EXISTS K+",
@@ -151,7 +176,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_stream|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_stream|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -170,6 +195,27 @@ const REQUESTS: &[&str] = &[
     "SWAPDB D D",
     "COMMAND GETKEYS REQUEST",
     "COMMAND GETKEYSANDFLAGS REQUEST",
+];
+
+/// Commands that need all their keys on one core.
+const ONE_CORE: &[&str] = &[
+    "MSETNX",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "SWAPDB",
+    "BITOP",
+    "LCS",
+    "PFCOUNT",
+    "PFMERGE",
+    "SMOVE",
+    "SINTER",
+    "SUNION",
+    "SDIFF",
+    "SINTERSTORE",
+    "SUNIONSTORE",
+    "SDIFFSTORE",
+    "SINTERCARD",
 ];
 
 /// Requests that are rarely wanted, because they leave little behind.
@@ -200,10 +246,7 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core =
-                ["MSETNX", "RENAME", "RENAMENX", "COPY", "SWAPDB", "BITOP", "LCS", "PFCOUNT", "PFMERGE"]
-                    .contains(&name)
-                    || line.contains(" L L ");
+            let needs_one_core = ONE_CORE.contains(&name) || line.contains(" STREAMKEY STREAMKEY ");
             if self.keys == Keys::Apart && needs_one_core {
                 continue;
             }
@@ -258,6 +301,12 @@ impl Generator {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
                 format!("f{}", self.random.u32(..fields)).into_bytes()
             }
+            "E" => match self.random.u32(..8) {
+                0 => self.value(),
+                1 => self.integer(),
+                2 => format!("f{}", self.random.u32(..300)).into_bytes(),
+                _ => self.random.u32(..30).to_string().into_bytes(),
+            },
             "N" => self.integer(),
             // What expires while the test runs does so at another instant on each server.
             "X" => match self.integer() {
@@ -274,13 +323,13 @@ impl Generator {
                 .pick(&["*", "*k*", "?t}*", "{t}k[1-3]*", "*[^1]", "f*", "f?", "f[0-4]", "\\f1", "*1*2*", ""])
                 .into(),
             // Few keys hold all streams, so that these grow.
-            "L" if self.random.u32(..20) > 0 => match self.keys {
+            "STREAMKEY" if self.random.u32(..20) > 0 => match self.keys {
                 Keys::Together => format!("{{t}}stream{}", self.random.u32(..3)),
                 Keys::Apart => format!("stream{}", self.random.u32(..3)),
             }
             .into_bytes(),
-            "L" => self.key(),
-            "E" => {
+            "STREAMKEY" => self.key(),
+            "NEWID" => {
                 self.newest += self.random.u64(..3);
                 format!("{}-{}", self.newest, self.random.u32(..3)).into_bytes()
             }
@@ -292,9 +341,9 @@ impl Generator {
                 let age = self.random.u64(..1 << bits);
                 format!("{}-{}", self.newest.saturating_sub(age), self.random.u32(..3)).into_bytes()
             }
-            "Y" => b"+".to_vec(),
-            "Q" => format!("group{}", self.random.u32(..2)).into_bytes(),
-            "C" => format!("consumer{}", self.random.u32(..3)).into_bytes(),
+            "PLUS" => b"+".to_vec(),
+            "GROUPNAME" => format!("group{}", self.random.u32(..2)).into_bytes(),
+            "CONSUMER" => format!("consumer{}", self.random.u32(..3)).into_bytes(),
             "H" => [&b"h"[..], &self.key()].concat(),
             "O" => match self.random.u32(..8) {
                 0 => self.integer(),

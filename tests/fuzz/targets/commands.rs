@@ -160,6 +160,8 @@ impl Rig {
                     ("GET", [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat())
                 }
                 (Held::Hash(_), true) => ("HLEN", b":0\r\n".to_vec()),
+                (Held::Set(_), true) => ("SCARD", b":0\r\n".to_vec()),
+                (Held::Set(members), false) => ("SCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
                 (Held::Stream(_), true) => ("XLEN", b":0\r\n".to_vec()),
                 (Held::Stream(stream), false) => ("XLEN", format!(":{}\r\n", stream.events.len()).into_bytes()),

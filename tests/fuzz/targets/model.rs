@@ -5,11 +5,13 @@
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Fields, Removal};
+use rollbook::encoding::edit::{Change, Edit, Elements, Fields, Removal};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
+use rollbook::store::Value;
 use rollbook::time::UnixMillis;
 
 pub use stream::{Changes as StreamChanges, Stream};
@@ -21,8 +23,54 @@ pub enum Held {
     String(Vec<u8>),
     /// The fields of a hash.
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    /// The members of a set.
+    Set(BTreeSet<Vec<u8>>),
     /// A stream.
     Stream(Stream),
+}
+
+impl Held {
+    /// The change that makes a key hold this.
+    pub fn put(&self, expire_at: Option<UnixMillis>) -> Change<'_> {
+        match self {
+            Self::String(value) => Change::PutString { value: value.into(), expire_at },
+            Self::Hash(hash) => {
+                let mut fields = Fields::default();
+                hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
+                Change::PutHash { fields, expire_at }
+            }
+            Self::Set(set) => {
+                let mut members = Elements::default();
+                set.iter().rev().for_each(|member| members.push(member));
+                Change::PutSet { members, expire_at }
+            }
+            Self::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
+        }
+    }
+
+    /// What a value of the store is.
+    pub fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::String(bytes) => Self::String(bytes.to_vec()),
+            Value::Hash(hash) => {
+                let mut fields = BTreeMap::new();
+                let _ = hash.for_each(|name, value| {
+                    assert!(fields.insert(name.to_vec(), value.to_vec()).is_none(), "a field occurs twice");
+                    ControlFlow::<()>::Continue(())
+                });
+                Self::Hash(fields)
+            }
+            Value::Stream(stream) => Self::Stream(Stream::of(stream)),
+            Value::Set(set) => {
+                let mut members = BTreeSet::new();
+                let _ = set.for_each(|member| {
+                    assert!(members.insert(member.with(<[u8]>::to_vec)), "a member occurs twice");
+                    ControlFlow::<()>::Continue(())
+                });
+                Self::Set(members)
+            }
+        }
+    }
 }
 
 /// What a key holds and when it expires.
@@ -103,6 +151,9 @@ impl Model {
                     self.0.remove(&at);
                 }
             }
+            Change::PutSet { .. } | Change::AddMembers(_) | Change::RemoveMembers(_) => {
+                return self.change_set(at, change);
+            }
             Change::PutStream { stream, expire_at } => {
                 self.0.insert(at, (Held::Stream(Stream::read(stream)), *expire_at));
             }
@@ -125,6 +176,38 @@ impl Model {
             Change::Delete(_) => {
                 self.0.remove(&at);
             }
+        }
+        true
+    }
+
+    fn change_set(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
+            // A set without members is no key.
+            Change::PutSet { members, .. } if members.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::AddMembers(members) if members.is_empty() => {
+                return matches!(self.0.get(&at), None | Some((Held::Set(_), _)));
+            }
+            Change::PutSet { members, expire_at } => {
+                self.0.insert(at, (Held::Set(members.iter().map(<[u8]>::to_vec).collect()), *expire_at));
+            }
+            Change::AddMembers(members) => {
+                let held = self.0.entry(at).or_insert((Held::Set(BTreeSet::new()), None));
+                let Held::Set(set) = &mut held.0 else { return false };
+                set.extend(members.iter().map(<[u8]>::to_vec));
+            }
+            Change::RemoveMembers(members) => {
+                let Some(held) = self.0.get_mut(&at) else { return true };
+                let Held::Set(set) = &mut held.0 else { return false };
+                for member in members.iter() {
+                    set.remove(member);
+                }
+                if set.is_empty() {
+                    self.0.remove(&at);
+                }
+            }
+            _ => return false,
         }
         true
     }
@@ -179,6 +262,23 @@ impl Generator {
         fields
     }
 
+    /// Members of a set: few or many, only integers or others too, short ones or some that are long.
+    fn members(&mut self) -> Elements<'static> {
+        let mut members = Elements::default();
+        let count = if self.random.u8(..10) == 0 { self.fields } else { self.random.u32(1..5) };
+        let (others, long) = (self.random.u8(..3) == 0, self.random.u8(..20) == 0);
+        let shift = *pick(&mut self.random, &[0, 0, 0, 12, 28, 48]);
+        for _ in 0..count {
+            let number = self.random.i64(-i64::from(self.fields) / 2..i64::from(self.fields) / 2);
+            match self.random.u8(..4) {
+                0 if others => members.push(format!("member {number}").as_bytes()),
+                1 if long => members.push(&[b'm'; 65][..60 + number.unsigned_abs() as usize % 6]),
+                _ => members.push((number << shift).to_string().as_bytes()),
+            }
+        }
+        members
+    }
+
     /// The next edit.
     pub fn edit(&mut self) -> Edit<'static> {
         let key = self.key();
@@ -195,11 +295,14 @@ impl Generator {
                 let expire_at = self.expiry();
                 self.streams.change(&mut self.random, expire_at)
             }
-            10..300 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
-            300..400 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
-            400..430 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            430..650 => Change::SetFields(self.fields(true)),
-            650..800 => Change::RemoveFields(self.fields(false)),
+            10..200 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
+            200..280 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
+            280..310 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
+            310..450 => Change::SetFields(self.fields(true)),
+            450..560 => Change::RemoveFields(self.fields(false)),
+            560..590 => Change::PutSet { members: self.members(), expire_at: self.expiry() },
+            590..710 => Change::AddMembers(self.members()),
+            710..800 => Change::RemoveMembers(self.members()),
             800..850 => Change::SetExpiry(self.expiry()),
             _ => Change::Delete(Removal::Deleted),
         };

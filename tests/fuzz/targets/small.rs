@@ -1,15 +1,13 @@
 //! A store so small that a target can make one for each input: one partition of sixteen slots.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
-use rollbook::encoding::edit::{Change, Edit, Fields};
+use rollbook::encoding::edit::Edit;
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
-use rollbook::store::{Store, Value};
+use rollbook::store::Store;
 
-use super::model::{Held, Model, Stream};
+use super::model::{Held, Model};
 
 /// Number of slots.
 const SLOTS: u16 = 16;
@@ -54,32 +52,9 @@ pub fn assert_same(store: &Store, model: &Model) {
         let (db, slot, expire_at) = (Db(*db), slot_of(key), *expire_at);
         let entry = store.get(db, slot, key);
         let entry = entry.unwrap_or_else(|| panic!("key \"{}\" is lost", key.escape_ascii()));
-        assert_eq!((&self::held(entry.value), entry.expire_at), (held, expire_at), "key \"{}\"", key.escape_ascii());
-        let change = match held {
-            Held::String(value) => Change::PutString { value: value.into(), expire_at },
-            Held::Hash(hash) => {
-                let mut fields = Fields::default();
-                hash.iter().for_each(|(name, value)| fields.push(name, value));
-                Change::PutHash { fields, expire_at }
-            }
-            Held::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
-        };
+        assert_eq!((&Held::of(entry.value), entry.expire_at), (held, expire_at), "key \"{}\"", key.escape_ascii());
+        let change = held.put(expire_at);
         rebuilt.apply(&Edit::Key { db, slot, key: key.into(), change }).expect("an empty place takes everything");
     }
     assert_eq!(store.digests(PartitionId(0)), rebuilt.digests(PartitionId(0)), "digests are not of the content alone");
-}
-
-fn held(value: Value<'_>) -> Held {
-    match value {
-        Value::String(bytes) => Held::String(bytes.to_vec()),
-        Value::Hash(hash) => {
-            let mut fields = BTreeMap::new();
-            let _ = hash.for_each(|name, value| {
-                fields.insert(name.to_vec(), value.to_vec());
-                ControlFlow::<()>::Continue(())
-            });
-            Held::Hash(fields)
-        }
-        Value::Stream(stream) => Held::Stream(Stream::of(stream)),
-    }
 }

@@ -7,16 +7,17 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::{KeyDigest, mix};
+use crate::store::value::elements::Element;
 
 /// Contribution of one field to a hash's digest.
 #[inline]
-pub(super) fn field(key: KeyDigest, name: &[u8], value: &[u8]) -> u64 {
+pub(super) fn field(key: KeyDigest, (name, value): Element<'_>) -> u64 {
     mix(mix(!key.get(), xxh3_64(name)), xxh3_64(value))
 }
 
 /// Digest of a hash with these fields.
-pub(super) fn of<'a>(key: KeyDigest, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64 {
-    fields.fold(0, |sum, (name, value)| sum.wrapping_add(field(key, name, value)))
+pub(super) fn of<'a>(key: KeyDigest, fields: impl Iterator<Item = Element<'a>>) -> u64 {
+    fields.fold(0, |sum, element| sum.wrapping_add(field(key, element)))
 }
 
 #[cfg(test)]
@@ -25,6 +26,6 @@ mod tests {
 
     #[test]
     fn digests_on_disk_keep_their_meaning() {
-        assert_eq!(field(KeyDigest::of(b"key"), b"name", b"value"), 13_796_653_830_500_968_538);
+        assert_eq!(field(KeyDigest::of(b"key"), (b"name", b"value")), 13_796_653_830_500_968_538);
     }
 }

@@ -1,15 +1,29 @@
 //! Edits of hashes. A hash is packed while it is small, and becomes a table when it outgrows that.
 
-use super::fields::FieldTable;
-use super::{digest, packed};
+use super::{digest, pairs};
+use crate::config::Packing;
 use crate::encoding::edit::Fields;
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
 use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
+use crate::store::value::elements::ElementTable;
 use crate::store::value::form::{Kind, Structure};
+use crate::store::value::packed::{self, Limits, Place};
 use crate::time::UnixMillis;
 
 const NOT_A_HASH: Contradiction = "it does not hold a hash";
+
+const fn limits(packing: &Packing) -> Limits {
+    Limits { entries: packing.hash_entries, bytes: packing.hash_bytes }
+}
+
+/// Sets the field at `place`, or adds it. Returns false, and changes nothing, if it does not fit into a packed hash.
+fn put(packed: &mut Vec<u8>, limits: Limits, place: Option<Place<2>>, name: &[u8], value: &[u8]) -> bool {
+    match place {
+        Some(place) => limits.admit_elements([value]) && packed::replace_last(packed, &place, value),
+        None => limits.admit(packed, [name, value]) && packed::push(packed, [name, value]),
+    }
+}
 
 /// Checks that key and fields are short enough.
 pub(in crate::store::value) fn check(key: Key<'_>, fields: &Fields<'_>) -> Result<(), Contradiction> {
@@ -26,22 +40,22 @@ pub(in crate::store::value) fn make<'f>(
     expire_at: Option<UnixMillis>,
     tools: &mut Tools<'_>,
 ) -> (Record, u64) {
-    let packed = &mut *tools.scratch;
+    let (packed, limits) = (&mut *tools.scratch, limits(&tools.packing));
     packed.clear();
     let mut fields = fields.peekable();
-    while fields.next_if(|(name, value)| packed::set(packed, name, value)).is_some() {}
+    while fields.next_if(|(name, value)| put(packed, limits, packed::find(packed, name), name, value)).is_some() {}
     if fields.peek().is_none() {
-        let digest = digest::of(key.digest, packed::iter(packed));
+        let digest = digest::of(key.digest, pairs(packed));
         return (Record::new(Kind::PackedHash, key.bytes, packed, expire_at, tools.clock), digest);
     }
-    let mut table = FieldTable::with_capacity(tools.seed, count);
-    set_in_table(key.digest, &mut table, packed::iter(packed));
+    let mut table = ElementTable::with_capacity(tools.seed, count);
+    set_in_table(key.digest, &mut table, pairs(packed));
     set_in_table(key.digest, &mut table, fields);
     let digest = table.digest();
     (in_table(key, table, expire_at, tools.clock), digest)
 }
 
-fn in_table(key: Key<'_>, table: FieldTable, expire_at: Option<UnixMillis>, clock: u32) -> Record {
+fn in_table(key: Key<'_>, table: ElementTable, expire_at: Option<UnixMillis>, clock: u32) -> Record {
     Record::with_structure(key.bytes, Box::new(Structure::Hash(table)), expire_at, clock)
 }
 
@@ -78,7 +92,7 @@ pub(in crate::store::value) fn remove(
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Hash(table)) = record.structure_mut() {
         let before = table.digest();
-        fields.iter().for_each(|(name, _)| table.remove(key.digest, name));
+        fields.iter().for_each(|(name, _)| table.remove(name, |field| digest::field(key.digest, field)));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     if record.kind() != Some(Kind::PackedHash) {
@@ -88,9 +102,13 @@ pub(in crate::store::value) fn remove(
 }
 
 /// Sets fields in a table. Returns the growth of the digest.
-fn set_in_table<'f>(key: KeyDigest, table: &mut FieldTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
+fn set_in_table<'f>(
+    key: KeyDigest,
+    table: &mut ElementTable,
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+) -> u64 {
     let before = table.digest();
-    fields.for_each(|(name, value)| table.set(key, name, value));
+    fields.for_each(|field| table.set(field, |field| digest::field(key, field)));
     table.digest().wrapping_sub(before)
 }
 
@@ -108,24 +126,25 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
     }) else {
         return delta;
     };
-    let packed = &mut *tools.scratch;
+    let (packed, limits) = (&mut *tools.scratch, limits(&tools.packing));
     packed.clear();
     packed.extend_from_slice(record.bytes());
     loop {
         let (name, value) = next;
-        let old = packed::find(packed, name).map_or(0, |place| digest::field(key.digest, name, &packed[place.value]));
-        if !packed::set(packed, name, value) {
+        let place = packed::find(packed, name);
+        let old = place.map_or(0, |place| digest::field(key.digest, (name, &packed[place.element(1)])));
+        if !put(packed, limits, place, name, value) {
             break;
         }
-        delta = delta.wrapping_add(digest::field(key.digest, name, value)).wrapping_sub(old);
+        delta = delta.wrapping_add(digest::field(key.digest, (name, value))).wrapping_sub(old);
         let Some(another) = rest.next() else {
             record.set_bytes(packed);
             return delta;
         };
         next = another;
     }
-    let mut table = FieldTable::with_capacity(tools.seed, packed::len(packed) + 1 + fields.len());
-    set_in_table(key.digest, &mut table, packed::iter(packed));
+    let mut table = ElementTable::with_capacity(tools.seed, packed::len(packed) + 1 + fields.len());
+    set_in_table(key.digest, &mut table, pairs(packed));
     let more = set_in_table(key.digest, &mut table, std::iter::once(next).chain(rest));
     record.replace(in_table(key, table, record.expire_at(), record.clock()));
     delta.wrapping_add(more)
@@ -135,11 +154,11 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
 /// digest, `None` if it does not.
 fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) -> Option<u64> {
     let packed = record.bytes_mut()?;
-    let place = packed::find(packed, name).filter(|place| place.value.len() == value.len())?;
-    let old = &mut packed[place.value];
-    let before = digest::field(key, name, old);
+    let place = packed::find::<2>(packed, name).map(|place| place.element(1));
+    let old = &mut packed[place.filter(|place| place.len() == value.len())?];
+    let before = digest::field(key, (name, old));
     old.copy_from_slice(value);
-    Some(digest::field(key, name, value).wrapping_sub(before))
+    Some(digest::field(key, (name, value)).wrapping_sub(before))
 }
 
 /// Removes fields from a packed hash. Returns whether any fields are left (if not, the record is unchanged), and the
@@ -149,9 +168,9 @@ fn remove_from_packed(key: KeyDigest, record: &mut Record, fields: &Fields<'_>, 
     packed.clear();
     packed.extend_from_slice(record.bytes());
     for (name, _) in fields.iter() {
-        if let Some(place) = packed::find(packed, name) {
-            delta = delta.wrapping_sub(digest::field(key, name, &packed[place.value.clone()]));
-            packed::remove(packed, place);
+        if let Some(place) = packed::find::<2>(packed, name) {
+            delta = delta.wrapping_sub(digest::field(key, (name, &packed[place.element(1)])));
+            packed::remove(packed, &place);
         }
     }
     if packed.is_empty() {

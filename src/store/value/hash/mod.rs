@@ -3,21 +3,20 @@
 //! | file | what it is |
 //! |---|---|
 //! | this one | reading a hash in either form; its snapshot entry |
-//! | `packed` | the packed form ([`Kind::PackedHash`](super::form::Kind)) |
-//! | `fields` | the table ([`Structure::Hash`](super::form::Structure)) |
 //! | `edits` | what edits do to hashes |
 //! | `digest` | what a hash adds to its slot's digest |
-//! | `slices` | writing a large hash to a snapshot in slices |
+//!
+//! The packed form ([`Kind::PackedHash`](super::form::Kind)) has the layout of [`packed`]; the table
+//! ([`Structure::Hash`](super::form::Structure)) is an [`ElementTable`].
 
 mod digest;
 mod edits;
-pub(in crate::store) mod fields;
-mod packed;
-pub(super) mod slices;
 
 use std::ops::ControlFlow;
 
-use self::fields::FieldTable;
+use super::elements::{Element, ElementTable, slices::Slices};
+use super::packed;
+use super::pick::Selection;
 use crate::encoding::entry::{self, Head};
 use crate::store::digest::KeyDigest;
 use crate::store::table::below;
@@ -32,7 +31,17 @@ pub struct HashRef<'a>(Layout<'a>);
 #[derive(Clone, Copy)]
 enum Layout<'a> {
     Packed(&'a [u8]),
-    Table(&'a FieldTable),
+    Table(&'a ElementTable),
+}
+
+/// Names and values of a packed hash, in stored order.
+fn pairs(packed: &[u8]) -> impl Iterator<Item = Element<'_>> {
+    packed::iter(packed).map(|[name, value]| (name, value))
+}
+
+/// Appends a field to a snapshot entry.
+fn write_field(out: &mut Vec<u8>, (name, value): Element<'_>) {
+    entry::write_field(out, name, value);
 }
 
 impl<'a> HashRef<'a> {
@@ -42,7 +51,7 @@ impl<'a> HashRef<'a> {
     }
 
     /// Hash in this table of fields.
-    pub(super) const fn table(fields: &'a FieldTable) -> Self {
+    pub(super) const fn table(fields: &'a ElementTable) -> Self {
         Self(Layout::Table(fields))
     }
 
@@ -58,7 +67,7 @@ impl<'a> HashRef<'a> {
     /// Value of a field.
     pub fn get(self, field: &[u8]) -> Option<&'a [u8]> {
         match self.0 {
-            Layout::Packed(packed) => packed::find(packed, field).map(|place| &packed[place.value]),
+            Layout::Packed(packed) => packed::find::<2>(packed, field).map(|place| &packed[place.element(1)]),
             Layout::Table(fields) => fields.get(field),
         }
     }
@@ -66,7 +75,7 @@ impl<'a> HashRef<'a> {
     /// Calls `visit` with every field and value until it breaks.
     pub fn for_each<B>(self, mut visit: impl FnMut(&'a [u8], &'a [u8]) -> ControlFlow<B>) -> ControlFlow<B> {
         match self.0 {
-            Layout::Packed(packed) => packed::iter(packed).try_for_each(|(field, value)| visit(field, value)),
+            Layout::Packed(packed) => pairs(packed).try_for_each(|(field, value)| visit(field, value)),
             Layout::Table(fields) => fields.iter().try_for_each(|(field, value)| visit(field, value)),
         }
     }
@@ -77,21 +86,43 @@ impl<'a> HashRef<'a> {
     pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> u64 {
         match self.0 {
             Layout::Packed(packed) => {
-                packed::iter(packed).for_each(|(field, value)| visit(field, value));
+                pairs(packed).for_each(|(field, value)| visit(field, value));
                 0
             }
-            Layout::Table(fields) => fields.scan(cursor, count, visit),
+            Layout::Table(fields) => fields.scan(cursor, count, |(field, value)| visit(field, value)),
         }
     }
 
-    /// A random field, uniformly distributed; `random` is a uniform 64-bit number.
-    pub fn random_field(self, random: u64) -> (&'a [u8], &'a [u8]) {
-        let mut rng = fastrand::Rng::with_seed(random);
+    /// A random field, uniformly distributed; `random` returns uniform 64-bit numbers.
+    pub fn random_field(self, mut random: impl FnMut() -> u64) -> (&'a [u8], &'a [u8]) {
         let field = match self.0 {
-            Layout::Packed(packed) => packed::iter(packed).nth(below(random, packed::len(packed))),
-            Layout::Table(fields) => fields.random(|| rng.u64(..)),
+            Layout::Packed(packed) => pairs(packed).nth(below(random(), packed::len(packed))),
+            Layout::Table(fields) => fields.random(random),
         };
         field.unwrap_or_default()
+    }
+
+    /// Visits random fields, each drawn from all of them, until `visit` breaks.
+    pub fn random_fields<B>(
+        self,
+        mut random: impl FnMut() -> u64,
+        mut visit: impl FnMut((&'a [u8], &'a [u8])) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let packed: Vec<_> = if let Layout::Packed(packed) = self.0 { pairs(packed).collect() } else { Vec::new() };
+        loop {
+            visit(match self.0 {
+                Layout::Packed(_) => packed[below(random(), packed.len())],
+                Layout::Table(fields) => fields.random(&mut random).unwrap_or_default(),
+            })?;
+        }
+    }
+
+    /// Visits `count` different fields, or all if there are fewer; each selection is equally likely.
+    pub fn distinct_fields(self, count: usize, random: impl FnMut() -> u64, visit: impl FnMut((&'a [u8], &'a [u8]))) {
+        match self.0 {
+            Layout::Packed(packed) => Selection::new(count, self.len()).of(pairs(packed), random, visit),
+            Layout::Table(fields) => fields.distinct(count, random, visit),
+        }
     }
 
     /// Whether the hash is small and packed ("listpack" in OBJECT ENCODING) rather than a table ("hashtable").
@@ -102,21 +133,40 @@ impl<'a> HashRef<'a> {
     /// Contribution of the hash to the digest of its slot.
     pub(super) fn digest(self, key: KeyDigest) -> u64 {
         match self.0 {
-            Layout::Packed(packed) => digest::of(key, packed::iter(packed)),
+            Layout::Packed(packed) => digest::of(key, pairs(packed)),
             Layout::Table(fields) => fields.digest(),
         }
     }
 
     /// Appends the snapshot entry of a key that holds this hash.
     pub(super) fn write_entry(self, head: Head<'_>, out: &mut Vec<u8>) {
+        self.begin_entry(head, out);
+        let _ = self.for_each(|name, value| {
+            write_field(out, (name, value));
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    fn begin_entry(self, head: Head<'_>, out: &mut Vec<u8>) {
         let content_len = match self.0 {
-            Layout::Packed(packed) => packed::content_len(packed),
+            Layout::Packed(packed) => packed::content_len::<2>(packed),
             Layout::Table(fields) => fields.content_len(),
         };
         entry::begin_hash(out, head, self.len(), content_len);
-        let _ = self.for_each(|name, value| {
-            entry::write_field(out, name, value);
-            ControlFlow::<()>::Continue(())
-        });
+    }
+
+    /// Begins the entry of a hash that is large enough to have a table, to be written in slices; `None` for others.
+    pub(super) fn begin_slices(self, head: Head<'_>, out: &mut Vec<u8>) -> Option<Slices> {
+        let fields = self.elements()?;
+        self.begin_entry(head, out);
+        Some(Slices::new(fields, write_field))
+    }
+
+    /// The table of fields, if the hash has one.
+    pub(super) const fn elements(self) -> Option<&'a ElementTable> {
+        match self.0 {
+            Layout::Packed(_) => None,
+            Layout::Table(fields) => Some(fields),
+        }
     }
 }
