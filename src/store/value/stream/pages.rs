@@ -1,8 +1,8 @@
 //! A sorted sequence in pages: items are found in O(log n), and added and removed anywhere by moving one page's items.
 //!
-//! The pages stand in a ring, which has a hundredth as many elements as there are items, and so may be moved as a whole
-//! even with tens of millions of items. Unlike the nodes of `BTreeMap`, pages tell how much memory they take, items that
-//! arrive in order fill them, and the front can be cut off without looking at what is in it.
+//! The pages stand in a ring, which has a hundredth as many elements as there are items, and so may be moved as a
+//! whole even with tens of millions of items. Unlike the nodes of `BTreeMap`, pages tell how much memory they take,
+//! items that arrive in order fill them, and the front can be cut off without looking at what is in it.
 //!
 //! Invariants: no page is empty or has more than [`PAGE`] items.
 
