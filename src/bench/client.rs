@@ -31,11 +31,19 @@ impl Target {
     /// # Errors
     /// If the host name cannot be resolved.
     pub fn find(plan: &Plan) -> Result<Self, BenchError> {
-        let name = format!("{}:{}", plan.host, plan.port);
+        Self::resolve(&plan.host, plan.port, plan.password.clone())
+    }
+
+    /// Resolves the address of a server.
+    ///
+    /// # Errors
+    /// If the host name cannot be resolved.
+    pub fn resolve(host: &str, port: u16, password: Option<Secret>) -> Result<Self, BenchError> {
+        let name = format!("{host}:{port}");
         let unreachable = |why| BenchError::Unreachable { address: name.clone(), why };
-        let mut found = (plan.host.as_str(), plan.port).to_socket_addrs().map_err(unreachable)?;
+        let mut found = (host, port).to_socket_addrs().map_err(unreachable)?;
         let address = found.next().ok_or_else(|| unreachable(io::ErrorKind::NotFound.into()))?;
-        Ok(Self { name, address, password: plan.password.clone() })
+        Ok(Self { name, address, password })
     }
 
     /// Connects and, if there is a password, authenticates.

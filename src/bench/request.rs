@@ -55,8 +55,13 @@ pub fn decimal(out: &mut Vec<u8>, number: u64) {
 
 /// Appends a whole request.
 pub fn request(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+    begin(out, arguments, 0);
+}
+
+/// Appends a request up to its last `more` arguments, which the caller must append.
+pub fn begin(out: &mut Vec<u8>, arguments: &[&[u8]], more: usize) {
     out.push(b'*');
-    decimal(out, arguments.len() as u64);
+    decimal(out, (arguments.len() + more) as u64);
     out.extend_from_slice(b"\r\n");
     arguments.iter().for_each(|bytes| argument(out, bytes));
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::Failure;
 use super::bench::arguments::Bench;
+use super::import::Import;
 use crate::config::Sources;
 use crate::config::load::Loaded;
 
@@ -31,6 +32,10 @@ pub enum Command {
     /// are answered for 30 seconds, prints a table, and writes bench.json and bench.html. Ctrl-C ends early with what
     /// was measured until then.
     Bench(Box<Bench>),
+    /// Give the keys in an RDB file of Redis or Valkey to a running server.
+    ///
+    /// Says at the end what was skipped and why. The server may be any that knows RESTORE.
+    Import(Import),
     /// Show what is in the files of a data directory. Changes nothing.
     Inspect(Inspect),
     /// Say whether this machine can run the server, and what to do if not.

@@ -11,6 +11,7 @@
 //! | [`signals`], [`reload`] | what each signal does to a daemon; SIGHUP |
 //! | [`serve`] | the master |
 //! | [`mod@bench`] | the load generator's arguments, progress line, tables and files |
+//! | [`import`] | gives the keys in a file of Redis to a running server |
 //! | [`inspect`] | shows and verifies files on disk |
 
 pub mod arguments;
@@ -18,6 +19,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod doctor;
 pub mod exit;
+pub mod import;
 pub mod inspect;
 pub mod logging;
 pub mod preflight;
@@ -79,6 +81,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             checkpoint::run(&loaded.config, checkpoint.parent, &signals)
         }
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Import(import) => import::run(import),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Doctor(doctor) => doctor::run(doctor),
     }

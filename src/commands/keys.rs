@@ -53,6 +53,7 @@ impl Value<'_> {
             Self::String(_) => "string",
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
+            Self::List(_) => "list",
             Self::Stream(_) => "stream",
         }
     }

@@ -13,11 +13,13 @@
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
 //! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
+//! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
 //! | `stream_groups`, `stream_deliveries`, `stream_claims` | consumer groups (XGROUP …); XREADGROUP; pending entries (XCLAIM …) |
 //! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
-//! | `keys`, `rename`, `expire`, `object`, [`debug`] | keys of any type |
+//! | `keys`, `rename`, `expire`, `object`, `dump`, [`debug`] | keys of any type |
+//! | `sort` | SORT, over lists and sets |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |
@@ -29,6 +31,7 @@ mod conditions;
 pub mod databases;
 pub mod debug;
 pub mod docs;
+mod dump;
 mod expire;
 pub mod glob;
 mod hash_reads;
@@ -37,6 +40,9 @@ mod hyperloglog;
 mod increx;
 mod keys;
 mod lcs;
+mod list_moves;
+mod list_reads;
+mod lists;
 mod numbers;
 pub mod object;
 mod options;
@@ -51,6 +57,7 @@ mod seen;
 mod set_algebra;
 mod set_picks;
 mod sets;
+mod sort;
 mod stream_claims;
 mod stream_counts;
 mod stream_deliveries;
@@ -74,7 +81,7 @@ use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal}
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, SetRef, Store, StreamRef, Value};
+use crate::store::{Entry, HashRef, ListRef, SetRef, Store, StreamRef, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -97,16 +104,21 @@ pub const FAMILIES: &[&[Spec]] = &[
     sets::ROWS,
     set_picks::ROWS,
     set_algebra::ROWS,
+    lists::ROWS,
+    list_reads::ROWS,
+    list_moves::ROWS,
     streams::ROWS,
     stream_reads::ROWS,
     stream_groups::ROWS,
     stream_deliveries::ROWS,
     stream_claims::ROWS,
     stream_info::ROWS,
+    sort::ROWS,
     keys::ROWS,
     rename::ROWS,
     expire::ROWS,
     object::ROWS,
+    dump::ROWS,
     scan::ROWS,
     databases::ROWS,
 ];
@@ -157,9 +169,8 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        if [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()].iter().max()
-            > Some(&Self::KEPT_BYTES)
-        {
+        let capacities = [self.bytes.capacity(), self.fields.capacity(), self.elements.capacity()];
+        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
@@ -195,6 +206,9 @@ pub struct Effects<'a> {
     /// Whether the command must wait: it has no reply yet, because its keys hold nothing for it. A client that may
     /// block waits until one of them does.
     pub waits: bool,
+    /// Time of last use that the command's first key gets once the edits are applied, as a coarse clock in seconds;
+    /// `None` leaves it at now.
+    pub last_use: Option<u32>,
 }
 
 /// Reply to a write ([`registry::Flags::DENYOOM`]) while memory is used up (`memory.max_bytes`).
@@ -312,6 +326,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
+    /// Like [`Self::first`], for a key that must hold a list.
+    #[inline]
+    fn first_list(&mut self) -> Result<Option<ListRef<'p>>, Refused> {
+        list_in(self.first())
+    }
+
     /// Like [`Self::first`], for a key that must hold a stream.
     fn first_stream(&mut self) -> Result<Option<StreamRef<'p>>, Refused> {
         self.stream_at(self.slot(), self.args.at(1))
@@ -384,5 +404,15 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let (first, args) = (self.slot(), self.args);
         let slot_at = move |at| if at == 1 { first } else { slot_of(args.at(at)) };
         (1..args.len()).step_by(step).map(move |at| (slot_at(at), args.at(at)))
+    }
+}
+
+/// The list in a key's content, which must be one.
+#[inline]
+fn list_in(entry: Option<Entry<'_>>) -> Result<Option<ListRef<'_>>, Refused> {
+    match entry {
+        None => Ok(None),
+        Some(Entry { value: Value::List(list), .. }) => Ok(Some(list)),
+        Some(_) => Err(Refused::WrongType),
     }
 }

@@ -64,6 +64,8 @@ impl Value<'_> {
                 SetForm::Packed => "listpack",
                 SetForm::Table => "hashtable",
             },
+            Value::List(list) if list.is_packed() => "listpack",
+            Value::List(_) => "quicklist",
             Value::Stream(_) => "stream",
         }
     }

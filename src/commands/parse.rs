@@ -16,6 +16,17 @@ pub fn int32_argument(bytes: &[u8]) -> Result<i32, Refused> {
         .map_err(|_| Refused::Because("ERR value is out of range, value must between -2147483648 and 2147483647"))
 }
 
+/// Parses an integer argument whose negative is one, too.
+pub(super) fn symmetric_argument(bytes: &[u8]) -> Result<i64, Refused> {
+    const TEXT: &str = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+    integer_argument(bytes).and_then(|number| if number == i64::MIN { Err(Refused::Because(TEXT)) } else { Ok(number) })
+}
+
+/// Parses an integer argument that must not be negative; anything else is refused with `text`.
+pub(super) fn positive_argument(bytes: &[u8], text: &'static str) -> Result<u64, Refused> {
+    integer(bytes).and_then(|number| u64::try_from(number).ok()).ok_or(Refused::Because(text))
+}
+
 /// Parses a database number.
 ///
 /// # Errors

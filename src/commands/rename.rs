@@ -147,12 +147,17 @@ impl Scratch {
                     take_room(&mut room, member.len())
                 })
             }),
+            Value::List(list) => list.iter().try_for_each(|element| {
+                self.elements.push(element);
+                take_room(&mut room, element.len())
+            }),
         };
         if copied.is_break() {
             return Err(TOO_LARGE);
         }
         Ok(match entry.value {
             Value::Set(_) => Change::PutSet { members: self.elements.elements(), expire_at },
+            Value::List(_) => Change::PutList { elements: self.elements.elements(), expire_at },
             _ => Change::PutHash { fields: self.fields.fields(), expire_at },
         })
     }

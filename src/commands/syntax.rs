@@ -62,11 +62,12 @@ impl Kind {
     fn of(name: &str) -> Self {
         match name {
             "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" | "sourcekey" => Self::Key,
-            "pattern" => Self::Pattern,
+            "pattern" | "by-pattern" | "get-pattern" => Self::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Self::UnixTime,
             "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "increment"
-            | "index" | "index1" | "index2" | "limit" | "milliseconds" | "min-len" | "numkeys" | "numlocal"
-            | "numreplicas" | "offset" | "protover" | "seconds" | "start" | "timeout" => Self::Integer,
+            | "index" | "index1" | "index2" | "len" | "limit" | "milliseconds" | "min-len" | "num-matches"
+            | "numkeys" | "numlocal" | "numreplicas" | "offset" | "protover" | "rank" | "seconds" | "start"
+            | "stop" | "timeout" => Self::Integer,
             _ => Self::String,
         }
     }

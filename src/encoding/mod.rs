@@ -9,5 +9,6 @@ pub mod entry;
 pub mod event;
 pub mod frame;
 pub mod integer;
+pub mod rdb;
 pub mod resp;
 pub mod slot;

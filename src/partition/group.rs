@@ -87,6 +87,9 @@ impl<'s, D: Disk> Group<'s, D> {
                     self.append();
                 }
             }
+            if let (Some(at), Some(key)) = (planned.last_use, spec.first_key(args)) {
+                self.shard.store.get_used(context.db, context.slot, key, at);
+            }
         }
         let ran = if planned.waits { Ran::Wait } else { Ran::Replied };
         drop(planned);

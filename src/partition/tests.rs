@@ -7,7 +7,7 @@ use super::capture::{Capture, End, Slice};
 use super::cut::Findings;
 use super::recovery::Tally;
 use super::replica::Replica;
-use crate::encoding::edit::{Change, Edit, Elements, EncodedEdits, Fields, Removal};
+use crate::encoding::edit::{self, Change, Edit, Elements, EncodedEdits, Fields, Removal};
 use crate::encoding::frame::{BLOCK, FRAME_HEADER, Frame, FrameHeader};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, Slot, StreamId};
@@ -71,8 +71,11 @@ impl World {
         fields.push(self.random.u8(..20).to_string().as_bytes(), &value);
         let mut members = Elements::default();
         members.push(self.random.i8(..20).to_string().as_bytes());
+        let mut elements = Elements::default();
+        elements.push(&value);
+        let end = if self.random.bool() { edit::End::Left } else { edit::End::Right };
         let expire_at = Some(UnixMillis::new(self.random.u64(1..9)));
-        let change = match self.random.u32(..10 + self.deletes) {
+        let change = match self.random.u32(..12 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },
             3 => Change::WriteString { offset: self.random.u64(..200), bytes: value.into() },
             4 => Change::SetFields(fields),
@@ -80,6 +83,8 @@ impl World {
             6 if self.random.bool() => Change::RemoveMembers(members),
             6 => Change::RemoveFields(fields),
             7..10 => Change::SetExpiry(expire_at),
+            10 => Change::PushElements { end, elements },
+            11 => Change::PopElements { end, count: 1 },
             _ => Change::Delete(Removal::Deleted),
         };
         Edit::Key { db, slot: slot_of(key.as_bytes()), key: key.into_bytes().into(), change }

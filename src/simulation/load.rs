@@ -34,6 +34,7 @@ impl Request {
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
         let hash = format!("hash{}", random.u8(0..6)).into_bytes();
+        let list = format!("list{}", random.u8(0..4)).into_bytes();
         let field = format!("field{}", random.u8(0..5)).into_bytes();
         let long = if random.u8(..) < 6 { random.usize(300..9_000) } else { random.usize(0..60) };
         let value = [number.to_string().as_bytes(), &vec![b'.'; long]].concat();
@@ -43,7 +44,7 @@ impl Request {
         let set = format!("set{}", random.u8(0..4)).into_bytes();
         let member = random.u8(0..12);
         let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
-        match random.u8(0..24) {
+        match random.u8(0..30) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -56,6 +57,11 @@ impl Request {
             19 | 20 => Self::new(&[b"SADD", &set, &member]),
             21 => Self::new(&[b"SREM", &set, &member]),
             22 => Self::new(&[b"SCARD", &set]),
+            23 | 24 => Self::new(&[b"RPUSH", &list, &value]),
+            25 => Self::new(&[b"LPUSH", &list, &value]),
+            26 => Self::new(&[b"LPOP", &list]),
+            27 => Self::new(&[b"LSET", &list, b"-1", &value]),
+            28 => Self::new(&[b"LTRIM", &list, b"1", b"20"]),
             _ => Self::new(&[b"GET", &counter]),
         }
     }
@@ -63,8 +69,10 @@ impl Request {
     /// A request that reads the whole value of `key`, whichever type keys of this name have.
     pub(super) fn read(key: &[u8]) -> Self {
         let command: &[u8] = match key {
+            [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
             [b'h', b'a', b's', b'h', ..] => b"HGETALL",
             [b's', b'e', b't', ..] => b"SMEMBERS",
+            [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
             _ => b"GET",
         };
         Self::new(&[command, key])
@@ -76,6 +84,7 @@ impl Request {
         let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
         let hash = || if let Some(Value::Hash(h)) = held { h.clone() } else { BTreeMap::new() };
         let set = || if let Some(Value::Set(s)) = held { s.clone() } else { BTreeSet::new() };
+        let list = || if let Some(Value::List(l)) = held { l.clone() } else { Vec::new() };
         let key = || self.key().to_vec();
         match &self.words[0][..] {
             b"SET" => (ok(), vec![(key(), Some(Value::String(self.words[2].clone())))]),
@@ -116,10 +125,38 @@ impl Request {
                 (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
             }
             b"SCARD" => (integer(set().len()), Vec::new()),
+            b"RPUSH" | b"LPUSH" => {
+                let mut list = list();
+                list.insert(if self.words[0] == b"RPUSH" { list.len() } else { 0 }, self.words[2].clone());
+                (integer(list.len()), vec![(key(), Some(Value::List(list)))])
+            }
+            b"LPOP" | b"LSET" | b"LTRIM" => self.expected_of_list(list()),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
         }
+    }
+
+    /// What a change of this list must answer, and do.
+    fn expected_of_list(&self, before: Vec<Vec<u8>>) -> (Vec<u8>, Effect) {
+        let mut list = before.clone();
+        let reply = match &self.words[0][..] {
+            b"LPOP" if list.is_empty() => b"$-1\r\n".to_vec(),
+            b"LPOP" => bulk(&list.remove(0)),
+            b"LSET" => match list.last_mut() {
+                Some(last) => {
+                    last.clone_from(&self.words[3]);
+                    ok()
+                }
+                None => b"-ERR no such key\r\n".to_vec(),
+            },
+            _ => {
+                list = list.into_iter().skip(1).take(20).collect();
+                ok()
+            }
+        };
+        let left = (!list.is_empty()).then(|| Value::List(list.clone()));
+        (reply, if list == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
     }
 }
 
@@ -130,6 +167,7 @@ pub(super) fn universe() -> Vec<Key> {
     numbered("key", 20)
         .chain(numbered("hash", 6))
         .chain(numbered("set", 4))
+        .chain(numbered("list", 4))
         .chain(numbered("counter", 4))
         .chain(tagged("a"))
         .chain(tagged("b"))
@@ -150,6 +188,10 @@ pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
                 found.insert(name, value);
             }
             found == *fields
+        }
+        Some(Value::List(list)) => {
+            let elements = list.iter().map(|element| bulk(element)).collect::<Vec<_>>().concat();
+            reply == [format!("*{}\r\n", list.len()).as_bytes(), &elements].concat()
         }
         None => reply == b"$-1\r\n" || reply == b"*0\r\n",
     }

@@ -17,6 +17,7 @@ pub(super) enum Value {
     String(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
+    List(Vec<Vec<u8>>),
 }
 
 pub(super) type Key = Vec<u8>;

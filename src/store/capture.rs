@@ -236,7 +236,7 @@ impl Store {
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Elements, Fields, Removal};
+    use crate::encoding::edit::{Change, Elements, End, Fields, Ranges, Removal};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
     use crate::time::UnixMillis;
@@ -310,10 +310,45 @@ mod tests {
             vec![self.0.u8(..); self.0.usize(..200_000)]
         }
 
+        fn elements(&mut self, most: usize) -> Elements<'static> {
+            let mut elements = Elements::default();
+            for _ in 0..self.0.usize(..=most) {
+                let len = if self.0.u8(..100) == 0 { 20_000 } else { 300 };
+                elements.push(&vec![self.0.u8(..); self.0.usize(..len)]);
+            }
+            elements
+        }
+
+        fn list_change(&mut self, expire_at: Option<UnixMillis>) -> Change<'static> {
+            let end = if self.0.bool() { End::Left } else { End::Right };
+            let index = self.0.u64(..600);
+            let value = vec![self.0.u8(..); self.0.usize(..300)].into();
+            match self.0.u8(..30) {
+                0 => Change::Delete(Removal::Deleted),
+                1 => Change::SetExpiry(expire_at),
+                2 => Change::PutList { elements: self.elements(600), expire_at },
+                3 => Change::PopElements { end, count: index },
+                4..12 => Change::PopElements { end, count: self.0.u64(..10) },
+                12..16 => Change::SetElement { index, value },
+                16..20 => Change::InsertElement { index, value },
+                20..23 => {
+                    let (mut ranges, mut at) = (Ranges::default(), index / 2);
+                    for _ in 0..self.0.u32(..20) {
+                        let count = self.0.u64(1..5);
+                        ranges.push(at, count);
+                        at += count + self.0.u64(..9);
+                    }
+                    Change::RemoveElements(ranges)
+                }
+                _ => Change::PushElements { end, elements: self.elements(60) },
+            }
+        }
+
         fn edit(&mut self) -> Edit<'static> {
-            let (n, expire_at) = (self.0.u8(..6), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let (n, expire_at) = (self.0.u8(..8), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
             let key = format!("{{slot}}{n}").into_bytes();
             let change = match (self.0.u8(..20), n) {
+                (_, 6 | 7) => self.list_change(expire_at),
                 (0, _) => Change::Delete(Removal::Deleted),
                 (1, _) => Change::SetExpiry(expire_at),
                 (2, 0 | 1) => Change::PutHash { fields: self.fields(600), expire_at },
@@ -386,7 +421,12 @@ mod tests {
         (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
         let set = Change::PutSet { members, expire_at: None };
         let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
-        for (key, change) in [(&b"{slot}hash"[..], hash), (b"{slot}set", set), (b"{slot}string", string)] {
+        let mut elements = Elements::default();
+        (0..100_000).for_each(|n: u32| elements.push(&n.to_le_bytes()));
+        let list = Change::PutList { elements, expire_at: None };
+        for (key, change) in
+            [(&b"{slot}hash"[..], hash), (b"{slot}set", set), (b"{slot}string", string), (b"{slot}list", list)]
+        {
             store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
         }
         let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot), 0);

@@ -4,11 +4,14 @@
 use super::table::{Subtable, Table};
 use super::value::EventStream;
 use super::value::form::{Remains, Structure};
+use super::value::list::chunks::Chunks;
 
-/// Structures of at most this many elements are freed at once.
+/// Structures of at most this many parts are freed at once.
 const AT_ONCE: usize = 64;
+/// Number of chunks of a list that take as long to free as a bucket of records does.
+const CHUNKS_PER_BUCKET: usize = 4;
 
-/// Tables and streams that are no longer reachable and wait to be freed.
+/// Data that is no longer reachable and waits to be freed.
 #[derive(Default)]
 pub(super) struct Garbage {
     tables: Vec<Table>,
@@ -16,6 +19,8 @@ pub(super) struct Garbage {
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
     buckets: usize,
+    /// Lists that are freed chunk by chunk.
+    lists: Vec<Chunks>,
     streams: Vec<EventStream>,
 }
 
@@ -23,12 +28,12 @@ impl Garbage {
     /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.subtables.is_empty() && self.streams.is_empty()
+        self.tables.is_empty() && self.subtables.is_empty() && self.lists.is_empty() && self.streams.is_empty()
     }
 
-    /// Number of tables and streams that wait to be freed.
-    pub fn waiting(&self) -> usize {
-        self.tables.len() + usize::from(!self.subtables.is_empty()) + self.streams.len()
+    /// Number of tables, lists and streams that wait to be freed.
+    pub fn len(&self) -> usize {
+        self.tables.len() + usize::from(!self.subtables.is_empty()) + self.lists.len() + self.streams.len()
     }
 
     /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
@@ -48,6 +53,10 @@ impl Garbage {
         let (freed, remains) = structure.dismantle();
         match remains {
             Remains::Table(table) => freed + self.push(table),
+            Remains::Chunks(chunks) => {
+                self.lists.push(chunks);
+                freed
+            }
             Remains::Stream(stream) => {
                 self.streams.push(*stream);
                 freed
@@ -55,8 +64,8 @@ impl Garbage {
         }
     }
 
-    /// Frees about `buckets` buckets of seven records each, or as many parts of streams. Returns the bytes of memory
-    /// freed.
+    /// Frees about `buckets` buckets of seven records each, or as much of lists and streams as takes so long. Returns
+    /// the bytes of memory freed.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {
@@ -75,6 +84,12 @@ impl Garbage {
             } else if let Some(table) = self.tables.pop() {
                 freed += table.own_memory();
                 self.subtables = table.into_subtables();
+            } else if let Some(list) = self.lists.last_mut() {
+                let parts = (0..CHUNKS_PER_BUCKET).map_while(|_| list.give_up());
+                freed += parts.sum::<usize>();
+                if list.is_empty() {
+                    self.lists.pop();
+                }
             } else if let Some(stream) = self.streams.last_mut() {
                 if let Some(some) = stream.free_some() {
                     freed += some;

@@ -48,8 +48,8 @@ pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
 pub use value::{
-    BlockRef, Consumer, EventRef, Group, HashRef, Member, Numbers, Pending, Selection, SetForm, SetRef, StreamRef,
-    Value,
+    BlockRef, Consumer, EventRef, Group, HashRef, ListRef, Member, Numbers, Pending, Selection, SetForm, SetRef,
+    StreamRef, Value,
 };
 
 use crate::config::Packing;

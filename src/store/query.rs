@@ -82,9 +82,9 @@ impl Store {
         Some(entry.len())
     }
 
-    /// Number of tables and streams, of deleted values and databases, that wait to be freed.
+    /// Number of deleted databases and large values that wait to be freed.
     pub fn unfreed(&self) -> usize {
-        self.garbage.waiting()
+        self.garbage.len()
     }
 
     /// Number of keys in `db`, including expired ones not yet deleted.

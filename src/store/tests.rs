@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Content, Generator, Held, Model, partition_of, partitions};
 use super::*;
-use crate::encoding::edit::{Change, Edit, Fields, Removal};
+use crate::encoding::edit::{Change, Edit, Elements, End, Fields, Removal};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 
@@ -80,11 +80,22 @@ fn scan_all(mut step: impl FnMut(u64) -> u64) {
     }
 }
 
+/// Checks that all ways to read a list agree with each other.
+fn check_list(list: ListRef<'_>, all: &[Vec<u8>]) {
+    assert_eq!((all.len(), all.iter().map(Vec::len).sum::<usize>()), (list.len(), list.content_len()));
+    assert!(list.iter().rev().eq(all.iter().rev().map(|element| &element[..])));
+    for index in [0, 1, all.len() / 3, all.len() / 2, all.len() - 1, all.len()] {
+        assert_eq!(list.get(index), all.get(index).map(|element| &element[..]));
+        assert!(list.iter_from(index).eq(all.iter().skip(index).map(|element| &element[..])));
+    }
+}
+
 fn content_of(entry: Entry<'_>) -> Content {
     let held = Held::of(entry.value);
     match (entry.value, &held) {
         (Value::Hash(hash), Held::Hash(all)) => check_hash(hash, all),
         (Value::Set(set), Held::Set(all)) => check_set(set, all),
+        (Value::List(list), Held::List(all)) => check_list(list, all),
         _ => {}
     }
     (held, entry.expire_at)
@@ -297,23 +308,31 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
     // It keeps its database in use.
     store.apply(&edit(b"stays", Change::PutString { value: b"".into(), expire_at: None })).unwrap();
     let empty = store.used_memory();
+    let list = || {
+        let mut elements = Elements::default();
+        (0..2_000).for_each(|n: u32| elements.push(&[n as u8; 5_000]));
+        Change::PutList { elements, expire_at: None }
+    };
+    let trimmed = Change::PopElements { end: End::Right, count: 1_999 };
     let gone = [
         edit(b"a", Change::Delete(Removal::Deleted)),
         edit(b"a", Change::PutString { value: b"".into(), expire_at: None }),
         edit(b"a", big()),
         Edit::Flush { partition: partition_of(b"key"), db },
     ];
-    for change in gone {
-        store.apply(&edit(b"a", big())).unwrap();
+    let of_hash = gone.into_iter().map(|change| (big(), change, 80));
+    let of_list = [Change::Delete(Removal::Deleted), trimmed].map(|change| (list(), edit(b"a", change), 25));
+    for (value, change, least) in of_hash.chain(of_list) {
+        store.apply(&edit(b"a", value)).unwrap();
         let full = store.used_memory();
         store.apply(&change).unwrap();
-        assert!(store.used_memory() > full - 10_000);
+        assert!(store.used_memory() > full - full / 4);
         store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
         let mut slices = 0;
         while !store.expired(UnixMillis::new(1), 100, |_, _, _| ()) {
             slices += 1;
         }
-        assert!(slices > 80);
+        assert!(slices > least, "{slices} slices");
         assert_eq!(store.used_memory(), empty);
     }
 }

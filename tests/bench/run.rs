@@ -322,7 +322,7 @@ fn every_workload(home: &Home, cores: &str) {
         }
         let output = Command::new(env!("CARGO_BIN_EXE_rollbook"))
             .args(["bench", "--port", &port, "--workload", about.name, "--keys", "2000", "--duration", "400ms"])
-            .args(["--password", "secret", "--html", "none", "--json"])
+            .args(["--warmup", "100ms", "--password", "secret", "--html", "none", "--json"])
             .arg(&json)
             .output()
             .unwrap();

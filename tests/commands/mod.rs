@@ -2,4 +2,5 @@
 
 mod debug;
 mod differential;
+mod dump;
 mod expiry;

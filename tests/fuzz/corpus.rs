@@ -137,6 +137,11 @@ fn messages_arrive_wherever_they_are_cut_and_cost_what_has_come() {
 }
 
 #[test]
+fn values_and_files_of_redis_are_read_or_refused() {
+    search("rdb");
+}
+
+#[test]
 fn requests_and_replies_are_the_same_wherever_they_are_cut() {
     search("resp");
 }

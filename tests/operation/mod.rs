@@ -1,5 +1,6 @@
-//! What operators set, see and send: configuration, preflight, signals.
+//! What operators set, see and send: configuration, preflight, signals, files of others.
 
 mod config;
+mod import;
 mod preflight;
 mod signals;

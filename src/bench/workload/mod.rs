@@ -12,9 +12,11 @@
 //! |---|---|
 //! | [`simple`] | `set`, `get`, `incr` |
 //! | [`ycsb`] | `ycsb-a` to `ycsb-f` |
+//! | [`collections`] | `hset`, `sadd`, `zadd`, `lpush`, `xadd` and others, each also with `-large` |
 //! | [`metadata`] | `metadata` |
 //! | [`scheduler`] | `scheduler` |
 
+pub mod collections;
 pub mod metadata;
 pub mod scheduler;
 pub mod simple;
@@ -43,7 +45,7 @@ pub struct About {
 pub fn all() -> Vec<About> {
     let simple = simple::ALL.iter().map(|(_, about)| *about);
     let ycsb = ycsb::ALL.iter().map(|(_, about)| *about);
-    simple.chain(ycsb).chain([metadata::ABOUT, scheduler::ABOUT]).collect()
+    simple.chain(ycsb).chain(collections::all()).chain([metadata::ABOUT, scheduler::ABOUT]).collect()
 }
 
 /// Finds a workload's description by name.
@@ -155,6 +157,7 @@ pub struct Workload {
 enum Kind {
     Simple(simple::Simple),
     Ycsb(ycsb::Ycsb),
+    Collections(collections::Collections),
     Metadata(metadata::Metadata),
     Scheduler(scheduler::Scheduler),
 }
@@ -185,10 +188,9 @@ impl Workload {
         let kind = match name {
             metadata::NAME => Kind::Metadata(metadata::Metadata::new(ingredients.keys)),
             scheduler::NAME => Kind::Scheduler(scheduler::Scheduler::new()),
-            _ => match simple::Simple::new(name) {
-                Some(simple) => Kind::Simple(simple),
-                None => Kind::Ycsb(ycsb::Ycsb::new(name)?),
-            },
+            _ => (simple::Simple::new(name).map(Kind::Simple))
+                .or_else(|| collections::Collections::new(name).map(Kind::Collections))
+                .or_else(|| ycsb::Ycsb::new(name).map(Kind::Ycsb))?,
         };
         let tools = Tools {
             keys: ingredients.keys,
@@ -219,6 +221,7 @@ impl Workload {
         match &self.kind {
             Kind::Simple(simple) => simple.next(&self.tools, stream, sheet),
             Kind::Ycsb(ycsb) => ycsb.next(&self.tools, stream, sheet),
+            Kind::Collections(collections) => collections.next(&self.tools, stream, sheet),
             Kind::Metadata(metadata) => metadata.next(&self.tools, stream, sheet),
             Kind::Scheduler(scheduler) => scheduler.next(&self.tools, stream, sheet),
         }
@@ -235,6 +238,7 @@ impl Workload {
         Some(match &self.kind {
             Kind::Simple(simple) => simple.load(&self.tools, stream, sheet, record),
             Kind::Ycsb(ycsb) => ycsb.load(&self.tools, stream, sheet, record),
+            Kind::Collections(collections) => collections.load(&self.tools, stream, sheet, record),
             Kind::Metadata(metadata) => metadata.load(stream, sheet, record),
             Kind::Scheduler(_) => Issued::one(0),
         })

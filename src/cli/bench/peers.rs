@@ -63,7 +63,7 @@ pub struct Peers {
 /// If an argument is invalid, if nothing could be measured, or if a file cannot be written.
 pub fn run(peers: &Peers) -> Result<(), Failure> {
     if peers.only.iter().any(|name| name == "help") {
-        experiments::ALL.iter().for_each(|experiment| println!("{:<11} {}", experiment.name, experiment.about));
+        experiments::all().for_each(|experiment| println!("{:<17} {}", experiment.name, experiment.about));
         return Ok(());
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -122,10 +122,10 @@ fn options(
 /// The experiments with these names; all of them if no names are given.
 fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>, Failure> {
     if only.is_empty() {
-        return Ok(experiments::ALL.iter().collect());
+        return Ok(experiments::USUAL.iter().collect());
     }
     let find = |name: &String| {
-        let names = || experiments::ALL.iter().map(|experiment| experiment.name).collect::<Vec<_>>().join(", ");
+        let names = || experiments::all().map(|experiment| experiment.name).collect::<Vec<_>>().join(", ");
         let unknown = || Failure::new(Exit::Usage, format_args!("there is no experiment {name:?}: {}", names()));
         experiments::find(name).ok_or_else(unknown)
     };
@@ -181,7 +181,7 @@ mod tests {
         let error = chosen(&["set".into(), "sett".into()]).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.to_string().starts_with("there is no experiment \"sett\": set, set32, get, "), "{error}");
-        assert_eq!(chosen(&[]).unwrap().len(), experiments::ALL.len());
+        assert_eq!(chosen(&[]).unwrap().len(), experiments::USUAL.len());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, finish, is_dir, readable};
-use crate::encoding::edit::{Change, Edit, EventIds, StreamChange};
+use crate::encoding::edit::{Change, Edit, End, EventIds, StreamChange};
 use crate::encoding::frame::Frame;
 use crate::ids::Lsn;
 use crate::storage::log::segment::SegmentHeader;
@@ -145,6 +145,13 @@ fn describe(edit: &Edit<'_>) -> (String, Value) {
     }
 }
 
+const fn side(end: End) -> &'static str {
+    match end {
+        End::Left => "left",
+        End::Right => "right",
+    }
+}
+
 fn describe_change(change: &Change<'_>) -> (&'static str, String) {
     let expires =
         |at: &Option<crate::time::UnixMillis>| at.map_or(String::new(), |at| format!(", expires at {} ms", at.get()));
@@ -161,6 +168,19 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         }
         Change::AddMembers(members) => ("add members", format!("{} members", members.len())),
         Change::RemoveMembers(members) => ("remove members", format!("{} members", members.len())),
+        Change::PutList { elements, expire_at } => {
+            ("put list", format!("{} elements{}", elements.len(), expires(expire_at)))
+        }
+        Change::PushElements { end, elements } => {
+            ("push elements", format!("{} at the {} end", elements.len(), side(*end)))
+        }
+        Change::PopElements { end, count } => ("pop elements", format!("{count} at the {} end", side(*end))),
+        Change::SetElement { index, value } => ("set element", format!("{} bytes at {index}", value.len())),
+        Change::InsertElement { index, value } => ("insert element", format!("{} bytes at {index}", value.len())),
+        Change::RemoveElements(ranges) => {
+            let count = ranges.iter().map(|(_, count)| count).sum::<u64>();
+            ("remove elements", format!("{count} in {} ranges", ranges.len()))
+        }
         Change::PutStream { stream, expire_at } => {
             ("put stream", format!("{} bytes{}", stream.len(), expires(expire_at)))
         }

@@ -74,6 +74,7 @@ pub enum Group {
     HyperLogLog,
     Hash,
     Set,
+    List,
     Stream,
 }
 
@@ -89,6 +90,7 @@ impl Group {
             Self::HyperLogLog => "hyperloglog",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::List => "list",
             Self::Stream => "stream",
         }
     }

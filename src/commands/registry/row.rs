@@ -94,6 +94,16 @@ pub const fn sets(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static
     Spec::new(Group::Set, name, arity, syntax).plan(plan).flags(flags, Categories::SET)
 }
 
+/// Row of a command on one list.
+pub const fn list(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    lists(name, plan, arity, syntax, flags).route(Route::Key)
+}
+
+/// Row of a command on several lists; the caller adds the route.
+pub const fn lists(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::List, name, arity, syntax).plan(plan).flags(flags, Categories::LIST)
+}
+
 /// Row of a command on one stream.
 pub const fn stream(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     streams(name, plan, arity, syntax, flags).route(Route::Key)

@@ -11,10 +11,11 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `set`, `stream`) encodes and decodes the changes of that type.
+//! The file of each type of value (`string`, `hash`, `set`, `list`, `stream`) encodes and decodes the changes of that type.
 
 mod elements;
 mod hash;
+mod list;
 mod set;
 mod stream;
 mod string;
@@ -34,6 +35,7 @@ use generated::rollbook::edit as fb;
 
 pub use elements::{Elements, ElementsBuffer};
 pub use hash::{Fields, FieldsBuffer};
+pub use list::{End, Ranges};
 pub use stream::{Assignment, EventIds, PendingEvents, StreamChange};
 
 /// Effect of a write on one partition, stated as absolute state.
@@ -117,6 +119,44 @@ pub enum Change<'a> {
     AddMembers(Elements<'a>),
     /// These members of the key's set are deleted; the key is deleted with the last of them.
     RemoveMembers(Elements<'a>),
+    /// The key gets exactly this list and this expiry, replacing whatever it held.
+    PutList {
+        /// All elements of the list.
+        elements: Elements<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These elements are put at one end of the key's list, each after the one before it. The list is created if it is
+    /// missing; its expiry stays.
+    PushElements {
+        /// The end of the list.
+        end: End,
+        /// The elements, in the order in which they are put there.
+        elements: Elements<'a>,
+    },
+    /// So many elements at one end of the key's list are removed; the key is deleted with the last of them.
+    PopElements {
+        /// The end of the list.
+        end: End,
+        /// Number of elements, at most as many as the list has.
+        count: u64,
+    },
+    /// One element of the key's list is replaced.
+    SetElement {
+        /// Its index from the left, counted from 0.
+        index: u64,
+        /// The new element.
+        value: Cow<'a, [u8]>,
+    },
+    /// One element is inserted into the key's list.
+    InsertElement {
+        /// Its index from the left once it is there, counted from 0; at most the list's length.
+        index: u64,
+        /// The element.
+        value: Cow<'a, [u8]>,
+    },
+    /// These elements of the key's list are removed; the key is deleted with the last of them.
+    RemoveElements(Ranges<'a>),
     /// The key gets exactly this stream and this expiry, replacing whatever it held.
     PutStream {
         /// The stream, in the layout of [`EntryStream`](crate::encoding::entry::EntryStream).
@@ -196,6 +236,12 @@ impl<'a> Change<'a> {
             fb::Change::PutSet => set::decode_put(edit.change_as_put_set().ok_or(EMPTY)?)?,
             fb::Change::AddMembers => set::decode_add(edit.change_as_add_members().ok_or(EMPTY)?)?,
             fb::Change::RemoveMembers => set::decode_remove(edit.change_as_remove_members().ok_or(EMPTY)?)?,
+            fb::Change::PutList => list::decode_put(edit.change_as_put_list().ok_or(EMPTY)?)?,
+            fb::Change::PushElements => list::decode_push(edit.change_as_push_elements().ok_or(EMPTY)?)?,
+            fb::Change::PopElements => list::decode_pop(edit.change_as_pop_elements().ok_or(EMPTY)?)?,
+            fb::Change::SetElement => list::decode_set(edit.change_as_set_element().ok_or(EMPTY)?),
+            fb::Change::InsertElement => list::decode_insert(edit.change_as_insert_element().ok_or(EMPTY)?),
+            fb::Change::RemoveElements => list::decode_remove(edit.change_as_remove_elements().ok_or(EMPTY)?)?,
             fb::Change::SetExpiry => {
                 let set = edit.change_as_set_expiry().ok_or(EMPTY)?;
                 Self::SetExpiry(UnixMillis::option_from_raw(set.expire_at_ms()))
@@ -320,6 +366,12 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::PutSet { members, expire_at } => set::build_put(b, members, *expire_at),
         Change::AddMembers(members) => set::build_add(b, members),
         Change::RemoveMembers(members) => set::build_remove(b, members),
+        Change::PutList { elements, expire_at } => list::build_put(b, elements, *expire_at),
+        Change::PushElements { end, elements } => list::build_push(b, *end, elements),
+        Change::PopElements { end, count } => list::build_pop(b, *end, *count),
+        Change::SetElement { index, value } => list::build_set(b, *index, value),
+        Change::InsertElement { index, value } => list::build_insert(b, *index, value),
+        Change::RemoveElements(ranges) => list::build_remove(b, ranges),
         Change::PutStream { stream, expire_at } => stream::build_put(b, stream, *expire_at),
         Change::Stream(change) => stream::build(b, change),
         Change::SetExpiry(expire_at) => {
@@ -356,6 +408,11 @@ mod tests {
         members.push(b"");
         members.push(b"-17");
         let at = Some(UnixMillis::new(1_700_000_000_123));
+        let mut elements = Elements::default();
+        [&b"first"[..], b"", b"last"].into_iter().for_each(|element| elements.push(element));
+        let mut ranges = Ranges::default();
+        ranges.push(3, 1);
+        ranges.push(9, 1 << 40);
         [
             key_edit(Change::PutString { value: b"value".into(), expire_at: None }),
             key_edit(Change::PutString { value: b"".into(), expire_at: at }),
@@ -367,6 +424,13 @@ mod tests {
             key_edit(Change::PutSet { members: Elements::default(), expire_at: None }),
             key_edit(Change::AddMembers(members.clone())),
             key_edit(Change::RemoveMembers(members)),
+            key_edit(Change::PutList { elements: elements.clone(), expire_at: at }),
+            key_edit(Change::PushElements { end: End::Left, elements: elements.clone() }),
+            key_edit(Change::PushElements { end: End::Right, elements }),
+            key_edit(Change::PopElements { end: End::Right, count: 1 << 33 }),
+            key_edit(Change::SetElement { index: 1 << 33, value: b"value".into() }),
+            key_edit(Change::InsertElement { index: 0, value: b"".into() }),
+            key_edit(Change::RemoveElements(ranges)),
             key_edit(Change::SetExpiry(at)),
             key_edit(Change::SetExpiry(None)),
             key_edit(Change::Delete(Removal::Deleted)),

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 5 a stream |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 4 a list, 5 a stream |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -16,10 +16,12 @@
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod hash;
+mod list;
 mod set;
 mod stream;
 
 pub use hash::{EntryFields, begin_hash, write_field};
+pub use list::{EntryElements, begin_list, write_element};
 pub use set::{EntryMembers, begin_set, write_member};
 pub use stream::{
     CONSUMER_BYTES, EVENT_MARK_BYTES, EntryConsumer, EntryGroup, EntryPending, EntryStream, GROUP_BYTES, PENDING_BYTES,
@@ -33,6 +35,7 @@ use crate::time::UnixMillis;
 const STRING: u8 = 0;
 const HASH: u8 = 1;
 const SET: u8 = 2;
+const LIST: u8 = 4;
 const STREAM: u8 = 5;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
@@ -70,6 +73,8 @@ pub enum EntryValue<'a> {
     Hash(EntryFields<'a>),
     /// A set.
     Set(EntryMembers<'a>),
+    /// A list.
+    List(EntryElements<'a>),
     /// A stream.
     Stream(EntryStream<'a>),
 }
@@ -139,6 +144,7 @@ impl<'a> Entry<'a> {
             STRING => EntryValue::String(payload),
             HASH => EntryValue::Hash(EntryFields::read(payload)?),
             SET => EntryValue::Set(EntryMembers::read(payload)?),
+            LIST => EntryValue::List(EntryElements::read(payload)?),
             STREAM => EntryValue::Stream(EntryStream::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
@@ -175,6 +181,8 @@ mod tests {
         write_field(&mut out, b"", b"");
         begin_set(&mut out, Head { db: Db(4), key: b"set", expire_at: at }, 3, 7);
         [&b"one"[..], b"", b"four"].into_iter().for_each(|member| write_member(&mut out, member));
+        begin_list(&mut out, Head { db: Db(2), key: b"list", expire_at: None }, 3, 9);
+        [&b"first"[..], b"", b"last"].into_iter().for_each(|element| write_element(&mut out, element));
         out
     }
 
@@ -200,7 +208,10 @@ mod tests {
         let EntryValue::Set(members) = entries[3].value else { panic!("not a set") };
         assert_eq!((entries[3].db, entries[3].key, entries[3].expire_at), (Db(4), &b"set"[..], at));
         assert_eq!(members.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"four"]);
-        assert_eq!((fields.len(), members.len(), entries.len()), (2, 3, 4));
+        let EntryValue::List(elements) = entries[4].value else { panic!("not a list") };
+        assert_eq!((entries[4].db, entries[4].key, entries[4].expire_at), (Db(2), &b"list"[..], None));
+        assert_eq!(elements.iter().collect::<Vec<_>>(), [&b"first"[..], b"", b"last"]);
+        assert_eq!((fields.len(), members.len(), entries.len()), (2, 3, 5));
     }
 
     #[test]
@@ -232,6 +243,17 @@ mod tests {
         for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
             assert!(read_all(&set(count, content)).is_err(), "{count} members, {content} bytes");
         }
+        let list = |count, content| {
+            let mut out = Vec::new();
+            begin_list(&mut out, head, count, content);
+            write_element(&mut out, b"first");
+            write_element(&mut out, b"2nd");
+            out
+        };
+        assert_eq!(read_all(&list(2, 8)).unwrap().len(), 1);
+        for (count, content) in [(1, 8), (1, 12), (3, 8), (3, 4), (2, 7), (2, 9), (0, 16)] {
+            assert!(read_all(&list(count, content)).is_err(), "{count} elements, {content} bytes");
+        }
         for (at, bits) in [(0, 0x80), (1, 0x10), (1, 0x20), (1, 0x40)] {
             let mut strange = good.clone();
             strange[at] |= bits;
@@ -258,6 +280,7 @@ mod tests {
                         EntryValue::String(_) => {}
                         EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
                         EntryValue::Set(members) => assert_eq!(members.iter().count(), members.len()),
+                        EntryValue::List(elements) => assert_ne!(elements.iter().count(), 0),
                         EntryValue::Stream(stream) => {
                             assert_eq!(stream.groups().count(), stream.summary.groups as usize);
                         }

@@ -3,6 +3,7 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::elements::ElementTable;
+use super::list::chunks::Chunks;
 use super::stream::EventStream;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
@@ -32,6 +33,8 @@ kinds! {
     IntegerSet,
     /// A small set in the layout of `value::packed`.
     PackedSet,
+    /// A small list in the layout of `value::list::packed`.
+    PackedList,
 }
 
 /// Form of a record's value.
@@ -49,7 +52,19 @@ pub(in crate::store) enum Structure {
     Hash(ElementTable),
     /// A set as a table of members.
     Set(ElementTable),
+    /// A list in chunks.
+    List(Chunks),
     /// A stream, or what was cut off one.
+    Stream(Box<EventStream>),
+}
+
+/// What is left of a structure that no key holds any more, to be freed part by part.
+pub(in crate::store) enum Remains {
+    /// Records in a table.
+    Table(Table),
+    /// Chunks of a list.
+    Chunks(Chunks),
+    /// A stream.
     Stream(Box<EventStream>),
 }
 
@@ -72,14 +87,16 @@ impl Structure {
         Self::BOX
             + match self {
                 Self::Hash(elements) | Self::Set(elements) => elements.memory(),
+                Self::List(chunks) => chunks.memory(),
                 Self::Stream(stream) => stream.memory(),
             }
     }
 
-    /// Number of elements, each of which takes about the same time to free.
+    /// Number of parts, each of which takes about the same time to free.
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(elements) | Self::Set(elements) => elements.len(),
+            Self::List(chunks) => chunks.chunks(),
             Self::Stream(stream) => stream.parts(),
         }
     }
@@ -89,16 +106,9 @@ impl Structure {
     pub fn dismantle(self) -> (usize, Remains) {
         let remains = match self {
             Self::Hash(elements) | Self::Set(elements) => Remains::Table(elements.into_table()),
+            Self::List(chunks) => Remains::Chunks(chunks),
             Self::Stream(stream) => Remains::Stream(stream),
         };
         (Self::BOX, remains)
     }
-}
-
-/// What remains of a structure, to be freed in slices.
-pub(in crate::store) enum Remains {
-    /// A table of records.
-    Table(Table),
-    /// A stream.
-    Stream(Box<EventStream>),
 }

@@ -8,6 +8,7 @@
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
 //! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
+//! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
 //! | stream | packed blocks in pages ([`Structure::Stream`]) | `stream` |
 //!
 //! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
@@ -27,13 +28,14 @@
 //! 6. `tests/fuzz/targets/model.rs`: what its edits should do, and random ones.
 //! 7. Its family of commands.
 //!
-//! Nothing else names types. Large values must not stall a core: they are freed in slices ([`Structure::dismantle`]
-//! gives what `garbage` frees bucket by bucket, or part by part), and entries are written in slices while edits go on
+//! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
+//! gives what `garbage` knows how to free), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
 pub(super) mod elements;
 pub(super) mod form;
 mod hash;
+pub(super) mod list;
 mod packed;
 mod pick;
 mod set;
@@ -41,6 +43,7 @@ pub(super) mod stream;
 mod string;
 
 pub use hash::HashRef;
+pub use list::ListRef;
 pub use pick::Selection;
 pub use set::{Member, SetForm, SetRef};
 pub(super) use stream::EventStream;
@@ -51,7 +54,7 @@ use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::digest::{Digest, KeyDigest};
 use super::table::Record;
-use crate::encoding::edit::Change;
+use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, EntryValue, Head};
 use crate::time::UnixMillis;
 
@@ -64,6 +67,8 @@ pub enum Value<'a> {
     Hash(HashRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A stream.
     Stream(StreamRef<'a>),
 }
@@ -79,6 +84,8 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
             Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
+            Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
+            Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
             Stored::Structure(Structure::Stream(stream)) => Self::Stream(StreamRef::of(stream)),
         }
     }
@@ -90,6 +97,7 @@ impl<'a> Value<'a> {
             Self::String(value) => string::digest::of(key, value),
             Self::Hash(hash) => hash.digest(key),
             Self::Set(set) => set.digest(key),
+            Self::List(list) => list.digest(key),
             Self::Stream(stream) => stream.digest(),
         }
     }
@@ -105,6 +113,7 @@ impl<'a> Value<'a> {
             Self::String(value) => entry::write_string(out, head, value),
             Self::Hash(hash) => hash.write_entry(head, out),
             Self::Set(set) => set.write_entry(head, out),
+            Self::List(list) => list.write_entry(head, out),
             Self::Stream(stream) => stream.write_entry(head, out),
         }
     }
@@ -112,7 +121,7 @@ impl<'a> Value<'a> {
     /// The table of the value's elements, if it has one.
     const fn elements(self) -> Option<&'a ElementTable> {
         match self {
-            Self::String(_) | Self::Stream(_) => None,
+            Self::String(_) | Self::List(_) | Self::Stream(_) => None,
             Self::Hash(hash) => hash.elements(),
             Self::Set(set) => set.elements(),
         }
@@ -160,9 +169,22 @@ pub(super) fn create(
             set::check(key, members)?;
             Ok((!members.is_empty()).then(|| set::make(key, members.len(), members.iter(), None, tools)))
         }
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            let any = !elements.is_empty();
+            Ok(any.then(|| list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+        }
+        Change::PushElements { end, elements } => {
+            list::check(key, elements)?;
+            Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
+        }
         Change::PutStream { stream, expire_at } => stream::put(key, stream, *expire_at, tools).map(Some),
         Change::Stream(change) => stream::create(key, change, tools),
-        Change::SetExpiry(_) => Err(MISSING),
+        Change::PopElements { .. }
+        | Change::SetElement { .. }
+        | Change::InsertElement { .. }
+        | Change::RemoveElements(_)
+        | Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveFields(_) | Change::RemoveMembers(_) | Change::Delete(_) => Ok(None),
     }
 }
@@ -213,6 +235,19 @@ pub(super) fn change(
             let (any_left, digest) = set::remove(key, record, members, tools)?;
             Ok(Changed { digest, is_empty: !any_left, replaced: None })
         }
+        Change::PutList { elements, expire_at } => {
+            list::check(key, elements)?;
+            if elements.is_empty() {
+                return Ok(Changed { is_empty: true, ..Changed::default() });
+            }
+            let new = list::make(key, End::Right, elements.iter(), *expire_at, tools);
+            Ok(replace(key, record, new))
+        }
+        Change::PushElements { end, elements } => list::push(key, record, *end, elements, tools),
+        Change::PopElements { end, count } => list::pop(key, record, *end, *count, tools),
+        Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
+        Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
+        Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
         Change::PutStream { stream, expire_at } => {
             Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
         }
@@ -242,6 +277,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
         EntryValue::Set(members) => members.iter().all(fit),
+        EntryValue::List(elements) => elements.iter().all(fit),
         EntryValue::Stream(stream) => stream::check(&stream),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
@@ -258,6 +294,7 @@ pub(super) fn load_entry(
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
         EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
+        EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
         EntryValue::Stream(stream) => stream::make(key, &stream, expire_at, tools),
     }
 }
@@ -268,6 +305,8 @@ pub(super) enum Slices {
     String(string::slices::Slices),
     /// Capture of a value whose elements are in a table.
     Elements(elements::slices::Slices),
+    /// Capture of a list.
+    List(list::slices::Slices),
     /// Capture of a stream.
     Stream(stream::slices::Slices),
 }
@@ -280,6 +319,7 @@ impl Slices {
             Value::String(value) => string::slices::Slices::begin(head, value, out).map(Self::String),
             Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
             Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
+            Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
             Value::Stream(stream) => stream::slices::Slices::begin(head, stream, out).map(Self::Stream),
         }
     }
@@ -289,6 +329,7 @@ impl Slices {
         match self {
             Self::String(slices) => slices.is_whole(),
             Self::Elements(slices) => slices.is_whole(),
+            Self::List(slices) => slices.is_whole(),
             Self::Stream(slices) => slices.is_whole(),
         }
     }
@@ -298,10 +339,11 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
+            (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
             (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::Stream(_), _) => true,
+            (Self::String(_) | Self::List(_) | Self::Stream(_), _) => true,
         }
     }
 
@@ -311,6 +353,8 @@ impl Slices {
         match (self, value) {
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
             (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
+            (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
+            (Self::List(_), _) => true,
             (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
             (Self::Stream(_), _) => true,
         }

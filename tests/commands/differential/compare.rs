@@ -105,9 +105,13 @@ fn is_same(request: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
         "OBJECT" if word(1) == "ENCODING" => {
             // How a string came about decides in Redis whether it is "raw", and how large a hash once was.
             let is_string = |value: &Value| matches!(value.text(), Some("int" | "embstr" | "raw"));
-            // Sets are packed as bytes since 7.2.
+            // Sets are packed as bytes since 7.2; before that version every list was a "quicklist".
             let is_other = |value: &Value| matches!(value.text(), Some("intset" | "listpack" | "hashtable"));
-            redis == ours || is_string(redis) && is_string(ours) || is_other(redis) && is_other(ours)
+            let is_list = |value: &Value| matches!(value.text(), Some("listpack" | "quicklist"));
+            redis == ours
+                || is_string(redis) && is_string(ours)
+                || is_other(redis) && is_other(ours)
+                || is_list(redis) && is_list(ours)
         }
         // Small numbers are shared in Redis: their time of use is not the key's.
         "OBJECT" if word(1) == "IDLETIME" => match (redis.int(), ours.int()) {
@@ -210,6 +214,7 @@ fn compare_all(redis: &mut impl Target, ours: &mut impl Target, when: &str) {
             match both(&format!("TYPE {key}")).text() {
                 Some("string") => both(&format!("GET {key}")),
                 Some("set") => both(&format!("SMEMBERS {key}")),
+                Some("list") => both(&format!("LRANGE {key} 0 -1")),
                 Some("stream") => both(&format!("XINFO STREAM {key} FULL COUNT 0")),
                 _ => both(&format!("HGETALL {key}")),
             };

@@ -11,12 +11,13 @@ pub enum Keys {
     Apart,
 }
 
-/// Requests, each after the grammar of a line: `K` is a key, `V` a value, `F` a field, `N` an integer, `I` a small one,
-/// `X` one that is no short time, `R` a number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in
-/// these, `G` a pattern, `D` a database, `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit
-/// field, `E` a member of a set, `STREAMKEY` a key that mostly holds a stream, `NEWID` a new id of an entry, `U` a used
-/// one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer; `[…]` is left out half of the time, `a|b` is one of
-/// both, `…+` once or more often. All other words stand for themselves.
+/// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element of a list or a
+/// member of a set, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a
+/// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database, `H`
+/// a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `STREAMKEY` mostly a key of a
+/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer;
+/// `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for
+/// themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -125,6 +126,40 @@ const REQUESTS: &[&str] = &[
     "SINTERCARD 2 K K [LIMIT_I] [LIMIT|nonsense]",
     "SSCAN K 0 [MATCH_G] [COUNT_1000] [TYPE_set]",
     "SSCAN K N COUNT N",
+    "LPUSH L E+",
+    "RPUSH L E+",
+    "RPUSH L V+",
+    "LPUSH L EV+",
+    "LPUSHX L E+",
+    "RPUSHX L V+",
+    "LPOP L [I]",
+    "RPOP L [I]",
+    "LPOP L N",
+    "LLEN L",
+    "LRANGE L I I",
+    "LRANGE L N N",
+    "LRANGE L 0 -1",
+    "LINDEX L I|N",
+    "LSET L I E|V",
+    "LSET L N V",
+    "LINSERT L BEFORE|AFTER|nonsense E E|V",
+    "LINSERT L BEFORE|AFTER E E",
+    "LREM L I E",
+    "LREM L nonsense E",
+    "LREM L 1|-1|0 E",
+    "LTRIM L I I",
+    "LTRIM L I N",
+    "LTRIM L 1|0 -2|-1",
+    "LPOS L E [RANK_I] [COUNT_I] [MAXLEN_I]",
+    "LPOS L E [COUNT_0|RANK_nonsense|COUNT_N|nonsense] [MAXLEN_N]",
+    "LMOVE L L LEFT|RIGHT LEFT|RIGHT|nonsense",
+    "RPOPLPUSH L L",
+    "LMPOP 1 L LEFT|RIGHT [COUNT_I]",
+    "LMPOP 2 L L LEFT|RIGHT|nonsense [COUNT_I|nonsense]",
+    "LMPOP I L LEFT",
+    "SORT L [DESC] [STORE_L]",
+    "SORT L ALPHA [DESC|ASC|nonsense] STORE L",
+    "SORT L BY nosort [DESC] [GET_#|GET_K]",
     "XADD STREAMKEY NEWID FV+",
     "XADD STREAMKEY NEWID FV+",
     "XADD STREAMKEY NEWID FV+",
@@ -161,6 +196,10 @@ const REQUESTS: &[&str] = &[
     "XINFO GROUPS STREAMKEY",
     "XINFO CONSUMERS STREAMKEY GROUPNAME",
     "DEL K+",
+    "DEL L",
+    "EXPIRE L S",
+    "OBJECT ENCODING L",
+    "COPY L L [REPLACE]",
     "UNLINK K+",
     "EXISTS K+",
     "TOUCH K+",
@@ -216,6 +255,9 @@ const ONE_CORE: &[&str] = &[
     "SUNIONSTORE",
     "SDIFFSTORE",
     "SINTERCARD",
+    "LMOVE",
+    "RPOPLPUSH",
+    "SORT",
 ];
 
 /// Requests that are rarely wanted, because they leave little behind.
@@ -247,7 +289,7 @@ impl Generator {
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
             let needs_one_core = ONE_CORE.contains(&name) || line.contains(" STREAMKEY STREAMKEY ");
-            if self.keys == Keys::Apart && needs_one_core {
+            if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
                 continue;
             }
             let mut words = Vec::new();
@@ -296,15 +338,21 @@ impl Generator {
     fn word(&mut self, part: &str) -> Vec<u8> {
         match part {
             "K" => self.key(),
+            "L" if self.random.u32(..8) > 0 => match self.keys {
+                Keys::Together => format!("{{t}}l{}", self.random.u32(..5)).into_bytes(),
+                Keys::Apart => format!("l{}", self.random.u32(..5)).into_bytes(),
+            },
+            "L" => self.key(),
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };
                 format!("f{}", self.random.u32(..fields)).into_bytes()
             }
-            "E" => match self.random.u32(..8) {
+            "E" => match self.random.u32(..10) {
                 0 => self.value(),
                 1 => self.integer(),
                 2 => format!("f{}", self.random.u32(..300)).into_bytes(),
+                3 | 4 => format!("e{}", self.random.u32(..8)).into_bytes(),
                 _ => self.random.u32(..30).to_string().into_bytes(),
             },
             "N" => self.integer(),

@@ -163,6 +163,8 @@ impl Rig {
                 (Held::Set(_), true) => ("SCARD", b":0\r\n".to_vec()),
                 (Held::Set(members), false) => ("SCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
+                (Held::List(_), true) => ("LLEN", b":0\r\n".to_vec()),
+                (Held::List(elements), false) => ("LLEN", format!(":{}\r\n", elements.len()).into_bytes()),
                 (Held::Stream(_), true) => ("XLEN", b":0\r\n".to_vec()),
                 (Held::Stream(stream), false) => ("XLEN", format!(":{}\r\n", stream.events.len()).into_bytes()),
             };

@@ -13,6 +13,7 @@ mod file;
 pub mod manifest;
 pub mod mirror;
 mod model;
+pub mod rdb;
 pub mod resp;
 pub mod segment;
 mod small;
@@ -29,12 +30,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     Target { name: "commands", run: commands::run },
     Target { name: "config", run: config::run },
     Target { name: "edits", run: edits::run },
     Target { name: "manifest", run: manifest::run },
     Target { name: "mirror", run: mirror::run },
+    Target { name: "rdb", run: rdb::run },
     Target { name: "resp", run: resp::run },
     Target { name: "segment", run: segment::run },
     Target { name: "snapshot", run: snapshot::run },

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, Fields, Removal};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::Value;
@@ -25,6 +25,8 @@ pub enum Held {
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     /// The members of a set.
     Set(BTreeSet<Vec<u8>>),
+    /// The elements of a list.
+    List(Vec<Vec<u8>>),
     /// A stream.
     Stream(Stream),
 }
@@ -43,6 +45,11 @@ impl Held {
                 let mut members = Elements::default();
                 set.iter().rev().for_each(|member| members.push(member));
                 Change::PutSet { members, expire_at }
+            }
+            Self::List(list) => {
+                let mut elements = Elements::default();
+                list.iter().for_each(|element| elements.push(element));
+                Change::PutList { elements, expire_at }
             }
             Self::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
         }
@@ -69,6 +76,7 @@ impl Held {
                 });
                 Self::Set(members)
             }
+            Value::List(list) => Self::List(list.iter().map(<[u8]>::to_vec).collect()),
         }
     }
 }
@@ -154,6 +162,12 @@ impl Model {
             Change::PutSet { .. } | Change::AddMembers(_) | Change::RemoveMembers(_) => {
                 return self.change_set(at, change);
             }
+            Change::PutList { .. }
+            | Change::PushElements { .. }
+            | Change::PopElements { .. }
+            | Change::SetElement { .. }
+            | Change::InsertElement { .. }
+            | Change::RemoveElements(_) => return self.change_list(at, change),
             Change::PutStream { stream, expire_at } => {
                 self.0.insert(at, (Held::Stream(Stream::read(stream)), *expire_at));
             }
@@ -175,6 +189,40 @@ impl Model {
             },
             Change::Delete(_) => {
                 self.0.remove(&at);
+            }
+        }
+        true
+    }
+
+    /// Applies a change of a list; false if it contradicts the state.
+    fn change_list(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        match change {
+            Change::PutList { elements, .. } if elements.is_empty() => {
+                self.0.remove(&at);
+            }
+            Change::PutList { elements, expire_at } => {
+                let elements = elements.iter().map(<[u8]>::to_vec).collect();
+                self.0.insert(at, (Held::List(elements), *expire_at));
+            }
+            Change::PushElements { elements, .. } if elements.is_empty() => {
+                return matches!(self.0.get(&at), None | Some((Held::List(_), _)));
+            }
+            Change::PushElements { end, elements } => {
+                let held = self.0.entry(at).or_insert((Held::List(Vec::new()), None));
+                let Held::List(list) = &mut held.0 else { return false };
+                for element in elements.iter() {
+                    let index = if *end == End::Left { 0 } else { list.len() };
+                    list.insert(index, element.to_vec());
+                }
+            }
+            _ => {
+                let Some((Held::List(list), _)) = self.0.get_mut(&at) else { return false };
+                if !change_elements(list, change) {
+                    return false;
+                }
+                if list.is_empty() {
+                    self.0.remove(&at);
+                }
             }
         }
         true
@@ -211,6 +259,32 @@ impl Model {
         }
         true
     }
+}
+
+/// Applies a change to the elements of a list; false if it contradicts them.
+fn change_elements(list: &mut Vec<Vec<u8>>, change: &Change<'_>) -> bool {
+    let len = list.len() as u64;
+    match change {
+        Change::PopElements { count, .. } if *count > len => return false,
+        Change::PopElements { end: End::Left, count } => drop(list.drain(..*count as usize)),
+        Change::PopElements { end: End::Right, count } => list.truncate((len - count) as usize),
+        Change::SetElement { index, value } if *index < len => list[*index as usize] = value.to_vec(),
+        Change::InsertElement { index, value } if *index <= len => list.insert(*index as usize, value.to_vec()),
+        Change::RemoveElements(ranges) => {
+            let mut end = 0;
+            for (first, count) in ranges.iter() {
+                if first < end || first.checked_add(count).is_none_or(|end| end > len) {
+                    return false;
+                }
+                end = first + count;
+            }
+            for (first, count) in ranges.iter().rev() {
+                list.drain(first as usize..(first + count) as usize);
+            }
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// Edits, of few or many keys in few or many slots, as the seed has it.
@@ -279,6 +353,46 @@ impl Generator {
         members
     }
 
+    fn elements(&mut self) -> Elements<'static> {
+        let mut elements = Elements::default();
+        let count = if self.random.u8(..10) == 0 { self.fields.min(400) } else { self.random.u32(..5) };
+        for _ in 0..count {
+            let element = self.bytes();
+            elements.push(if self.random.u8(..50) == 0 { &element } else { &element[..element.len().min(100)] });
+        }
+        elements
+    }
+
+    fn end(&mut self) -> End {
+        if self.random.bool() { End::Left } else { End::Right }
+    }
+
+    fn index(&mut self) -> u64 {
+        let most = *pick(&mut self.random, &[2, 20, 2000]);
+        self.random.u64(..most)
+    }
+
+    fn ranges(&mut self) -> Ranges<'static> {
+        let (mut ranges, mut at) = (Ranges::default(), self.index());
+        for _ in 0..self.random.u32(..4) {
+            let count = self.random.u64(1..=1 + at);
+            ranges.push(at, count);
+            at += count + self.random.u64(..3);
+        }
+        ranges
+    }
+
+    fn list_change(&mut self) -> Change<'static> {
+        match self.random.u8(..20) {
+            0 => Change::PutList { elements: self.elements(), expire_at: self.expiry() },
+            1..10 => Change::PushElements { end: self.end(), elements: self.elements() },
+            10..13 => Change::PopElements { end: self.end(), count: self.index() },
+            13..15 => Change::SetElement { index: self.index(), value: self.bytes().into() },
+            15..17 => Change::InsertElement { index: self.index(), value: self.bytes().into() },
+            _ => Change::RemoveElements(self.ranges()),
+        }
+    }
+
     /// The next edit.
     pub fn edit(&mut self) -> Edit<'static> {
         let key = self.key();
@@ -295,14 +409,15 @@ impl Generator {
                 let expire_at = self.expiry();
                 self.streams.change(&mut self.random, expire_at)
             }
-            10..200 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
-            200..280 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
-            280..310 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            310..450 => Change::SetFields(self.fields(true)),
-            450..560 => Change::RemoveFields(self.fields(false)),
-            560..590 => Change::PutSet { members: self.members(), expire_at: self.expiry() },
-            590..710 => Change::AddMembers(self.members()),
-            710..800 => Change::RemoveMembers(self.members()),
+            10..180 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
+            180..250 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
+            250..280 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
+            280..380 => Change::SetFields(self.fields(true)),
+            380..450 => Change::RemoveFields(self.fields(false)),
+            450..480 => Change::PutSet { members: self.members(), expire_at: self.expiry() },
+            480..570 => Change::AddMembers(self.members()),
+            570..640 => Change::RemoveMembers(self.members()),
+            640..800 => self.list_change(),
             800..850 => Change::SetExpiry(self.expiry()),
             _ => Change::Delete(Removal::Deleted),
         };

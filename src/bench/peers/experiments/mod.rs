@@ -5,7 +5,8 @@
 //! | [`load`] | CPU time per request and throughput, by workload |
 //! | [`cores`] | the same on two cores, compared with one |
 //! | [`recovery`] | start time: empty, from snapshots, from the log |
-//! | [`memory`] | memory per key |
+//! | [`memory`] | memory per key, and per element of collections |
+//! | [`stalls`] | longest PING beside a command on a value of a million elements |
 //! | [`checkpoint`] | latency during checkpoints, compared with no checkpoints |
 
 pub mod checkpoint;
@@ -13,6 +14,7 @@ pub mod cores;
 pub mod load;
 pub mod memory;
 pub mod recovery;
+pub mod stalls;
 
 use super::result::{Aim, Row, Subject, Unit};
 use super::{Bench, PeersError};
@@ -28,8 +30,40 @@ pub struct Experiment {
     pub run: fn(&Bench<'_>) -> Result<Vec<Row>, PeersError>,
 }
 
-/// Every experiment, in the order in which they are run.
-pub static ALL: [Experiment; 15] = [
+/// Experiments on a workload of collections: plain and in pipelines of 32, small and large.
+macro_rules! collections {
+    ($($name:literal),* $(,)?) => {
+        &[$(
+            Experiment {
+                name: $name,
+                about: concat!($name, " in small collections"),
+                run: |bench| load::plain(bench, $name, 1, Some(1.0)),
+            },
+            Experiment {
+                name: concat!($name, "32"),
+                about: concat!($name, " in small collections, in pipelines of 32"),
+                run: |bench| load::plain(bench, $name, 32, Some(0.5)),
+            },
+            Experiment {
+                name: concat!($name, "-large"),
+                about: concat!($name, " in one large collection"),
+                run: |bench| load::plain(bench, concat!($name, "-large"), 1, Some(1.0)),
+            },
+            Experiment {
+                name: concat!($name, "-large32"),
+                about: concat!($name, " in one large collection, in pipelines of 32"),
+                run: |bench| load::plain(bench, concat!($name, "-large"), 32, Some(0.5)),
+            },
+        )*]
+    };
+}
+
+/// Experiments on collections, which are run only if they are named.
+static COLLECTIONS: &[Experiment] =
+    collections!("hset", "hget", "sadd", "sismember", "zadd", "zrange", "zrank", "lpush", "lrange", "xadd", "xread");
+
+/// Every experiment that is run unless others are named, in the order in which they are run.
+pub static USUAL: [Experiment; 15] = [
     Experiment { name: "set", about: "SET over 50 connections", run: |bench| load::plain(bench, "set", 1, Some(0.9)) },
     Experiment {
         name: "set32",
@@ -71,9 +105,20 @@ pub static ALL: [Experiment; 15] = [
     },
 ];
 
+/// Further experiments that are run only if they are named.
+static ON_DEMAND: [Experiment; 2] = [
+    Experiment { name: "elements", about: "memory for each element of collections", run: memory::elements },
+    Experiment { name: "stalls", about: "the longest PING beside commands on large values", run: stalls::stalls },
+];
+
+/// Every experiment.
+pub fn all() -> impl Iterator<Item = &'static Experiment> {
+    USUAL.iter().chain(COLLECTIONS).chain(&ON_DEMAND)
+}
+
 /// Finds an experiment by name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
-    ALL.iter().find(|experiment| experiment.name == name)
+    all().find(|experiment| experiment.name == name)
 }
 
 impl Bench<'_> {
@@ -95,9 +140,7 @@ mod tests {
 
     #[test]
     fn experiments_are_found_by_their_names() {
-        assert!(
-            ALL.iter().all(|experiment| find(experiment.name).is_some_and(|found| std::ptr::eq(found, experiment)))
-        );
+        assert!(all().all(|experiment| find(experiment.name).is_some_and(|found| std::ptr::eq(found, experiment))));
         assert!(find("nothing").is_none());
     }
 }

@@ -1,0 +1,4 @@
+//! Fuzzes `targets::rdb`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::rdb::run(data));
