@@ -54,6 +54,7 @@ impl Value<'_> {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::List(_) => "list",
+            Self::Stream(_) => "stream",
         }
     }
 }

@@ -66,6 +66,7 @@ impl Value<'_> {
             },
             Value::List(list) if list.is_packed() => "listpack",
             Value::List(_) => "quicklist",
+            Value::Stream(_) => "stream",
         }
     }
 }

@@ -243,7 +243,7 @@ fn elements_of(value: Option<Value<'_>>) -> Result<Vec<Cow<'_, [u8]>>, Refused> 
             });
             Ok(members)
         }
-        Some(Value::String(_) | Value::Hash(_)) => Err(Refused::WrongType),
+        Some(Value::String(_) | Value::Hash(_) | Value::Stream(_)) => Err(Refused::WrongType),
     }
 }
 

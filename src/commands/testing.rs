@@ -110,7 +110,11 @@ impl Rig {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
+        let effects = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
+        if effects.waits {
+            reply.null();
+        }
+        for edit in effects.edits {
             let partition = match &edit {
                 Edit::Key { slot, .. } => context.partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {

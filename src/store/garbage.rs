@@ -2,6 +2,7 @@
 //! and freed in slices with the edits that follow. It counts as used memory until it is freed.
 
 use super::table::{Subtable, Table};
+use super::value::EventStream;
 use super::value::form::{Remains, Structure};
 use super::value::list::chunks::Chunks;
 
@@ -20,18 +21,19 @@ pub(super) struct Garbage {
     buckets: usize,
     /// Lists that are freed chunk by chunk.
     lists: Vec<Chunks>,
+    streams: Vec<EventStream>,
 }
 
 impl Garbage {
     /// Whether nothing waits to be freed.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.subtables.is_empty() && self.lists.is_empty()
+        self.tables.is_empty() && self.subtables.is_empty() && self.lists.is_empty() && self.streams.is_empty()
     }
 
-    /// Number of tables and lists that wait to be freed.
+    /// Number of tables, lists and streams that wait to be freed.
     pub fn len(&self) -> usize {
-        self.tables.len() + usize::from(!self.subtables.is_empty()) + self.lists.len()
+        self.tables.len() + usize::from(!self.subtables.is_empty()) + self.lists.len() + self.streams.len()
     }
 
     /// Sets a table aside, or frees it if it is empty. Returns the bytes of memory freed immediately.
@@ -55,11 +57,15 @@ impl Garbage {
                 self.lists.push(chunks);
                 freed
             }
+            Remains::Stream(stream) => {
+                self.streams.push(*stream);
+                freed
+            }
         }
     }
 
-    /// Frees about `buckets` buckets of seven records each, or as much of lists as takes so long. Returns the bytes of
-    /// memory freed.
+    /// Frees about `buckets` buckets of seven records each, or as much of lists and streams as takes so long. Returns
+    /// the bytes of memory freed.
     pub fn free(&mut self, buckets: usize) -> usize {
         let mut freed = 0;
         for _ in 0..buckets {
@@ -83,6 +89,13 @@ impl Garbage {
                 freed += parts.sum::<usize>();
                 if list.is_empty() {
                     self.lists.pop();
+                }
+            } else if let Some(stream) = self.streams.last_mut() {
+                if let Some(some) = stream.free_some() {
+                    freed += some;
+                } else {
+                    freed += stream.memory();
+                    self.streams.pop();
                 }
             } else {
                 *self = Self::default();

@@ -47,7 +47,10 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, ListRef, Member, Selection, SetForm, SetRef, Value};
+pub use value::{
+    BlockRef, Consumer, EventRef, Group, HashRef, ListRef, Member, Numbers, Pending, Selection, SetForm, SetRef,
+    StreamRef, Value,
+};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

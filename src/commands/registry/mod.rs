@@ -75,6 +75,7 @@ pub enum Group {
     Hash,
     Set,
     List,
+    Stream,
 }
 
 impl Group {
@@ -90,6 +91,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::List => "list",
+            Self::Stream => "stream",
         }
     }
 }

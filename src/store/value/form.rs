@@ -4,6 +4,7 @@
 
 use super::elements::ElementTable;
 use super::list::chunks::Chunks;
+use super::stream::EventStream;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
 
@@ -53,6 +54,8 @@ pub(in crate::store) enum Structure {
     Set(ElementTable),
     /// A list in chunks.
     List(Chunks),
+    /// A stream, or what was cut off one.
+    Stream(Box<EventStream>),
 }
 
 /// What is left of a structure that no key holds any more, to be freed part by part.
@@ -61,6 +64,8 @@ pub(in crate::store) enum Remains {
     Table(Table),
     /// Chunks of a list.
     Chunks(Chunks),
+    /// A stream.
+    Stream(Box<EventStream>),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -83,6 +88,7 @@ impl Structure {
             + match self {
                 Self::Hash(elements) | Self::Set(elements) => elements.memory(),
                 Self::List(chunks) => chunks.memory(),
+                Self::Stream(stream) => stream.memory(),
             }
     }
 
@@ -91,6 +97,7 @@ impl Structure {
         match self {
             Self::Hash(elements) | Self::Set(elements) => elements.len(),
             Self::List(chunks) => chunks.chunks(),
+            Self::Stream(stream) => stream.parts(),
         }
     }
 
@@ -100,6 +107,7 @@ impl Structure {
         let remains = match self {
             Self::Hash(elements) | Self::Set(elements) => Remains::Table(elements.into_table()),
             Self::List(chunks) => Remains::Chunks(chunks),
+            Self::Stream(stream) => Remains::Stream(stream),
         };
         (Self::BOX, remains)
     }

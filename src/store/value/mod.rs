@@ -9,6 +9,7 @@
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
 //! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
 //! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
+//! | stream | packed blocks in pages ([`Structure::Stream`]) | `stream` |
 //!
 //! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
 //! at random (`pick`).
@@ -28,7 +29,7 @@
 //! 7. Its family of commands.
 //!
 //! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
-//! gives what `garbage` knows how to free, a table or chunks), and entries are written in slices while edits go on
+//! gives what `garbage` knows how to free), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
 pub(super) mod elements;
@@ -38,12 +39,15 @@ pub(super) mod list;
 mod packed;
 mod pick;
 mod set;
+pub(super) mod stream;
 mod string;
 
 pub use hash::HashRef;
 pub use list::ListRef;
 pub use pick::Selection;
 pub use set::{Member, SetForm, SetRef};
+pub(super) use stream::EventStream;
+pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRef};
 
 use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
@@ -65,6 +69,8 @@ pub enum Value<'a> {
     Set(SetRef<'a>),
     /// A list.
     List(ListRef<'a>),
+    /// A stream.
+    Stream(StreamRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -80,6 +86,7 @@ impl<'a> Value<'a> {
             Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
             Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
             Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
+            Stored::Structure(Structure::Stream(stream)) => Self::Stream(StreamRef::of(stream)),
         }
     }
 
@@ -91,6 +98,7 @@ impl<'a> Value<'a> {
             Self::Hash(hash) => hash.digest(key),
             Self::Set(set) => set.digest(key),
             Self::List(list) => list.digest(key),
+            Self::Stream(stream) => stream.digest(),
         }
     }
 
@@ -106,13 +114,14 @@ impl<'a> Value<'a> {
             Self::Hash(hash) => hash.write_entry(head, out),
             Self::Set(set) => set.write_entry(head, out),
             Self::List(list) => list.write_entry(head, out),
+            Self::Stream(stream) => stream.write_entry(head, out),
         }
     }
 
     /// The table of the value's elements, if it has one.
     const fn elements(self) -> Option<&'a ElementTable> {
         match self {
-            Self::String(_) | Self::List(_) => None,
+            Self::String(_) | Self::List(_) | Self::Stream(_) => None,
             Self::Hash(hash) => hash.elements(),
             Self::Set(set) => set.elements(),
         }
@@ -169,6 +178,8 @@ pub(super) fn create(
             list::check(key, elements)?;
             Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
         }
+        Change::PutStream { stream, expire_at } => stream::put(key, stream, *expire_at, tools).map(Some),
+        Change::Stream(change) => stream::create(key, change, tools),
         Change::PopElements { .. }
         | Change::SetElement { .. }
         | Change::InsertElement { .. }
@@ -237,6 +248,10 @@ pub(super) fn change(
         Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
         Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
         Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
+        Change::PutStream { stream, expire_at } => {
+            Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
+        }
+        Change::Stream(change) => stream::change(key, record, change, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -263,6 +278,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
         EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::List(elements) => elements.iter().all(fit),
+        EntryValue::Stream(stream) => stream::check(&stream),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -279,6 +295,7 @@ pub(super) fn load_entry(
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
         EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
+        EntryValue::Stream(stream) => stream::make(key, &stream, expire_at, tools),
     }
 }
 
@@ -290,6 +307,8 @@ pub(super) enum Slices {
     Elements(elements::slices::Slices),
     /// Capture of a list.
     List(list::slices::Slices),
+    /// Capture of a stream.
+    Stream(stream::slices::Slices),
 }
 
 impl Slices {
@@ -301,6 +320,7 @@ impl Slices {
             Value::Hash(hash) => hash.begin_slices(head, out).map(Self::Elements),
             Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
             Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
+            Value::Stream(stream) => stream::slices::Slices::begin(head, stream, out).map(Self::Stream),
         }
     }
 
@@ -310,6 +330,7 @@ impl Slices {
             Self::String(slices) => slices.is_whole(),
             Self::Elements(slices) => slices.is_whole(),
             Self::List(slices) => slices.is_whole(),
+            Self::Stream(slices) => slices.is_whole(),
         }
     }
 
@@ -319,9 +340,10 @@ impl Slices {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
             (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
-            // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::List(_), _) => true,
             (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
+            (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
+            // The key holds a value of another form by now, and what was left was written before that change.
+            (Self::String(_) | Self::List(_) | Self::Stream(_), _) => true,
         }
     }
 
@@ -333,6 +355,8 @@ impl Slices {
             (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
             (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
             (Self::List(_), _) => true,
+            (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
+            (Self::Stream(_), _) => true,
         }
     }
 }

@@ -14,8 +14,10 @@ pub enum Keys {
 /// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element of a list or a
 /// member of a set, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a
 /// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database, `H`
-/// a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field; `[…]` is left out half of the time,
-/// `a|b` is one of both, `…+` once or more often. All other words stand for themselves.
+/// a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `STREAMKEY` mostly a key of a
+/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer;
+/// `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for
+/// themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -158,6 +160,41 @@ const REQUESTS: &[&str] = &[
     "SORT L [DESC] [STORE_L]",
     "SORT L ALPHA [DESC|ASC|nonsense] STORE L",
     "SORT L BY nosort [DESC] [GET_#|GET_K]",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID FV+",
+    "XADD STREAMKEY NEWID F V",
+    "XADD K [NOMKSTREAM] [MAXLEN_I|MAXLEN_=_I|MINID_U] NEWID FV+",
+    "XADD STREAMKEY [MAXLEN_I|MINID_U|LIMIT_I|nonsense] U|NEWID FV+ [F]",
+    "XLEN K",
+    "XRANGE STREAMKEY U|- U|PLUS [COUNT_I]",
+    "XREVRANGE STREAMKEY U|PLUS U|- [COUNT_I|COUNT|nonsense]",
+    "XREAD [COUNT_I] [nonsense] STREAMS STREAMKEY U|$|>",
+    "XREAD [COUNT_I] STREAMS STREAMKEY STREAMKEY U|0 U|0",
+    "XDEL STREAMKEY U+",
+    "XTRIM STREAMKEY MAXLEN|MINID|nonsense [=] I|U [LIMIT_I]",
+    "XTRIM STREAMKEY MAXLEN I",
+    "XSETID STREAMKEY NEWID [ENTRIESADDED_N] [MAXDELETEDID_U]",
+    "XGROUP CREATE STREAMKEY GROUPNAME U|$|0 [MKSTREAM] [ENTRIESREAD_I]",
+    "XGROUP CREATE STREAMKEY GROUPNAME 0 MKSTREAM",
+    "XGROUP SETID STREAMKEY GROUPNAME U|$|0 [ENTRIESREAD_I]",
+    "XGROUP DESTROY STREAMKEY GROUPNAME",
+    "XGROUP CREATECONSUMER STREAMKEY GROUPNAME CONSUMER",
+    "XGROUP DELCONSUMER STREAMKEY GROUPNAME CONSUMER",
+    "XGROUP nonsense STREAMKEY GROUPNAME",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] [NOACK] STREAMS STREAMKEY >",
+    "XREADGROUP GROUP GROUPNAME CONSUMER COUNT 5 STREAMS STREAMKEY >",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] STREAMS STREAMKEY U|0|$",
+    "XREADGROUP GROUP GROUPNAME CONSUMER [COUNT_I] [NOACK] STREAMS STREAMKEY STREAMKEY >|U >|0",
+    "XACK STREAMKEY GROUPNAME U+",
+    "XPENDING STREAMKEY GROUPNAME",
+    "XPENDING STREAMKEY GROUPNAME [IDLE_0] U|- U|PLUS I [CONSUMER]",
+    "XCLAIM STREAMKEY GROUPNAME CONSUMER 0 U+ [IDLE_M] [RETRYCOUNT_I] [FORCE] [JUSTID] [LASTID_U]",
+    "XCLAIM STREAMKEY GROUPNAME CONSUMER N U+ [IDLE|nonsense]",
+    "XAUTOCLAIM STREAMKEY GROUPNAME CONSUMER 0 U|- [COUNT_I] [JUSTID]",
+    "XINFO STREAM STREAMKEY [FULL] [COUNT_I]",
+    "XINFO GROUPS STREAMKEY",
+    "XINFO CONSUMERS STREAMKEY GROUPNAME",
     "DEL K+",
     "DEL L",
     "EXPIRE L S",
@@ -178,7 +215,7 @@ const REQUESTS: &[&str] = &[
     "PEXPIRETIME K",
     "PERSIST K",
     "KEYS G",
-    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_list|TYPE]",
+    "SCAN 0 COUNT 10000 [MATCH_G] [TYPE_hash|TYPE_string|TYPE_set|TYPE_stream|TYPE_list|TYPE]",
     "SCAN 0 COUNT N",
     "SCAN nonsense",
     "RANDOMKEY",
@@ -231,12 +268,14 @@ pub struct Generator {
     pub random: Rng,
     keys: Keys,
     now_ms: u64,
+    /// Time of the newest entry of a stream.
+    newest: u64,
 }
 
 impl Generator {
     /// Always the same ones for the same seed, but for the times in them.
     pub fn new(seed: u64, keys: Keys, now_ms: u64) -> Self {
-        Self { random: Rng::with_seed(seed), keys, now_ms }
+        Self { random: Rng::with_seed(seed), keys, now_ms, newest: 1 }
     }
 
     fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
@@ -249,7 +288,7 @@ impl Generator {
             let rare = self.random.u32(..500) == 0;
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
-            let needs_one_core = ONE_CORE.contains(&name);
+            let needs_one_core = ONE_CORE.contains(&name) || line.contains(" STREAMKEY STREAMKEY ");
             if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
                 continue;
             }
@@ -331,6 +370,28 @@ impl Generator {
             "G" => self
                 .pick(&["*", "*k*", "?t}*", "{t}k[1-3]*", "*[^1]", "f*", "f?", "f[0-4]", "\\f1", "*1*2*", ""])
                 .into(),
+            // Few keys hold all streams, so that these grow.
+            "STREAMKEY" if self.random.u32(..20) > 0 => match self.keys {
+                Keys::Together => format!("{{t}}stream{}", self.random.u32(..3)),
+                Keys::Apart => format!("stream{}", self.random.u32(..3)),
+            }
+            .into_bytes(),
+            "STREAMKEY" => self.key(),
+            "NEWID" => {
+                self.newest += self.random.u64(..3);
+                format!("{}-{}", self.newest, self.random.u32(..3)).into_bytes()
+            }
+            "U" if self.random.u32(..20) == 0 => {
+                self.pick(&["x", "(5", "0-0", "5-*", "01", "", "-", "18446744073709551615-0"]).into()
+            }
+            "U" => {
+                let bits = self.random.u32(1..9);
+                let age = self.random.u64(..1 << bits);
+                format!("{}-{}", self.newest.saturating_sub(age), self.random.u32(..3)).into_bytes()
+            }
+            "PLUS" => b"+".to_vec(),
+            "GROUPNAME" => format!("group{}", self.random.u32(..2)).into_bytes(),
+            "CONSUMER" => format!("consumer{}", self.random.u32(..3)).into_bytes(),
             "H" => [&b"h"[..], &self.key()].concat(),
             "O" => match self.random.u32(..8) {
                 0 => self.integer(),
