@@ -314,6 +314,21 @@ mod tests {
     }
 
     #[test]
+    fn sets_are_sorted_and_stored_in_an_order_that_does_not_depend_on_chance() {
+        let mut rig = Rig::new();
+        rig.line("SADD integers 3 10 1");
+        rig.line("SADD mixed 3 b a 10");
+        for (request, reply) in [
+            ("SORT integers", "*3 $1 1 $1 3 $2 10"),
+            ("SORT mixed ALPHA DESC", "*4 $1 b $1 a $1 3 $2 10"),
+            ("SORT mixed BY nosort STORE d", ":4"),
+            ("LRANGE d 0 -1", "*4 $2 10 $1 3 $1 a $1 b"),
+        ] {
+            assert_eq!(rig.line(request), reply, "{request}");
+        }
+    }
+
+    #[test]
     fn many_patterns_make_no_reply_without_bounds() {
         let mut rig = Rig::new();
         rig.line("RPUSH l a b");

@@ -306,7 +306,8 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
         Change::PutHash { fields, expire_at: None }
     };
     // It keeps its database in use.
-    store.apply(&edit(b"stays", Change::PutString { value: b"".into(), expire_at: None })).unwrap();
+    let stays = edit(b"stays", Change::PutString { value: b"".into(), expire_at: None });
+    store.apply(&stays).unwrap();
     let empty = store.used_memory();
     let list = || {
         let mut elements = Elements::default();
@@ -328,6 +329,7 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
         store.apply(&change).unwrap();
         assert!(store.used_memory() > full - full / 4);
         store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
+        store.apply(&stays).unwrap();
         let mut slices = 0;
         while !store.expired(UnixMillis::new(1), 100, |_, _, _| ()) {
             slices += 1;
