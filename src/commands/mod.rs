@@ -15,7 +15,7 @@
 //! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
 //! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `keys`, `rename`, `expire`, `object`, `dump`, [`debug`] | keys of any type |
-//! | `sort` | SORT, over lists |
+//! | `sort` | SORT, over lists and sets |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
 //! | `random`, `seen` | picking elements at random; arguments that occur twice |
 //! | `docs`, `syntax` | COMMAND and HELP; the grammar of arguments |

@@ -13,7 +13,7 @@ use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal};
 use crate::encoding::slot::slot_of;
 use crate::ids::Slot;
-use crate::store::{Entry, Member, Value};
+use crate::store::{Member, Value};
 
 /// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
 const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS));
@@ -80,6 +80,11 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// Whether elements keep their order: the pattern is the same for all of them.
+    fn keeps_order(&self) -> bool {
+        self.by.is_some_and(|by| !by.contains(&b'*'))
+    }
+
     /// Range of the elements that are wanted, of `len`.
     fn limits(&self, len: usize) -> std::ops::Range<usize> {
         let start = usize::try_from(self.offset.max(0)).map_or(len, |offset| offset.min(len));
@@ -92,17 +97,14 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]
     pub(super) fn sort(&mut self, scratch: &'a mut Scratch, may_store: bool) -> Planned {
         let mut options = Options::parse(self.args.from(2), may_store)?;
-        let entry = self.first();
-        let is_set = matches!(entry, Some(Entry { value: Value::Set(_), .. }));
-        let held = elements_of(entry)?;
-        let mut elements: Vec<&[u8]> = held.iter().map(|element| &**element).collect();
-        // A pattern that is the same for all elements means that they keep their order.
-        let mut keeps_order = options.by.is_some_and(|by| !by.contains(&b'*'));
-        // A set has no order that a list could keep.
-        if keeps_order && is_set && options.store.is_some() {
-            (keeps_order, options.by, options.alphabetic) = (false, None, true);
+        let value = self.first().map(|entry| entry.value);
+        let elements = elements_of(value)?;
+        let mut elements: Vec<&[u8]> = elements.iter().map(|element| &**element).collect();
+        // The order of a set depends on chance; a list that is made of it must not.
+        if options.store.is_some() && matches!(value, Some(Value::Set(_))) && options.keeps_order() {
+            (options.by, options.alphabetic) = (None, true);
         }
-        if !keeps_order {
+        if !options.keeps_order() {
             elements = self.in_order(elements, &options)?;
         } else if options.descending {
             elements.reverse();
@@ -174,10 +176,10 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         for element in elements {
             for pattern in get {
                 let value = self.operand(pattern, element)?.unwrap_or_default();
-                if take_room(&mut room, value.len()).is_break() {
-                    return Err(Refused::Because("ERR the result is too large for one value"));
-                }
                 scratch.elements.push(value);
+                if take_room(&mut room, value.len()).is_break() {
+                    return Err(Refused::Because("ERR the sorted list would be too large"));
+                }
             }
         }
         let count = elements.len() * get.len();
@@ -226,18 +228,18 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 }
 
 /// The elements of a value that can be sorted, in its own order.
-fn elements_of(entry: Option<Entry<'_>>) -> Result<Vec<Cow<'_, [u8]>>, Refused> {
-    match entry.map(|entry| entry.value) {
+fn elements_of(value: Option<Value<'_>>) -> Result<Vec<Cow<'_, [u8]>>, Refused> {
+    match value {
         None => Ok(Vec::new()),
         Some(Value::List(list)) => Ok(list.iter().map(Cow::Borrowed).collect()),
         Some(Value::Set(set)) => {
             let mut members = Vec::with_capacity(set.len());
-            let _ = set.for_each(|member| {
+            let _: ControlFlow<()> = set.for_each(|member| {
                 members.push(match member {
                     Member::Bytes(bytes) => Cow::Borrowed(bytes),
                     Member::Integer(_) => Cow::Owned(member.with(<[u8]>::to_vec)),
                 });
-                ControlFlow::<()>::Continue(())
+                ControlFlow::Continue(())
             });
             Ok(members)
         }
