@@ -13,11 +13,10 @@ pub enum Keys {
 
 /// Requests, each after the grammar of a line: `K` is a key, `L` mostly one of a list, `E` an element of a list or a
 /// member of a set, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a
-/// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database, `H`
-/// a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `STREAMKEY` mostly a key of a
-/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer;
-/// `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for
-/// themselves.
+/// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database,
+/// `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `STREAMKEY` mostly a key of a
+/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer; `[…]`
+/// is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -289,7 +288,8 @@ impl Generator {
             let line = self.pick(if rare { RARE } else { REQUESTS });
             let name = line.split(' ').next().unwrap_or_default();
             let needs_one_core = ONE_CORE.contains(&name) || line.contains(" STREAMKEY STREAMKEY ");
-            if self.keys == Keys::Apart && (needs_one_core || line.starts_with("LMPOP 2")) {
+            let may_need_it = name == "LMPOP" && !line.starts_with("LMPOP 1");
+            if self.keys == Keys::Apart && (needs_one_core || may_need_it) {
                 continue;
             }
             let mut words = Vec::new();

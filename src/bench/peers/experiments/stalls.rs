@@ -15,7 +15,8 @@ use crate::bench::request;
 const PIPELINE: u64 = 500;
 /// Elements that one command adds while a value is filled.
 const EACH: u64 = 100;
-/// Pause after a command, because what it leaves behind (memory to be freed, log to be written) may hold up clients later.
+/// Pause after a command, because what it leaves behind (memory to be freed, log to be written) may hold up clients
+/// later.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 /// Pause between two PINGs.
 const BETWEEN: Duration = Duration::from_micros(200);

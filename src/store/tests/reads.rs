@@ -1,0 +1,99 @@
+//! All ways to read a value agree with each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::model::{Content, Held};
+use super::super::{Entry, HashRef, ListRef, Member, SetRef, Value};
+
+/// Checks that all ways to read a hash agree with each other.
+fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    assert_eq!(all.len(), hash.len());
+    for (name, value) in all {
+        assert_eq!(hash.get(name), Some(&value[..]));
+    }
+    let mut scanned = BTreeSet::new();
+    scan_all(|cursor| {
+        hash.scan(cursor, 10, |name, value| {
+            assert_eq!(all[name], value);
+            scanned.insert(name.to_vec());
+        })
+    });
+    assert!(scanned.iter().eq(all.keys()));
+    let mut random = fastrand::Rng::with_seed(all.len() as u64);
+    assert!(all.contains_key(hash.random_field(|| random.u64(..)).0));
+    for count in [0, 1, all.len() / 20, all.len() - 1, all.len(), all.len() + 1] {
+        let mut drawn = BTreeSet::new();
+        hash.distinct_fields(
+            count,
+            || random.u64(..),
+            |(name, value)| {
+                assert_eq!(all[name], value);
+                assert!(drawn.insert(name.to_vec()));
+            },
+        );
+        assert_eq!(drawn.len(), count.min(all.len()));
+    }
+}
+
+/// Checks that all ways to read a set agree with each other.
+fn check_set(set: SetRef<'_>, all: &BTreeSet<Vec<u8>>) {
+    assert_eq!(all.len(), set.len());
+    assert!(all.iter().all(|member| set.contains(Member::Bytes(member))));
+    assert!(
+        [&b"no"[..], b"", b"01", b"+1", b" 1", b"-0", b"9223372036854775808"]
+            .iter()
+            .all(|other| { all.contains(*other) == set.contains(Member::Bytes(other)) })
+    );
+    let mut scanned = BTreeSet::new();
+    scan_all(|cursor| {
+        set.scan(cursor, 10, |member| {
+            scanned.insert(member.with(<[u8]>::to_vec));
+        })
+    });
+    assert_eq!(scanned, *all);
+    let mut random = fastrand::Rng::with_seed(all.len() as u64);
+    assert!(all.contains(&set.random_member(|| random.u64(..)).with(<[u8]>::to_vec)));
+    for count in [0, 1, all.len() / 20, all.len() - 1, all.len(), all.len() + 1] {
+        let mut drawn = BTreeSet::new();
+        set.distinct_members(
+            count,
+            || random.u64(..),
+            |member| {
+                assert!(drawn.insert(member.with(<[u8]>::to_vec)));
+            },
+        );
+        assert!(drawn.is_subset(all) && drawn.len() == count.min(all.len()));
+    }
+}
+
+fn scan_all(mut step: impl FnMut(u64) -> u64) {
+    let mut cursor = 0;
+    loop {
+        cursor = step(cursor);
+        if cursor == 0 {
+            return;
+        }
+    }
+}
+
+/// Checks that all ways to read a list agree with each other.
+fn check_list(list: ListRef<'_>, all: &[Vec<u8>]) {
+    assert_eq!((all.len(), all.iter().map(Vec::len).sum::<usize>()), (list.len(), list.content_len()));
+    assert!(list.iter().rev().eq(all.iter().rev().map(|element| &element[..])));
+    for index in [0, 1, all.len() / 3, all.len() / 2, all.len() - 1, all.len()] {
+        assert_eq!(list.get(index), all.get(index).map(|element| &element[..]));
+        assert!(list.iter_from(index).eq(all.iter().skip(index).map(|element| &element[..])));
+    }
+}
+
+/// What a key of a store holds, read in every way that its type has.
+pub(super) fn content_of(entry: Entry<'_>) -> Content {
+    let held = Held::of(entry.value);
+    match (entry.value, &held) {
+        (Value::Hash(hash), Held::Hash(all)) => check_hash(hash, all),
+        (Value::Set(set), Held::Set(all)) => check_set(set, all),
+        (Value::List(list), Held::List(all)) => check_list(list, all),
+        _ => {}
+    }
+    (held, entry.expire_at)
+}
