@@ -106,7 +106,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
         if !options.keeps_order() {
             elements = self.in_order(elements, &options)?;
-        } else if options.descending {
+        } else if options.descending && !matches!(value, Some(Value::Set(_))) {
             elements.reverse();
         }
         let wanted = options.limits(elements.len());

@@ -11,7 +11,8 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `set`, `list`, `stream`) encodes and decodes the changes of that type.
+//! The file of each type of value (`string`, `hash`, `set`, `list`, `stream`) encodes and decodes the changes of that
+//! type.
 
 mod elements;
 mod hash;

@@ -15,8 +15,9 @@ pub enum Keys {
 /// member of a set, `V` a value, `F` a field, `N` an integer, `I` a small one, `X` one that is no short time, `R` a
 /// number with a fraction, `S` seconds, `M` milliseconds, `A` and `B` times in these, `G` a pattern, `D` a database,
 /// `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `STREAMKEY` mostly a key of a
-/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer; `[…]`
-/// is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for themselves.
+/// stream, `NEWID` a new id of an entry, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer;
+/// `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words stand for
+/// themselves.
 const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal, StreamChange};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::Value;
@@ -171,18 +171,7 @@ impl Model {
             Change::PutStream { stream, expire_at } => {
                 self.0.insert(at, (Held::Stream(Stream::read(stream)), *expire_at));
             }
-            Change::Stream(change) => match self.0.get_mut(&at) {
-                Some((Held::Stream(stream), _)) => return stream.apply(change),
-                Some(_) => return false,
-                None if Stream::is_made_by(change) => {
-                    let mut stream = Stream::default();
-                    if !stream.apply(change) {
-                        return false;
-                    }
-                    self.0.insert(at, (Held::Stream(stream), None));
-                }
-                None => return !Stream::is_needed_by(change),
-            },
+            Change::Stream(change) => return self.change_stream(at, change),
             Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
                 Some(held) => held.1 = *expire_at,
                 None => return false,
@@ -192,6 +181,23 @@ impl Model {
             }
         }
         true
+    }
+
+    /// Applies a change of a stream; false if it contradicts the state.
+    fn change_stream(&mut self, at: (u8, Vec<u8>), change: &StreamChange<'_>) -> bool {
+        match self.0.get_mut(&at) {
+            Some((Held::Stream(stream), _)) => stream.apply(change),
+            Some(_) => false,
+            None if Stream::is_made_by(change) => {
+                let mut stream = Stream::default();
+                let is_applied = stream.apply(change);
+                if is_applied {
+                    self.0.insert(at, (Held::Stream(stream), None));
+                }
+                is_applied
+            }
+            None => !Stream::is_needed_by(change),
+        }
     }
 
     /// Applies a change of a list; false if it contradicts the state.
