@@ -64,7 +64,7 @@ const REQUESTS: &[&str] = &[
     "BITOP NOT K K+",
     "BITFIELD K GET T O",
     "BITFIELD K SET T O N INCRBY T O N",
-    "BITFIELD K OVERFLOW WRAP|SAT|FAIL INCRBY T O N SET T O N GET T O",
+    "BITFIELD K OVERFLOW WRAP|SAT|FAIL INCRBY T O I SET T O I GET T O",
     "BITFIELD_RO K GET T O GET T O",
     "BITFIELD_RO K SET T O N",
     "LCS K K [LEN|IDX] [WITHMATCHLEN|MINMATCHLEN_N]",
@@ -399,9 +399,7 @@ impl Generator {
                 1 => format!("#{}", self.random.u32(..40)).into_bytes(),
                 _ => self.random.u32(..1_000).to_string().into_bytes(),
             },
-            "T" => {
-                self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "i63", "u64", "i0"]).into()
-            }
+            "T" => self.pick(&["i1", "u1", "i5", "u8", "i8", "u13", "i16", "u32", "u63", "i64", "u64", "i0"]).into(),
             "D" => self.pick(&["0", "1", "2", "1", "16", "-1", "x"]).into(),
             other => other.into(),
         }
