@@ -361,9 +361,7 @@ mod tests {
     use super::super::testing::Rig;
 
     fn rig() -> Rig {
-        let mut rig = Rig::new();
-        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
-        rig.line("XGROUP CREATE s g 0");
+        let mut rig = Rig::with_group();
         rig.line("XREADGROUP GROUP g old COUNT 3 STREAMS s >");
         rig.now += 1000;
         rig

@@ -213,16 +213,9 @@ impl<'p> Progress<'p> {
 mod tests {
     use super::super::testing::Rig;
 
-    fn rig() -> Rig {
-        let mut rig = Rig::new();
-        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
-        rig.line("XGROUP CREATE s g 0");
-        rig
-    }
-
     #[test]
     fn an_entry_is_delivered_once_and_pending_until_it_is_acknowledged() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         assert!(rig.line("XREADGROUP GROUP g one COUNT 3 STREAMS s >").ends_with("$3 3-0 *2 $1 a $1 3"));
         assert!(rig.line("XREADGROUP GROUP g two STREAMS s >").contains("*1 *2 $3 4-0"));
         assert_eq!(rig.line("XREADGROUP GROUP g two STREAMS s >"), "*-1");
@@ -239,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_acknowledgement_is_not_pending() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         rig.line("XREADGROUP GROUP g one NOACK COUNT 2 STREAMS s >");
         assert!(rig.line("XPENDING s g").starts_with("*4 :0 "));
         assert!(rig.line("XINFO GROUPS s").contains("last-delivered-id $3 2-0 $12 entries-read :2 $3 lag :2"));
@@ -248,7 +241,7 @@ mod tests {
 
     #[test]
     fn names_that_look_like_options_lead_nobody_to_another_key() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         let reply = rig.line("XREADGROUP NOACK GROUP g STREAMS COUNT 1 STREAMS s >");
         assert_eq!(reply, "*1 *2 $1 s *1 *2 $3 1-0 *2 $1 a $1 1");
         assert!(rig.line("XINFO GROUPS s").contains("last-delivered-id $3 1-0"));
@@ -256,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_named_twice_is_read_on() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         let reply = rig.line("XREADGROUP GROUP g one COUNT 2 STREAMS s s > >");
         assert!(reply.starts_with("*2 ") && reply.ends_with("$3 4-0 *2 $1 a $1 4"), "{reply}");
         let reply = rig.line("XREADGROUP GROUP g one COUNT 3 STREAMS s s 0 0");
@@ -265,7 +258,7 @@ mod tests {
 
     #[test]
     fn lag_is_told_where_it_can_be_known() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         let lag = |rig: &mut Rig| {
             let reply = rig.line("XINFO GROUPS s");
             reply[reply.rfind("entries-read ").unwrap() + 13..].to_owned()
@@ -278,7 +271,7 @@ mod tests {
         rig.line("XREADGROUP GROUP g one STREAMS s >");
         assert_eq!(lag(&mut rig), ":4 $3 lag :0");
         // What was trimmed before the group could read it counts as read.
-        let mut trimmed = self::rig();
+        let mut trimmed = Rig::with_group();
         trimmed.line("XREADGROUP GROUP g one COUNT 1 STREAMS s >");
         trimmed.line("XTRIM s MAXLEN 1");
         assert_eq!(lag(&mut trimmed), ":1 $3 lag :1");

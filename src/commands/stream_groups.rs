@@ -266,16 +266,9 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 mod tests {
     use super::super::testing::Rig;
 
-    fn rig() -> Rig {
-        let mut rig = Rig::new();
-        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
-        rig.line("XGROUP CREATE s g 0");
-        rig
-    }
-
     #[test]
     fn groups_are_made_only_where_they_may_be() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         assert!(rig.line("XGROUP CREATE none g 0").starts_with("-ERR The XGROUP subcommand requires the key to exist"));
         assert_eq!(rig.line("XGROUP CREATE none g $ MKSTREAM"), "+OK");
         assert_eq!((rig.line("XLEN none"), rig.line("EXISTS none")), (":0".into(), ":1".into()));
@@ -293,7 +286,7 @@ mod tests {
 
     #[test]
     fn acknowledged_entries_are_deleted_unless_others_need_them() {
-        let mut rig = rig();
+        let mut rig = Rig::with_group();
         rig.line("XGROUP CREATE s h 0");
         rig.line("XREADGROUP GROUP g c STREAMS s >");
         rig.line("XREADGROUP GROUP h c COUNT 2 STREAMS s >");

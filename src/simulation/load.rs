@@ -44,14 +44,14 @@ impl Request {
         let set = format!("set{}", random.u8(0..4)).into_bytes();
         let member = random.u8(0..12);
         let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
-        match random.u8(0..30) {
+        match random.u8(0..32) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
             10 => Self::new(&[b"DEL", &key]),
             11..=13 => Self::new(&[b"HSET", &hash, &field, &value]),
             14 => Self::new(&[b"HDEL", &hash, &field]),
-            15 | 16 => Self::new(&[b"MSET", &a, &value, &b, &value]),
+            15 | 16 | 29 | 30 => Self::new(&[b"MSET", &a, &value, &b, &value]),
             17 => Self::new(&[b"GET", &key]),
             18 => Self::new(&[b"HLEN", &hash]),
             19 | 20 => Self::new(&[b"SADD", &set, &member]),

@@ -60,6 +60,17 @@ impl Float {
         self.exponent == INFINITE
     }
 
+    /// The nearest 64-bit number; `None` if that is infinite or, but for zero itself, zero.
+    pub fn to_f64(self) -> Option<f64> {
+        if self.mantissa == 0 {
+            return Some(if self.exponent == INFINITE { f64::INFINITY } else { 0.0 });
+        }
+        // In two steps, since 2^exponent alone may be too small where the product is not.
+        let half = self.exponent / 2;
+        let number = self.mantissa as f64 * 2f64.powi(half) * 2f64.powi(self.exponent - half);
+        (number != 0.0 && number.is_finite()).then_some(if self.negative { -number } else { number })
+    }
+
     /// Parses digits with at most one point, and an optional exponent after `mark`.
     fn parse_digits(text: &[u8], base: u32, mark: u8) -> Option<Self> {
         let is_digit = |b: &u8| char::from(*b).is_digit(base);

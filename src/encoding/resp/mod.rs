@@ -1,6 +1,7 @@
 //! RESP, the Redis serialization protocol, versions 2 and 3: parsing requests and writing replies.
 
 mod args;
+pub mod double;
 pub mod float;
 mod inline;
 mod reply;
