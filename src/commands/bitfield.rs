@@ -319,6 +319,9 @@ mod tests {
         assert_eq!(rig.line("BITFIELD k INCRBY u8 0 10 OVERFLOW SAT INCRBY u8 0 300"), "*2 :9 :255");
         assert_eq!(rig.line("BITFIELD k OVERFLOW FAIL INCRBY u8 0 1 INCRBY u8 8 1"), "*2 $-1 :1");
         assert_eq!(rig.line("BITFIELD k OVERFLOW SAT SET u8 0 -1 SET i8 8 1000 GET i8 8"), "*3 :255 :1 :127");
+        // However far below the least number: Redis, whose check overflows there, takes the largest.
+        let least = format!("BITFIELD far OVERFLOW SAT SET i63 0 {} GET i63 0", i64::MIN);
+        assert_eq!(rig.line(&least), "*2 :0 :-4611686018427387904");
         assert_eq!(
             rig.line("BITFIELD k SET i64 #1 -1 INCRBY i64 #1 -9223372036854775808"),
             "*2 :0 :9223372036854775807"

@@ -273,7 +273,7 @@ pub fn keys(registry: &Registry, args: Args<'_>, reply: &mut Reply<'_>, with_fla
         Err(_) => return reply.error("ERR Invalid command specified"),
     };
     let lacks = |keys: &KeySpec| matches!(keys.begin, Begin::Index(_)) && keys.indices(args).len() == 0;
-    if spec.keys.iter().any(lacks) {
+    if spec.keys.iter().any(lacks) || spec.key_indices(args).next().is_none() {
         return reply.error("ERR Invalid arguments specified for command");
     }
     reply.array_of(|reply| {

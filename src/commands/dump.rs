@@ -175,6 +175,7 @@ impl Scratch {
                     bound(out)
                 })
             }
+            Value::Stream(_) => return Err(Refused::Because("ERR DUMP does not write streams yet")),
             Value::List(list) => {
                 out.push(types::LIST);
                 write::length(out, list.len());

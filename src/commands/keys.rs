@@ -55,6 +55,7 @@ impl Value<'_> {
             Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
             Self::List(_) => "list",
+            Self::Stream(_) => "stream",
         }
     }
 }

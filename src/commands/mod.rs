@@ -17,6 +17,10 @@
 //! | `sorted_set_ranges`, `sorted_set_spans` | commands on ranges of sorted sets (ZRANGE …); how they name ranges |
 //! | `sorted_set_algebra` | unions, intersections and differences of sorted sets (ZUNION …) |
 //! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
+//! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
+//! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
+//! | `stream_groups`, `stream_deliveries`, `stream_claims` | consumer groups (XGROUP …); XREADGROUP; pending entries (XCLAIM …) |
+//! | `stream_info`, `stream_counts` | what streams and groups tell of themselves (XINFO …); how far groups have read |
 //! | `keys`, `rename`, `expire`, `object`, `dump`, [`debug`] | keys of any type |
 //! | `sort` | SORT, over lists, sets and sorted sets |
 //! | `databases`, `scan` | whole databases; iteration over keys and fields |
@@ -62,6 +66,15 @@ mod sorted_set_ranges;
 mod sorted_set_reads;
 mod sorted_set_spans;
 mod sorted_sets;
+mod stream_claims;
+mod stream_counts;
+mod stream_deliveries;
+mod stream_groups;
+mod stream_ids;
+mod stream_info;
+mod stream_reads;
+mod stream_trims;
+mod streams;
 mod strings;
 pub mod syntax;
 #[cfg(test)]
@@ -76,7 +89,7 @@ use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal,
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, ListRef, SetRef, SortedSetRef, Store, Value};
+use crate::store::{Entry, HashRef, ListRef, SetRef, SortedSetRef, Store, StreamRef, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -106,6 +119,12 @@ pub const FAMILIES: &[&[Spec]] = &[
     lists::ROWS,
     list_reads::ROWS,
     list_moves::ROWS,
+    streams::ROWS,
+    stream_reads::ROWS,
+    stream_groups::ROWS,
+    stream_deliveries::ROWS,
+    stream_claims::ROWS,
+    stream_info::ROWS,
     sort::ROWS,
     keys::ROWS,
     rename::ROWS,
@@ -332,6 +351,20 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     #[inline]
     fn first_list(&mut self) -> Result<Option<ListRef<'p>>, Refused> {
         list_in(self.first())
+    }
+
+    /// Like [`Self::first`], for a key that must hold a stream.
+    fn first_stream(&mut self) -> Result<Option<StreamRef<'p>>, Refused> {
+        self.stream_at(self.slot(), self.args.at(1))
+    }
+
+    /// Like [`Self::find`], for a key that must hold a stream.
+    fn stream_at(&mut self, slot: Slot, key: &'a [u8]) -> Result<Option<StreamRef<'p>>, Refused> {
+        match self.find(slot, key) {
+            None => Ok(None),
+            Some(Entry { value: Value::Stream(stream), .. }) => Ok(Some(stream)),
+            Some(_) => Err(Refused::WrongType),
+        }
     }
 
     /// Strings of the keys from argument `from` on; `None` for a missing key.

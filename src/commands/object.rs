@@ -68,6 +68,7 @@ impl Value<'_> {
             Value::SortedSet(_) => "skiplist",
             Value::List(list) if list.is_packed() => "listpack",
             Value::List(_) => "quicklist",
+            Value::Stream(_) => "stream",
         }
     }
 }

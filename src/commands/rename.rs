@@ -132,6 +132,11 @@ impl Scratch {
                 self.bytes.extend_from_slice(bytes);
                 return Ok(Change::PutString { value: Cow::Borrowed(&self.bytes), expire_at });
             }
+            Value::Stream(stream) if stream.payload_bytes() > MAX_CONTENT => return Err(TOO_LARGE),
+            Value::Stream(stream) => {
+                stream.write_payload(&mut self.bytes);
+                return Ok(Change::PutStream { stream: Cow::Borrowed(&self.bytes), expire_at });
+            }
             Value::Hash(hash) => hash.for_each(|name, value| {
                 self.fields.push(name, value);
                 take_room(&mut room, name.len() + value.len())

@@ -11,6 +11,7 @@ use super::registry::row::{PUT, READ, generic, key};
 use super::registry::{Categories, KeyFlags, KeySpec, Route, Spec};
 use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal};
+use crate::encoding::resp::double;
 use crate::encoding::slot::slot_of;
 use crate::ids::Slot;
 use crate::store::{Member, Value};
@@ -106,7 +107,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
         if !options.keeps_order() {
             elements = self.in_order(elements, &options)?;
-        } else if options.descending {
+        } else if options.descending && !matches!(value, Some(Value::Set(_))) {
             elements.reverse();
         }
         let wanted = options.limits(elements.len());
@@ -251,21 +252,14 @@ fn elements_of(value: Option<Value<'_>>) -> Result<Vec<Cow<'_, [u8]>>, Refused> 
             });
             Ok(members)
         }
-        Some(Value::String(_) | Value::Hash(_)) => Err(Refused::WrongType),
+        Some(Value::String(_) | Value::Hash(_) | Value::Stream(_)) => Err(Refused::WrongType),
     }
 }
 
 /// The number that a text says, as C's `strtod` reads it; nothing is 0.
 fn number_in(text: &[u8]) -> Result<f64, Refused> {
     const NO_NUMBER: Refused = Refused::Because("ERR One or more scores can't be converted into double");
-    if text.is_empty() {
-        return Ok(0.0);
-    }
-    let number: f64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NO_NUMBER)?;
-    // An infinity that is not written as one is too large a number.
-    let is_out_of_range = number.is_infinite() && text.iter().any(u8::is_ascii_digit);
-    // Adding 0 makes -0 the 0 that it equals.
-    if number.is_nan() || is_out_of_range { Err(NO_NUMBER) } else { Ok(number + 0.0) }
+    if text.is_empty() { Ok(0.0) } else { double::parse(text.trim_ascii_start()).ok_or(NO_NUMBER) }
 }
 
 #[cfg(test)]
@@ -275,6 +269,8 @@ mod tests {
     #[test]
     fn elements_are_sorted_by_themselves() {
         let mut rig = Rig::new();
+        assert_eq!(rig.run(&[b"RPUSH", b"spaced", b" 1"]), b":1\r\n");
+        assert_eq!(rig.line("SORT spaced"), "*1 $2  1");
         rig.line("RPUSH l 10 9 2 -1 1e1 3");
         for (request, reply) in [
             ("SORT l", "*6 $2 -1 $1 2 $1 3 $1 9 $2 10 $3 1e1"),

@@ -62,6 +62,14 @@ pub(super) struct Rig {
 const PARTITIONS: u16 = 16;
 
 impl Rig {
+    /// A rig whose stream `s` has the entries 1-0 to 4-0, and a group `g` that has read none of them.
+    pub(super) fn with_group() -> Self {
+        let mut rig = Self::new();
+        (1..=4).for_each(|n| drop(rig.line(&format!("XADD s {n}-0 a {n}"))));
+        rig.line("XGROUP CREATE s g 0");
+        rig
+    }
+
     pub(super) fn new() -> Self {
         let partitions = Partitions::new(PARTITIONS).unwrap();
         Self {
@@ -110,7 +118,11 @@ impl Rig {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
+        let effects = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
+        if effects.waits {
+            reply.null();
+        }
+        for edit in effects.edits {
             let partition = match &edit {
                 Edit::Key { slot, .. } => context.partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {

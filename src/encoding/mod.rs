@@ -1,11 +1,12 @@
-//! Bytes to values and back, without I/O: edits (flatbuffers), log frames, snapshot entries, RESP, integers, and
-//! the slot of a key.
+//! Bytes to values and back, without I/O: edits (flatbuffers), log frames, snapshot entries, events of streams, RESP,
+//! integers, and the slot of a key.
 //!
 //! Everything that comes from outside (a client, a file, another server) is checked here once. The resulting values can
 //! be trusted.
 
 pub mod edit;
 pub mod entry;
+pub mod event;
 pub mod frame;
 pub mod integer;
 pub mod rdb;

@@ -176,21 +176,30 @@ impl Replica {
             };
             let Some(index) = self.index(partition).filter(|i| is_new(self.places[*i].position)) else { continue };
             self.places[index].position = position;
-            if self.ahead.get(&partition).is_some_and(|ahead| !ahead.matters(position)) {
-                self.ahead.remove(&partition);
-            }
             if let Edit::Barrier { checkpoint, digests, .. } = edit {
+                self.forget_ahead(partition, position);
                 let differing = self.differing(partition, position, &digests);
                 reached(self, Reached { partition, position, checkpoint, differing });
-            } else if self
+                continue;
+            }
+            let is_applied = self
                 .apply_edit(partition, position, &edit)
-                .map_err(|error| ReplayError::Contradiction { partition, error })?
-            {
+                .map_err(|error| ReplayError::Contradiction { partition, error })?;
+            // Not before: the newest slot may hold this very edit, and some edits must not be applied twice.
+            self.forget_ahead(partition, position);
+            if is_applied {
                 self.places[index].last_edit = position;
                 applied += 1;
             }
         }
         Ok(applied)
+    }
+
+    /// Forgets the slots that were ahead of a partition that has reached `position`, once none of them is.
+    fn forget_ahead(&mut self, partition: PartitionId, position: Position) {
+        if self.ahead.get(&partition).is_some_and(|ahead| !ahead.matters(position)) {
+            self.ahead.remove(&partition);
+        }
     }
 
     /// Applies an edit to the slots that do not already hold it. Returns whether there were any.

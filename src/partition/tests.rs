@@ -54,13 +54,17 @@ impl World {
         Lsn(self.edits.len() as u64)
     }
 
+    fn digests(&self) -> Vec<u64> {
+        self.store.digests(PARTITION)
+    }
+
     fn edit(&mut self) -> Edit<'static> {
         let db = Db(self.random.u8(..self.databases));
         match self.random.u32(..2000) {
             0 => return Edit::Flush { partition: PARTITION, db },
             1 | 2 => return Edit::SwapDb { partition: PARTITION, a: db, b: Db(self.random.u8(..self.databases)) },
             3..20 => {
-                let digests = Cow::Owned(self.store.digests(PARTITION));
+                let digests = Cow::Owned(self.digests());
                 return Edit::Barrier { partition: PARTITION, checkpoint: false, digests };
             }
             _ => {}
@@ -111,7 +115,7 @@ impl World {
 
     /// Takes a snapshot among edits; `None` if the edits made the capture abandon it.
     fn snapshot(&mut self) -> Option<Vec<Slice>> {
-        let digests = Cow::Owned(self.store.digests(PARTITION));
+        let digests = Cow::Owned(self.digests());
         self.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests });
         self.capture = Some(Capture::new(subject().partitions, PARTITION, self.appended()));
         let mut slices = Vec::new();
@@ -204,7 +208,7 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
         let from = world.random.u64(1..=slices[0].barrier.0 + 1);
         world.replay(&mut replica, Lsn(from));
         assert!(replica.is_even(PARTITION));
-        assert_eq!(replica.store().digests(PARTITION), world.store.digests(PARTITION));
+        assert_eq!(replica.store().digests(PARTITION), world.digests());
         let counts = |store: &Store| Db::all().map(|db| (store.len(db), store.expiring(db))).collect::<Vec<_>>();
         assert_eq!(counts(replica.store()), counts(&world.store));
         let content = |store: &Store| {
@@ -217,6 +221,32 @@ fn a_snapshot_taken_among_edits_and_the_log_after_it_make_up_the_state() {
         assert_eq!(content(replica.store()), content(&world.store));
     }
     assert!(only.is_some() || (uneven > 40 && whole > 60), "{whole} whole, {uneven} of them uneven");
+}
+
+#[test]
+fn what_the_newest_slot_holds_is_not_applied_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(1);
+    let key = format!("{{{}}}list", world.tags[0]).into_bytes();
+    let push = |world: &mut World| {
+        let mut elements = Elements::default();
+        elements.push(b"element");
+        let change = Change::PushElements { end: edit::End::Right, elements };
+        world.commit(&Edit::Key { db: Db(0), slot: slot_of(&key), key: key.clone().into(), change });
+    };
+    world.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests: Cow::Owned(world.digests()) });
+    let mut capture = Capture::new(subject().partitions, PARTITION, world.appended());
+    push(&mut world);
+    let newest = world.appended();
+    let slice = capture.slice(&world.store, newest, || true);
+    assert!(slice.end == Some(End::Complete) && slice.sections.iter().any(|section| section.lsn == newest));
+    push(&mut world);
+    let file = dir.path().join("a.snap");
+    write(&file, &[slice]);
+    let mut replica = Replica::new(subject().partitions, 0..4);
+    replica.load(SnapshotReader::open(&file, subject()).unwrap()).unwrap();
+    world.replay(&mut replica, Lsn(1));
+    assert_eq!(replica.store().digests(PARTITION), world.digests());
 }
 
 /// Recovers a data directory whose log has `edits` edits, with a snapshot at the log's start that has one slot at

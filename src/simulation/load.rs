@@ -46,14 +46,14 @@ impl Request {
         let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
         let sorted_set = format!("zset{}", random.u8(0..4)).into_bytes();
         let score = random.u8(..).to_string().into_bytes();
-        match random.u8(0..34) {
+        match random.u8(0..36) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
             10 => Self::new(&[b"DEL", &key]),
             11..=13 => Self::new(&[b"HSET", &hash, &field, &value]),
             14 => Self::new(&[b"HDEL", &hash, &field]),
-            15 | 16 => Self::new(&[b"MSET", &a, &value, &b, &value]),
+            15 | 16 | 29 | 30 => Self::new(&[b"MSET", &a, &value, &b, &value]),
             17 => Self::new(&[b"GET", &key]),
             18 => Self::new(&[b"HLEN", &hash]),
             19 | 20 => Self::new(&[b"SADD", &set, &member]),
@@ -64,9 +64,9 @@ impl Request {
             26 => Self::new(&[b"LPOP", &list]),
             27 => Self::new(&[b"LSET", &list, b"-1", &value]),
             28 => Self::new(&[b"LTRIM", &list, b"1", b"20"]),
-            29 | 30 => Self::new(&[b"ZADD", &sorted_set, &score, &member]),
-            31 => Self::new(&[b"ZREM", &sorted_set, &member]),
-            32 => Self::new(&[b"ZPOPMIN", &sorted_set]),
+            31 | 32 => Self::new(&[b"ZADD", &sorted_set, &score, &member]),
+            33 => Self::new(&[b"ZREM", &sorted_set, &member]),
+            34 => Self::new(&[b"ZPOPMIN", &sorted_set]),
             _ => Self::new(&[b"GET", &counter]),
         }
     }

@@ -128,7 +128,7 @@ const PLANTED: [(Bug, u64); 28] = [
     (Bug::ShippedWhenSynced, 400),
     (Bug::CutNotRecorded, 50),
     (Bug::CutIgnored, 100),
-    (Bug::TailTrusted, 20),
+    (Bug::TailTrusted, 100),
     (Bug::CacheTrusted, 800),
     (Bug::TornTailRefused, 5),
     (Bug::ChecksumIgnored, 200),
@@ -143,7 +143,7 @@ const PLANTED: [(Bug, u64); 28] = [
     (Bug::GroupSplit, 300),
     (Bug::ReadNotGated, 10),
     (Bug::FollowedLate, 5),
-    (Bug::CapturedLate, 20),
+    (Bug::CapturedLate, 100),
     (Bug::FailingNodeCounts, 100),
     (Bug::MirroredWhenDurable, 400),
 ];

@@ -26,7 +26,7 @@ impl Garbage {
         self.remains.is_empty() && self.subtables.is_empty()
     }
 
-    /// Number of tables, trees and lists that wait to be freed.
+    /// Number of tables, trees, lists and streams that wait to be freed.
     pub fn len(&self) -> usize {
         self.remains.len() + usize::from(!self.subtables.is_empty())
     }
@@ -84,6 +84,13 @@ impl Garbage {
                         self.remains.push(Remains::Chunks(chunks));
                     }
                 }
+                Some(Remains::Stream(mut stream)) => match stream.free_some() {
+                    Some(bytes) => {
+                        freed += bytes;
+                        self.remains.push(Remains::Stream(stream));
+                    }
+                    None => freed += stream.memory(),
+                },
                 None => {
                     *self = Self::default();
                     break;

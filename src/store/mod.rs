@@ -49,7 +49,10 @@ use std::ops::Range;
 pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
-pub use value::{HashRef, ListRef, Member, Selection, SetForm, SetRef, SortedSetRef, Value};
+pub use value::{
+    BlockRef, Consumer, EventRef, Group, HashRef, ListRef, Member, Numbers, Pending, Selection, SetForm, SetRef,
+    SortedSetRef, StreamRef, Value,
+};
 
 use crate::config::Packing;
 use crate::ids::{DATABASES, Partitions};

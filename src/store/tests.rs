@@ -1,11 +1,11 @@
 //! A store does what a map of maps does, and its numbers add up: random edits against a model. A failure prints its
 //! seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
-mod content;
+mod reads;
 
 use std::collections::BTreeSet;
 
-use self::content::content_of;
+use self::reads::content_of;
 use super::model::{Generator, Model, partition_of, partitions};
 use super::*;
 use crate::encoding::edit::{Change, Edit, Elements, End, Fields, Removal};
@@ -240,6 +240,7 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
         store.apply(&change).unwrap();
         assert!(store.used_memory() > full - full / 4);
         store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
+        store.apply(&stays).unwrap();
         let mut slices = 0;
         while !store.expired(UnixMillis::new(1), 100, |_, _, _| ()) {
             slices += 1;

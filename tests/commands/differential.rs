@@ -111,7 +111,7 @@ fn the_table_describes_commands_as_redis_does() {
             let each = if all.ends_with("DOCS") { 2 } else { 1 };
             assert_eq!(Some((told.elements().len() / each) as i64), count, "{all}");
         }
-        for parent in ["CLIENT", "COMMAND", "CONFIG", "MEMORY", "OBJECT"] {
+        for parent in ["CLIENT", "COMMAND", "CONFIG", "MEMORY", "OBJECT", "XGROUP", "XINFO"] {
             assert!(ours.ask(&words(&format!("{parent} HELP"))).elements().len() > 2);
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Printer, Shown, finish, is_dir, readable};
-use crate::encoding::edit::{Change, Edit, End};
+use crate::encoding::edit::{Change, Edit, End, EventIds, StreamChange};
 use crate::encoding::frame::Frame;
 use crate::ids::Lsn;
 use crate::storage::log::segment::SegmentHeader;
@@ -187,8 +187,50 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
             let count = ranges.iter().map(|(_, count)| count).sum::<u64>();
             ("remove elements", format!("{count} in {} ranges", ranges.len()))
         }
+        Change::PutStream { stream, expire_at } => {
+            ("put stream", format!("{} bytes{}", stream.len(), expires(expire_at)))
+        }
+        Change::Stream(change) => describe_stream_change(change),
         Change::SetExpiry(None) => ("persist", String::new()),
         Change::SetExpiry(Some(at)) => ("expire", format!("at {} ms", at.get())),
         Change::Delete(removal) => ("delete", format!("{removal:?}").to_lowercase()),
     }
+}
+
+fn describe_stream_change(change: &StreamChange<'_>) -> (&'static str, String) {
+    let too = |pending: &bool| if *pending { ", and what is pending of them" } else { "" };
+    match change {
+        StreamChange::AddEvents { events, added } => {
+            let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+            ("add events", format!("{}; {added} so far", ids.join(" ")))
+        }
+        StreamChange::RemoveEvents { ids, pending_too, .. } => {
+            ("remove events", format!("{}{}", in_words(ids), too(pending_too)))
+        }
+        StreamChange::TrimStream { through, pending_too } => {
+            ("trim stream", format!("through {through}{}", too(pending_too)))
+        }
+        StreamChange::SetStreamIds { last, greatest_deleted, added } => {
+            ("set stream ids", format!("last {last}, greatest deleted {greatest_deleted}, {added} added"))
+        }
+        StreamChange::PutGroup { group, last_delivered, .. } => {
+            ("put group", format!("\"{}\", delivered to {last_delivered}", group.escape_ascii()))
+        }
+        StreamChange::RemoveGroup(group) => ("remove group", format!("\"{}\"", group.escape_ascii())),
+        StreamChange::PutConsumer(put) => {
+            let (group, consumer) = (put.group.escape_ascii(), put.consumer.escape_ascii());
+            ("put consumer", format!("\"{consumer}\" of \"{group}\", {} events pending", put.pending.len()))
+        }
+        StreamChange::RemoveConsumer { group, consumer } => {
+            ("remove consumer", format!("\"{}\" of \"{}\"", consumer.escape_ascii(), group.escape_ascii()))
+        }
+        StreamChange::RemovePending { group, ids } => {
+            ("remove pending", format!("{} of \"{}\"", in_words(ids), group.escape_ascii()))
+        }
+    }
+}
+
+/// The ids, one after the other.
+fn in_words(ids: &EventIds<'_>) -> String {
+    ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(" ")
 }

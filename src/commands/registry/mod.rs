@@ -76,6 +76,7 @@ pub enum Group {
     Set,
     SortedSet,
     List,
+    Stream,
 }
 
 impl Group {
@@ -92,6 +93,7 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::List => "list",
+            Self::Stream => "stream",
         }
     }
 }

@@ -109,6 +109,16 @@ pub const fn lists(name: &'static str, plan: PlanFn, arity: i16, syntax: &'stati
     Spec::new(Group::List, name, arity, syntax).plan(plan).flags(flags, Categories::LIST)
 }
 
+/// Row of a command on one stream.
+pub const fn stream(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    streams(name, plan, arity, syntax, flags).route(Route::Key)
+}
+
+/// Row of a command on several streams; the caller adds the route.
+pub const fn streams(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::Stream, name, arity, syntax).plan(plan).flags(flags, Categories::STREAM)
+}
+
 /// Row of a command on keys of any type; the caller adds the route.
 pub const fn generic(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str) -> Spec {
     Spec::new(Group::Generic, name, arity, syntax).plan(plan)

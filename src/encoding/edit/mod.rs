@@ -11,7 +11,8 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `set`, `sorted_set`, `list`) encodes and decodes its changes.
+//! The file of each type of value (`string`, `hash`, `set`, `sorted_set`, `list`, `stream`) encodes and decodes the
+//! changes of that type.
 
 // tidy: long, because the changes of all types are listed here, each with an example for the tests.
 
@@ -20,6 +21,7 @@ mod hash;
 mod list;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 
 use std::borrow::Cow;
@@ -40,6 +42,7 @@ pub use hash::{Fields, FieldsBuffer};
 pub use list::{End, Ranges};
 pub(crate) use sorted_set::is_score;
 pub use sorted_set::{Scored, ScoredBuffer};
+pub use stream::{Assignment, EventIds, PendingEvents, StreamChange};
 
 /// Effect of a write on one partition, stated as absolute state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +183,15 @@ pub enum Change<'a> {
     },
     /// These elements of the key's list are removed; the key is deleted with the last of them.
     RemoveElements(Ranges<'a>),
+    /// The key gets exactly this stream and this expiry, replacing whatever it held.
+    PutStream {
+        /// The stream, in the layout of [`EntryStream`](crate::encoding::entry::EntryStream).
+        stream: Cow<'a, [u8]>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// Part of the key's stream changes.
+    Stream(StreamChange<'a>),
     /// The key gets this expiry, or loses its expiry.
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
@@ -269,7 +281,8 @@ impl<'a> Change<'a> {
                 fb::Removal::Expired => Self::Delete(Removal::Expired),
                 _ => return Err(EditError::Meaningless("an unknown removal")),
             },
-            _ => return Err(EditError::Meaningless("an unknown change")),
+            fb::Change::PutStream => stream::decode_put(edit.change_as_put_stream().ok_or(EMPTY)?)?,
+            _ => return stream::decode(edit).map(Self::Stream),
         })
     }
 }
@@ -393,6 +406,8 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::SetElement { index, value } => list::build_set(b, *index, value),
         Change::InsertElement { index, value } => list::build_insert(b, *index, value),
         Change::RemoveElements(ranges) => list::build_remove(b, ranges),
+        Change::PutStream { stream, expire_at } => stream::build_put(b, stream, *expire_at),
+        Change::Stream(change) => stream::build(b, change),
         Change::SetExpiry(expire_at) => {
             let expire_at_ms = UnixMillis::option_to_raw(*expire_at);
             (fb::Change::SetExpiry, fb::SetExpiry::create(b, &fb::SetExpiryArgs { expire_at_ms }).as_union_value())
@@ -435,7 +450,7 @@ mod tests {
         let mut ranges = Ranges::default();
         ranges.push(3, 1);
         ranges.push(9, 1 << 40);
-        vec![
+        [
             key_edit(Change::PutString { value: b"value".into(), expire_at: None }),
             key_edit(Change::PutString { value: b"".into(), expire_at: at }),
             key_edit(Change::WriteString { offset: 9, bytes: b"tail".into() }),
@@ -465,6 +480,9 @@ mod tests {
             Edit::SwapDb { partition: PartitionId(7), a: Db(0), b: Db(9) },
             Edit::Barrier { partition: PartitionId(7), checkpoint: true, digests: vec![1, u64::MAX, 0].into() },
         ]
+        .into_iter()
+        .chain(stream::samples().into_iter().map(key_edit))
+        .collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 3 a sorted set, 4 a list |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 3 a sorted set, 4 a list, 5 a stream |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -19,11 +19,17 @@ mod hash;
 mod list;
 mod set;
 mod sorted_set;
+mod stream;
 
 pub use hash::{EntryFields, begin_hash, write_field};
 pub use list::{EntryElements, begin_list, write_element};
 pub use set::{EntryMembers, begin_set, write_member};
 pub use sorted_set::{EntryScored, begin_sorted_set, write_scored};
+pub use stream::{
+    CONSUMER_BYTES, EVENT_MARK_BYTES, EntryConsumer, EntryGroup, EntryPending, EntryStream, GROUP_BYTES, PENDING_BYTES,
+    SUMMARY_BYTES, StreamPart, Summary, begin_stream, write_consumer, write_group, write_pending, write_stream_event,
+    write_summary,
+};
 
 use crate::ids::Db;
 use crate::time::UnixMillis;
@@ -33,6 +39,7 @@ const HASH: u8 = 1;
 const SET: u8 = 2;
 const SORTED_SET: u8 = 3;
 const LIST: u8 = 4;
+const STREAM: u8 = 5;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -73,6 +80,8 @@ pub enum EntryValue<'a> {
     SortedSet(EntryScored<'a>),
     /// A list.
     List(EntryElements<'a>),
+    /// A stream.
+    Stream(EntryStream<'a>),
 }
 
 /// Error for bytes that are not a valid entry.
@@ -142,6 +151,7 @@ impl<'a> Entry<'a> {
             SET => EntryValue::Set(EntryMembers::read(payload)?),
             SORTED_SET => EntryValue::SortedSet(EntryScored::read(payload)?),
             LIST => EntryValue::List(EntryElements::read(payload)?),
+            STREAM => EntryValue::Stream(EntryStream::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
@@ -296,6 +306,9 @@ mod tests {
                         EntryValue::Set(members) => assert_eq!(members.iter().count(), members.len()),
                         EntryValue::SortedSet(members) => assert_eq!(members.iter().count(), members.len()),
                         EntryValue::List(elements) => assert_ne!(elements.iter().count(), 0),
+                        EntryValue::Stream(stream) => {
+                            assert_eq!(stream.groups().count(), stream.summary.groups as usize);
+                        }
                     }
                 }
             }

@@ -292,7 +292,7 @@ fn random_object(random: &mut fastrand::Rng) -> Object<'static> {
     let count = random.usize(1..=most);
     let (mut elements, mut fields, mut members) = (Elements::default(), Fields::default(), Scored::default());
     for at in 0..count {
-        let unique = [at.to_string().as_bytes(), &text(random)].concat();
+        let unique = [format!("{at}:").as_bytes(), &text(random)].concat();
         elements.push(&unique);
         fields.push(&unique, &text(random));
         members.push(&unique, if at == 0 { f64::INFINITY } else { random.f64() * 1e9 - 5e8 });

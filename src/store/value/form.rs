@@ -5,6 +5,7 @@
 use super::elements::ElementTable;
 use super::list::chunks::Chunks;
 use super::sorted_set::members::{Members, Place};
+use super::stream::EventStream;
 use crate::store::memory::allocated;
 use crate::store::table::Table;
 use crate::store::tree::Leaves;
@@ -59,6 +60,8 @@ pub(in crate::store) enum Structure {
     SortedSet(Members),
     /// A list in chunks.
     List(Chunks),
+    /// A stream, or what was cut off one.
+    Stream(Box<EventStream>),
 }
 
 /// What is left of a structure that no key holds any more, to be freed part by part.
@@ -69,6 +72,8 @@ pub(in crate::store) enum Remains {
     Places(Leaves<Place>),
     /// Chunks of a list.
     Chunks(Chunks),
+    /// A stream.
+    Stream(Box<EventStream>),
 }
 
 /// A value in its stored form, borrowed from its record.
@@ -92,6 +97,7 @@ impl Structure {
                 Self::Hash(elements) | Self::Set(elements) => elements.memory(),
                 Self::SortedSet(members) => members.memory(),
                 Self::List(chunks) => chunks.memory(),
+                Self::Stream(stream) => stream.memory(),
             }
     }
 
@@ -101,6 +107,7 @@ impl Structure {
             Self::Hash(elements) | Self::Set(elements) => elements.len(),
             Self::SortedSet(members) => members.len(),
             Self::List(chunks) => chunks.chunks(),
+            Self::Stream(stream) => stream.parts(),
         }
     }
 
@@ -114,6 +121,7 @@ impl Structure {
                 remains.extend([Remains::Table(table), Remains::Places(places)]);
             }
             Self::List(chunks) => remains.push(Remains::Chunks(chunks)),
+            Self::Stream(stream) => remains.push(Remains::Stream(stream)),
         }
         Self::BOX
     }

@@ -10,6 +10,7 @@
 //! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
 //! | sorted set | packed bytes ([`Kind::PackedSortedSet`]), a table and a tree ([`Structure::SortedSet`]) | `sorted_set` |
 //! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
+//! | stream | packed blocks in pages ([`Structure::Stream`]) | `stream` |
 //!
 //! Types share the layout of small values (`packed`), the table of large ones (`elements`) and how elements are picked
 //! at random (`pick`).
@@ -29,7 +30,7 @@
 //! 7. Its family of commands.
 //!
 //! Nothing else names types. Large values must not stall a core: they are freed part by part ([`Structure::dismantle`]
-//! gives what `garbage` knows how to free: tables, leaves, chunks), and entries are written in slices while edits go on
+//! gives what `garbage` knows how to free), and entries are written in slices while edits go on
 //! ([`Slices`]).
 
 pub(super) mod elements;
@@ -40,6 +41,7 @@ mod packed;
 mod pick;
 mod set;
 pub(super) mod sorted_set;
+pub(super) mod stream;
 mod string;
 
 pub use hash::HashRef;
@@ -47,6 +49,7 @@ pub use list::ListRef;
 pub use pick::Selection;
 pub use set::{Member, SetForm, SetRef};
 pub use sorted_set::SortedSetRef;
+pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRef};
 
 use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
@@ -70,6 +73,8 @@ pub enum Value<'a> {
     SortedSet(SortedSetRef<'a>),
     /// A list.
     List(ListRef<'a>),
+    /// A stream.
+    Stream(StreamRef<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -87,6 +92,7 @@ impl<'a> Value<'a> {
             Stored::Structure(Structure::SortedSet(members)) => Self::SortedSet(SortedSetRef::large(members)),
             Stored::Bytes(Kind::PackedList, packed) => Self::List(ListRef::packed(packed)),
             Stored::Structure(Structure::List(chunks)) => Self::List(ListRef::chunks(chunks)),
+            Stored::Structure(Structure::Stream(stream)) => Self::Stream(StreamRef::of(stream)),
         }
     }
 
@@ -99,6 +105,7 @@ impl<'a> Value<'a> {
             Self::Set(set) => set.digest(key),
             Self::SortedSet(sorted_set) => sorted_set.digest(key),
             Self::List(list) => list.digest(key),
+            Self::Stream(stream) => stream.digest(),
         }
     }
 
@@ -115,13 +122,14 @@ impl<'a> Value<'a> {
             Self::Set(set) => set.write_entry(head, out),
             Self::SortedSet(sorted_set) => sorted_set.write_entry(head, out),
             Self::List(list) => list.write_entry(head, out),
+            Self::Stream(stream) => stream.write_entry(head, out),
         }
     }
 
     /// The table of the value's elements, if it is one.
     const fn elements(self) -> Option<&'a ElementTable> {
         match self {
-            Self::String(_) | Self::SortedSet(_) | Self::List(_) => None,
+            Self::String(_) | Self::SortedSet(_) | Self::List(_) | Self::Stream(_) => None,
             Self::Hash(hash) => hash.elements(),
             Self::Set(set) => set.elements(),
         }
@@ -186,6 +194,8 @@ pub(super) fn create(
             list::check(key, elements)?;
             Ok((!elements.is_empty()).then(|| list::make(key, *end, elements.iter(), None, tools)))
         }
+        Change::PutStream { stream, expire_at } => stream::put(key, stream, *expire_at, tools).map(Some),
+        Change::Stream(change) => stream::create(key, change, tools),
         Change::PopElements { .. }
         | Change::SetElement { .. }
         | Change::InsertElement { .. }
@@ -262,6 +272,10 @@ pub(super) fn change(
         Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
         Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
         Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
+        Change::PutStream { stream, expire_at } => {
+            Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
+        }
+        Change::Stream(change) => stream::change(key, record, change, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -294,6 +308,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
         EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::SortedSet(members) => members.iter().all(|(member, _)| fit(member)),
         EntryValue::List(elements) => elements.iter().all(fit),
+        EntryValue::Stream(stream) => stream::check(&stream),
     };
     if fits { Ok(()) } else { Err(TOO_LONG) }
 }
@@ -311,6 +326,7 @@ pub(super) fn load_entry(
         EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::SortedSet(members) => sorted_set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),
+        EntryValue::Stream(stream) => stream::make(key, &stream, expire_at, tools),
     }
 }
 
@@ -324,6 +340,8 @@ pub(super) enum Slices {
     SortedSet(sorted_set::slices::Slices),
     /// Capture of a list.
     List(list::slices::Slices),
+    /// Capture of a stream.
+    Stream(stream::slices::Slices),
 }
 
 impl Slices {
@@ -336,6 +354,7 @@ impl Slices {
             Value::Set(set) => set.begin_slices(head, out).map(Self::Elements),
             Value::SortedSet(value) => sorted_set::slices::Slices::begin(head, value, out).map(Self::SortedSet),
             Value::List(list) => list::slices::Slices::begin(head, list, out).map(Self::List),
+            Value::Stream(stream) => stream::slices::Slices::begin(head, stream, out).map(Self::Stream),
         }
     }
 
@@ -346,6 +365,7 @@ impl Slices {
             Self::Elements(slices) => slices.is_whole(),
             Self::SortedSet(slices) => slices.is_whole(),
             Self::List(slices) => slices.is_whole(),
+            Self::Stream(slices) => slices.is_whole(),
         }
     }
 
@@ -354,11 +374,12 @@ impl Slices {
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
+            (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.go_on(value, out, go_on),
             (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
+            (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
             // The key holds a value of another form by now, and what was left was written before that change.
-            (Self::String(_) | Self::SortedSet(_) | Self::List(_), _) => true,
-            (Self::Elements(slices), value) => slices.go_on(value.elements(), out, go_on),
+            (Self::String(_) | Self::SortedSet(_) | Self::List(_) | Self::Stream(_), _) => true,
         }
     }
 
@@ -370,7 +391,8 @@ impl Slices {
             (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.save_before(value, change, out),
             (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
-            (Self::SortedSet(_) | Self::List(_), _) => true,
+            (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
+            (Self::SortedSet(_) | Self::List(_) | Self::Stream(_), _) => true,
         }
     }
 }

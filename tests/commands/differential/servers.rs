@@ -1,7 +1,7 @@
 //! Whom the requests go to: Redis, our plans in this process, our server.
 
 use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use rollbook::time::UnixMillis;
 
 use super::replies::{Value, read};
 use crate::fuzz::targets::tell::tell;
+use crate::harness::Port;
 
 /// What answers requests.
 pub trait Target {
@@ -29,6 +30,7 @@ pub struct Connection {
     process: Child,
     stream: BufReader<TcpStream>,
     _dir: tempfile::TempDir,
+    _port: Port,
 }
 
 impl Drop for Connection {
@@ -42,7 +44,8 @@ impl Connection {
     /// Starts a process that listens on the port, which `command` is told, and connects.
     fn start(command: impl FnOnce(u16, &std::path::Path) -> Command) -> std::io::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let held = Port::take();
+        let port = held.number();
         let mut process = command(port, dir.path()).stdout(Stdio::null()).spawn()?;
         let deadline = Instant::now() + Duration::from_secs(30);
         let stream = loop {
@@ -57,7 +60,7 @@ impl Connection {
         };
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Ok(Self { process, stream: BufReader::new(stream), _dir: dir })
+        Ok(Self { process, stream: BufReader::new(stream), _dir: dir, _port: held })
     }
 }
 
@@ -174,7 +177,11 @@ impl Plans {
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
         let mut encoded = EncodedEdits::new();
-        for edit in plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits {
+        let effects = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
+        if effects.waits {
+            reply.null();
+        }
+        for edit in effects.edits {
             let partition = match &edit {
                 Edit::Key { slot, .. } => partitions.of(*slot),
                 Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {

@@ -102,7 +102,11 @@ impl Rig {
         let context = self.context(spec.first_key(args).map(slot_of).unwrap_or_default());
         self.store.set_clock(context.coarse_now());
         let mut scratch = Scratch::default();
-        let edits = plan(spec, &self.store, &context, args, &mut scratch, &mut reply).edits;
+        let effects = plan(spec, &self.store, &context, args, &mut scratch, &mut reply);
+        if effects.waits {
+            reply.null();
+        }
+        let edits = effects.edits;
         let changes = edits.iter().any(|edit| !is_expiry(edit));
         assert!(!changes || spec.is_write(), "{} changes something", spec.name);
         assert!(!changes || out.first() != Some(&b'-'), "{} changes something and refuses", spec.name);
@@ -163,6 +167,8 @@ impl Rig {
                 (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
                 (Held::List(_), true) => ("LLEN", b":0\r\n".to_vec()),
                 (Held::List(elements), false) => ("LLEN", format!(":{}\r\n", elements.len()).into_bytes()),
+                (Held::Stream(_), true) => ("XLEN", b":0\r\n".to_vec()),
+                (Held::Stream(stream), false) => ("XLEN", format!(":{}\r\n", stream.events.len()).into_bytes()),
             };
             let reply = self.words(&[name.into(), key.clone()]);
             assert_eq!(reply, expected, "{name} \"{}\"", key.escape_ascii());

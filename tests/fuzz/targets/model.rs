@@ -1,15 +1,20 @@
 //! What a store should do, as a map of maps; and edits at random. Fuzz targets hold a store against it, and so do the
 //! store's own tests, which include this file.
 
+#[path = "model/stream.rs"]
+mod stream;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal, Scored};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal, Scored, StreamChange};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{Db, PartitionId, Partitions};
 use rollbook::store::Value;
 use rollbook::time::UnixMillis;
+
+pub use stream::{Changes as StreamChanges, Stream};
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +29,8 @@ pub enum Held {
     SortedSet(BTreeMap<Vec<u8>, f64>),
     /// The elements of a list.
     List(Vec<Vec<u8>>),
+    /// A stream.
+    Stream(Stream),
 }
 
 impl Held {
@@ -51,6 +58,7 @@ impl Held {
                 list.iter().for_each(|element| elements.push(element));
                 Change::PutList { elements, expire_at }
             }
+            Self::Stream(stream) => Change::PutStream { stream: stream.payload().into(), expire_at },
         }
     }
 
@@ -66,6 +74,7 @@ impl Held {
                 });
                 Self::Hash(fields)
             }
+            Value::Stream(stream) => Self::Stream(Stream::of(stream)),
             Value::Set(set) => {
                 let mut members = BTreeSet::new();
                 let _ = set.for_each(|member| {
@@ -178,6 +187,10 @@ impl Model {
             | Change::SetElement { .. }
             | Change::InsertElement { .. }
             | Change::RemoveElements(_) => return self.change_list(at, change),
+            Change::PutStream { stream, expire_at } => {
+                self.0.insert(at, (Held::Stream(Stream::read(stream)), *expire_at));
+            }
+            Change::Stream(change) => return self.change_stream(at, change),
             Change::SetExpiry(expire_at) => match self.0.get_mut(&at) {
                 Some(held) => held.1 = *expire_at,
                 None => return false,
@@ -187,6 +200,23 @@ impl Model {
             }
         }
         true
+    }
+
+    /// Applies a change of a stream; false if it contradicts the state.
+    fn change_stream(&mut self, at: (u8, Vec<u8>), change: &StreamChange<'_>) -> bool {
+        match self.0.get_mut(&at) {
+            Some((Held::Stream(stream), _)) => stream.apply(change),
+            Some(_) => false,
+            None if Stream::is_made_by(change) => {
+                let mut stream = Stream::default();
+                let is_applied = stream.apply(change);
+                if is_applied {
+                    self.0.insert(at, (Held::Stream(stream), None));
+                }
+                is_applied
+            }
+            None => !Stream::is_needed_by(change),
+        }
     }
 
     /// Applies a change of a list; false if it contradicts the state.
@@ -334,6 +364,7 @@ pub struct Generator {
     keys: u32,
     fields: u32,
     slots: u32,
+    streams: StreamChanges,
 }
 
 impl Generator {
@@ -342,7 +373,7 @@ impl Generator {
         let mut random = fastrand::Rng::with_seed(seed);
         let (keys, fields) = (*pick(&mut random, &[5, 300, 3000]), *pick(&mut random, &[10, 200, 2000]));
         let slots = *pick(&mut random, &[1, 20, 16_384]);
-        Self { random, keys, fields, slots }
+        Self { random, keys, fields, slots, streams: StreamChanges::default() }
     }
 
     fn key(&mut self) -> Vec<u8> {
@@ -474,10 +505,16 @@ impl Generator {
         let (slot, partition) = (slot_of(&key), partition_of(&key));
         let mut db = || Db(if self.random.u8(..4) == 0 { self.random.u8(..16) } else { 0 });
         let (db, other) = (db(), db());
-        let change = match self.random.u16(..1000) {
+        // Every third key mostly holds a stream, so that streams grow.
+        let is_stream = key.last().is_some_and(|digit| digit % 3 == 0) && self.random.u8(..20) > 0;
+        let change = match self.random.u16(..if is_stream { 860 } else { 1000 }) {
             0 => return Edit::Flush { partition, db },
             1..5 => return Edit::SwapDb { partition, a: db, b: other },
             5..10 => return Edit::Barrier { partition, checkpoint: false, digests: Cow::default() },
+            10..800 if is_stream => {
+                let expire_at = self.expiry();
+                self.streams.change(&mut self.random, expire_at)
+            }
             10..180 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
             180..250 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
             250..280 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },

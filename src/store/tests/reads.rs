@@ -1,10 +1,10 @@
-//! What a store says a key holds, as the model has it: read in every way that the type has, all of which must agree.
+//! All ways to read a value agree with each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use crate::store::model::{Content, Held};
-use crate::store::{Entry, HashRef, ListRef, Member, SetRef, SortedSetRef, Value};
+use super::super::model::{Content, Held};
+use super::super::{Entry, HashRef, ListRef, Member, SetRef, SortedSetRef, Value};
 
 /// Checks that all ways to read a hash agree with each other.
 fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
@@ -77,6 +77,16 @@ fn scan_all(mut step: impl FnMut(u64) -> u64) {
     }
 }
 
+/// Checks that all ways to read a list agree with each other.
+fn check_list(list: ListRef<'_>, all: &[Vec<u8>]) {
+    assert_eq!((all.len(), all.iter().map(Vec::len).sum::<usize>()), (list.len(), list.content_len()));
+    assert!(list.iter().rev().eq(all.iter().rev().map(|element| &element[..])));
+    for index in [0, 1, all.len() / 3, all.len() / 2, all.len() - 1, all.len()] {
+        assert_eq!(list.get(index), all.get(index).map(|element| &element[..]));
+        assert!(list.iter_from(index).eq(all.iter().skip(index).map(|element| &element[..])));
+    }
+}
+
 /// Checks that all ways to read a sorted set agree with each other.
 fn check_sorted_set(sorted_set: SortedSetRef<'_>, all: &BTreeMap<Vec<u8>, f64>) {
     let (mut ranked, mut turned) = (Vec::new(), Vec::new());
@@ -118,17 +128,7 @@ fn check_sorted_set(sorted_set: SortedSetRef<'_>, all: &BTreeMap<Vec<u8>, f64>) 
     }
 }
 
-/// Checks that all ways to read a list agree with each other.
-fn check_list(list: ListRef<'_>, all: &[Vec<u8>]) {
-    assert_eq!((all.len(), all.iter().map(Vec::len).sum::<usize>()), (list.len(), list.content_len()));
-    assert!(list.iter().rev().eq(all.iter().rev().map(|element| &element[..])));
-    for index in [0, 1, all.len() / 3, all.len() / 2, all.len() - 1, all.len()] {
-        assert_eq!(list.get(index), all.get(index).map(|element| &element[..]));
-        assert!(list.iter_from(index).eq(all.iter().skip(index).map(|element| &element[..])));
-    }
-}
-
-/// What an entry holds, read in every way that there is.
+/// What a key of a store holds, read in every way that its type has.
 pub(super) fn content_of(entry: Entry<'_>) -> Content {
     let held = Held::of(entry.value);
     match (entry.value, &held) {
