@@ -16,6 +16,7 @@
 //! | `sorted_sets`, `sorted_set_reads` | changes of sorted sets (ZADD …); reads of single members (ZSCORE …) |
 //! | `sorted_set_ranges`, `sorted_set_spans` | commands on ranges of sorted sets (ZRANGE …); how they name ranges |
 //! | `sorted_set_algebra` | unions, intersections and differences of sorted sets (ZUNION …) |
+//! | `geo` | places in sorted sets (GEOADD, GEOSEARCH …) |
 //! | `lists`, `list_reads`, `list_moves` | changes of one list (LPUSH …); reads of lists (LRANGE …); moves between lists |
 //! | `streams`, `stream_trims` | changes of streams (XADD …); the options that trim them |
 //! | `stream_reads`, `stream_ids` | reads of streams (XRANGE …); the ids in arguments |
@@ -36,6 +37,7 @@ pub mod debug;
 pub mod docs;
 mod dump;
 mod expire;
+mod geo;
 pub mod glob;
 mod hash_reads;
 mod hashes;
@@ -116,6 +118,8 @@ pub const FAMILIES: &[&[Spec]] = &[
     sorted_set_reads::ROWS,
     sorted_set_ranges::ROWS,
     sorted_set_algebra::ROWS,
+    geo::ROWS,
+    geo::SEARCH_ROWS,
     lists::ROWS,
     list_reads::ROWS,
     list_moves::ROWS,
@@ -392,6 +396,15 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     #[inline]
     fn first_set(&mut self) -> Result<Option<SetRef<'p>>, Refused> {
         self.find_set(self.slot(), self.args.at(1))
+    }
+
+    /// Slot of a key that must be on this core, though no key specification may have said so.
+    fn here(&self, key: &[u8]) -> Result<Slot, Refused> {
+        let slot = slot_of(key);
+        if self.context.owned.contains(&self.context.partitions.of(slot).0) {
+            return Ok(slot);
+        }
+        Err(Refused::Because("CROSSSLOT Keys of this command live on different cores; give them a common {tag}"))
     }
 
     /// Whether an entry has expired.

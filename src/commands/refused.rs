@@ -3,7 +3,7 @@
 use crate::encoding::resp::Reply;
 
 /// Reason why a command was refused. Clients compare the texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Refused {
     /// The key holds a value of another type.
     WrongType,
@@ -19,6 +19,13 @@ pub enum Refused {
     Arity(&'static str),
     /// The named command needs operands.
     NoOperands(&'static str),
+    /// There is no such place on the map.
+    NoPlace {
+        /// The longitude given, in degrees.
+        longitude: f64,
+        /// The latitude given, in degrees.
+        latitude: f64,
+    },
     /// Any other reason, with the full error text.
     Because(&'static str),
 }
@@ -36,6 +43,9 @@ impl Refused {
             Self::Arity(name) => reply.error(&format!("ERR wrong number of arguments for '{name}' command")),
             Self::NoOperands(name) => {
                 reply.error(&format!("ERR at least 1 input key is needed for '{name}' command"));
+            }
+            Self::NoPlace { longitude, latitude } => {
+                reply.error(&format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"));
             }
             Self::Because(text) => reply.error(text),
         }

@@ -12,8 +12,6 @@ use super::registry::{Categories, KeyFlags, KeySpec, Route, Spec};
 use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch, take_room};
 use crate::encoding::edit::{Change, Removal};
 use crate::encoding::resp::double;
-use crate::encoding::slot::slot_of;
-use crate::ids::Slot;
 use crate::store::{Member, Value};
 
 /// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
@@ -216,15 +214,6 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             (Some(Value::Hash(hash)), Some(field)) => hash.get(field),
             _ => None,
         })
-    }
-
-    /// Slot of a key that must be on this core.
-    fn here(&self, key: &[u8]) -> Result<Slot, Refused> {
-        let slot = slot_of(key);
-        if self.context.owned.contains(&self.context.partitions.of(slot).0) {
-            return Ok(slot);
-        }
-        Err(Refused::Because("CROSSSLOT Keys that SORT needs live on different cores; give them a common {tag}"))
     }
 }
 

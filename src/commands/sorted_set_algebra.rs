@@ -360,20 +360,21 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let copied =
             members.into_iter().try_for_each(|(member, score)| member.with(|member| stored.push(member, score)));
         stored.check(copied)?;
-        self.store_members(stored);
-        Ok(())
+        self.store_members(self.args.at(1), stored)
     }
 
-    /// Plans that the first key holds exactly these members, and replies their number.
-    pub(super) fn store_members(&mut self, members: Stored<'a>) {
+    /// Plans that a key holds exactly these members, and replies their number.
+    pub(super) fn store_members(&mut self, key: &'a [u8], members: Stored<'a>) -> Planned {
+        let (db, slot) = (self.context.db, self.here(key)?);
         let members = members.buffer.members();
         self.reply.count(members.len());
-        let present = self.peek(self.context.db, self.slot(), self.args.at(1));
+        let present = self.peek(db, slot, key);
         if !members.is_empty() {
-            self.edit_first(Change::PutSortedSet { members, expire_at: None });
+            self.edit(db, slot, key, Change::PutSortedSet { members, expire_at: None });
         } else if present.is_some() {
-            self.edit_first(Change::Delete(Removal::Deleted));
+            self.edit(db, slot, key, Change::Delete(Removal::Deleted));
         }
+        Ok(())
     }
 }
 

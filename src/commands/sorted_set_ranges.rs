@@ -189,8 +189,7 @@ impl<'a> Plan<'_, 'a, '_> {
             let copied = sorted_set.walk(wanted.ranks(sorted_set), false, |member, score| members.push(member, score));
             members.check(copied)?;
         }
-        self.store_members(members);
-        Ok(())
+        self.store_members(self.args.at(1), members)
     }
 
     /// ZCOUNT key min max, ZLEXCOUNT key min max

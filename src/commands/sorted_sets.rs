@@ -62,17 +62,17 @@ const NOT_A_SCORE: Refused = Refused::Because("ERR resulting score is not a numb
 
 /// Options of ZADD.
 #[derive(Clone, Copy, Default)]
-struct Options {
+pub(super) struct Options {
     /// Members that are there stay as they are.
-    nx: bool,
+    pub(super) nx: bool,
     /// Members that are not there are not added.
-    xx: bool,
+    pub(super) xx: bool,
     /// Scores only grow.
     gt: bool,
     /// Scores only shrink.
     lt: bool,
     /// The reply counts changed members as well as new ones.
-    ch: bool,
+    pub(super) ch: bool,
     /// The score is added to the member's present one.
     incr: bool,
 }
@@ -160,7 +160,7 @@ impl<'a> Given<'a> {
 
 /// What ZADD has done.
 #[derive(Default)]
-struct Added {
+pub(super) struct Added {
     /// Number of members that were not there.
     new: usize,
     /// Number of members that were there and have another score now.
@@ -169,38 +169,56 @@ struct Added {
     score: Option<f64>,
 }
 
+impl Added {
+    /// Number that the reply tells.
+    pub(super) const fn counted(&self, options: Options) -> usize {
+        if options.ch { self.new + self.changed } else { self.new }
+    }
+}
+
 impl<'p, 'a> Plan<'p, 'a, '_> {
     /// ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member ...
     #[inline]
     pub(super) fn zadd(&mut self, scratch: &'a mut Scratch) -> Planned {
         let (options, at) = Options::parse(self.args)?;
-        let added = self.add(scratch, options, at)?;
+        let added = self.add_pairs(scratch, options, at)?;
         match added.score {
             Some(score) if options.incr => self.reply.double(score),
             None if options.incr => self.reply.null(),
-            _ if options.ch => self.reply.count(added.new + added.changed),
-            _ => self.reply.count(added.new),
+            _ => self.reply.count(added.counted(options)),
         }
         Ok(())
     }
 
     /// ZINCRBY key increment member
     pub(super) fn zincrby(&mut self, scratch: &'a mut Scratch) -> Planned {
-        let added = self.add(scratch, Options { incr: true, ..Options::default() }, 2)?;
+        let added = self.add_pairs(scratch, Options { incr: true, ..Options::default() }, 2)?;
         added.score.into_iter().for_each(|score| self.reply.double(score));
         Ok(())
     }
 
-    /// Plans to set the scores of the members from argument `at` on.
+    /// Plans to set the scores of members, which are in pairs from argument `at` on.
     #[inline]
-    fn add(&mut self, scratch: &'a mut Scratch, options: Options, at: usize) -> Result<Added, Refused> {
-        let scores = self.args.from(at).step_by(2).map(score_argument);
-        let scores = scores.collect::<Result<SmallVec<[f64; 4]>, _>>()?;
+    fn add_pairs(&mut self, scratch: &'a mut Scratch, options: Options, at: usize) -> Result<Added, Refused> {
+        let scores = self.args.from(at).step_by(2).map(score_argument).collect::<Result<_, _>>()?;
+        let args = self.args;
+        self.add(scratch, options, scores, args.from(at + 1).step_by(2))
+    }
+
+    /// Plans to set the scores of members.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        scratch: &'a mut Scratch,
+        options: Options,
+        scores: SmallVec<[f64; 4]>,
+        members: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Added, Refused> {
         let sorted_set = self.first_sorted_set()?;
         let several = scores.len() > 1;
         let (mut added, mut given) = (Added::default(), Given::default());
         scratch.clear();
-        for (score, member) in scores.into_iter().zip(self.args.from(at + 1).step_by(2)) {
+        for (score, member) in scores.into_iter().zip(members) {
             let earlier = if several { given.get(member) } else { None };
             let present = earlier.or_else(|| sorted_set.and_then(|sorted_set| sorted_set.score(member)));
             added.score = options.score(present, score)?;

@@ -75,6 +75,7 @@ pub enum Group {
     Hash,
     Set,
     SortedSet,
+    Geo,
     List,
     Stream,
 }
@@ -92,6 +93,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Geo => "geo",
             Self::List => "list",
             Self::Stream => "stream",
         }

@@ -99,6 +99,11 @@ pub const fn sorted_set(name: &'static str, plan: PlanFn, arity: i16, syntax: &'
     Spec::new(Group::SortedSet, name, arity, syntax).plan(plan).flags(flags, Categories::SORTEDSET).route(Route::Key)
 }
 
+/// Row of a command on places in one sorted set.
+pub const fn geo(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
+    Spec::new(Group::Geo, name, arity, syntax).plan(plan).flags(flags, Categories::GEO).route(Route::Key)
+}
+
 /// Row of a command on one list.
 pub const fn list(name: &'static str, plan: PlanFn, arity: i16, syntax: &'static str, flags: Flags) -> Spec {
     lists(name, plan, arity, syntax, flags).route(Route::Key)
