@@ -91,7 +91,9 @@ impl Generator {
             }
         } else if part == "REQUEST" {
             words.extend(self.request());
-        } else if let Some((name, value)) = part.split_once('_') {
+        } else if ["PLACED", "POINT", "LENGTH", "BOX"].contains(&part) {
+            self.on_earth(part, words);
+        } else if let Some((name, value)) = part.split_once('_').filter(|(_, value)| *value != "RO") {
             self.part(name, words);
             self.part(value, words);
         } else {
@@ -99,10 +101,55 @@ impl Generator {
         }
     }
 
+    /// Places and lengths. Each member is at one of two places of its own, so that no two are equally far from a third.
+    /// They keep away from the poles and from where the east meets the west: Redis misses places beyond.
+    fn on_earth(&mut self, part: &str, words: &mut Vec<Vec<u8>>) {
+        let mut number = |least: f64, most: f64| format!("{:.6}", least + (most - least) * self.random.f64());
+        match part {
+            "PLACED" => {
+                let member = self.word("J");
+                let mut own = Rng::with_seed(member.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)));
+                let turn = f64::from(self.random.u8(..8) / 7);
+                let longitude = own.f64() * 100.0 + 10.0 + turn;
+                let latitude = own.f64() * 45.0 + 10.0 - turn;
+                words.extend([longitude.to_string().into_bytes(), latitude.to_string().into_bytes(), member]);
+            }
+            "POINT" => {
+                words.extend([number(5.0, 120.0), number(5.0, 55.0)].map(String::into_bytes));
+                match self.random.u32(..30) {
+                    0 => words.push(self.fraction()),
+                    1 => drop(words.pop()),
+                    _ => {}
+                }
+            }
+            lengths => {
+                let (count, most) = if lengths == "BOX" { (2, 1e6) } else { (1, 3e6) };
+                let unit = self.pick(&["m", "km", "ft", "mi", "KM", "Mi", "x"]);
+                let metres = match unit.to_ascii_lowercase().as_str() {
+                    "km" => 1000.0,
+                    "ft" => 0.3048,
+                    "mi" => 1609.34,
+                    _ => 1.0,
+                };
+                for _ in 0..count {
+                    let length = most / metres / 2f64.powi(self.random.i32(0..12)) * self.random.f64();
+                    words.push(format!("{length:.3}").into_bytes());
+                }
+                words.push(unit.into());
+            }
+        }
+    }
+
     fn word(&mut self, part: &str) -> Vec<u8> {
         match part {
             "K" => self.key(),
             "L" => self.key_of("l"),
+            // Not other keys: of scores that are no places, many would be in one spot.
+            "GEOKEY" => {
+                let letter = if self.random.u32(..20) == 0 { "stream" } else { "geo" };
+                let number = self.random.u32(..3);
+                self.named(letter, number)
+            }
             "V" => self.value(),
             "F" => {
                 let fields = if self.random.u32(..20) == 0 { 300 } else { 8 };

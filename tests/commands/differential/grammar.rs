@@ -6,9 +6,10 @@
 /// `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `Z` a key that mostly holds a
 /// sorted set, `P` one of equal scores, `J` a member of a sorted set, `Q` a score, `W` an end of a range of scores, `Y`
 /// one of a range of members, `STREAMKEY` mostly a key of a stream, `NEWID` a new id of an entry, `NEXTMS` one later
-/// than all, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer; `[…]` is left out half of the
-/// time, `a|b` is one of both, `…+` once or more often. All
-/// other words stand for themselves.
+/// than all, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer, `GEOKEY` a key that mostly holds
+/// places, `PLACED` a place and the member that is there, `POINT` any place, `LENGTH` a length with its unit, `BOX` two
+/// with theirs; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words
+/// stand for themselves.
 pub const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
@@ -177,6 +178,24 @@ pub const REQUESTS: &[&str] = &[
     "ZDIFF 2 Z K [WITHSCORES]",
     "ZUNIONSTORE Z 2 K K",
     "ZINTERCARD 2 Z K [LIMIT_I]",
+    "GEOADD GEOKEY PLACED PLACED PLACED",
+    "GEOADD GEOKEY PLACED PLACED PLACED PLACED PLACED PLACED PLACED PLACED",
+    "GEOADD GEOKEY [NX|XX] [CH|NX] PLACED [PLACED]",
+    "GEOADD GEOKEY POINT nonsense|J",
+    "GEODIST GEOKEY J J [M|KM|FT|mi|nonsense]",
+    "GEOHASH GEOKEY J+",
+    "GEOPOS GEOKEY J+",
+    "GEOSEARCH GEOKEY FROMMEMBER J BYRADIUS LENGTH [ASC|DESC] [WITHDIST] [COUNT_I] [WITHCOORD|WITHHASH]",
+    "GEOSEARCH GEOKEY FROMLONLAT POINT BYBOX BOX [ASC|DESC] [WITHCOORD] [COUNT_1000_ANY] [WITHDIST|WITHHASH]",
+    "GEOSEARCH GEOKEY [FROMMEMBER_J|COUNT_N] [FROMLONLAT_POINT] [BYBOX_BOX|ASC] [BYRADIUS_LENGTH] [ANY|STOREDIST]",
+    "GEOSEARCHSTORE GEOKEY GEOKEY FROMMEMBER J BYRADIUS LENGTH [COUNT_I] [DESC]",
+    "GEOSEARCHSTORE Z GEOKEY FROMLONLAT POINT BYBOX BOX STOREDIST [WITHDIST]",
+    "GEORADIUS GEOKEY POINT LENGTH [WITHDIST] [ASC|DESC|STORE] [COUNT_I|STORE_GEOKEY]",
+    "GEORADIUS_RO GEOKEY POINT LENGTH [WITHDIST] [ASC|DESC] [WITHHASH|STORE_GEOKEY]",
+    "GEORADIUSBYMEMBER GEOKEY J LENGTH [STOREDIST_Z|WITHCOORD|nonsense] [DESC|COUNT]",
+    "GEORADIUSBYMEMBER_RO GEOKEY J LENGTH [WITHDIST] [COUNT_I]",
+    "ZREM GEOKEY J+",
+    "DEL GEOKEY",
     "SORT Z [ALPHA] [DESC] [STORE_L]",
     "SORT Z BY nosort [DESC] [LIMIT_I_I]",
     "LPUSH L E+",
@@ -314,6 +333,9 @@ pub const ONE_CORE: &[&str] = &[
     "SORT",
     "ZMPOP",
     "ZRANGESTORE",
+    "GEOSEARCHSTORE",
+    "GEORADIUS",
+    "GEORADIUSBYMEMBER",
 ];
 
 /// Requests that are rarely wanted, because they leave little behind.
