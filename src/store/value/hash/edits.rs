@@ -90,7 +90,7 @@ pub(in crate::store::value) fn remove(
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Hash(table)) = record.structure_mut() {
         let before = table.digest();
-        fields.iter().for_each(|(name, _)| table.remove(name, |field| digest::field(field)));
+        fields.iter().for_each(|(name, _)| table.remove(name, digest::field));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     if record.kind() != Some(Kind::PackedHash) {
@@ -102,7 +102,7 @@ pub(in crate::store::value) fn remove(
 /// Sets fields in a table. Returns the growth of the digest.
 fn set_in_table<'f>(table: &mut ElementTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
     let before = table.digest();
-    fields.for_each(|field| table.set(field, |field| digest::field(field)));
+    fields.for_each(|field| table.set(field, digest::field));
     table.digest().wrapping_sub(before)
 }
 

@@ -159,7 +159,7 @@ fn add_to_integers(key: Key<'_>, record: &mut Record, members: &Elements<'_>, to
 }
 
 fn digest_of(value: i64) -> u64 {
-    Member::Integer(value).with(|digits| digest::member(digits))
+    Member::Integer(value).with(digest::member)
 }
 
 /// Replaces packed integers by the packed bytes of their digits. Returns false, and changes nothing, if these do not

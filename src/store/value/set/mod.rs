@@ -218,7 +218,7 @@ impl<'a> SetRef<'a> {
         }
         let mut sum = 0u64;
         let _ = self.for_each(|member| {
-            sum = sum.wrapping_add(member.with(|member| digest::member(member)));
+            sum = sum.wrapping_add(member.with(digest::member));
             ControlFlow::<()>::Continue(())
         });
         sum
