@@ -1,9 +1,9 @@
 //! Places on the earth as numbers: the 52 bits by which sorted sets order places, and the text form of a geohash.
 //!
 //! A geohash (<https://en.wikipedia.org/wiki/Geohash>) halves the ranges of longitude and latitude again and again, and
-//! notes each time with one bit of either in which half the place lies. Places with a common prefix are near each other,
-//! and all places in one cell of the grid are one range of numbers. As in Redis, the number has 26 bits of each, the
-//! highest bit is one of the longitude, and latitudes end where the square map of the Mercator projection does
+//! notes each time with one bit of either in which half the place lies. Places with a common prefix are near each
+//! other, and all places in one cell of the grid are one range of numbers. As in Redis, the number has 26 bits of each,
+//! the highest bit is one of the longitude, and latitudes end where the square map of the Mercator projection does
 //! (EPSG:3857); text forms count latitudes up to the poles, as everybody's do.
 
 use std::ops::Range;

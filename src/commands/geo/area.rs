@@ -1,5 +1,5 @@
-//! Areas of searches, and distances. The earth is a sphere here, as it is in Redis: distances are those of the haversine
-//! formula (<https://en.wikipedia.org/wiki/Haversine_formula>), up to 0.5 % off.
+//! Areas of searches, and distances. The earth is a sphere here, as it is in Redis: distances are those of the
+//! haversine formula (<https://en.wikipedia.org/wiki/Haversine_formula>), up to 0.5 % off.
 
 use crate::encoding::geohash::{MAX_LATITUDE, Place};
 

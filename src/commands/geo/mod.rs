@@ -6,12 +6,13 @@
 //! | file | what it is |
 //! |---|---|
 //! | this one | adding places, and telling those of members |
-//! | `search` | the commands that search, and their options |
+//! | `search`, `options` | the commands that search; their arguments |
 //! | `area` | circles and boxes on the earth; distances |
 //! | `cover` | which ranges of scores cover an area |
 
 mod area;
 mod cover;
+mod options;
 mod search;
 
 use super::registry::Spec;

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::area::{Area, Shape};
-use super::{cover, place_argument, unit_argument};
-use crate::commands::parse::{integer_argument, score_argument};
+use super::area::Area;
+use super::cover;
+use super::options::{Center, Form, GEORADIUS, GEORADIUSBYMEMBER, Options, Target};
 use crate::commands::registry::row::{PUT, READ, READ_FROM, geo, key};
 use crate::commands::registry::{KeyFlags, KeySpec, Route, Spec};
 use crate::commands::sorted_set_algebra::Stored;
@@ -87,163 +87,6 @@ pub(in crate::commands) const ROWS: &[Spec] = &[
     .about("6.2.0", COST, "Stores the members in a circle or a box"),
 ];
 
-/// How a command takes its arguments.
-#[derive(Clone, Copy)]
-struct Form {
-    center: Center,
-    target: Target,
-}
-
-/// Where a command is told the center of the area.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Center {
-    /// As longitude and latitude behind the key; then follow a radius and a unit.
-    Place,
-    /// As a member behind the key; then follow a radius and a unit.
-    Member,
-    /// In options, as the form of the area is.
-    Option,
-}
-
-/// Where a command is told a key that the result goes to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    None,
-    /// In an option.
-    Option,
-    /// As its first argument.
-    First,
-}
-
-const GEORADIUS: Form = Form { center: Center::Place, target: Target::Option };
-const GEORADIUSBYMEMBER: Form = Form { center: Center::Member, target: Target::Option };
-
-impl Form {
-    /// Position of the key that is searched.
-    const fn source(self) -> usize {
-        match self.target {
-            Target::First => 2,
-            Target::None | Target::Option => 1,
-        }
-    }
-}
-
-/// What a request asks for.
-#[derive(Default)]
-struct Options<'a> {
-    with_distance: bool,
-    with_hash: bool,
-    with_place: bool,
-    order: Option<Way>,
-    count: Option<usize>,
-    any: bool,
-    /// Key that the result goes to.
-    target: Option<&'a [u8]>,
-    /// Whether distances become the scores of the result.
-    stores_distances: bool,
-    /// Whether the center is given as a member, and as a place.
-    from_member: bool,
-    from_place: bool,
-    /// `None` as long as it is not given, or it is a member of a key that is missing.
-    center: Option<Place>,
-    shape: Option<Shape>,
-    /// Length in metres of the unit that the reply is in.
-    unit: f64,
-}
-
-/// Words of a request.
-struct Words<'a, W> {
-    words: W,
-    sorted_set: Option<SortedSetRef<'a>>,
-}
-
-impl<'a, 'p, W: ExactSizeIterator<Item = &'a [u8]>> Words<'p, W> {
-    fn next(&mut self) -> &'a [u8] {
-        self.words.next().unwrap_or_default()
-    }
-
-    /// Parses a center that is a member.
-    fn member(&mut self) -> Result<Option<Place>, Refused> {
-        let member = self.next();
-        let Some(sorted_set) = self.sorted_set else { return Ok(None) };
-        let score = sorted_set.score(member);
-        let score = score.ok_or(Refused::Because("ERR could not decode requested zset member"))?;
-        Ok(Some(Place::from_score(score)))
-    }
-
-    /// Parses a center that is a place.
-    fn place(&mut self) -> Result<Option<Place>, Refused> {
-        place_argument(self.next(), self.next()).map(Some)
-    }
-
-    /// Parses a radius and its unit.
-    fn circle(&mut self, options: &mut Options<'a>) -> Planned {
-        let radius = length(self.next(), "ERR need numeric radius")?;
-        if radius < 0.0 {
-            return Err(Refused::Because("ERR radius cannot be negative"));
-        }
-        options.unit = unit_argument(self.next())?;
-        options.shape = Some(Shape::Circle { radius: radius * options.unit });
-        Ok(())
-    }
-
-    /// Parses a width, a height and their unit.
-    fn rectangle(&mut self, options: &mut Options<'a>) -> Planned {
-        let width = length(self.next(), "ERR need numeric width")?;
-        let height = length(self.next(), "ERR need numeric height")?;
-        if width < 0.0 || height < 0.0 {
-            return Err(Refused::Because("ERR height or width cannot be negative"));
-        }
-        options.unit = unit_argument(self.next())?;
-        options.shape = Some(Shape::Box { width: width * options.unit, height: height * options.unit });
-        Ok(())
-    }
-
-    /// Parses one option.
-    fn option(&mut self, form: Form, options: &mut Options<'a>) -> Planned {
-        let is_free = form.center == Center::Option;
-        let word = self.next().to_ascii_uppercase();
-        match (word.as_slice(), self.words.len()) {
-            (b"WITHDIST", _) => options.with_distance = true,
-            (b"WITHHASH", _) => options.with_hash = true,
-            (b"WITHCOORD", _) => options.with_place = true,
-            (b"ANY", _) => options.any = true,
-            (b"ASC", _) => options.order = Some(Way::Ascending),
-            (b"DESC", _) => options.order = Some(Way::Descending),
-            (b"COUNT", 1..) => {
-                let count = integer_argument(self.next())?;
-                let count = usize::try_from(count).ok().filter(|count| *count > 0);
-                options.count = Some(count.ok_or(Refused::Because("ERR COUNT must be > 0"))?);
-            }
-            (b"STORE" | b"STOREDIST", 1..) if form.target == Target::Option => {
-                options.target = Some(self.next());
-                options.stores_distances = word == b"STOREDIST";
-            }
-            (b"STOREDIST", _) if form.target == Target::First => options.stores_distances = true,
-            (b"FROMMEMBER", 1..) if is_free && !options.from_place => {
-                options.center = self.member()?;
-                options.from_member = true;
-            }
-            (b"FROMLONLAT", 2..) if is_free && !options.from_member => {
-                options.center = self.place()?;
-                options.from_place = true;
-            }
-            (b"BYRADIUS", 2..) if is_free && !matches!(options.shape, Some(Shape::Box { .. })) => {
-                self.circle(options)?;
-            }
-            (b"BYBOX", 3..) if is_free && !matches!(options.shape, Some(Shape::Circle { .. })) => {
-                self.rectangle(options)?;
-            }
-            _ => return Err(Refused::Syntax),
-        }
-        Ok(())
-    }
-}
-
-fn length(word: &[u8], text: &'static str) -> Result<f64, Refused> {
-    score_argument(word).map_err(|_| Refused::Because(text))
-}
-
 /// A member in the area.
 struct Found<'p> {
     member: &'p [u8],
@@ -257,7 +100,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     /// GEOSEARCH and related commands, see [`ROWS`].
     fn geosearch(&mut self, scratch: &'a mut Scratch, form: Form) -> Planned {
         let sorted_set = self.sorted_set_of(self.args.at(form.source()))?;
-        let options = self.search_options(form, sorted_set)?;
+        let options = Options::parse(self.args, form, sorted_set)?;
         if options.target.is_some() && (options.with_distance || options.with_hash || options.with_place) {
             return Err(Refused::Because(match form.target {
                 Target::First => "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
@@ -290,33 +133,6 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
                 Ok(())
             }
         }
-    }
-
-    /// Parses all arguments behind the key.
-    fn search_options(&self, form: Form, sorted_set: Option<SortedSetRef<'_>>) -> Result<Options<'a>, Refused> {
-        let mut options = Options { unit: 1.0, ..Options::default() };
-        // As in Redis, not even the radius is read where the key of the member that is the center is missing.
-        let is_unread = form.center == Center::Member && sorted_set.is_none();
-        let first = form.source() + if is_unread { 4 } else { 1 };
-        let mut words = Words { words: self.args.from(first), sorted_set };
-        if form.target == Target::First {
-            options.target = Some(self.args.at(1));
-        }
-        match form.center {
-            Center::Place => {
-                options.center = words.place()?;
-                words.circle(&mut options)?;
-            }
-            Center::Member if !is_unread => {
-                options.center = words.member()?;
-                words.circle(&mut options)?;
-            }
-            Center::Member | Center::Option => {}
-        }
-        while words.words.len() > 0 {
-            words.option(form, &mut options)?;
-        }
-        Ok(options)
     }
 
     fn tell_found(&mut self, found: &[Found<'_>], options: &Options<'_>) {
@@ -405,6 +221,7 @@ fn found<'p>(sorted_set: SortedSetRef<'p>, area: &Area, options: &Options<'_>) -
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::area::Shape;
     use super::*;
     use crate::commands::testing::Rig;
     use crate::encoding::resp::Protocol;

@@ -6,10 +6,10 @@
 /// `H` a key of a HyperLogLog, `O` the position of a bit, `T` the type of a bit field, `Z` a key that mostly holds a
 /// sorted set, `P` one of equal scores, `J` a member of a sorted set, `Q` a score, `W` an end of a range of scores, `Y`
 /// one of a range of members, `STREAMKEY` mostly a key of a stream, `NEWID` a new id of an entry, `NEXTMS` one later
-/// than all, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer, `GEOKEY` a key that mostly holds
-/// places, `PLACED` a place and the member that is there, `POINT` any place, `LENGTH` a length with its unit, `BOX` two
-/// with theirs; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other words
-/// stand for themselves.
+/// than all, `U` a used one, `PLUS` a plus, `GROUPNAME` a group, `CONSUMER` a consumer, `GEOKEY` a key that mostly
+/// holds places, `PLACED` a place and the member that is there, `POINT` any place, `LENGTH` a length with its unit,
+/// `BOX` two with theirs; `[…]` is left out half of the time, `a|b` is one of both, `…+` once or more often. All other
+/// words stand for themselves.
 pub const REQUESTS: &[&str] = &[
     "GET K",
     "GET K",
