@@ -30,7 +30,8 @@ impl Dump {
         dump
     }
 
-    fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
+    /// Reads some keys of the database `db`, which `conn` has selected.
+    pub fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
         let each =
             |command: &str| keys.iter().map(|key| vec![command.as_bytes().to_vec(), key.clone()]).collect::<Vec<_>>();
         let types = conn.pipeline(&each("TYPE"));
