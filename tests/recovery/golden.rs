@@ -22,7 +22,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 /// So many that a barrier, which bears the digests of a partition's slots, is small.
 const PARTITIONS: u16 = 64;
 /// All that is kept of a format, in bytes, at most.
-const MOST_BYTES: u64 = 340 << 10;
+const MOST_BYTES: u64 = 400 << 10;
 /// Noon of 1 January 2100.
 const FAR: i64 = 4_102_488_000_000;
 
@@ -230,7 +230,7 @@ impl Writer {
         self.run(db, &command, key, Some(content));
     }
 
-    /// Strings and hashes of some sizes in three databases, and in few of the partitions.
+    /// Values of some sizes in four databases, and in few of the partitions.
     fn write_first(&mut self) {
         for n in 0..4 {
             let key = format!("early:{n}");
@@ -241,6 +241,8 @@ impl Writer {
                 _ => self.hash(db, &key, hash(n, "early")),
             }
         }
+        // In one partition, which gets a snapshot.
+        self.write_collections("{early:3}");
     }
 
     /// Edits of every kind that one key can have.
