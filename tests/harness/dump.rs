@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::resp::Conn;
+use super::resp::{Conn, Value};
 use super::server::Server;
+use super::stream::stream_facts;
 
 /// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has
-/// one field, named ""; the fields of a sorted set are its members.
+/// one field, named ""; the fields of a set or sorted set are its members, those of a list are named by their places,
+/// and those of a stream are numbered facts.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
 
@@ -41,6 +43,9 @@ impl Dump {
                 let words: &[&str] = match kind.text().as_str() {
                     "hash" => &["HGETALL"],
                     "zset" => &["ZRANGE", "0", "-1", "WITHSCORES"],
+                    "set" => &["SMEMBERS"],
+                    "list" => &["LRANGE", "0", "-1"],
+                    "stream" => &["XLEN"],
                     _ => &["GET"],
                 };
                 let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
@@ -52,8 +57,12 @@ impl Dump {
         for (((key, kind), expiry), value) in keys.iter().zip(types).zip(expiries).zip(values) {
             let kind = kind.text();
             let fields: BTreeMap<_, _> = match kind.as_str() {
-                "hash" | "zset" => value.pairs().into_iter().collect(),
+                "hash" => value.pairs().into_iter().collect(),
+                "zset" => value.pairs().into_iter().map(|(member, score)| (member, shortest(&score))).collect(),
                 "string" => value.bytes().map(|value| (Vec::new(), value.to_vec())).into_iter().collect(),
+                "set" => value.items().iter().map(|member| (member.text().into_bytes(), Vec::new())).collect(),
+                "list" => numbered(value.items().iter().map(Value::text)),
+                "stream" => numbered(stream_facts(conn, key).into_iter()),
                 // It expired between the scan and now.
                 "none" => continue,
                 other => panic!("a key of type {other}"),
@@ -91,6 +100,17 @@ impl fmt::Debug for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.len())
     }
+}
+
+/// A score in as few digits as it takes: Redis 7.0 writes more.
+fn shortest(score: &[u8]) -> Vec<u8> {
+    let number = str::from_utf8(score).ok().and_then(|text| text.parse::<f64>().ok());
+    number.expect("a score is a number").to_string().into_bytes()
+}
+
+/// Texts by their places.
+fn numbered(texts: impl Iterator<Item = String>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    texts.enumerate().map(|(at, text)| (format!("{at:09}").into_bytes(), text.into_bytes())).collect()
 }
 
 fn scan(conn: &mut Conn) -> Vec<Vec<u8>> {
