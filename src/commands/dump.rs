@@ -199,7 +199,7 @@ impl Scratch {
 }
 
 /// Breaks if what has been written is too large for a reply.
-const fn bound(out: &Vec<u8>) -> ControlFlow<()> {
+const fn bound(out: &[u8]) -> ControlFlow<()> {
     if out.len() <= MAX_CONTENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 

@@ -81,6 +81,9 @@ fn id(input: &mut Input<'_>) -> Result<EventId, RdbError> {
 
 const NEGATIVE: RdbError = RdbError::Malformed("a negative number of fields or events");
 
+/// Name and value of a field.
+type Field<'p> = (Cow<'p, [u8]>, Cow<'p, [u8]>);
+
 /// The events read so far.
 #[derive(Default)]
 struct Events {
@@ -140,7 +143,7 @@ impl Events {
         }
     }
 
-    fn push(&mut self, id: EventId, fields: &[(Cow<'_, [u8]>, Cow<'_, [u8]>)]) -> Result<(), RdbError> {
+    fn push(&mut self, id: EventId, fields: &[Field<'_>]) -> Result<(), RdbError> {
         if id <= self.last {
             return Err(RdbError::Malformed("events out of order"));
         }
