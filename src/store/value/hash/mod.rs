@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this one | reading a hash in either form; its snapshot entry |
 //! | `edits` | what edits do to hashes |
-//! | `digest` | what a hash adds to its slot's digest |
+//! | `digest` | the digest of a hash |
 //!
 //! The packed form ([`Kind::PackedHash`](super::form::Kind)) has the layout of [`packed`]; the table
 //! ([`Structure::Hash`](super::form::Structure)) is an [`ElementTable`].
@@ -18,7 +18,6 @@ use super::elements::{Element, ElementTable, slices::Slices};
 use super::packed;
 use super::pick::Selection;
 use crate::encoding::entry::{self, Head};
-use crate::store::digest::KeyDigest;
 use crate::store::table::below;
 
 pub(super) use edits::{check, make, remove, set};
@@ -130,10 +129,10 @@ impl<'a> HashRef<'a> {
         matches!(self.0, Layout::Packed(_))
     }
 
-    /// Contribution of the hash to the digest of its slot.
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
+    /// Digest of the hash.
+    pub(super) fn digest(self) -> u64 {
         match self.0 {
-            Layout::Packed(packed) => digest::of(key, pairs(packed)),
+            Layout::Packed(packed) => digest::of(pairs(packed)),
             Layout::Table(fields) => fields.digest(),
         }
     }
