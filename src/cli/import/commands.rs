@@ -47,7 +47,7 @@ pub(super) fn send(
         } else if is(b"SELECT") {
             sender.select_word(args.get(1).unwrap_or_default(), summary)
         } else {
-            sender.command(args.at(0), request, summary)
+            sender.command(args, request, summary)
         }
     })? {
         moved(input.position());

@@ -6,8 +6,8 @@
 use indicatif::ProgressBar;
 
 use super::address::Address;
-use super::databases;
-use super::sender::{Sender, failure};
+use super::connection::{databases, failure, select};
+use super::sender::Sender;
 use super::summary::{Skipped, Summary};
 use crate::bench::client::{Client, Value};
 use crate::bench::request::request;
@@ -31,14 +31,13 @@ pub(super) fn copy(
 ) -> Result<(), Failure> {
     sender.expect_repetitions();
     let mut source = Source::connect(from)?;
-    let databases = databases::of(&mut source.client, 0)?;
+    let databases = databases(&mut source.client, 0)?;
     let databases: Vec<_> = databases.into_iter().filter(|(db, _)| from.db.is_none_or(|only| only == *db)).collect();
     bar.set_length(databases.iter().map(|(_, keys)| keys).sum());
     for (db, _) in databases {
         source.copy_database(db, sender, summary, bar)?;
     }
-    source.skip_functions(summary)?;
-    sender.settle(summary)
+    source.skip_functions(summary)
 }
 
 /// The server that is copied.
@@ -86,7 +85,7 @@ impl Source {
         summary: &mut Summary,
         bar: &ProgressBar,
     ) -> Result<(), Failure> {
-        databases::select(&mut self.client, db)?;
+        select(&mut self.client, db)?;
         let mut cursor = b"0".to_vec();
         loop {
             let reply = self.call(&[b"SCAN", &cursor, b"COUNT", b"500"])?;

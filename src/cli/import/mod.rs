@@ -7,13 +7,15 @@
 //! | `input` | a file, read through a buffer |
 //! | `keys`, `commands` | the part of a file that is an RDB file, by RESTORE; the part that is commands |
 //! | `address`, `live` | another server: its address; SCAN and DUMP, by RESTORE |
-//! | `databases` | which databases of a server hold keys |
+//! | `connection` | what is asked of either server |
+//! | `expiry` | expiries that must wait for the end of the commands |
 //! | `sender` | sends keys and commands in batches, and counts the replies |
 //! | `summary` | what was imported and what was skipped |
 
 mod address;
 mod commands;
-mod databases;
+mod connection;
+mod expiry;
 mod files;
 mod input;
 mod keys;
@@ -67,7 +69,7 @@ pub fn run(import: &Import) -> Result<(), Failure> {
     let paths = import.file.as_deref().map(files::of).transpose()?;
     let from_environment = || std::env::var("REDISCLI_AUTH").ok().filter(|text| !text.is_empty());
     let password = import.password.clone().or_else(from_environment).map(Secret);
-    let target = Target::resolve(&import.host, import.port, password).map_err(sender::failure)?;
+    let target = Target::resolve(&import.host, import.port, password).map_err(connection::failure)?;
     let mut sender = Sender::connect(&target, import.replace)?;
     let (bar, mut summary) = (ProgressBar::new(0), Summary::default());
     let unit = if import.from.is_some() { "{pos} of {len} keys" } else { "{bytes} of {total_bytes}" };
@@ -80,7 +82,7 @@ pub fn run(import: &Import) -> Result<(), Failure> {
         (None, paths) => send_files(paths.as_deref().unwrap_or_default(), &mut sender, &mut summary, &bar),
     };
     // What is under way is answered and counted, so that the summary is right.
-    let settled = sender.settle(&mut summary);
+    let settled = sender.finish(&mut summary);
     bar.finish_and_clear();
     println!("{summary}");
     imported.and(settled)?;

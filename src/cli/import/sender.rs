@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::databases;
+use super::connection::{databases, failure, select};
+use super::expiry::{self, PutOff};
 use super::summary::{Skipped, Summary};
 use crate::bench::client::{Client, Target, Value};
 use crate::bench::error::BenchError;
@@ -43,6 +44,8 @@ pub(super) struct Sender {
     held: Option<(usize, usize)>,
     payload: Vec<u8>,
     copied: Option<Copied>,
+    /// Expiries that must wait for the end of the commands.
+    put_off: PutOff,
 }
 
 /// A request in the batch.
@@ -76,16 +79,6 @@ impl Copied {
     }
 }
 
-/// The failure for an error of the connection.
-pub(super) fn failure(error: BenchError) -> Failure {
-    match error {
-        BenchError::Lost { address, why } => {
-            Failure::new(Exit::Unavailable, format_args!("the server at {address} closed the connection ({why})"))
-        }
-        other => Failure::new(Exit::Unavailable, other),
-    }
-}
-
 impl Sender {
     /// Connects to the server.
     ///
@@ -114,6 +107,7 @@ impl Sender {
             held: None,
             payload: Vec::new(),
             copied: None,
+            put_off: PutOff::default(),
         })
     }
 
@@ -128,10 +122,11 @@ impl Sender {
     /// # Errors
     /// If the server holds keys that may not be overwritten, or the connection is lost.
     pub(super) fn begin_commands(&mut self) -> Result<(), Failure> {
+        self.put_off.begin();
         if self.takes_commands {
             return Ok(());
         }
-        if let Some((db, keys)) = databases::of(&mut self.client, self.db)?.first() {
+        if let Some((db, keys)) = databases(&mut self.client, self.db)?.first() {
             return Err(Failure::new(
                 Exit::Unavailable,
                 format_args!(
@@ -170,10 +165,11 @@ impl Sender {
         payload: &[u8],
         summary: &mut Summary,
     ) -> Result<(), Failure> {
-        if !self.select(db, summary)? {
+        if !self.choose(db, summary)? {
             summary.skip(key, Skipped::Key(format!("the server has no database {db}")));
             return Ok(());
         }
+        let expire_at = expire_at.map(|at| self.put_off.delay(db, key, at));
         if expire_at.is_some_and(|at| at < self.now) {
             summary.skip(b"", Skipped::Beside("a key that has expired".to_owned()));
             return Ok(());
@@ -193,12 +189,15 @@ impl Sender {
     ///
     /// # Errors
     /// If the connection is lost.
-    pub(super) fn command(&mut self, name: &[u8], request: &[u8], summary: &mut Summary) -> Result<(), Failure> {
+    pub(super) fn command(&mut self, words: Args<'_>, bytes: &[u8], summary: &mut Summary) -> Result<(), Failure> {
         if self.known.get(&self.next_db) == Some(&true) {
-            self.add(What::Command, summary, |batch| batch.extend_from_slice(request))
+            match self.put_off.rewritten(self.next_db, words) {
+                Some(words) => self.add(What::Command, summary, |batch| request(batch, &words.each())),
+                None => self.add(What::Command, summary, |batch| batch.extend_from_slice(bytes)),
+            }
         } else {
             let why = format!("the server has no database {}", self.next_db);
-            summary.refuse(name, || (why, shown(request)));
+            summary.refuse(words.at(0), || (why, shown(bytes)));
             Ok(())
         }
     }
@@ -210,11 +209,11 @@ impl Sender {
     pub(super) fn select_word(&mut self, word: &[u8], summary: &mut Summary) -> Result<(), Failure> {
         let db = str::from_utf8(word).ok().and_then(|word| word.parse().ok());
         // A word that is no number names a database that no server has.
-        self.select(db.unwrap_or(u64::MAX), summary).map(drop)
+        self.choose(db.unwrap_or(u64::MAX), summary).map(drop)
     }
 
     /// Chooses the database of what follows. Returns whether the server has it.
-    fn select(&mut self, db: u64, summary: &mut Summary) -> Result<bool, Failure> {
+    fn choose(&mut self, db: u64, summary: &mut Summary) -> Result<bool, Failure> {
         if db != self.next_db {
             let is_known = match self.known.get(&db) {
                 Some(known) => *known,
@@ -232,9 +231,9 @@ impl Sender {
     /// Finds out whether the server has a database.
     fn probe(&mut self, db: u64, summary: &mut Summary) -> Result<bool, Failure> {
         self.settle(summary)?;
-        let is_known = databases::select(&mut self.client, db)?;
+        let is_known = select(&mut self.client, db)?;
         // What is held back belongs to the database from before.
-        databases::select(&mut self.client, self.db)?;
+        select(&mut self.client, self.db)?;
         self.known.insert(db, is_known);
         Ok(is_known)
     }
@@ -270,6 +269,15 @@ impl Sender {
         write(&mut self.batch);
         self.requests.push(Request { bytes: self.batch.len() - before, what });
         if self.held.is_none() && self.is_full() { self.settle(summary) } else { Ok(()) }
+    }
+
+    /// Sends all that has not been sent yet, and then lets the keys expire whose expiry had to wait.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(super) fn finish(&mut self, summary: &mut Summary) -> Result<(), Failure> {
+        self.settle(summary)?;
+        expiry::settle(&mut self.client, std::mem::take(&mut self.put_off), summary)
     }
 
     /// Sends what has not been sent yet and is not held back, and waits for all replies.

@@ -1,17 +1,27 @@
-//! Which databases of a server hold keys.
+//! What is asked of either server, the one that gets the keys and the one that is copied.
 
-use super::sender::failure;
 use crate::bench::client::{Client, Value};
+use crate::bench::error::BenchError;
 use crate::cli::{Exit, Failure};
 
 /// Number of databases that are looked at: something that takes every number for a database ends somewhere.
 const MOST: u64 = 10_000;
 
+/// The failure for an error of the connection.
+pub(super) fn failure(error: BenchError) -> Failure {
+    match error {
+        BenchError::Lost { address, why } => {
+            Failure::new(Exit::Unavailable, format_args!("the server at {address} closed the connection ({why})"))
+        }
+        other => Failure::new(Exit::Unavailable, other),
+    }
+}
+
 /// The databases that hold keys, each with their number. The connection is in database `back` afterwards.
 ///
 /// # Errors
 /// If the connection is lost, or the server does not tell.
-pub(super) fn of(client: &mut Client, back: u64) -> Result<Vec<(u64, u64)>, Failure> {
+pub(super) fn databases(client: &mut Client, back: u64) -> Result<Vec<(u64, u64)>, Failure> {
     let mut found = Vec::new();
     for db in 0..MOST {
         if !select(client, db)? {
