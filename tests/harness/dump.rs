@@ -5,11 +5,10 @@ use std::fmt;
 
 use super::resp::{Conn, Value};
 use super::server::Server;
-use super::stream::stream_facts;
 
 /// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has
-/// one field, named ""; the fields of a set or sorted set are its members, those of a list are named by their places,
-/// and those of a stream are numbered facts.
+/// one field, named ""; the fields of a set or sorted set are its members, those of a list its indices, and those of a
+/// stream its ids, with what is told of its groups under "".
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
 
@@ -31,7 +30,8 @@ impl Dump {
         dump
     }
 
-    fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
+    /// Reads some keys of the database `db`, which `conn` has selected.
+    pub fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
         let each =
             |command: &str| keys.iter().map(|key| vec![command.as_bytes().to_vec(), key.clone()]).collect::<Vec<_>>();
         let types = conn.pipeline(&each("TYPE"));
@@ -42,10 +42,10 @@ impl Dump {
             .map(|(key, kind)| {
                 let words: &[&str] = match kind.text().as_str() {
                     "hash" => &["HGETALL"],
-                    "zset" => &["ZRANGE", "0", "-1", "WITHSCORES"],
                     "set" => &["SMEMBERS"],
+                    "zset" => &["ZRANGE", "0", "-1", "WITHSCORES"],
                     "list" => &["LRANGE", "0", "-1"],
-                    "stream" => &["XLEN"],
+                    "stream" => &["XRANGE", "-", "+"],
                     _ => &["GET"],
                 };
                 let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
@@ -59,10 +59,17 @@ impl Dump {
             let fields: BTreeMap<_, _> = match kind.as_str() {
                 "hash" => value.pairs().into_iter().collect(),
                 "zset" => value.pairs().into_iter().map(|(member, score)| (member, shortest(&score))).collect(),
+                "set" => value.items().iter().map(|member| (told(member), Vec::new())).collect(),
+                "list" => (0..).zip(value.items()).map(|(at, element)| (index(at), told(element))).collect(),
+                "stream" => {
+                    let groups = conn.command(&[b"XINFO", &b"GROUPS"[..], key]);
+                    let entries = value.items().iter().map(|entry| match entry.items() {
+                        [id, fields] => (told(id), format!("{:?}", fields.items()).into_bytes()),
+                        _ => panic!("not an entry: {entry:?}"),
+                    });
+                    entries.chain([(Vec::new(), format!("{groups:?}").into_bytes())]).collect()
+                }
                 "string" => value.bytes().map(|value| (Vec::new(), value.to_vec())).into_iter().collect(),
-                "set" => value.items().iter().map(|member| (member.text().into_bytes(), Vec::new())).collect(),
-                "list" => numbered(value.items().iter().map(Value::text)),
-                "stream" => numbered(stream_facts(conn, key).into_iter()),
                 // It expired between the scan and now.
                 "none" => continue,
                 other => panic!("a key of type {other}"),
@@ -108,9 +115,14 @@ fn shortest(score: &[u8]) -> Vec<u8> {
     number.expect("a score is a number").to_string().into_bytes()
 }
 
-/// Texts by their places.
-fn numbered(texts: impl Iterator<Item = String>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    texts.enumerate().map(|(at, text)| (format!("{at:09}").into_bytes(), text.into_bytes())).collect()
+/// The bytes of a bulk string.
+fn told(value: &Value) -> Vec<u8> {
+    value.bytes().map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+/// The index of a list's element as text that sorts as indices do.
+fn index(at: u64) -> Vec<u8> {
+    format!("{at:08}").into_bytes()
 }
 
 fn scan(conn: &mut Conn) -> Vec<Vec<u8>> {
