@@ -6,9 +6,9 @@ use super::parse::integer_argument;
 use super::registry::row::{KEYSPACE, OVERWRITTEN, PUT, READ, READ_FROM, VARIES, generic_key};
 use super::registry::{Categories, Spec};
 use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch};
-use crate::encoding::edit::{Change, Removal};
+use crate::encoding::edit::{Change, ExpiringFields, Removal};
 use crate::encoding::rdb::payload::{Payload, seal};
-use crate::encoding::rdb::{Limits, Object, RdbError, types, write};
+use crate::encoding::rdb::{Limits, Object, RdbError, expiring, types, write};
 use crate::store::Value;
 use crate::time::UnixMillis;
 
@@ -125,7 +125,9 @@ fn put(object: Object<'_>, expire_at: Option<UnixMillis>) -> Result<Change<'_>, 
     match object {
         Object::String(value) => Ok(Change::PutString { value, expire_at }),
         Object::Hash { fields, expiries } if expiries.is_empty() => Ok(Change::PutHash { fields, expire_at }),
-        Object::Hash { .. } => Err(Refused::Because("ERR fields that expire are not supported")),
+        Object::Hash { fields, expiries } => {
+            Ok(Change::PutExpiringHash { fields: ExpiringFields::new(fields, &expiries), expire_at })
+        }
         Object::Set(members) => Ok(Change::PutSet { members, expire_at }),
         Object::List(elements) => Ok(Change::PutList { elements, expire_at }),
         Object::SortedSet(members) => Ok(Change::PutSortedSet { members, expire_at }),
@@ -144,21 +146,32 @@ impl Scratch {
         let bound = |out: &Vec<u8>| {
             if out.len() <= MAX_CONTENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
+        let mut version = write::VERSION;
         let written = match value {
             Value::String(value) => {
                 out.push(types::STRING);
                 write::string(out, value);
                 bound(out)
             }
-            Value::Hash(hash) => {
-                out.push(types::HASH);
-                write::length(out, hash.len());
-                hash.for_each(|name, value| {
-                    write::string(out, name);
-                    write::string(out, value);
-                    bound(out)
-                })
-            }
+            Value::Hash(hash) => match hash.soonest_expiry() {
+                Some(first) => {
+                    version = expiring::VERSION;
+                    expiring::begin(out, hash.len(), first);
+                    hash.for_each_field(|name, value, at| {
+                        expiring::field(out, name, value, at, first);
+                        bound(out)
+                    })
+                }
+                None => {
+                    out.push(types::HASH);
+                    write::length(out, hash.len());
+                    hash.for_each_field(|name, value, _| {
+                        write::string(out, name);
+                        write::string(out, value);
+                        bound(out)
+                    })
+                }
+            },
             Value::Set(set) => {
                 out.push(types::SET);
                 write::length(out, set.len());
@@ -188,7 +201,7 @@ impl Scratch {
         if written.is_break() {
             return Err(TOO_LARGE);
         }
-        seal(out, write::VERSION);
+        seal(out, version);
         Ok(())
     }
 }

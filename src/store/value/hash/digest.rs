@@ -8,11 +8,18 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::{KeyDigest, mix};
 use crate::store::value::elements::Element;
+use crate::time::UnixMillis;
 
 /// Contribution of one field to a hash's digest.
 #[inline]
 pub(super) fn field(key: KeyDigest, (name, value): Element<'_>) -> u64 {
     mix(mix(!key.get(), xxh3_64(name)), xxh3_64(value))
+}
+
+/// What the expiry of a field adds to its contribution.
+#[inline]
+pub(super) fn expiry(key: KeyDigest, name: &[u8], expire_at: Option<UnixMillis>) -> u64 {
+    expire_at.map_or(0, |at| mix(!mix(!key.get(), xxh3_64(name)), at.get()))
 }
 
 /// Digest of a hash with these fields.
@@ -27,5 +34,7 @@ mod tests {
     #[test]
     fn digests_on_disk_keep_their_meaning() {
         assert_eq!(field(KeyDigest::of(b"key"), (b"name", b"value")), 13_796_653_830_500_968_538);
+        assert_eq!(expiry(KeyDigest::of(b"key"), b"name", Some(UnixMillis::new(1_700_000_000_000))), 1);
+        assert_eq!(expiry(KeyDigest::of(b"key"), b"name", None), 0);
     }
 }
