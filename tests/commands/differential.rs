@@ -9,6 +9,7 @@
 
 mod compare;
 mod generator;
+mod grammar;
 mod replies;
 mod servers;
 

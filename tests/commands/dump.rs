@@ -49,6 +49,11 @@ fn content(conn: &mut Conn, key: &[u8]) -> Vec<String> {
     };
     let reply = conn.command(read);
     let mut rows: Vec<String> = match &reply {
+        // Redis 7.0 prints more digits of a score than tell it from all others.
+        Value::Array(items) if kind == "zset" => {
+            let row = |row: &[Value]| format!("{:?} {:e}", row[0], row[1].text().parse::<f64>().expect("a score"));
+            items.chunks(group).map(row).collect()
+        }
         Value::Array(items) => items.chunks(group.min(items.len().max(1))).map(|row| format!("{row:?}")).collect(),
         other => vec![format!("{other:?}")],
     };

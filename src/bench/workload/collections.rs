@@ -1,4 +1,4 @@
-//! Workloads on hashes, sets, lists and streams: one command each, in many small collections or, with the
+//! Workloads on hashes, sets, sorted sets, lists and streams: one command each, in many small collections or, with the
 //! suffix `-large`, in one that holds every record.
 //!
 //! Commands that add an element add a new one nearly every time; commands that read ask for elements that were loaded.
@@ -21,6 +21,7 @@ const NEAR: u64 = 100;
 enum Type {
     Hash,
     Set,
+    SortedSet,
     List,
     Stream,
 }
@@ -32,6 +33,9 @@ enum Measured {
     Hget,
     Sadd,
     Sismember,
+    Zadd,
+    Zrange,
+    Zrank,
     Lpush,
     Lrange,
     Xadd,
@@ -66,6 +70,9 @@ static ALL: &[Row] = rows! {
     "hget", "hget-large", Hash, Hget, "HGET of a field";
     "sadd", "sadd-large", Set, Sadd, "SADD of a new member";
     "sismember", "sismember-large", Set, Sismember, "SISMEMBER of a member";
+    "zadd", "zadd-large", SortedSet, Zadd, "ZADD of a new member";
+    "zrange", "zrange-large", SortedSet, Zrange, "ZRANGE of 10 members";
+    "zrank", "zrank-large", SortedSet, Zrank, "ZRANK of a member";
     "lpush", "lpush-large", List, Lpush, "LPUSH of an element";
     "lrange", "lrange-large", List, Lrange, "LRANGE of 10 elements";
     "xadd", "xadd-large", Stream, Xadd, "XADD of an entry of one field";
@@ -92,6 +99,7 @@ impl Collections {
         let mut key = *match self.0.of {
             Type::Hash => b"hash:000000000000",
             Type::Set => b"set::000000000000",
+            Type::SortedSet => b"zset:000000000000",
             Type::List => b"list:000000000000",
             Type::Stream => b"strm:000000000000",
         };
@@ -107,17 +115,20 @@ impl Collections {
         // Far more numbers than records, so that an element is seldom there already.
         let new = element(stream.random.u64(request::KEYS_MAX / 2..request::KEYS_MAX));
         let out = &mut *sheet.out;
-        // Where a range begins: near the front, from where a list is walked.
-        let size = if self.0.large { tools.keys } else { SMALL }.min(NEAR);
+        let size = if self.0.large { tools.keys } else { SMALL };
+        // Where a range begins: anywhere in a sorted set, near the front of a list, which is walked from there.
+        let size = if self.0.of == Type::List { size.min(NEAR) } else { size };
         let first = stream.random.u64(..size.saturating_sub(RANGE).max(1));
         let (mut from, mut to) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (from, to) = (from.format(first).as_bytes(), to.format(first + RANGE - 1).as_bytes());
         match self.0.measured {
-            Measured::Hset | Measured::Sadd | Measured::Lpush | Measured::Xadd => {
+            Measured::Hset | Measured::Sadd | Measured::Zadd | Measured::Lpush | Measured::Xadd => {
                 self.add(tools, stream, out, &key, &new);
             }
             Measured::Hget => request::request(out, &[b"HGET", &key, &known]),
             Measured::Sismember => request::request(out, &[b"SISMEMBER", &key, &known]),
+            Measured::Zrange => request::request(out, &[b"ZRANGE", &key, from, to]),
+            Measured::Zrank => request::request(out, &[b"ZRANK", &key, &known]),
             Measured::Lrange => request::request(out, &[b"LRANGE", &key, from, to]),
             Measured::Xread => {
                 // Before the first entry, whose id is the time at which it was added.
@@ -142,6 +153,11 @@ impl Collections {
                 tools.values.write(out, &mut stream.random);
             }
             Type::Set => request::request(out, &[b"SADD", key, element]),
+            Type::SortedSet => {
+                let mut score = itoa::Buffer::new();
+                let score = score.format(stream.random.u32(..1_000_000_000));
+                request::request(out, &[b"ZADD", key, score.as_bytes(), element]);
+            }
             Type::List => request::request(out, &[b"LPUSH", key, element]),
             Type::Stream => {
                 request::begin(out, &[b"XADD", key, b"*", b"field"], 1);

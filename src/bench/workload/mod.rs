@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`simple`] | `set`, `get`, `incr` |
 //! | [`ycsb`] | `ycsb-a` to `ycsb-f` |
-//! | [`collections`] | `hset`, `sadd`, `lpush`, `xadd` and others, each also with `-large` |
+//! | [`collections`] | `hset`, `sadd`, `zadd`, `lpush`, `xadd` and others, each also with `-large` |
 //! | [`metadata`] | `metadata` |
 //! | [`scheduler`] | `scheduler` |
 

@@ -30,7 +30,8 @@ pub fn memory(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
 /// If a server does not start, or refuses the elements.
 pub fn elements(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     // Workloads that read: they load the elements and add none.
-    let workloads = [("hget", "hash"), ("sismember", "set"), ("lrange", "list"), ("xread", "stream")];
+    let workloads =
+        [("hget", "hash"), ("sismember", "set"), ("zrank", "sorted set"), ("lrange", "list"), ("xread", "stream")];
     let mut rows = Vec::new();
     for (workload, of) in workloads {
         for (suffix, size) in [("", "small"), ("-large", "large")] {

@@ -60,7 +60,7 @@ macro_rules! collections {
 
 /// Experiments on collections, which are run only if they are named.
 static COLLECTIONS: &[Experiment] =
-    collections!("hset", "hget", "sadd", "sismember", "lpush", "lrange", "xadd", "xread");
+    collections!("hset", "hget", "sadd", "sismember", "zadd", "zrange", "zrank", "lpush", "lrange", "xadd", "xread");
 
 /// Every experiment that is run unless others are named, in the order in which they are run.
 pub static USUAL: [Experiment; 15] = [

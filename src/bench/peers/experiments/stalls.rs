@@ -26,6 +26,7 @@ const BETWEEN: Duration = Duration::from_micros(200);
 enum Filled {
     Hash,
     Set,
+    SortedSet,
     List,
     Stream,
 }
@@ -55,6 +56,12 @@ static PROBES: &[Probe] = probes! {
     Set: "SPOP" "{b}ig" "10";
     Set: "SMOVE" "{b}ig" "{b}other" "e:000000000007";
     Set: "DEL" "{b}ig";
+    SortedSet: "RENAME" "{b}ig" "{b}other";
+    SortedSet: "ZRANK" "{b}ig" "e:000000500000";
+    SortedSet: "ZRANGE" "{b}ig" "500000" "500009";
+    SortedSet: "ZPOPMIN" "{b}ig" "10";
+    SortedSet: "ZREMRANGEBYRANK" "{b}ig" "500000" "500009";
+    SortedSet: "DEL" "{b}ig";
     List: "RENAME" "{b}ig" "{b}other";
     List: "LINDEX" "{b}ig" "500000";
     List: "LSET" "{b}ig" "500000" "x";
@@ -150,6 +157,7 @@ fn fill(server: &Server, client: &mut Client, filled: Filled, elements: u64) -> 
             let mut words: Vec<String> = match filled {
                 Filled::Hash => vec!["HSET".into()],
                 Filled::Set => vec!["SADD".into()],
+                Filled::SortedSet => vec!["ZADD".into()],
                 Filled::List => vec!["RPUSH".into()],
                 Filled::Stream => vec!["XADD".into()],
             };
@@ -158,6 +166,7 @@ fn fill(server: &Server, client: &mut Client, filled: Filled, elements: u64) -> 
                 match filled {
                     Filled::Hash => words.extend([element(number), element(number)]),
                     Filled::Set | Filled::List => words.push(element(number)),
+                    Filled::SortedSet => words.extend([number.to_string(), element(number)]),
                     Filled::Stream => words.extend([format!("{number}-1"), "field".into(), element(number)]),
                 }
             }
