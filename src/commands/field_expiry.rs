@@ -98,9 +98,12 @@ pub(super) fn time(number: &[u8], unit: i64, base: i64, name: &'static str) -> R
 
 /// What a command on fields has planned for them so far: a request may name a field twice.
 pub(super) struct Planning<'n> {
-    /// Per field, whether it will be there, and when it will expire. `None` if the request names a single field.
-    planned: Option<HashMap<&'n [u8], Option<Option<UnixMillis>>, Xxh3Builder>>,
+    /// Per field, what is planned for it. `None` if the request names a single field.
+    planned: Option<HashMap<&'n [u8], Presence, Xxh3Builder>>,
 }
+
+/// Whether a field is there, and when it expires.
+type Presence = Option<Option<UnixMillis>>;
 
 impl<'n> Planning<'n> {
     /// Begins a request that names `count` fields; `seed` is a random number.
@@ -109,7 +112,7 @@ impl<'n> Planning<'n> {
     }
 
     /// The field as the command finds it: whether it is there, and when it expires.
-    pub(super) fn expiry(&self, hash: Option<LiveHash<'_>>, name: &'n [u8]) -> Option<Option<UnixMillis>> {
+    pub(super) fn expiry(&self, hash: Option<LiveHash<'_>>, name: &'n [u8]) -> Presence {
         match self.planned.as_ref().and_then(|planned| planned.get(name)) {
             Some(planned) => *planned,
             None => hash.and_then(|hash| hash.field(name)).map(|(_, expire_at)| expire_at),
@@ -126,7 +129,7 @@ impl<'n> Planning<'n> {
         self.note(name, None);
     }
 
-    fn note(&mut self, name: &'n [u8], plan: Option<Option<UnixMillis>>) {
+    fn note(&mut self, name: &'n [u8], plan: Presence) {
         if let Some(planned) = &mut self.planned {
             planned.insert(name, plan);
         }

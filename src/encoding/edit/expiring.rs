@@ -85,7 +85,7 @@ impl ExpiringFieldsBuffer {
 
     /// Capacity of the buffer in bytes.
     pub fn capacity(&self) -> usize {
-        self.0.fields.capacity() + hash::capacity(&self.0.times)
+        self.0.fields.capacity() + hash::owned(&self.0.times)
     }
 }
 

@@ -66,7 +66,7 @@ impl Fields<'_> {
 
     /// Capacity of the buffers that the fields own, in bytes.
     pub(super) fn capacity(&self) -> usize {
-        capacity(&self.spans) + capacity(&self.bytes)
+        owned(&self.spans) + owned(&self.bytes)
     }
 
     /// Whether the lengths add up to the bytes; iteration relies on it.
@@ -112,7 +112,8 @@ impl FieldsBuffer {
 }
 
 /// Capacity of bytes, if they are owned.
-pub(super) const fn capacity(bytes: &Cow<'_, [u8]>) -> usize {
+#[expect(clippy::ptr_arg, reason = "whether they are owned is the question")]
+pub(super) const fn owned(bytes: &Cow<'_, [u8]>) -> usize {
     match bytes {
         Cow::Owned(bytes) => bytes.capacity(),
         Cow::Borrowed(_) => 0,

@@ -58,7 +58,7 @@ pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
     Hash(ElementTable),
     /// A hash some of whose fields expire, as a table of fields and a tree of their times.
-    ExpiringHash(ExpiringTable),
+    ExpiringHash(Box<ExpiringTable>),
     /// A set as a table of members.
     Set(ElementTable),
     /// A sorted set as a table and a tree.
@@ -128,6 +128,7 @@ impl Structure {
             Self::ExpiringHash(fields) => {
                 let (table, times) = fields.into_parts();
                 remains.extend([Remains::Table(table), Remains::Times(times)]);
+                return Self::BOX + ExpiringTable::BOX;
             }
             Self::SortedSet(members) => {
                 let (table, places) = members.into_parts();

@@ -1,5 +1,5 @@
-//! The digest of a hash: the sum over its fields of `mix(mix(!K, xxh3(field)), xxh3(value))`, where `K` is the key's
-//! digest.
+//! The digest of a hash: the sum over its fields of `mix(N, xxh3(value))` with `N = mix(!K, xxh3(field))`, where `K` is
+//! the key's digest; and of `mix(!N, time)` for each field that expires.
 //!
 //! The sum does not depend on the order in which fields were set, and changing a field costs only that field. `!K`
 //! keeps fields distinct from the chunks of a string. This file is part of the format on disk.
@@ -34,7 +34,10 @@ mod tests {
     #[test]
     fn digests_on_disk_keep_their_meaning() {
         assert_eq!(field(KeyDigest::of(b"key"), (b"name", b"value")), 13_796_653_830_500_968_538);
-        assert_eq!(expiry(KeyDigest::of(b"key"), b"name", Some(UnixMillis::new(1_700_000_000_000))), 1);
+        assert_eq!(
+            expiry(KeyDigest::of(b"key"), b"name", Some(UnixMillis::new(1_700_000_000_000))),
+            1_283_180_234_795_053_863
+        );
         assert_eq!(expiry(KeyDigest::of(b"key"), b"name", None), 0);
     }
 }

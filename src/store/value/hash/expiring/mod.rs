@@ -62,7 +62,7 @@ impl<'w> Work<'w> {
             let nothing = Structure::Hash(ElementTable::with_capacity(work.seed, 0));
             let table = match std::mem::replace(structure, nothing) {
                 Structure::Hash(fields) => ExpiringTable::new(fields),
-                Structure::ExpiringHash(table) => table,
+                Structure::ExpiringHash(table) => *table,
                 other => {
                     *structure = other;
                     return Err(super::edits::NOT_A_HASH);

@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 use super::super::digest;
 use super::Field;
 use crate::store::digest::KeyDigest;
+use crate::store::memory::allocated;
 use crate::store::table::{Record, RecordRef, Table};
 use crate::store::tree::{Item, Leaves, Tree};
 use crate::store::value::elements::{ElementTable, element_of};
@@ -71,6 +72,9 @@ pub(in crate::store::value::hash) fn field_of(record: &Record) -> Field<'_> {
 }
 
 impl ExpiringTable {
+    /// Bytes of memory that the box of this takes.
+    pub const BOX: usize = allocated(size_of::<Self>());
+
     /// Makes a hash of these fields, none of which expires yet.
     pub fn new(fields: ElementTable) -> Self {
         Self { fields, times: Tree::default() }
@@ -78,10 +82,10 @@ impl ExpiringTable {
 
     /// The structure that holds these fields: a plain hash if none of them expires.
     pub fn into_structure(self) -> Structure {
-        if self.times.weight() > 0 { Structure::ExpiringHash(self) } else { Structure::Hash(self.fields) }
+        if self.times.weight() > 0 { Structure::ExpiringHash(Box::new(self)) } else { Structure::Hash(self.fields) }
     }
 
-    /// Takes this apart, to be freed in slices: the parts take [`Self::memory`] in all.
+    /// Takes this apart, to be freed in slices: the parts and the box take [`Self::memory`] in all.
     pub fn into_parts(self) -> (Table, Leaves<Due>) {
         (self.fields.into_table(), self.times.into_leaves())
     }
@@ -91,9 +95,9 @@ impl ExpiringTable {
         self.fields.len()
     }
 
-    /// Bytes of memory that table, records and tree take.
+    /// Bytes of memory that table, records, tree and box take.
     pub const fn memory(&self) -> usize {
-        self.fields.memory() + self.times.memory()
+        self.fields.memory() + self.times.memory() + Self::BOX
     }
 
     /// The table of fields.
