@@ -46,7 +46,7 @@ impl Plan<'_, '_, '_> {
         self.reply.array(keys.len());
         for key in keys {
             let entry = self.peek(self.context.db, super::slot_of(key), key);
-            self.reply.simple(&digest_text(entry.map_or(0, |entry| entry.value.own_digest().0)));
+            self.reply.simple(&digest_text(entry.map_or(0, |entry| entry.value.digest().0)));
         }
         Ok(())
     }

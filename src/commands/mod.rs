@@ -38,6 +38,8 @@ pub mod docs;
 mod dump;
 mod expire;
 mod field_expiry;
+#[cfg(test)]
+mod field_tests;
 mod field_values;
 pub mod glob;
 mod hash_reads;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::events;
 use super::oracle::{Content, Effect, Key, Value};
+use super::replies::{bulk, integer, ok, words};
 use crate::encoding::resp::{Args, Span};
 
 /// A parsed request.
@@ -27,7 +29,7 @@ impl Request {
     }
 
     pub(super) fn key(&self) -> &[u8] {
-        &self.words[1]
+        events::key_of(&self.words).unwrap_or(&self.words[1])
     }
 
     /// Draws a request; `number` makes its value one that was never written before.
@@ -46,7 +48,8 @@ impl Request {
         let member = if member < 9 { member.to_string() } else { format!("member{member}") }.into_bytes();
         let sorted_set = format!("zset{}", random.u8(0..4)).into_bytes();
         let score = random.u8(..).to_string().into_bytes();
-        match random.u8(0..36) {
+        let stream = format!("stream{}", random.u8(0..3)).into_bytes();
+        match random.u8(0..42) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -67,6 +70,10 @@ impl Request {
             31 | 32 => Self::new(&[b"ZADD", &sorted_set, &score, &member]),
             33 => Self::new(&[b"ZREM", &sorted_set, &member]),
             34 => Self::new(&[b"ZPOPMIN", &sorted_set]),
+            35..=40 => {
+                let words = events::request(random, &stream, number, &value);
+                Self::new(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            }
             _ => Self::new(&[b"GET", &counter]),
         }
     }
@@ -77,6 +84,7 @@ impl Request {
             [b'h', b'a', b's', b'h', ..] => b"HGETALL",
             [b's', b'e', b't', ..] => b"SMEMBERS",
             [b'z', b's', b'e', b't', ..] => return Self::new(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+            [b's', b't', b'r', ..] => return Self::new(&[b"XRANGE", key, b"-", b"+"]),
             [b'l', b'i', b's', b't', ..] => return Self::new(&[b"LRANGE", key, b"0", b"-1"]),
             _ => b"GET",
         };
@@ -137,6 +145,13 @@ impl Request {
                 (integer(list.len()), vec![(key(), Some(Value::List(list)))])
             }
             b"LPOP" | b"LSET" | b"LTRIM" => self.expected_of_list(list()),
+            b"XADD" | b"XDEL" | b"XTRIM" | b"XACK" | b"XGROUP" | b"XREADGROUP" => {
+                let before = if let Some(Value::Stream(events)) = held { Some(events) } else { None };
+                let (reply, after) = events::expected(&self.words, before);
+                // A read for a consumer that is new is a write, even of nothing.
+                let is_write = before != after.as_ref() || self.words[0] == b"XREADGROUP" && !reply.starts_with(b"-");
+                (reply, if is_write { vec![(key(), after.map(Value::Stream))] } else { Vec::new() })
+            }
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
@@ -197,6 +212,7 @@ pub(super) fn universe() -> Vec<Key> {
         .chain(numbered("set", 4))
         .chain(numbered("zset", 4))
         .chain(numbered("list", 4))
+        .chain(numbered("stream", 3))
         .chain(numbered("counter", 4))
         .chain(tagged("a"))
         .chain(tagged("b"))
@@ -229,6 +245,7 @@ pub(super) fn tells(reply: &[u8], held: Option<&Value>) -> bool {
             let elements = list.iter().map(|element| bulk(element)).collect::<Vec<_>>().concat();
             reply == [format!("*{}\r\n", list.len()).as_bytes(), &elements].concat()
         }
+        Some(Value::Stream(events)) => reply == events.told(),
         None => reply == b"$-1\r\n" || reply == b"*0\r\n",
     }
 }
@@ -238,22 +255,4 @@ fn in_order(members: &BTreeMap<Vec<u8>, u32>) -> Vec<(u32, &Vec<u8>)> {
     let mut order: Vec<_> = members.iter().map(|(member, score)| (*score, member)).collect();
     order.sort_unstable();
     order
-}
-
-/// The lines of an array of bulk strings: each string's length, then the string.
-fn words(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    let lines = reply.strip_suffix(b"\r\n").unwrap_or(reply).split(|b| *b == b'\n').skip(1);
-    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-}
-
-fn ok() -> Vec<u8> {
-    b"+OK\r\n".to_vec()
-}
-
-fn integer(n: usize) -> Vec<u8> {
-    format!(":{n}\r\n").into_bytes()
-}
-
-fn bulk(value: &[u8]) -> Vec<u8> {
-    [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
 }

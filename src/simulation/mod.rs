@@ -10,6 +10,8 @@
 //! |---|---|
 //! | [`network`] | the model network: connections with delays, which break off |
 //! | [`load`] | random requests, and what each must answer and do |
+//! | [`events`] | the same of streams |
+//! | [`replies`] | replies as bytes |
 //! | [`oracle`] | the reference: what must be there |
 //! | [`master`], [`node`] | the two processes, made of the same parts as the real ones |
 //! | [`history`] | the course of a history: starts, load, faults, checks |
@@ -18,6 +20,7 @@
 //! | [`tests`] | runs of thousands of seeds, long runs, replays; planted bugs and the seeds that find them |
 
 mod cut;
+mod events;
 mod history;
 mod load;
 mod loss;
@@ -25,6 +28,7 @@ mod master;
 mod network;
 mod node;
 mod oracle;
+mod replies;
 mod tests;
 
 use std::time::Duration;

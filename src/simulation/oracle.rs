@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::events::Events;
 use crate::ids::{CoreId, Epoch, Lsn, Position, StreamId};
 use crate::storage::Manifest;
 
@@ -19,6 +20,7 @@ pub(super) enum Value {
     Set(BTreeSet<Vec<u8>>),
     SortedSet(BTreeMap<Vec<u8>, u32>),
     List(Vec<Vec<u8>>),
+    Stream(Events),
 }
 
 pub(super) type Key = Vec<u8>;

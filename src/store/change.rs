@@ -12,7 +12,7 @@ pub(super) struct Key<'k> {
     pub bytes: &'k [u8],
     /// Hash of the name, which determines its place in the tables.
     pub hash: Hash,
-    /// Digest of the name, mixed into the digests of the key's content.
+    /// Digest of the name, which ties the value's digest to the key.
     pub digest: KeyDigest,
 }
 

@@ -6,11 +6,13 @@
 //! | digest of | is |
 //! |---|---|
 //! | a key's name | `K = xxh3(key)` |
-//! | a value | what its type's `digest` file says (`value/<type>/`), always mixed with `K` |
-//! | a key | its value's digest, plus `mix(K, time)` if it expires |
+//! | a value | `C`, as its type's `digest` file says (`value/<type>/`); the key has no part in it |
+//! | a key | `C × (K \| 1)`, plus `mix(K, time)` if it expires |
 //! | a slot | the sum over databases of (the sum of its keys) × (2 × database + 1) |
 //!
-//! All sums wrap.
+//! Sums and products wrap. A product distributes over sums, so that the growth of `C` times `K | 1` is the growth of the
+//! key's digest; and an odd factor keeps different `C` apart. A value that gets another key keeps its `C`, however large
+//! it is. A constant of the type goes into each part of `C`, so that values of different types differ.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,7 +29,7 @@ impl std::iter::Sum for Digest {
     }
 }
 
-/// Digest of a key's name, which goes into the digest of everything that belongs to the key.
+/// Digest of a key's name, which ties the digests of value and expiry to the key.
 #[derive(Clone, Copy)]
 pub(super) struct KeyDigest(u64);
 
@@ -43,10 +45,10 @@ impl KeyDigest {
         expire_at.map_or(0, |at| mix(self.0, at.get()))
     }
 
-    /// `K` itself, for the digests of values.
+    /// Amount that a value, or the growth of a value, with this digest adds to the digest of its slot.
     #[inline]
-    pub const fn get(self) -> u64 {
-        self.0
+    pub const fn value(self, digest: u64) -> u64 {
+        digest.wrapping_mul(self.0 | 1)
     }
 }
 
@@ -75,6 +77,7 @@ mod tests {
         let key = KeyDigest::of(b"key");
         let at = Some(UnixMillis::new(1_700_000_000_000));
         assert_eq!((key.expiry(at), key.expiry(None)), (14_948_440_591_699_875_446, 0));
+        assert_eq!(key.value(5), 12_363_017_534_798_495_087);
         assert_eq!(of_database(Db(3), 5), 35);
     }
 }

@@ -77,7 +77,7 @@ impl SlotMap {
     #[inline]
     pub fn add(&mut self, key: Key<'_>, record: Record, digest: u64, seed: Seed, tally: &mut Tally) {
         let expire_at = record.expire_at();
-        self.exchange(0, digest.wrapping_add(key.digest.expiry(expire_at)));
+        self.exchange(0, key.digest.value(digest).wrapping_add(key.digest.expiry(expire_at)));
         self.note_expiry(tally, None, expire_at);
         if let Some(at) = value::soonest_expiry(&record) {
             self.next_expiry = self.next_expiry.min(at.get());
@@ -118,7 +118,8 @@ impl SlotMap {
             self.next_expiry = self.next_expiry.min(at.get());
         }
         tally.memory += value::memory(record) as isize - memory as isize;
-        self.exchange(key.digest.expiry(expire_at), digest.wrapping_add(key.digest.expiry(new_expire_at)));
+        let growth = key.digest.value(digest);
+        self.exchange(key.digest.expiry(expire_at), growth.wrapping_add(key.digest.expiry(new_expire_at)));
         self.note_expiry(tally, expire_at, new_expire_at);
         if let Some(structure) = replaced {
             discard(*structure, tally, garbage);
@@ -133,7 +134,8 @@ impl SlotMap {
     fn delete(&mut self, key: Key<'_>, tally: &mut Tally, garbage: &mut Garbage) {
         let Some((mut record, table)) = self.table.remove(key.hash, key.bytes) else { return };
         let expire_at = record.expire_at();
-        self.exchange(Value::of(&record).digest(key.digest).wrapping_add(key.digest.expiry(expire_at)), 0);
+        let digest = key.digest.value(Value::of(&record).digest().0);
+        self.exchange(digest.wrapping_add(key.digest.expiry(expire_at)), 0);
         self.note_expiry(tally, expire_at, None);
         tally.keys -= 1;
         tally.memory += table - value::memory(&record) as isize;

@@ -116,6 +116,31 @@ fn digests_depend_on_the_content_alone() {
 }
 
 #[test]
+fn the_digest_of_a_value_is_the_same_under_every_key() {
+    let other_name = |key: &[u8]| [b"other ", key].concat();
+    with_seeds(5, |seed| {
+        let (mut store, mut other, mut generator) = (whole(), whole(), Generator::new(seed));
+        let mut keys = BTreeSet::new();
+        for _ in 0..2000 {
+            let edit = generator.edit();
+            let Edit::Key { db, key, change, .. } = &edit else { continue };
+            let _ = store.apply(&edit);
+            let key = other_name(key);
+            let _ = other.apply(&Edit::Key { db: *db, slot: slot_of(&key), key: key.into(), change: change.clone() });
+        }
+        for db in Db::all() {
+            keys.extend(store.keys_from(db, Slot(0)).map(|(key, _)| (db.0, key.to_vec())));
+        }
+        assert!(!keys.is_empty());
+        for (db, key) in keys {
+            let digest = |store: &Store, key: &[u8]| store.get(Db(db), slot_of(key), key).unwrap().value.digest();
+            assert_eq!(digest(&store, &key), digest(&other, &other_name(&key)), "{}", key.escape_ascii());
+            assert_ne!(store.digest(slot_of(&key)), Digest(0));
+        }
+    });
+}
+
+#[test]
 fn digests_tell_databases_apart() {
     let put = |db| Edit::Key {
         db: Db(db),

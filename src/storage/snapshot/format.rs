@@ -4,8 +4,8 @@
 use super::{SectionHeader, Subject};
 use crate::ids::{DirectoryId, Epoch, Lsn, PartitionId, Partitions, Position, Slot};
 
-/// Format version of snapshot files.
-pub(super) const VERSION: u32 = 2;
+/// Format version of snapshot files. Up to version 2, the digest of a value depended on its key.
+pub(super) const VERSION: u32 = 3;
 /// Length of the file's header in bytes.
 pub(super) const HEADER: usize = 64;
 /// Length of a section's header in bytes.

@@ -55,7 +55,7 @@ pub use stream::{BlockRef, Consumer, EventRef, Group, Numbers, Pending, StreamRe
 use self::elements::ElementTable;
 use self::form::{Kind, Stored, Structure};
 use super::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
-use super::digest::{Digest, KeyDigest};
+use super::digest::Digest;
 use super::table::Record;
 use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, EntryValue, Head};
@@ -99,22 +99,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Contribution of the value to the digest of its slot.
+    /// Digest of the value, the same under every key. Structures keep theirs; that of bytes is computed.
     #[inline]
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
-        match self {
-            Self::String(value) => string::digest::of(key, value),
-            Self::Hash(hash) => hash.digest(key),
-            Self::Set(set) => set.digest(key),
-            Self::SortedSet(sorted_set) => sorted_set.digest(key),
-            Self::List(list) => list.digest(key),
+    pub fn digest(self) -> Digest {
+        Digest(match self {
+            Self::String(value) => string::digest::of(value),
+            Self::Hash(hash) => hash.digest(),
+            Self::Set(set) => set.digest(),
+            Self::SortedSet(sorted_set) => sorted_set.digest(),
+            Self::List(list) => list.digest(),
             Self::Stream(stream) => stream.digest(),
-        }
-    }
-
-    /// Digest of the value by itself, the same under every key.
-    pub fn own_digest(self) -> Digest {
-        Digest(self.digest(KeyDigest::of(b"")))
+        })
     }
 
     /// Appends the snapshot entry of a key that holds this value.
@@ -247,68 +242,62 @@ pub(super) fn change(
     match change {
         Change::PutString { value, expire_at } => {
             string::check(key, value)?;
-            Ok(match string::overwrite(key, record, value, *expire_at) {
+            Ok(match string::overwrite(record, value, *expire_at) {
                 Some(digest) => Changed::by(digest),
-                None => replace(key, record, string::make(key, value, *expire_at, tools)),
+                None => replace(record, string::make(key, value, *expire_at, tools)),
             })
         }
-        Change::WriteString { offset, bytes } => string::write(key, record, *offset, bytes).map(Changed::by),
+        Change::WriteString { offset, bytes } => string::write(record, *offset, bytes).map(Changed::by),
         Change::PutHash { fields, expire_at } => {
             hash::check(key, fields)?;
-            Ok(put(key, record, fields.len(), || hash::make(key, fields.len(), fields.iter(), *expire_at, tools)))
+            Ok(put(record, fields.len(), || hash::make(key, fields.len(), fields.iter(), *expire_at, tools)))
         }
         Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
         Change::PutExpiringHash { fields, expire_at } => {
             hash::check_expiring(key, fields)?;
-            Ok(put(key, record, fields.len(), || {
-                hash::make_expiring(key, fields.len(), fields.iter(), *expire_at, tools)
-            }))
+            Ok(put(record, fields.len(), || hash::make_expiring(key, fields.len(), fields.iter(), *expire_at, tools)))
         }
         Change::SetExpiringFields(fields) => hash::set_expiring(key, record, fields, tools).map(Changed::by),
         Change::SetFieldExpiry { fields, expire_at } => {
-            hash::set_times(key, record, fields, *expire_at, tools).map(Changed::by)
+            hash::set_times(record, fields, *expire_at, tools).map(Changed::by)
         }
         Change::RemoveFields(fields) | Change::ExpireFields(fields) => {
-            let (any_left, digest) = hash::remove(key, record, fields, tools)?;
+            let (any_left, digest) = hash::remove(record, fields, tools)?;
             Ok(Changed::left(any_left, digest))
         }
         Change::PutSet { members, expire_at } => {
             set::check(key, members)?;
-            Ok(put(key, record, members.len(), || set::make(key, members.len(), members.iter(), *expire_at, tools)))
+            Ok(put(record, members.len(), || set::make(key, members.len(), members.iter(), *expire_at, tools)))
         }
         Change::AddMembers(members) => set::add(key, record, members, tools).map(Changed::by),
         Change::RemoveMembers(members) => {
-            let (any_left, digest) = set::remove(key, record, members, tools)?;
+            let (any_left, digest) = set::remove(record, members, tools)?;
             Ok(Changed::left(any_left, digest))
         }
         Change::PutSortedSet { members, expire_at } => {
             sorted_set::check(key, members)?;
-            Ok(put(key, record, members.len(), || {
-                sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)
-            }))
+            Ok(put(record, members.len(), || sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)))
         }
         Change::SetScores(members) => sorted_set::set(key, record, members, tools).map(Changed::by),
         Change::RemoveScored(members) => {
-            let (any_left, digest) = sorted_set::remove(key, record, members, tools)?;
+            let (any_left, digest) = sorted_set::remove(record, members, tools)?;
             Ok(Changed::left(any_left, digest))
         }
         Change::RemoveRanks { first, count } => {
-            let (any_left, digest) = sorted_set::remove_ranks(key, record, (*first, *count), tools)?;
+            let (any_left, digest) = sorted_set::remove_ranks(record, (*first, *count), tools)?;
             Ok(Changed::left(any_left, digest))
         }
         Change::PutList { elements, expire_at } => {
             list::check(key, elements)?;
-            Ok(put(key, record, elements.len(), || list::make(key, End::Right, elements.iter(), *expire_at, tools)))
+            Ok(put(record, elements.len(), || list::make(key, End::Right, elements.iter(), *expire_at, tools)))
         }
         Change::PushElements { end, elements } => list::push(key, record, *end, elements, tools),
         Change::PopElements { end, count } => list::pop(key, record, *end, *count, tools),
         Change::SetElement { index, value } => list::set(key, record, *index, value, tools),
         Change::InsertElement { index, value } => list::insert(key, record, *index, value, tools),
         Change::RemoveElements(ranges) => list::remove(key, record, ranges, tools),
-        Change::PutStream { stream, expire_at } => {
-            Ok(replace(key, record, stream::put(key, stream, *expire_at, tools)?))
-        }
-        Change::Stream(change) => stream::change(key, record, change, tools),
+        Change::PutStream { stream, expire_at } => Ok(replace(record, stream::put(key, stream, *expire_at, tools)?)),
+        Change::Stream(change) => stream::change(record, change, tools),
         Change::SetExpiry(expire_at) => {
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
@@ -318,13 +307,13 @@ pub(super) fn change(
 }
 
 /// Replaces a record by the one that `make` makes for a value of `len` elements; a value without elements is no key.
-fn put(key: Key<'_>, record: &mut Record, len: usize, make: impl FnOnce() -> (Record, u64)) -> Changed {
-    if len == 0 { Changed { is_empty: true, ..Changed::default() } } else { replace(key, record, make()) }
+fn put(record: &mut Record, len: usize, make: impl FnOnce() -> (Record, u64)) -> Changed {
+    if len == 0 { Changed { is_empty: true, ..Changed::default() } } else { replace(record, make()) }
 }
 
 /// Replaces a record by a new one of the same key.
-fn replace(key: Key<'_>, record: &mut Record, (new, digest): (Record, u64)) -> Changed {
-    let before = Value::of(record).digest(key.digest);
+fn replace(record: &mut Record, (new, digest): (Record, u64)) -> Changed {
+    let before = Value::of(record).digest().0;
     let replaced = record.take_structure();
     record.replace(new);
     Changed { digest: digest.wrapping_sub(before), replaced, is_empty: false }

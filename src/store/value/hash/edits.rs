@@ -6,7 +6,6 @@ use super::{digest, pairs};
 use crate::config::Packing;
 use crate::encoding::edit::{ExpiringFields, Fields};
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::value::elements::ElementTable;
 use crate::store::value::form::{Kind, Structure};
@@ -49,7 +48,7 @@ pub(in crate::store::value) fn make_expiring<'f>(
     tools: &mut Tools<'_>,
 ) -> (Record, u64) {
     let (limits, clock) = (limits(&tools.packing), tools.clock);
-    let mut work = Work::new(key, limits, tools);
+    let mut work = Work::new(limits, tools);
     fields.enumerate().for_each(|(at, field)| work.set(field, count.saturating_sub(at + 1)));
     work.into_record(key, expire_at, clock)
 }
@@ -68,12 +67,12 @@ pub(in crate::store::value) fn make<'f>(
     let mut fields = fields.peekable();
     while fields.next_if(|(name, value)| put(packed, limits, packed::find(packed, name), name, value)).is_some() {}
     if fields.peek().is_none() {
-        let digest = digest::of(key.digest, pairs(packed));
+        let digest = digest::of(pairs(packed));
         return (Record::new(Kind::PackedHash, key.bytes, packed, expire_at, tools.clock), digest);
     }
     let mut table = ElementTable::with_capacity(tools.seed, count);
-    set_in_table(key.digest, &mut table, pairs(packed));
-    set_in_table(key.digest, &mut table, fields);
+    set_in_table(&mut table, pairs(packed));
+    set_in_table(&mut table, fields);
     let digest = table.digest();
     (in_table(key, table, expire_at, tools.clock), digest)
 }
@@ -94,12 +93,12 @@ pub(in crate::store::value) fn set(
 ) -> Result<u64, Contradiction> {
     check(key, fields)?;
     if let Some(Structure::Hash(table)) = record.structure_mut() {
-        return Ok(set_in_table(key.digest, table, fields.iter()));
+        return Ok(set_in_table(table, fields.iter()));
     }
     if record.kind() == Some(Kind::PackedHash) {
         Ok(set_in_packed(key, record, fields, tools))
     } else {
-        set_fields(key, record, fields.len(), fields.iter().map(|(name, value)| (name, value, None)), tools)
+        set_fields(record, fields.len(), fields.iter().map(|(name, value)| (name, value, None)), tools)
     }
 }
 
@@ -114,20 +113,19 @@ pub(in crate::store::value) fn set_expiring(
     tools: &mut Tools<'_>,
 ) -> Result<u64, Contradiction> {
     check_expiring(key, fields)?;
-    set_fields(key, record, fields.len(), fields.iter(), tools)
+    set_fields(record, fields.len(), fields.iter(), tools)
 }
 
 /// Sets `count` fields of a hash some of whose fields expire, or will.
 fn set_fields<'f>(
-    key: Key<'_>,
     record: &mut Record,
     count: usize,
     fields: impl Iterator<Item = Field<'f>>,
     tools: &mut Tools<'_>,
 ) -> Result<u64, Contradiction> {
-    let mut work = Work::open(key, record, limits(&tools.packing), tools)?;
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
     fields.enumerate().for_each(|(at, field)| work.set(field, count - at - 1));
-    Ok(work.close(key, record).1)
+    Ok(work.close(record).1)
 }
 
 /// Sets when these fields of the record's hash expire, as far as it has them. Returns the growth of its digest.
@@ -135,15 +133,14 @@ fn set_fields<'f>(
 /// # Errors
 /// If the record holds no hash.
 pub(in crate::store::value) fn set_times(
-    key: Key<'_>,
     record: &mut Record,
     fields: &Fields<'_>,
     expire_at: Option<UnixMillis>,
     tools: &mut Tools<'_>,
 ) -> Result<u64, Contradiction> {
-    let mut work = Work::open(key, record, limits(&tools.packing), tools)?;
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
     fields.iter().for_each(|(name, _)| work.set_time(name, expire_at));
-    Ok(work.close(key, record).1)
+    Ok(work.close(record).1)
 }
 
 /// Removes these fields from the record's hash. Returns whether any fields are left, and the growth of its digest.
@@ -151,32 +148,27 @@ pub(in crate::store::value) fn set_times(
 /// # Errors
 /// If the record holds no hash.
 pub(in crate::store::value) fn remove(
-    key: Key<'_>,
     record: &mut Record,
     fields: &Fields<'_>,
     tools: &mut Tools<'_>,
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Hash(table)) = record.structure_mut() {
         let before = table.digest();
-        fields.iter().for_each(|(name, _)| table.remove(name, |field| digest::field(key.digest, field)));
+        fields.iter().for_each(|(name, _)| table.remove(name, digest::field));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     if record.kind() == Some(Kind::PackedHash) {
-        return Ok(remove_from_packed(key.digest, record, fields, tools.scratch));
+        return Ok(remove_from_packed(record, fields, tools.scratch));
     }
-    let mut work = Work::open(key, record, limits(&tools.packing), tools)?;
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
     fields.iter().for_each(|(name, _)| work.remove(name));
-    Ok(work.close(key, record))
+    Ok(work.close(record))
 }
 
 /// Sets fields in a table. Returns the growth of the digest.
-fn set_in_table<'f>(
-    key: KeyDigest,
-    table: &mut ElementTable,
-    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-) -> u64 {
+fn set_in_table<'f>(table: &mut ElementTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
     let before = table.digest();
-    fields.for_each(|field| table.set(field, |field| digest::field(key, field)));
+    fields.for_each(|field| table.set(field, digest::field));
     table.digest().wrapping_sub(before)
 }
 
@@ -185,7 +177,7 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
     let mut delta = 0u64;
     let mut rest = fields.iter();
     // New values as long as the old ones are written in place.
-    let Some(mut next) = rest.by_ref().find(|(name, value)| match set_in_place(key.digest, record, name, value) {
+    let Some(mut next) = rest.by_ref().find(|(name, value)| match set_in_place(record, name, value) {
         Some(change) => {
             delta = delta.wrapping_add(change);
             false
@@ -200,11 +192,11 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
     loop {
         let (name, value) = next;
         let place = packed::find(packed, name);
-        let old = place.map_or(0, |place| digest::field(key.digest, (name, &packed[place.element(1)])));
+        let old = place.map_or(0, |place| digest::field((name, &packed[place.element(1)])));
         if !put(packed, limits, place, name, value) {
             break;
         }
-        delta = delta.wrapping_add(digest::field(key.digest, (name, value))).wrapping_sub(old);
+        delta = delta.wrapping_add(digest::field((name, value))).wrapping_sub(old);
         let Some(another) = rest.next() else {
             record.set_bytes(packed);
             return delta;
@@ -212,32 +204,32 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, fields: &Fields<'_>, tools: 
         next = another;
     }
     let mut table = ElementTable::with_capacity(tools.seed, packed::len(packed) + 1 + fields.len());
-    set_in_table(key.digest, &mut table, pairs(packed));
-    let more = set_in_table(key.digest, &mut table, std::iter::once(next).chain(rest));
+    set_in_table(&mut table, pairs(packed));
+    let more = set_in_table(&mut table, std::iter::once(next).chain(rest));
     record.replace(in_table(key, table, record.expire_at(), record.clock()));
     delta.wrapping_add(more)
 }
 
 /// Overwrites a field of a packed hash in place if its current value has the same length. Returns the growth of the
 /// digest, `None` if it does not.
-fn set_in_place(key: KeyDigest, record: &mut Record, name: &[u8], value: &[u8]) -> Option<u64> {
+fn set_in_place(record: &mut Record, name: &[u8], value: &[u8]) -> Option<u64> {
     let packed = record.bytes_mut()?;
     let place = packed::find::<2>(packed, name).map(|place| place.element(1));
     let old = &mut packed[place.filter(|place| place.len() == value.len())?];
-    let before = digest::field(key, (name, old));
+    let before = digest::field((name, old));
     old.copy_from_slice(value);
-    Some(digest::field(key, (name, value)).wrapping_sub(before))
+    Some(digest::field((name, value)).wrapping_sub(before))
 }
 
 /// Removes fields from a packed hash. Returns whether any fields are left (if not, the record is unchanged), and the
 /// growth of the digest.
-fn remove_from_packed(key: KeyDigest, record: &mut Record, fields: &Fields<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
+fn remove_from_packed(record: &mut Record, fields: &Fields<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
     let mut delta = 0u64;
     packed.clear();
     packed.extend_from_slice(record.bytes());
     for (name, _) in fields.iter() {
         if let Some(place) = packed::find::<2>(packed, name) {
-            delta = delta.wrapping_sub(digest::field(key, (name, &packed[place.element(1)])));
+            delta = delta.wrapping_sub(digest::field((name, &packed[place.element(1)])));
             packed::remove(packed, &place);
         }
     }

@@ -7,7 +7,7 @@
 //! | `live` | reading a hash as it is at a moment |
 //! | `edits` | what edits do to hashes |
 //! | `expiring` | the forms of hashes some of whose fields expire |
-//! | `digest` | what a hash adds to its slot's digest |
+//! | `digest` | the digest of a hash |
 //!
 //! The packed form ([`Kind::PackedHash`](super::form::Kind)) has the layout of [`packed`]; the table
 //! ([`Structure::Hash`](super::form::Structure)) is an [`ElementTable`].
@@ -25,7 +25,6 @@ use super::elements::{Element, ElementTable, element_of, slices::Slices};
 use super::packed;
 use crate::encoding::edit::Fields;
 use crate::encoding::entry::{self, Head};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::time::UnixMillis;
 
@@ -166,14 +165,14 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Contribution of the hash to the digest of its slot.
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
+    /// Digest of the hash.
+    pub(super) fn digest(self) -> u64 {
         match self.0 {
-            Layout::Packed(packed) => digest::of(key, pairs(packed)),
+            Layout::Packed(packed) => digest::of(pairs(packed)),
             Layout::Table(fields) => fields.digest(),
             Layout::PackedExpiring(packed) => {
                 let fields = expiring::packed::fields(expiring::packed::entries(packed));
-                fields.fold(0, |sum, field| sum.wrapping_add(expiring::digest_of(key, field)))
+                fields.fold(0, |sum, field| sum.wrapping_add(expiring::digest_of(field)))
             }
             Layout::ExpiringTable(fields) => fields.fields().digest(),
         }

@@ -1,8 +1,7 @@
 //! The digest of a list: a polynomial over its elements, in their order.
 //!
 //! The elements `e0`, `e1` … have the polynomial `P = Σ h(ei) · R^i` modulo 2^64, where `h(e) = mix(TYPE, xxh3(e))` and
-//! `R` is odd. The list's digest is `mix(mix(K, TYPE), P)`, where `K` is the key's digest; so a list that gets another
-//! key keeps its polynomial.
+//! `R` is odd. The list's digest is `mix(TYPE, P)`.
 //!
 //! `R` has an inverse, so that elements come and go at either end at the cost of these elements alone; and polynomials
 //! of parts add up to that of the whole ([`Sum::then`]), so that a change in the middle costs its part and the number
@@ -11,8 +10,9 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoding::edit::End;
-use crate::store::digest::{KeyDigest, mix};
+use crate::store::digest::mix;
 
+/// What keeps lists distinct from values of other types.
 const TYPE: u64 = u64::from_be_bytes(*b"\0\0\0\0list");
 const R: u64 = 0xda94_2042_e4dd_58b5;
 const _: () = assert!(R % 2 == 1, "only odd numbers have an inverse modulo 2^64");
@@ -81,8 +81,8 @@ impl Sum {
 
 /// Digest of a list with this polynomial.
 #[inline]
-pub(super) fn of(key: KeyDigest, sum: Sum) -> u64 {
-    mix(mix(key.get(), TYPE), sum.value)
+pub(super) fn of(sum: Sum) -> u64 {
+    mix(TYPE, sum.value)
 }
 
 /// `R` to the power of `exponent`.
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn digests_on_disk_keep_their_meaning() {
         let sum = sum_of(&[b"first", b"", b"last"]);
-        assert_eq!(of(KeyDigest::of(b"key"), sum), 9_875_043_673_264_298_010);
+        assert_eq!(of(sum), 11_848_128_380_260_803_757);
     }
 
     #[test]

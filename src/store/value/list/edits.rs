@@ -40,11 +40,11 @@ pub(in crate::store::value) fn make<'e>(
     if elements.peek().is_none() {
         packed::pack(tools.scratch, chunk.view(), chunk.sum());
         let record = Record::new(Kind::PackedList, key.bytes, tools.scratch, expire_at, tools.clock);
-        return (record, digest::of(key.digest, chunk.sum()));
+        return (record, digest::of(chunk.sum()));
     }
     let mut chunks = Chunks::of(chunk);
     elements.for_each(|element| chunks.push(end, element, limit));
-    let digest = digest::of(key.digest, chunks.sum());
+    let digest = digest::of(chunks.sum());
     (in_chunks(key, chunks, expire_at, tools.clock), digest)
 }
 
@@ -94,9 +94,9 @@ fn pack_if_small(record: &mut Record, tools: &mut Tools<'_>) {
 }
 
 /// Result of a change of the record's list, which had the polynomial `before`.
-fn grown(key: Key<'_>, record: &Record, before: Sum) -> Result<Changed, Contradiction> {
+fn grown(record: &Record, before: Sum) -> Result<Changed, Contradiction> {
     let after = list_of(record)?.sum();
-    Ok(Changed::by(digest::of(key.digest, after).wrapping_sub(digest::of(key.digest, before))))
+    Ok(Changed::by(digest::of(after).wrapping_sub(digest::of(before))))
 }
 
 /// Puts elements at one end of the record's list.
@@ -130,7 +130,7 @@ pub(in crate::store::value) fn push(
             elements.iter().for_each(|element| chunk.push(end, element, Sum::of(element)));
         }),
     }
-    grown(key, record, before)
+    grown(record, before)
 }
 
 /// Removes `count` elements from one end of the record's list.
@@ -154,12 +154,12 @@ pub(in crate::store::value) fn pop(
         let at = if end == End::Left { 0 } else { len - count };
         let gone = packed::view(record.bytes()).split_at(at).1.split_at(count).0.sum();
         packed::splice(record, at, count, None, before.without(end, gone));
-        return grown(key, record, before);
+        return grown(record, before);
     }
     let removed = chunks_of(key, record).and_then(|chunks| chunks.pop(end, count));
     pack_if_small(record, tools);
     let replaced = removed.map(|chunks| Box::new(Structure::List(chunks)));
-    Ok(Changed { replaced, ..grown(key, record, before)? })
+    Ok(Changed { replaced, ..grown(record, before)? })
 }
 
 /// Replaces one element of the record's list.
@@ -192,7 +192,7 @@ pub(in crate::store::value) fn set(
         let (old, new) = (Sum::of(old), Sum::of(element));
         rework(record, tools.scratch, |chunk| chunk.set(index, element, old, new));
     }
-    grown(key, record, before)
+    grown(record, before)
 }
 
 /// Inserts an element into the record's list, so that it is at `index`.
@@ -219,7 +219,7 @@ pub(in crate::store::value) fn insert(
     } else {
         rework(record, tools.scratch, |chunk| chunk.insert(index, element));
     }
-    grown(key, record, before)
+    grown(record, before)
 }
 
 /// Removes elements from the record's list.
@@ -247,7 +247,7 @@ pub(in crate::store::value) fn remove(
         }
         pack_if_small(record, tools);
     }
-    grown(key, record, before)
+    grown(record, before)
 }
 
 /// Indexes of the elements in these ranges, which were checked by [`removed_by`].

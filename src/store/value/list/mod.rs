@@ -7,7 +7,7 @@
 //! | `packed` | the packed form ([`Kind::PackedList`](super::form::Kind)) |
 //! | `chunks`, `chunk`, `ends` | the large form ([`Structure::List`](super::form::Structure)); one chunk of it; its buffers |
 //! | `edits` | what edits do to lists |
-//! | `digest` | what a list adds to its slot's digest |
+//! | `digest` | the digest of a list |
 //! | `slices` | writing a large list to a snapshot in slices |
 
 mod chunk;
@@ -24,7 +24,6 @@ mod view;
 use self::chunks::Chunks;
 use self::digest::Sum;
 use crate::encoding::entry::{self, Head};
-use crate::store::digest::KeyDigest;
 
 pub(super) use edits::{check, insert, make, pop, push, remove, set};
 
@@ -107,9 +106,9 @@ impl<'a> ListRef<'a> {
         }
     }
 
-    /// Contribution of the list to the digest of its slot.
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
-        digest::of(key, self.sum())
+    /// Digest of the list.
+    pub(super) fn digest(self) -> u64 {
+        digest::of(self.sum())
     }
 
     /// Appends the snapshot entry of a key that holds this list.

@@ -8,7 +8,6 @@ use crate::config::Packing;
 use crate::encoding::edit::Elements;
 use crate::encoding::integer;
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::value::elements::ElementTable;
 use crate::store::value::form::{Kind, Structure};
@@ -49,15 +48,15 @@ pub(in crate::store::value) fn make<'m>(
     packed.clear();
     if let Some(values) = integers {
         integers::add(packed, &values);
-        let digest = SetRef::integers(packed).digest(key.digest);
+        let digest = SetRef::integers(packed).digest();
         return (Record::new(Kind::IntegerSet, key.bytes, packed, expire_at, clock), digest);
     }
     if pack(packed, limits(&tools.packing), count, members.clone()) {
-        let digest = SetRef::packed(packed).digest(key.digest);
+        let digest = SetRef::packed(packed).digest();
         return (Record::new(Kind::PackedSet, key.bytes, packed, expire_at, clock), digest);
     }
     let mut table = ElementTable::with_capacity(tools.seed, count);
-    let digest = add_to_table(key.digest, &mut table, members);
+    let digest = add_to_table(&mut table, members);
     (in_table(key, table, expire_at, clock), digest)
 }
 
@@ -86,11 +85,11 @@ fn in_table(key: Key<'_>, table: ElementTable, expire_at: Option<UnixMillis>, cl
 }
 
 /// Adds members to a table. Returns the growth of the digest.
-fn add_to_table<'m>(key: KeyDigest, table: &mut ElementTable, members: impl Iterator<Item = &'m [u8]>) -> u64 {
+fn add_to_table<'m>(table: &mut ElementTable, members: impl Iterator<Item = &'m [u8]>) -> u64 {
     let before = table.digest();
     for member in members {
         if table.get(member).is_none() {
-            table.set((member, b""), |(member, _)| digest::member(key, member));
+            table.set((member, b""), |(member, _)| digest::member(member));
         }
     }
     table.digest().wrapping_sub(before)
@@ -108,7 +107,7 @@ pub(in crate::store::value) fn add(
 ) -> Result<u64, Contradiction> {
     check(key, members)?;
     if let Some(Structure::Set(table)) = record.structure_mut() {
-        return Ok(add_to_table(key.digest, table, members.iter()));
+        return Ok(add_to_table(table, members.iter()));
     }
     match record.kind() {
         Some(Kind::IntegerSet) => Ok(add_to_integers(key, record, members, tools)),
@@ -139,7 +138,7 @@ fn add_to_integers(key: Key<'_>, record: &mut Record, members: &Elements<'_>, to
     if !new.is_empty() {
         integers::add(all, &new);
     }
-    let delta = new.iter().fold(0u64, |sum, value| sum.wrapping_add(digest_of(key.digest, *value)));
+    let delta = new.iter().fold(0u64, |sum, value| sum.wrapping_add(digest_of(*value)));
     let few = integers::len(all) <= most_integers(&tools.packing);
     if few && rest.peek().is_none() {
         record.set_bytes(all);
@@ -150,17 +149,17 @@ fn add_to_integers(key: Key<'_>, record: &mut Record, members: &Elements<'_>, to
     } else {
         let mut table = ElementTable::with_capacity(tools.seed, integers::len(all) + rest.len());
         for value in integers::iter(all) {
-            Member::Integer(value).with(|digits| add_to_table(key.digest, &mut table, std::iter::once(digits)));
+            Member::Integer(value).with(|digits| add_to_table(&mut table, std::iter::once(digits)));
         }
-        let more = add_to_table(key.digest, &mut table, rest);
+        let more = add_to_table(&mut table, rest);
         record.replace(in_table(key, table, record.expire_at(), record.clock()));
         more
     };
     delta.wrapping_add(more)
 }
 
-fn digest_of(key: KeyDigest, value: i64) -> u64 {
-    Member::Integer(value).with(|digits| digest::member(key, digits))
+fn digest_of(value: i64) -> u64 {
+    Member::Integer(value).with(digest::member)
 }
 
 /// Replaces packed integers by the packed bytes of their digits. Returns false, and changes nothing, if these do not
@@ -192,12 +191,12 @@ fn add_to_packed<'m>(
             continue;
         }
         if limits.admit(packed, [member]) && packed::push(packed, [member]) {
-            delta = delta.wrapping_add(digest::member(key.digest, member));
+            delta = delta.wrapping_add(digest::member(member));
             continue;
         }
         let mut table = ElementTable::with_capacity(tools.seed, packed::len(packed) + 1 + members.len());
-        add_to_table(key.digest, &mut table, packed::iter(packed).map(|[member]| member));
-        let more = add_to_table(key.digest, &mut table, std::iter::once(member).chain(members));
+        add_to_table(&mut table, packed::iter(packed).map(|[member]| member));
+        let more = add_to_table(&mut table, std::iter::once(member).chain(members));
         record.replace(in_table(key, table, record.expire_at(), record.clock()));
         return delta.wrapping_add(more);
     }
@@ -215,22 +214,21 @@ fn add_to_packed<'m>(
 /// # Errors
 /// If the record holds no set.
 pub(in crate::store::value) fn remove(
-    key: Key<'_>,
     record: &mut Record,
     members: &Elements<'_>,
     tools: &mut Tools<'_>,
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Set(table)) = record.structure_mut() {
         let before = table.digest();
-        members.iter().for_each(|member| table.remove(member, |(member, _)| digest::member(key.digest, member)));
+        members.iter().for_each(|member| table.remove(member, |(member, _)| digest::member(member)));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     let packed = &mut *tools.scratch;
     packed.clear();
     packed.extend_from_slice(record.bytes());
     let delta = match record.kind() {
-        Some(Kind::IntegerSet) => remove_integers(key.digest, packed, members),
-        Some(Kind::PackedSet) => remove_packed(key.digest, packed, members),
+        Some(Kind::IntegerSet) => remove_integers(packed, members),
+        Some(Kind::PackedSet) => remove_packed(packed, members),
         _ => return Err(NOT_A_SET),
     };
     if packed.is_empty() {
@@ -241,22 +239,22 @@ pub(in crate::store::value) fn remove(
 }
 
 /// Removes members from packed integers. Returns the growth of the digest.
-fn remove_integers(key: KeyDigest, packed: &mut Vec<u8>, members: &Elements<'_>) -> u64 {
+fn remove_integers(packed: &mut Vec<u8>, members: &Elements<'_>) -> u64 {
     let mut gone: Integers = members.iter().filter_map(integer::parse).collect();
     gone.retain(|value| integers::contains(packed, *value));
     gone.sort_unstable();
     gone.dedup();
     integers::remove(packed, &gone);
-    gone.iter().fold(0u64, |sum, value| sum.wrapping_sub(digest_of(key, *value)))
+    gone.iter().fold(0u64, |sum, value| sum.wrapping_sub(digest_of(*value)))
 }
 
 /// Removes members from packed bytes. Returns the growth of the digest.
-fn remove_packed(key: KeyDigest, packed: &mut Vec<u8>, members: &Elements<'_>) -> u64 {
+fn remove_packed(packed: &mut Vec<u8>, members: &Elements<'_>) -> u64 {
     let mut delta = 0u64;
     for member in members.iter() {
         if let Some(place) = packed::find::<1>(packed, member) {
             packed::remove(packed, &place);
-            delta = delta.wrapping_sub(digest::member(key, member));
+            delta = delta.wrapping_sub(digest::member(member));
         }
     }
     delta

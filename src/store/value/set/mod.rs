@@ -6,7 +6,7 @@
 //! | this one | reading a set in any form; its snapshot entry |
 //! | `integers` | the form of integers ([`Kind::IntegerSet`](super::form::Kind)) |
 //! | `edits` | what edits do to sets |
-//! | `digest` | what a set adds to its slot's digest |
+//! | `digest` | the digest of a set |
 //!
 //! The packed form ([`Kind::PackedSet`](super::form::Kind)) has the layout of [`packed`]; the table
 //! ([`Structure::Set`](super::form::Structure)) is an [`ElementTable`] whose elements have empty values.
@@ -23,7 +23,6 @@ use super::packed;
 use super::pick::Selection;
 use crate::encoding::entry::{self, Head};
 use crate::encoding::integer;
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::table::below;
 
@@ -213,14 +212,14 @@ impl<'a> SetRef<'a> {
         }
     }
 
-    /// Contribution of the set to the digest of its slot.
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
+    /// Digest of the set.
+    pub(super) fn digest(self) -> u64 {
         if let Layout::Table(members) = self.0 {
             return members.digest();
         }
         let mut sum = 0u64;
         let _ = self.for_each(|member| {
-            sum = sum.wrapping_add(member.with(|member| digest::member(key, member)));
+            sum = sum.wrapping_add(member.with(digest::member));
             ControlFlow::<()>::Continue(())
         });
         sum

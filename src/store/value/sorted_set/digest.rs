@@ -1,25 +1,25 @@
-//! The digest of a sorted set: the sum over its members of `mix(mix(mix(K, 3), xxh3(member)), score)`, where `K` is the
-//! key's digest, 3 stands for sorted sets, and the score is the number that its 64 bits are.
+//! The digest of a sorted set: the sum over its members of `mix(mix(TYPE, xxh3(member)), score)`, where the score is
+//! the number that its 64 bits are.
 //!
 //! The sum does not depend on the order in which members were added, and changing a score costs only that member. This
 //! file is part of the format on disk.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::store::digest::{KeyDigest, mix};
+use crate::store::digest::mix;
 
 /// What keeps sorted sets distinct from values of other types.
-const TYPE: u64 = 3;
+const TYPE: u64 = u64::from_be_bytes(*b"\0\0\0\0zset");
 
 /// Contribution of one member to a sorted set's digest.
 #[inline]
-pub(super) fn member(key: KeyDigest, member: &[u8], score: f64) -> u64 {
-    mix(mix(mix(key.get(), TYPE), xxh3_64(member)), score.to_bits())
+pub(super) fn member(member: &[u8], score: f64) -> u64 {
+    mix(mix(TYPE, xxh3_64(member)), score.to_bits())
 }
 
 /// Digest of a sorted set with these members.
-pub(super) fn of<'a>(key: KeyDigest, members: impl Iterator<Item = (&'a [u8], f64)>) -> u64 {
-    members.fold(0, |sum, (bytes, score)| sum.wrapping_add(member(key, bytes, score)))
+pub(super) fn of<'a>(members: impl Iterator<Item = (&'a [u8], f64)>) -> u64 {
+    members.fold(0, |sum, (bytes, score)| sum.wrapping_add(member(bytes, score)))
 }
 
 #[cfg(test)]
@@ -28,6 +28,6 @@ mod tests {
 
     #[test]
     fn digests_on_disk_keep_their_meaning() {
-        assert_eq!(member(KeyDigest::of(b"key"), b"member", 1.5), 1_672_580_026_601_682_395);
+        assert_eq!(member(b"member", 1.5), 3_418_616_606_057_236_521);
     }
 }

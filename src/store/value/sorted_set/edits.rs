@@ -4,7 +4,6 @@ use super::members::Members;
 use super::{digest, packed};
 use crate::encoding::edit::{Elements, Scored};
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::value::form::{Kind, Structure};
 use crate::time::UnixMillis;
@@ -33,12 +32,12 @@ pub(in crate::store::value) fn make<'f>(
     let mut members = members.peekable();
     while members.next_if(|(member, score)| packed::set(packed, &tools.packing, member, *score)).is_some() {}
     if members.peek().is_none() {
-        let digest = digest::of(key.digest, pairs(packed));
+        let digest = digest::of(pairs(packed));
         return (Record::new(Kind::PackedSortedSet, key.bytes, packed, expire_at, tools.clock), digest);
     }
     let mut large = Members::with_capacity(tools.seed, count);
-    pairs(packed).for_each(|(member, score)| large.set(key.digest, member, score));
-    members.for_each(|(member, score)| large.set(key.digest, member, score));
+    pairs(packed).for_each(|(member, score)| large.set(member, score));
+    members.for_each(|(member, score)| large.set(member, score));
     let digest = large.digest();
     (with_members(key, large, expire_at, tools.clock), digest)
 }
@@ -78,7 +77,7 @@ pub(in crate::store::value) fn set(
 ) -> Result<u64, Contradiction> {
     check(key, members)?;
     let Some(large) = members_of(record)? else { return Ok(set_in_packed(key, record, members, tools)) };
-    Ok(digest_growth(large, |large| members.iter().for_each(|(member, score)| large.set(key.digest, member, score))))
+    Ok(digest_growth(large, |large| members.iter().for_each(|(member, score)| large.set(member, score))))
 }
 
 /// Removes members from the record's sorted set. Returns whether any are left, and the growth of its digest.
@@ -86,15 +85,14 @@ pub(in crate::store::value) fn set(
 /// # Errors
 /// If the record holds no sorted set.
 pub(in crate::store::value) fn remove(
-    key: Key<'_>,
     record: &mut Record,
     members: &Elements<'_>,
     tools: &mut Tools<'_>,
 ) -> Result<(bool, u64), Contradiction> {
     let Some(large) = members_of(record)? else {
-        return Ok(remove_from_packed(key.digest, record, members, tools.scratch));
+        return Ok(remove_from_packed(record, members, tools.scratch));
     };
-    let delta = digest_growth(large, |large| members.iter().for_each(|member| large.remove(key.digest, member)));
+    let delta = digest_growth(large, |large| members.iter().for_each(|member| large.remove(member)));
     Ok((large.len() > 0, delta))
 }
 
@@ -104,7 +102,6 @@ pub(in crate::store::value) fn remove(
 /// # Errors
 /// If the record holds no sorted set, or one with fewer members.
 pub(in crate::store::value) fn remove_ranks(
-    key: Key<'_>,
     record: &mut Record,
     (first, count): (u64, u64),
     tools: &mut Tools<'_>,
@@ -121,12 +118,12 @@ pub(in crate::store::value) fn remove_ranks(
         return Ok((false, 0));
     }
     if let Some(large) = members_of(record)? {
-        return Ok((true, digest_growth(large, |large| large.remove_ranks(key.digest, first, count))));
+        return Ok((true, digest_growth(large, |large| large.remove_ranks(first, count))));
     }
     let packed = &mut *tools.scratch;
     packed.clear();
     packed.extend_from_slice(record.bytes());
-    let removed = digest::of(key.digest, pairs(packed).skip(first).take(count));
+    let removed = digest::of(pairs(packed).skip(first).take(count));
     packed::remove_ranks(packed, first, count);
     record.set_bytes(packed);
     Ok((true, removed.wrapping_neg()))
@@ -151,7 +148,7 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, members: &Scored<'_>, tools:
         if !packed::set(packed, &tools.packing, member, *score) {
             return true;
         }
-        let digest = |score| digest::member(key.digest, member, score);
+        let digest = |score| digest::member(member, score);
         delta = delta.wrapping_add(digest(*score)).wrapping_sub(old.map_or(0, digest));
         false
     });
@@ -160,9 +157,9 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, members: &Scored<'_>, tools:
         return delta;
     }
     let mut large = Members::with_capacity(tools.seed, packed::len(packed) + 1 + rest.len());
-    pairs(packed).for_each(|(member, score)| large.set(key.digest, member, score));
+    pairs(packed).for_each(|(member, score)| large.set(member, score));
     let more = digest_growth(&mut large, |large| {
-        too_much.into_iter().chain(rest).for_each(|(member, score)| large.set(key.digest, member, score));
+        too_much.into_iter().chain(rest).for_each(|(member, score)| large.set(member, score));
     });
     record.replace(with_members(key, large, record.expire_at(), record.clock()));
     delta.wrapping_add(more)
@@ -170,18 +167,13 @@ fn set_in_packed(key: Key<'_>, record: &mut Record, members: &Scored<'_>, tools:
 
 /// Removes members from a packed sorted set. Returns whether any are left (if not, the record is unchanged), and the
 /// growth of the digest.
-fn remove_from_packed(
-    key: KeyDigest,
-    record: &mut Record,
-    members: &Elements<'_>,
-    packed: &mut Vec<u8>,
-) -> (bool, u64) {
+fn remove_from_packed(record: &mut Record, members: &Elements<'_>, packed: &mut Vec<u8>) -> (bool, u64) {
     let mut delta = 0u64;
     packed.clear();
     packed.extend_from_slice(record.bytes());
     for member in members.iter() {
         if let Some(place) = packed::find(packed, member) {
-            delta = delta.wrapping_sub(digest::member(key, member, place.score));
+            delta = delta.wrapping_sub(digest::member(member, place.score));
             packed::remove(packed, place);
         }
     }

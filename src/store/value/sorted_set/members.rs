@@ -11,7 +11,6 @@
 use std::cmp::Ordering;
 
 use super::{digest, order};
-use crate::store::digest::KeyDigest;
 use crate::store::table::{Record, RecordRef, Seed, Table};
 use crate::store::tree::{Item, Leaves, Tree};
 use crate::store::value::form::Kind;
@@ -149,8 +148,8 @@ impl Members {
         self.table.scan(cursor, count, |record| visit(record.key(), score_of(record)))
     }
 
-    /// Sets a member's score; `key` is the digest of the sorted set's key.
-    pub fn set(&mut self, key: KeyDigest, member: &[u8], score: f64) {
+    /// Sets a member's score.
+    pub fn set(&mut self, member: &[u8], score: f64) {
         let hash = self.seed.hash(member);
         let (low, high) = halves(score);
         let record = if let Some(record) = self.table.find_mut(hash, member) {
@@ -160,7 +159,7 @@ impl Members {
             }
             record.set_bytes(&low);
             record.touch(high);
-            self.digest = self.digest.wrapping_sub(digest::member(key, member, old));
+            self.digest = self.digest.wrapping_sub(digest::member(member, old));
             let record = record.reference();
             self.order.remove(compare(old, member));
             record
@@ -172,7 +171,7 @@ impl Members {
             self.table_memory = self.table_memory.wrapping_add_signed(self.table.insert(self.seed, hash, new));
             record
         };
-        self.digest = self.digest.wrapping_add(digest::member(key, member, score));
+        self.digest = self.digest.wrapping_add(digest::member(member, score));
         self.place(member, Place { score, member: record });
     }
 
@@ -187,28 +186,28 @@ impl Members {
     }
 
     /// Removes a member, if it exists.
-    pub fn remove(&mut self, key: KeyDigest, member: &[u8]) {
+    pub fn remove(&mut self, member: &[u8]) {
         if let Some(score) = self.score(member) {
             self.order.remove(compare(score, member));
-            self.forget(key, member, score);
+            self.forget(member, score);
         }
     }
 
     /// Removes `count` members, beginning with the one at rank `first`.
-    pub fn remove_ranks(&mut self, key: KeyDigest, first: usize, count: usize) {
+    pub fn remove_ranks(&mut self, first: usize, count: usize) {
         let mut removed = Vec::with_capacity(count.min(self.len()));
         self.order.remove_at(first, count, |place| removed.push(place));
         for place in removed {
             // SAFETY: the place was in the tree a moment ago, and its record is still in the table; the bytes are no
             // longer used when `forget` has removed the record.
             let member = unsafe { place.member.key() };
-            self.forget(key, member, place.score);
+            self.forget(member, place.score);
         }
     }
 
     /// Removes a member that is in the tree no more from the table.
-    fn forget(&mut self, key: KeyDigest, member: &[u8], score: f64) {
-        self.digest = self.digest.wrapping_sub(digest::member(key, member, score));
+    fn forget(&mut self, member: &[u8], score: f64) {
+        self.digest = self.digest.wrapping_sub(digest::member(member, score));
         self.content_len -= member.len();
         if let Some((record, delta)) = self.table.remove(self.seed.hash(member), member) {
             self.table_memory = (self.table_memory - record.memory()).wrapping_add_signed(delta);

@@ -7,7 +7,7 @@
 //! | `packed` | the packed form ([`Kind::PackedSortedSet`](super::form::Kind)) |
 //! | `members` | table and tree ([`Structure::SortedSet`](super::form::Structure)) |
 //! | `edits` | what edits do to sorted sets |
-//! | `digest` | what a sorted set adds to its slot's digest |
+//! | `digest` | the digest of a sorted set |
 //! | `slices` | writing a large sorted set to a snapshot in slices |
 //!
 //! Members are ordered by their scores, and those of equal scores by their bytes. A rank counts from the least member,
@@ -28,7 +28,6 @@ use smallvec::SmallVec;
 use self::members::Members;
 use super::pick::{SPARSE, Selection};
 use crate::encoding::entry::{self, Head};
-use crate::store::digest::KeyDigest;
 use crate::store::table::below;
 
 pub(super) use edits::{NO_SUCH_RANKS, check, make, remove, remove_ranks, set};
@@ -182,10 +181,10 @@ impl<'a> SortedSetRef<'a> {
         matches!(self.0, Layout::Packed(_))
     }
 
-    /// Contribution of the sorted set to the digest of its slot.
-    pub(super) fn digest(self, key: KeyDigest) -> u64 {
+    /// Digest of the sorted set.
+    pub(super) fn digest(self) -> u64 {
         match self.0 {
-            Layout::Packed(packed) => digest::of(key, packed_from(packed, 0)),
+            Layout::Packed(packed) => digest::of(packed_from(packed, 0)),
             Layout::Large(members) => members.digest(),
         }
     }

@@ -9,7 +9,6 @@ use crate::encoding::edit::{Assignment, EventIds, StreamChange};
 use crate::encoding::entry::EVENT_MARK_BYTES;
 use crate::encoding::event::{EventId, Events, event_bytes};
 use crate::store::change::{Changed, Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::value::form::Structure;
 
@@ -38,8 +37,8 @@ pub(in crate::store::value) fn create(
             if !fit(key.bytes) {
                 return Err(TOO_LONG);
             }
-            let mut stream = EventStream::new(key.digest, Numbers::default());
-            stream.change(key.digest, change, &tools.packing)?;
+            let mut stream = EventStream::new(Numbers::default());
+            stream.change(change, &tools.packing)?;
             let digest = stream.digest;
             let structure = Box::new(Structure::Stream(Box::new(stream)));
             Ok(Some((Record::with_structure(key.bytes, structure, None, tools.clock), digest)))
@@ -58,23 +57,22 @@ pub(in crate::store::value) fn create(
 /// # Errors
 /// If the change contradicts what the record holds; then nothing has changed.
 pub(in crate::store::value) fn change(
-    key: Key<'_>,
     record: &mut Record,
     change: &StreamChange<'_>,
     tools: &Tools<'_>,
 ) -> Result<Changed, Contradiction> {
     let Some(Structure::Stream(stream)) = record.structure_mut() else { return Err(NOT_A_STREAM) };
     let before = stream.digest;
-    let removed = stream.change(key.digest, change, &tools.packing)?;
+    let removed = stream.change(change, &tools.packing)?;
     let replaced = removed.map(|stream| Box::new(Structure::Stream(stream)));
     Ok(Changed { digest: stream.digest.wrapping_sub(before), replaced, is_empty: false })
 }
 
 impl EventStream {
     /// Makes a stream without events.
-    pub(super) fn new(key: KeyDigest, numbers: Numbers) -> Self {
+    pub(super) fn new(numbers: Numbers) -> Self {
         let Numbers { last, greatest_deleted, added } = numbers;
-        let digest = digest::numbers(key, last, greatest_deleted, added);
+        let digest = digest::numbers(last, greatest_deleted, added);
         Self { digest, ..Self::of_parts(numbers, Pages::default(), Pages::default()) }
     }
 
@@ -94,42 +92,37 @@ impl EventStream {
     }
 
     /// Applies a change. Returns parts that the stream has lost and that take long to free, as a stream.
-    fn change(
-        &mut self,
-        key: KeyDigest,
-        change: &StreamChange<'_>,
-        packing: &Packing,
-    ) -> Result<Option<Box<Self>>, Contradiction> {
+    fn change(&mut self, change: &StreamChange<'_>, packing: &Packing) -> Result<Option<Box<Self>>, Contradiction> {
         match change {
-            StreamChange::AddEvents { events, added } => self.add(key, events, *added, packing)?,
+            StreamChange::AddEvents { events, added } => self.add(events, *added, packing)?,
             StreamChange::RemoveEvents { ids, greatest_deleted, pending_too } => {
-                self.remove(key, ids, *pending_too);
-                self.set_numbers(key, Numbers { greatest_deleted: *greatest_deleted, ..self.numbers });
+                self.remove(ids, *pending_too);
+                self.set_numbers(Numbers { greatest_deleted: *greatest_deleted, ..self.numbers });
             }
-            StreamChange::TrimStream { through, pending_too } => return Ok(self.trim(key, *through, *pending_too)),
+            StreamChange::TrimStream { through, pending_too } => return Ok(self.trim(*through, *pending_too)),
             StreamChange::SetStreamIds { last, greatest_deleted, added } => {
                 if self.last_event().is_some_and(|event| event.id > *last) {
                     return Err(TOO_SMALL);
                 }
-                self.set_numbers(key, Numbers { last: *last, greatest_deleted: *greatest_deleted, added: *added });
+                self.set_numbers(Numbers { last: *last, greatest_deleted: *greatest_deleted, added: *added });
             }
             StreamChange::PutGroup { group, last_delivered, read } => {
-                self.put_group(key, group, *last_delivered, *read)?;
+                self.put_group(group, *last_delivered, *read)?;
             }
             StreamChange::RemoveGroup(group) => return Ok(self.remove_group(group)),
-            StreamChange::PutConsumer(assignment) => self.put_consumer(key, assignment)?,
+            StreamChange::PutConsumer(assignment) => self.put_consumer(assignment)?,
             StreamChange::RemoveConsumer { group, consumer } => {
-                self.in_group(group, |group| group.remove_consumer(key, consumer));
+                self.in_group(group, |group| group.remove_consumer(consumer));
             }
             StreamChange::RemovePending { group, ids } => {
-                self.in_group(group, |group| ids.iter().for_each(|id| group.remove_pending(key, id)));
+                self.in_group(group, |group| ids.iter().for_each(|id| group.remove_pending(id)));
             }
         }
         Ok(None)
     }
 
-    fn set_numbers(&mut self, key: KeyDigest, numbers: Numbers) {
-        let of = |n: Numbers| digest::numbers(key, n.last, n.greatest_deleted, n.added);
+    fn set_numbers(&mut self, numbers: Numbers) {
+        let of = |n: Numbers| digest::numbers(n.last, n.greatest_deleted, n.added);
         self.digest = self.digest.wrapping_sub(of(self.numbers)).wrapping_add(of(numbers));
         self.numbers = numbers;
     }
@@ -138,7 +131,7 @@ impl EventStream {
         self.tail.as_ref()?.iter().last()
     }
 
-    fn add(&mut self, key: KeyDigest, events: &Events<'_>, added: u64, packing: &Packing) -> Result<(), Contradiction> {
+    fn add(&mut self, events: &Events<'_>, added: u64, packing: &Packing) -> Result<(), Contradiction> {
         if events.iter().next().is_some_and(|first| first.id <= self.numbers.last) {
             return Err(NOT_NEWER);
         }
@@ -147,17 +140,16 @@ impl EventStream {
         }
         let mut last = self.numbers.last;
         for event in events.iter() {
-            self.push(key, event.id, event.len(), event.fields(), packing);
+            self.push(event.id, event.len(), event.fields(), packing);
             last = event.id;
         }
-        self.set_numbers(key, Numbers { last, added, ..self.numbers });
+        self.set_numbers(Numbers { last, added, ..self.numbers });
         Ok(())
     }
 
     /// Adds an event whose id is greater than those of the others.
     pub(super) fn push<'f>(
         &mut self,
-        key: KeyDigest,
         id: EventId,
         len: usize,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -169,7 +161,7 @@ impl EventStream {
         }
         let tail = self.tail.get_or_insert_with(|| Block::new(id, len, fields.clone().map(|(name, _)| name)));
         let before = if tail.is_empty() { 0 } else { tail.memory() };
-        let (digest, written) = (digest::event(key, id, fields.clone()), EVENT_MARK_BYTES + event_bytes(len, content));
+        let (digest, written) = (digest::event(id, fields.clone()), EVENT_MARK_BYTES + event_bytes(len, content));
         tail.push(id, len, fields);
         tail.digest = tail.digest.wrapping_add(digest);
         tail.written += written;
@@ -193,17 +185,17 @@ impl EventStream {
         }
     }
 
-    fn remove(&mut self, key: KeyDigest, ids: &EventIds<'_>, pending_too: bool) {
+    fn remove(&mut self, ids: &EventIds<'_>, pending_too: bool) {
         for id in ids.iter() {
-            self.remove_event(key, id);
+            self.remove_event(id);
         }
         if pending_too {
-            self.in_every_group(|group| ids.iter().for_each(|id| group.remove_pending(key, id)));
+            self.in_every_group(|group| ids.iter().for_each(|id| group.remove_pending(id)));
         }
     }
 
-    fn remove_event(&mut self, key: KeyDigest, id: EventId) {
-        let measure = |event: EventRef<'_>| (digest::event(key, event.id, event.fields()), size_of_event(event));
+    fn remove_event(&mut self, id: EventId) {
+        let measure = |event: EventRef<'_>| (digest::event(event.id, event.fields()), size_of_event(event));
         let in_tail = self.tail.as_ref().is_some_and(|tail| tail.base <= id);
         let place = if in_tail { None } else { Some(self.sealed.search(|block| block.base.cmp(&id))) };
         let place = place.map(|place| place.unwrap_or_else(Pages::<Block>::before));
@@ -233,9 +225,9 @@ impl EventStream {
     }
 
     /// Removes the events up to the id `through`.
-    fn trim(&mut self, key: KeyDigest, through: EventId, pending_too: bool) -> Option<Box<Self>> {
+    fn trim(&mut self, through: EventId, pending_too: bool) -> Option<Box<Self>> {
         if pending_too {
-            self.remove_pending_through(key, through);
+            self.remove_pending_through(through);
         }
         let cut = if self.tail.as_ref().is_none_or(|tail| tail.base <= through) {
             std::mem::take(&mut self.sealed)
@@ -249,13 +241,13 @@ impl EventStream {
             self.written -= block.written;
             self.block_memory -= block.memory();
         }
-        self.trim_first(key, through);
+        self.trim_first(through);
         (cut.len() > FREED_AT_ONCE).then(|| Box::new(Self::of_parts(Numbers::default(), cut, Pages::default())))
     }
 
     /// Removes the events up to the id `through` from the first block.
-    fn trim_first(&mut self, key: KeyDigest, through: EventId) {
-        let measure = |event: EventRef<'_>| (digest::event(key, event.id, event.fields()), size_of_event(event));
+    fn trim_first(&mut self, through: EventId) {
+        let measure = |event: EventRef<'_>| (digest::event(event.id, event.fields()), size_of_event(event));
         let first = Pages::<Block>::FIRST;
         let in_tail = self.sealed.is_empty();
         let block = if in_tail { self.tail.as_mut() } else { self.sealed.get_mut(first) };
@@ -278,7 +270,7 @@ impl EventStream {
     }
 
     /// Removes from every group what is pending of the events up to the id `through`.
-    fn remove_pending_through(&mut self, key: KeyDigest, through: EventId) {
+    fn remove_pending_through(&mut self, through: EventId) {
         let mut names: Vec<(Box<[u8]>, Vec<EventId>)> = Vec::new();
         for group in self.groups.iter() {
             let pending = group.pending_from(EventId::ZERO).map(|pending| pending.id);
@@ -286,25 +278,19 @@ impl EventStream {
             names.push((group.name.clone(), here.collect()));
         }
         for (name, ids) in names {
-            self.in_group(&name, |group| ids.into_iter().for_each(|id| group.remove_pending(key, id)));
+            self.in_group(&name, |group| ids.into_iter().for_each(|id| group.remove_pending(id)));
         }
     }
 
-    fn put_group(
-        &mut self,
-        key: KeyDigest,
-        name: &[u8],
-        last_delivered: EventId,
-        read: Option<u64>,
-    ) -> Result<(), Contradiction> {
+    fn put_group(&mut self, name: &[u8], last_delivered: EventId, read: Option<u64>) -> Result<(), Contradiction> {
         let Err(place) = self.groups.search(|group| (*group.name).cmp(name)) else {
-            self.in_group(name, |group| group.set(key, last_delivered, read));
+            self.in_group(name, |group| group.set(last_delivered, read));
             return Ok(());
         };
         if !fit(name) {
             return Err(TOO_LONG);
         }
-        let group = Box::new(Group::new(key, name, last_delivered, read));
+        let group = Box::new(Group::new(name, last_delivered, read));
         self.digest = self.digest.wrapping_add(group.digest);
         self.group_memory += group.memory();
         self.groups.insert(place, group);
@@ -324,14 +310,14 @@ impl EventStream {
         Some(Box::new(Self::of_parts(Numbers::default(), Pages::default(), groups)))
     }
 
-    fn put_consumer(&mut self, key: KeyDigest, put: &Assignment<'_>) -> Result<(), Contradiction> {
+    fn put_consumer(&mut self, put: &Assignment<'_>) -> Result<(), Contradiction> {
         if !fit(&put.consumer) {
             return Err(TOO_LONG);
         }
         let found = self.in_group(&put.group, |group| {
-            let consumer = group.put_consumer(key, &put.consumer, put.seen, put.active);
+            let consumer = group.put_consumer(&put.consumer, put.seen, put.active);
             for (id, deliveries) in put.pending.iter() {
-                group.put_pending(key, Pending { id, delivered_at: put.delivered_at, deliveries, consumer });
+                group.put_pending(Pending { id, delivered_at: put.delivered_at, deliveries, consumer });
             }
         });
         if found { Ok(()) } else { Err(NO_GROUP) }

@@ -9,7 +9,6 @@
 use super::digest::{self, PendingDigest};
 use super::pages::Pages;
 use crate::encoding::event::EventId;
-use crate::store::digest::KeyDigest;
 use crate::store::memory::allocated;
 
 /// A consumer group.
@@ -64,7 +63,7 @@ impl Consumer {
 
 impl Group {
     /// Makes a group without consumers.
-    pub(super) fn new(key: KeyDigest, name: &[u8], last_delivered: EventId, read: Option<u64>) -> Self {
+    pub(super) fn new(name: &[u8], last_delivered: EventId, read: Option<u64>) -> Self {
         Self {
             name: name.into(),
             last_delivered,
@@ -73,7 +72,7 @@ impl Group {
             free: Vec::new(),
             by_name: Pages::default(),
             pending: Pages::default(),
-            digest: digest::group(key, name, last_delivered, read),
+            digest: digest::group(name, last_delivered, read),
             names: 0,
             consumer_memory: 0,
         }
@@ -153,10 +152,10 @@ impl Group {
     }
 
     /// Sets how far the group has read.
-    pub(super) fn set(&mut self, key: KeyDigest, last_delivered: EventId, read: Option<u64>) {
-        let before = digest::group(key, &self.name, self.last_delivered, self.read);
+    pub(super) fn set(&mut self, last_delivered: EventId, read: Option<u64>) {
+        let before = digest::group(&self.name, self.last_delivered, self.read);
         (self.last_delivered, self.read) = (last_delivered, read);
-        self.exchange(before, digest::group(key, &self.name, last_delivered, read));
+        self.exchange(before, digest::group(&self.name, last_delivered, read));
     }
 
     const fn exchange(&mut self, before: u64, after: u64) {
@@ -164,15 +163,15 @@ impl Group {
     }
 
     /// Sets the times of a consumer, which is made if it is missing, and returns its number.
-    pub(super) fn put_consumer(&mut self, key: KeyDigest, name: &[u8], seen: u64, active: Option<u64>) -> u32 {
-        let after = digest::consumer(key, &self.name, name, seen, active);
+    pub(super) fn put_consumer(&mut self, name: &[u8], seen: u64, active: Option<u64>) -> u32 {
+        let after = digest::consumer(&self.name, name, seen, active);
         let place = match self.by_name.search(|number| self.name_of(*number).cmp(name)) {
             Ok(place) => {
                 let number = self.by_name.get(place).copied().unwrap_or_default();
                 if let Some(consumer) = self.consumer_mut(number) {
                     let old = (consumer.seen, consumer.active);
                     (consumer.seen, consumer.active) = (seen, active);
-                    self.exchange(digest::consumer(key, &self.name, name, old.0, old.1), after);
+                    self.exchange(digest::consumer(&self.name, name, old.0, old.1), after);
                 }
                 return number;
             }
@@ -194,15 +193,15 @@ impl Group {
     }
 
     /// Removes a consumer, if it exists, with what is pending with it.
-    pub(super) fn remove_consumer(&mut self, key: KeyDigest, name: &[u8]) {
+    pub(super) fn remove_consumer(&mut self, name: &[u8]) {
         let Ok(place) = self.by_name.search(|number| self.name_of(*number).cmp(name)) else { return };
         let number = self.by_name.remove(place);
         let Some(consumer) = self.consumers.get_mut(number as usize).and_then(Option::take) else { return };
         self.free.push(number);
         self.names -= name.len();
         self.consumer_memory -= consumer.memory();
-        self.exchange(digest::consumer(key, &self.name, name, consumer.seen, consumer.active), 0);
-        let digest = PendingDigest::of(key, &self.name, name);
+        self.exchange(digest::consumer(&self.name, name, consumer.seen, consumer.active), 0);
+        let digest = PendingDigest::of(&self.name, name);
         for id in consumer.pending.iter() {
             if let Ok(place) = self.pending.search(|pending| pending.id.cmp(id)) {
                 let Pending { id, delivered_at, deliveries, .. } = self.pending.remove(place);
@@ -212,7 +211,7 @@ impl Group {
     }
 
     /// Makes an event pending with a consumer, and with no other.
-    pub(super) fn put_pending(&mut self, key: KeyDigest, new: Pending) {
+    pub(super) fn put_pending(&mut self, new: Pending) {
         let place = self.pending.search(|pending| pending.id.cmp(&new.id));
         let mut had = None;
         match place {
@@ -224,13 +223,13 @@ impl Group {
             Err(place) => self.pending.insert(place, new),
         }
         if let Some(old) = had {
-            let before = self.digest_of(key, &old);
+            let before = self.digest_of(&old);
             self.exchange(before, 0);
             if old.consumer != new.consumer {
                 self.forget(old.consumer, old.id);
             }
         }
-        let after = self.digest_of(key, &new);
+        let after = self.digest_of(&new);
         self.exchange(0, after);
         let Some(consumer) = self.consumers.get_mut(new.consumer as usize).and_then(Option::as_deref_mut) else {
             return;
@@ -243,10 +242,10 @@ impl Group {
     }
 
     /// Removes the pending delivery of an event, if there is one.
-    pub(super) fn remove_pending(&mut self, key: KeyDigest, id: EventId) {
+    pub(super) fn remove_pending(&mut self, id: EventId) {
         let Ok(place) = self.pending.search(|pending| pending.id.cmp(&id)) else { return };
         let old = self.pending.remove(place);
-        let before = self.digest_of(key, &old);
+        let before = self.digest_of(&old);
         self.exchange(before, 0);
         self.forget(old.consumer, id);
     }
@@ -261,8 +260,8 @@ impl Group {
         }
     }
 
-    fn digest_of(&self, key: KeyDigest, pending: &Pending) -> u64 {
-        let common = PendingDigest::of(key, &self.name, self.name_of(pending.consumer));
+    fn digest_of(&self, pending: &Pending) -> u64 {
+        let common = PendingDigest::of(&self.name, self.name_of(pending.consumer));
         common.delivery(pending.id, pending.delivered_at, pending.deliveries)
     }
 

@@ -10,7 +10,6 @@ use crate::encoding::entry::{
 };
 use crate::encoding::event::EventId;
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
-use crate::store::digest::KeyDigest;
 use crate::store::table::Record;
 use crate::store::value::form::Structure;
 use crate::time::UnixMillis;
@@ -47,33 +46,33 @@ pub(in crate::store::value) fn make(
     expire_at: Option<UnixMillis>,
     tools: &Tools<'_>,
 ) -> (Record, u64) {
-    let stream = EventStream::load(key.digest, from, tools);
+    let stream = EventStream::load(from, tools);
     let digest = stream.digest;
     let structure = Box::new(Structure::Stream(Box::new(stream)));
     (Record::with_structure(key.bytes, structure, expire_at, tools.clock), digest)
 }
 
 impl EventStream {
-    fn load(key: KeyDigest, from: &EntryStream<'_>, tools: &Tools<'_>) -> Self {
+    fn load(from: &EntryStream<'_>, tools: &Tools<'_>) -> Self {
         let Summary { last, greatest_deleted, added, .. } = from.summary;
-        let mut stream = Self::new(key, Numbers { last, greatest_deleted, added });
+        let mut stream = Self::new(Numbers { last, greatest_deleted, added });
         // Per group, the numbers of its consumers in the order of the payload.
         let mut groups: Vec<(Box<Group>, Vec<u32>)> = Vec::new();
         for group in from.groups() {
-            let mut own = Box::new(Group::new(key, group.name, group.last_delivered, group.read));
-            let numbers = group.consumers().map(|c| own.put_consumer(key, c.name, c.seen, c.active)).collect();
+            let mut own = Box::new(Group::new(group.name, group.last_delivered, group.read));
+            let numbers = group.consumers().map(|c| own.put_consumer(c.name, c.seen, c.active)).collect();
             groups.push((own, numbers));
         }
         for part in from.parts() {
             match part {
                 StreamPart::Event(event) => {
-                    stream.push(key, event.id, event.len(), event.fields(), &tools.packing);
+                    stream.push(event.id, event.len(), event.fields(), &tools.packing);
                 }
                 StreamPart::Pending(EntryPending { group, consumer, id, delivered_at, deliveries }) => {
                     if let Some((group, numbers)) = groups.get_mut(group as usize)
                         && let Some(consumer) = numbers.get(consumer as usize)
                     {
-                        group.put_pending(key, Pending { id, delivered_at, deliveries, consumer: *consumer });
+                        group.put_pending(Pending { id, delivered_at, deliveries, consumer: *consumer });
                     }
                 }
             }
@@ -170,7 +169,7 @@ impl StreamRef<'_> {
         self.0.write_payload(out);
     }
 
-    /// Contribution of the stream to the digest of its slot.
+    /// Digest of the stream.
     pub(in crate::store::value) const fn digest(self) -> u64 {
         self.0.digest
     }

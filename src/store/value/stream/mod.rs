@@ -12,7 +12,7 @@
 //! | `pages` | a sorted sequence, of blocks or of what is pending |
 //! | `group` | consumer groups |
 //! | `image` | a stream from and to a snapshot entry in one go |
-//! | `digest` | what a stream adds to its slot's digest |
+//! | `digest` | the digest of a stream |
 //! | `slices` | writing a large stream to a snapshot in slices |
 
 mod block;

@@ -13,7 +13,6 @@ pub(in crate::store) mod table;
 use self::table::ExpiringTable;
 use super::{digest, pairs};
 use crate::store::change::{Contradiction, Key, Tools};
-use crate::store::digest::KeyDigest;
 use crate::store::table::{Record, Seed};
 use crate::store::value::elements::ElementTable;
 use crate::store::value::form::{Kind, Structure};
@@ -24,13 +23,12 @@ use crate::time::UnixMillis;
 pub(in crate::store::value) type Field<'a> = (&'a [u8], &'a [u8], Option<UnixMillis>);
 
 /// What a field adds to the digest of its hash.
-pub(super) fn digest_of(key: KeyDigest, (name, value, expire_at): Field<'_>) -> u64 {
-    digest::field(key, (name, value)).wrapping_add(digest::expiry(key, name, expire_at))
+pub(super) fn digest_of((name, value, expire_at): Field<'_>) -> u64 {
+    digest::field((name, value)).wrapping_add(digest::expiry(name, expire_at))
 }
 
 /// A hash while an edit changes it: packed as long as that fits, then a table.
 pub(super) struct Work<'w> {
-    key: KeyDigest,
     seed: Seed,
     limits: Limits,
     /// Entries of the packed form; meaningless once there is a table.
@@ -42,22 +40,17 @@ pub(super) struct Work<'w> {
 
 impl<'w> Work<'w> {
     /// Begins a new hash.
-    pub fn new(key: Key<'_>, limits: Limits, tools: &'w mut Tools<'_>) -> Self {
+    pub fn new(limits: Limits, tools: &'w mut Tools<'_>) -> Self {
         tools.scratch.clear();
-        Self { key: key.digest, seed: tools.seed, limits, entries: tools.scratch, table: None, digest: 0 }
+        Self { seed: tools.seed, limits, entries: tools.scratch, table: None, digest: 0 }
     }
 
     /// Begins to change the hash of a record, which [`Self::close`] must complete.
     ///
     /// # Errors
     /// If the record holds no hash.
-    pub fn open(
-        key: Key<'_>,
-        record: &mut Record,
-        limits: Limits,
-        tools: &'w mut Tools<'_>,
-    ) -> Result<Self, Contradiction> {
-        let mut work = Self::new(key, limits, tools);
+    pub fn open(record: &mut Record, limits: Limits, tools: &'w mut Tools<'_>) -> Result<Self, Contradiction> {
+        let mut work = Self::new(limits, tools);
         if let Some(structure) = record.structure_mut() {
             let nothing = Structure::Hash(ElementTable::with_capacity(work.seed, 0));
             let table = match std::mem::replace(structure, nothing) {
@@ -82,19 +75,19 @@ impl<'w> Work<'w> {
         };
         if !is_packed {
             let count = pairs(record.bytes()).count();
-            pairs(record.bytes()).for_each(|(name, value)| work.large(count).set(key.digest, (name, value, None)));
-            work.digest = work.digest.wrapping_sub(digest::of(key.digest, pairs(record.bytes())));
+            pairs(record.bytes()).for_each(|(name, value)| work.large(count).set((name, value, None)));
+            work.digest = work.digest.wrapping_sub(digest::of(pairs(record.bytes())));
         }
         Ok(work)
     }
 
     /// The table, which is made of the entries if there is none yet, with room for `more` fields.
     fn large(&mut self, more: usize) -> &mut ExpiringTable {
-        let (key, entries) = (self.key, &mut *self.entries);
+        let entries = &mut *self.entries;
         self.table.get_or_insert_with(|| {
             let count = packed::fields(entries).count() + more;
             let mut table = ExpiringTable::new(ElementTable::with_capacity(self.seed, count));
-            packed::fields(entries).for_each(|field| table.set(key, field));
+            packed::fields(entries).for_each(|field| table.set(field));
             self.digest = self.digest.wrapping_sub(table.fields().digest());
             table
         })
@@ -106,12 +99,11 @@ impl<'w> Work<'w> {
         if self.table.is_none() {
             self.remove(name);
             if self.limits.admit(self.entries, [name, value]) && packed::push(self.entries, field) {
-                self.digest = self.digest.wrapping_add(digest_of(self.key, field));
+                self.digest = self.digest.wrapping_add(digest_of(field));
                 return;
             }
         }
-        let key = self.key;
-        self.large(more + 1).set(key, field);
+        self.large(more + 1).set(field);
     }
 
     /// Sets a field's time, if the field exists.
@@ -120,22 +112,21 @@ impl<'w> Work<'w> {
             let Some(place) = find::<3>(self.entries, name) else { return };
             let (_, before) = packed::field_at(self.entries, &place);
             if packed::set_time(self.entries, &place, expire_at) {
-                let added = digest::expiry(self.key, name, expire_at);
-                self.digest = self.digest.wrapping_add(added).wrapping_sub(digest::expiry(self.key, name, before));
+                let added = digest::expiry(name, expire_at);
+                self.digest = self.digest.wrapping_add(added).wrapping_sub(digest::expiry(name, before));
                 return;
             }
         }
-        let key = self.key;
-        self.large(0).set_time(key, name, expire_at);
+        self.large(0).set_time(name, expire_at);
     }
 
     /// Removes a field, if it exists.
     pub fn remove(&mut self, name: &[u8]) {
         if let Some(table) = &mut self.table {
-            table.remove(self.key, name);
+            table.remove(name);
         } else if let Some(place) = find::<3>(self.entries, name) {
             let (value, expire_at) = packed::field_at(self.entries, &place);
-            self.digest = self.digest.wrapping_sub(digest_of(self.key, (name, value, expire_at)));
+            self.digest = self.digest.wrapping_sub(digest_of((name, value, expire_at)));
             remove(self.entries, &place);
         }
     }
@@ -152,14 +143,14 @@ impl<'w> Work<'w> {
 
     /// Puts the hash back into its record. Returns whether any fields are left, and the growth of the digest; if no
     /// field is left of a packed hash, the record is unchanged.
-    pub fn close(self, key: Key<'_>, record: &mut Record) -> (bool, u64) {
+    pub fn close(self, record: &mut Record) -> (bool, u64) {
         let (digest, expire_at, clock) = (self.growth(), record.expire_at(), record.clock());
         if let Some(table) = self.table {
             let any_left = table.len() > 0;
             let structure = table.into_structure();
             match record.structure_mut() {
                 Some(place) => *place = structure,
-                None => record.replace(Record::with_structure(key.bytes, Box::new(structure), expire_at, clock)),
+                None => record.replace(Record::with_structure(record.key(), Box::new(structure), expire_at, clock)),
             }
             return (any_left, digest);
         }
@@ -170,7 +161,7 @@ impl<'w> Work<'w> {
         if record.kind() == Some(kind) {
             record.set_bytes(self.entries);
         } else {
-            record.replace(Record::new(kind, key.bytes, self.entries, expire_at, clock));
+            record.replace(Record::new(kind, record.key(), self.entries, expire_at, clock));
         }
         (true, digest)
     }

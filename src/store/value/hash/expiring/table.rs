@@ -12,7 +12,6 @@ use std::cmp::Ordering;
 
 use super::super::digest;
 use super::Field;
-use crate::store::digest::KeyDigest;
 use crate::store::memory::allocated;
 use crate::store::table::{Record, RecordRef, Table};
 use crate::store::tree::{Item, Leaves, Tree};
@@ -59,11 +58,8 @@ fn compare(position: Position) -> impl FnMut(&Due) -> Ordering {
 }
 
 /// What a field's record adds to the digest of its hash.
-fn digest_of(key: KeyDigest) -> impl Fn(&Record) -> u64 {
-    move |record| {
-        let (name, expire_at) = (record.key(), record.expire_at());
-        digest::field(key, element_of(record)).wrapping_add(digest::expiry(key, name, expire_at))
-    }
+fn digest_of(record: &Record) -> u64 {
+    digest::field(element_of(record)).wrapping_add(digest::expiry(record.key(), record.expire_at()))
 }
 
 /// The field of a record.
@@ -129,25 +125,25 @@ impl ExpiringTable {
         due.map(|due| (unsafe { due.field.key() }, due.position()))
     }
 
-    /// Sets a field's value and time; `key` is the digest of the hash's key.
-    pub fn set(&mut self, key: KeyDigest, (name, value, expire_at): Field<'_>) {
+    /// Sets a field's value and time.
+    pub fn set(&mut self, (name, value, expire_at): Field<'_>) {
         self.take_time(name);
-        let field = self.fields.put((name, value), expire_at, digest_of(key));
+        let field = self.fields.put((name, value), expire_at, digest_of);
         self.put_time(expire_at, field);
     }
 
     /// Sets a field's time, if the field exists.
-    pub fn set_time(&mut self, key: KeyDigest, name: &[u8], expire_at: Option<UnixMillis>) {
+    pub fn set_time(&mut self, name: &[u8], expire_at: Option<UnixMillis>) {
         self.take_time(name);
-        if let Some(field) = self.fields.set_expiry(name, expire_at, digest_of(key)) {
+        if let Some(field) = self.fields.set_expiry(name, expire_at, digest_of) {
             self.put_time(expire_at, field);
         }
     }
 
     /// Removes a field, if it exists.
-    pub fn remove(&mut self, key: KeyDigest, name: &[u8]) {
+    pub fn remove(&mut self, name: &[u8]) {
         self.take_time(name);
-        self.fields.take(name, digest_of(key));
+        self.fields.take(name, digest_of);
     }
 
     /// Takes a field out of the tree, if it is there.
