@@ -6,11 +6,11 @@ use super::parse::integer_argument;
 use super::registry::row::{KEYSPACE, OVERWRITTEN, PUT, READ, READ_FROM, VARIES, generic_key};
 use super::registry::{Categories, Spec};
 use super::{MAX_CONTENT, Plan, Planned, Refused, Scratch};
-use crate::encoding::edit::{Change, Removal};
+use crate::encoding::edit::{Change, ExpiringFields, Removal};
 use crate::encoding::event::EventId;
 use crate::encoding::rdb::payload::{Payload, seal};
 use crate::encoding::rdb::write_stream::{self, EventWriter, Form};
-use crate::encoding::rdb::{Limits, Object, RdbError, types, write};
+use crate::encoding::rdb::{Limits, Object, RdbError, expiring, types, write};
 use crate::store::{StreamRef, Value};
 use crate::time::UnixMillis;
 
@@ -127,7 +127,9 @@ fn put(object: Object<'_>, expire_at: Option<UnixMillis>) -> Result<Change<'_>, 
     match object {
         Object::String(value) => Ok(Change::PutString { value, expire_at }),
         Object::Hash { fields, expiries } if expiries.is_empty() => Ok(Change::PutHash { fields, expire_at }),
-        Object::Hash { .. } => Err(Refused::Because("ERR fields that expire are not supported")),
+        Object::Hash { fields, expiries } => {
+            Ok(Change::PutExpiringHash { fields: ExpiringFields::new(fields, &expiries), expire_at })
+        }
         Object::Set(members) => Ok(Change::PutSet { members, expire_at }),
         Object::List(elements) => Ok(Change::PutList { elements, expire_at }),
         Object::SortedSet(members) => Ok(Change::PutSortedSet { members, expire_at }),
@@ -150,15 +152,25 @@ impl Scratch {
                 write::string(out, value);
                 bound(out)
             }
-            Value::Hash(hash) => {
-                out.push(types::HASH);
-                write::length(out, hash.len());
-                hash.for_each(|name, value| {
-                    write::string(out, name);
-                    write::string(out, value);
-                    bound(out)
-                })
-            }
+            Value::Hash(hash) => match hash.soonest_expiry() {
+                Some(first) => {
+                    version = expiring::VERSION;
+                    expiring::begin(out, hash.len(), first);
+                    hash.for_each_field(|name, value, at| {
+                        expiring::field(out, name, value, at, first);
+                        bound(out)
+                    })
+                }
+                None => {
+                    out.push(types::HASH);
+                    write::length(out, hash.len());
+                    hash.for_each_field(|name, value, _| {
+                        write::string(out, name);
+                        write::string(out, value);
+                        bound(out)
+                    })
+                }
+            },
             Value::Set(set) => {
                 out.push(types::SET);
                 write::length(out, set.len());

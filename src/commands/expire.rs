@@ -61,7 +61,7 @@ pub(super) enum Tell {
 
 /// Conditions (NX, XX, GT, LT) under which EXPIRE and its variants take effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Conditions {
+pub(super) struct Conditions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -69,6 +69,11 @@ struct Conditions {
 }
 
 impl Conditions {
+    /// The condition that a word is, if it is one.
+    pub(super) fn one(word: &[u8]) -> Option<Self> {
+        Self::parse(std::iter::once(word)).ok()
+    }
+
     fn parse<'a>(words: impl Iterator<Item = &'a [u8]>) -> Result<Self, ConditionError<'a>> {
         let mut some = Self::default();
         for word in words {
@@ -94,7 +99,7 @@ impl Conditions {
 
     /// Whether the conditions hold for a key whose expiry is to change from `old` to `new` (which may be negative). A
     /// key without expiry counts as expiring later than any other.
-    fn hold(self, old: Option<UnixMillis>, new: i64) -> bool {
+    pub(super) fn hold(self, old: Option<UnixMillis>, new: i64) -> bool {
         let old = old.map(|at| i64::try_from(at.get()).unwrap_or(i64::MAX));
         !(self.nx && old.is_some()
             || self.xx && old.is_none()

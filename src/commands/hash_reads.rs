@@ -7,7 +7,7 @@ use super::registry::Spec;
 use super::registry::row::{LOOKED_AT, READ, READ_FAST, READ_FROM, UNORDERED, VARIES, hash};
 use super::{Plan, Planned};
 use crate::encoding::resp::Protocol;
-use crate::store::HashRef;
+use crate::store::LiveHash;
 
 /// Registry rows of this family.
 pub(super) const ROWS: &[Spec] = &[
@@ -96,14 +96,14 @@ impl Plan<'_, '_, '_> {
     /// HLEN key
     pub(super) fn hlen(&mut self) -> Planned {
         let hash = self.first_hash()?;
-        self.reply.count(hash.map_or(0, HashRef::len));
+        self.reply.count(hash.map_or(0, LiveHash::len));
         Ok(())
     }
 
     /// HGETALL key
     pub(super) fn hgetall(&mut self) -> Planned {
         let hash = self.first_hash()?;
-        self.reply.map(hash.map_or(0, HashRef::len));
+        self.reply.map(hash.map_or(0, LiveHash::len));
         self.write_fields(hash, true, true);
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Plan<'_, '_, '_> {
     /// HKEYS key
     pub(super) fn hkeys(&mut self) -> Planned {
         let hash = self.first_hash()?;
-        self.reply.array(hash.map_or(0, HashRef::len));
+        self.reply.array(hash.map_or(0, LiveHash::len));
         self.write_fields(hash, true, false);
         Ok(())
     }
@@ -119,12 +119,12 @@ impl Plan<'_, '_, '_> {
     /// HVALS key
     pub(super) fn hvals(&mut self) -> Planned {
         let hash = self.first_hash()?;
-        self.reply.array(hash.map_or(0, HashRef::len));
+        self.reply.array(hash.map_or(0, LiveHash::len));
         self.write_fields(hash, false, true);
         Ok(())
     }
 
-    fn write_fields(&mut self, hash: Option<HashRef<'_>>, names: bool, values: bool) {
+    fn write_fields(&mut self, hash: Option<LiveHash<'_>>, names: bool, values: bool) {
         let Some(hash) = hash else { return };
         let reply = &mut *self.reply;
         let _: ControlFlow<()> = hash.for_each(|name, value| {
@@ -159,7 +159,7 @@ impl Plan<'_, '_, '_> {
     }
 
     /// Appends `count` fields, each drawn from all fields, so that they may repeat.
-    fn repeated_fields(&mut self, hash: HashRef<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
+    fn repeated_fields(&mut self, hash: LiveHash<'_>, count: u64, with_values: bool, mut random: Random) -> Planned {
         let mut draws = Draws::begin(self, count)?;
         self.random_head(usize::try_from(count).unwrap_or(usize::MAX), with_values);
         let drawn = hash.random_fields(

@@ -8,6 +8,7 @@ use super::seen::Seen;
 use super::{Plan, Planned, Refused, Scratch};
 use crate::encoding::edit::Change;
 use crate::encoding::resp::float::Float;
+use crate::time::UnixMillis;
 
 /// Registry rows of this family.
 pub(super) const ROWS: &[Spec] =
@@ -83,7 +84,7 @@ impl<'a> Plan<'_, 'a, '_> {
         let field = self.args.at(2);
         let free = self.first_hash()?.is_none_or(|hash| hash.get(field).is_none());
         if free {
-            self.set_field(scratch, field, self.args.at(3));
+            self.set_field(scratch, field, self.args.at(3), None);
         }
         self.reply.int(free.into());
         Ok(())
@@ -113,13 +114,13 @@ impl<'a> Plan<'_, 'a, '_> {
     /// HINCRBY key field increment
     pub(super) fn hincrby(&mut self, scratch: &'a mut Scratch) -> Planned {
         let (field, increment) = (self.args.at(2), integer_argument(self.args.at(3))?);
-        let old = match self.first_hash()?.and_then(|hash| hash.get(field)) {
-            Some(value) => integer(value).ok_or(Refused::Because("ERR hash value is not an integer"))?,
-            None => 0,
+        let (old, expire_at) = match self.first_hash()?.and_then(|hash| hash.field(field)) {
+            Some((value, at)) => (integer(value).ok_or(Refused::Because("ERR hash value is not an integer"))?, at),
+            None => (0, None),
         };
         let number = old.checked_add(increment).ok_or(OVERFLOW)?;
         let mut digits = itoa::Buffer::new();
-        self.set_field(scratch, field, digits.format(number).as_bytes());
+        self.set_field(scratch, field, digits.format(number).as_bytes(), expire_at);
         self.reply.int(number);
         Ok(())
     }
@@ -131,22 +132,27 @@ impl<'a> Plan<'_, 'a, '_> {
         if increment.is_infinite() {
             return Err(Refused::Because("ERR value is NaN or Infinity"));
         }
-        let old = match self.first_hash()?.and_then(|hash| hash.get(field)) {
-            Some(value) => Float::parse(value).ok_or(Refused::Because("ERR hash value is not a float"))?,
-            None => Float::ZERO,
+        let (old, expire_at) = match self.first_hash()?.and_then(|hash| hash.field(field)) {
+            Some((value, at)) => (Float::parse(value).ok_or(Refused::Because("ERR hash value is not a float"))?, at),
+            None => (Float::ZERO, None),
         };
         let sum = old.plus(increment).ok_or(NOT_FINITE)?;
         let mut digits = Vec::new();
         sum.format(&mut digits);
-        self.set_field(scratch, field, &digits);
+        self.set_field(scratch, field, &digits, expire_at);
         self.reply.bulk(&digits);
         Ok(())
     }
 
     /// Plans to set one field of the first key.
-    fn set_field(&mut self, scratch: &'a mut Scratch, field: &[u8], value: &[u8]) {
+    fn set_field(&mut self, scratch: &'a mut Scratch, field: &[u8], value: &[u8], expire_at: Option<UnixMillis>) {
         scratch.clear();
-        scratch.fields.push(field, value);
-        self.edit_first(Change::SetFields(scratch.fields.fields()));
+        self.edit_first(if expire_at.is_some() {
+            scratch.expiring.push(field, value, expire_at);
+            Change::SetExpiringFields(scratch.expiring.fields())
+        } else {
+            scratch.fields.push(field, value);
+            Change::SetFields(scratch.fields.fields())
+        });
     }
 }

@@ -12,6 +12,7 @@
 //! | `bits`, `bitop`, `bitfield` | bits of strings |
 //! | `hyperloglog`, `lcs` | estimated counts of different elements; common subsequences |
 //! | `hashes`, `hash_reads` | changes of hashes (HSET …); reads of hashes (HGET …) |
+//! | `field_expiry`, `field_values` | expiry of fields (HEXPIRE …); fields read or set with a change of it (HGETEX …) |
 //! | `sets`, `set_picks`, `set_algebra` | sets (SADD …); members at random (SPOP …); sets combined (SINTER …) |
 //! | `sorted_sets`, `sorted_set_reads` | changes of sorted sets (ZADD …); reads of single members (ZSCORE …) |
 //! | `sorted_set_ranges`, `sorted_set_spans` | commands on ranges of sorted sets (ZRANGE …); how they name ranges |
@@ -37,6 +38,10 @@ pub mod debug;
 pub mod docs;
 mod dump;
 mod expire;
+mod field_expiry;
+#[cfg(test)]
+mod field_tests;
+mod field_values;
 mod geo;
 pub mod glob;
 mod hash_reads;
@@ -87,11 +92,11 @@ use std::ops::{ControlFlow, Range};
 
 use smallvec::SmallVec;
 
-use crate::encoding::edit::{Change, Edit, ElementsBuffer, FieldsBuffer, Removal, ScoredBuffer};
+use crate::encoding::edit::{Change, Edit, ElementsBuffer, ExpiringFieldsBuffer, FieldsBuffer, Removal, ScoredBuffer};
 use crate::encoding::resp::{Args, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{Db, Partitions, Slot};
-use crate::store::{Entry, HashRef, ListRef, SetRef, SortedSetRef, Store, StreamRef, Value};
+use crate::store::{Entry, ListRef, LiveHash, SetRef, SortedSetRef, Store, StreamRef, Value};
 use crate::time::UnixMillis;
 
 pub use refused::Refused;
@@ -111,6 +116,8 @@ pub const FAMILIES: &[&[Spec]] = &[
     hyperloglog::ROWS,
     hashes::ROWS,
     hash_reads::ROWS,
+    field_expiry::ROWS,
+    field_values::ROWS,
     sets::ROWS,
     set_picks::ROWS,
     set_algebra::ROWS,
@@ -177,6 +184,7 @@ impl Context {
 pub struct Scratch {
     bytes: Vec<u8>,
     fields: FieldsBuffer,
+    expiring: ExpiringFieldsBuffer,
     elements: ElementsBuffer,
     scored: ScoredBuffer,
 }
@@ -186,13 +194,15 @@ impl Scratch {
     const KEPT_BYTES: usize = 1 << 20;
 
     fn clear(&mut self) {
-        let Self { bytes, fields, elements, scored } = self;
-        let capacities = [bytes.capacity(), fields.capacity(), elements.capacity(), scored.capacity()];
-        if capacities.iter().any(|capacity| *capacity > Self::KEPT_BYTES) {
+        let Self { bytes, fields, expiring, elements, scored } = self;
+        let fields = [fields.capacity(), expiring.capacity()];
+        let capacities = [bytes.capacity(), elements.capacity(), scored.capacity()];
+        if capacities.iter().chain(&fields).any(|capacity| *capacity > Self::KEPT_BYTES) {
             *self = Self::default();
         }
         self.bytes.clear();
         self.fields.clear();
+        self.expiring.clear();
         self.elements.clear();
         self.scored.clear();
     }
@@ -335,12 +345,19 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
-    /// Like [`Self::first`], for a key that must hold a hash.
+    /// Like [`Self::first`], for a key that must hold a hash. If all of its fields have expired, returns `None` and plans
+    /// an edit that deletes the key.
     #[inline]
-    fn first_hash(&mut self) -> Result<Option<HashRef<'p>>, Refused> {
+    fn first_hash(&mut self) -> Result<Option<LiveHash<'p>>, Refused> {
         match self.first() {
             None => Ok(None),
-            Some(Entry { value: Value::Hash(hash), .. }) => Ok(Some(hash)),
+            Some(Entry { value: Value::Hash(hash), .. }) => {
+                let live = hash.at(self.context.now);
+                if live.is_none() {
+                    self.edit_first(Change::Delete(Removal::Expired));
+                }
+                Ok(live)
+            }
             Some(_) => Err(Refused::WrongType),
         }
     }

@@ -57,7 +57,13 @@ impl Value<'_> {
             Value::String(bytes) if integer(bytes).is_some() => "int",
             Value::String(bytes) if bytes.len() <= EMBEDDED => "embstr",
             Value::String(_) => "raw",
-            Value::Hash(hash) if hash.is_packed() => "listpack",
+            Value::Hash(hash) if hash.is_packed() => {
+                if hash.expires() {
+                    "listpackex"
+                } else {
+                    "listpack"
+                }
+            }
             Value::Hash(_) => "hashtable",
             Value::Set(set) => match set.form() {
                 SetForm::Integers => "intset",

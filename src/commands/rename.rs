@@ -137,7 +137,11 @@ impl Scratch {
                 stream.write_payload(&mut self.bytes);
                 return Ok(Change::PutStream { stream: Cow::Borrowed(&self.bytes), expire_at });
             }
-            Value::Hash(hash) => hash.for_each(|name, value| {
+            Value::Hash(hash) if hash.expires() => hash.for_each_field(|name, value, at| {
+                self.expiring.push(name, value, at);
+                take_room(&mut room, name.len() + value.len() + size_of::<u64>())
+            }),
+            Value::Hash(hash) => hash.for_each_field(|name, value, _| {
                 self.fields.push(name, value);
                 take_room(&mut room, name.len() + value.len())
             }),
@@ -160,6 +164,9 @@ impl Scratch {
             return Err(TOO_LARGE);
         }
         Ok(match entry.value {
+            Value::Hash(hash) if hash.expires() => {
+                Change::PutExpiringHash { fields: self.expiring.fields(), expire_at }
+            }
             Value::Set(_) => Change::PutSet { members: self.elements.elements(), expire_at },
             Value::SortedSet(_) => Change::PutSortedSet { members: self.scored.members(), expire_at },
             Value::List(_) => Change::PutList { elements: self.elements.elements(), expire_at },

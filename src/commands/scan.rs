@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Spec] = &[
         .flags(READ, KEYSPACE)
         .tips(&["nondeterministic_output", "request_policy:special"])
         .about("2.8.0", "O(1) a call, O(N) for all N keys", "Names some keys, and where to go on"),
-    hash("hscan", |p, _| p.hscan(), -3, "key cursor [MATCH pattern] [COUNT count]", READ)
+    hash("hscan", |p, _| p.hscan(), -3, "key cursor [MATCH pattern] [COUNT count] [NOVALUES]", READ)
         .keys(READ_FROM)
         .tips(VARIES)
         .about(
@@ -59,24 +59,44 @@ const fn split(cursor: u64) -> (Slot, u64) {
     (Slot((cursor & (SLOTS as u64 - 1)) as u16), cursor >> SLOT_BITS)
 }
 
+/// The command that options belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// SCAN.
+    Keys,
+    /// HSCAN.
+    Hash,
+    /// SSCAN, ZSCAN.
+    Other,
+}
+
 /// Options of SCAN, and of the commands that iterate over a value's elements.
 pub(super) struct Options<'a> {
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
     pub(super) count: usize,
+    /// Whether only the names of fields are replied.
+    no_values: bool,
 }
 
 impl<'a> Options<'a> {
-    pub(super) fn parse(mut words: impl Iterator<Item = &'a [u8]>, with_type: bool) -> Result<Self, Refused> {
-        let mut options = Self { pattern: None, type_name: None, count: COUNT };
+    pub(super) fn parse(mut words: impl Iterator<Item = &'a [u8]>, of: Of) -> Result<Self, Refused> {
+        let mut options = Self { pattern: None, type_name: None, count: COUNT, no_values: false };
         while let Some(word) = words.next() {
+            if word.eq_ignore_ascii_case(b"NOVALUES") {
+                if of != Of::Hash {
+                    return Err(Refused::Because("ERR NOVALUES option can only be used in HSCAN"));
+                }
+                options.no_values = true;
+                continue;
+            }
             let value = words.next().ok_or(Refused::Syntax)?;
             if word.eq_ignore_ascii_case(b"COUNT") {
                 let count = integer_argument(value)?;
                 options.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Refused::Syntax)?;
             } else if word.eq_ignore_ascii_case(b"MATCH") {
                 options.pattern = Some(value).filter(|pattern| !glob::is_everything(pattern));
-            } else if with_type && word.eq_ignore_ascii_case(b"TYPE") {
+            } else if of == Of::Keys && word.eq_ignore_ascii_case(b"TYPE") {
                 options.type_name = Some(value);
             } else {
                 return Err(Refused::Syntax);
@@ -99,7 +119,7 @@ impl Plan<'_, '_, '_> {
     /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step, within the slots of this store.
     pub(super) fn scan(&mut self) -> Planned {
         let cursor = cursor_argument(self.args.at(1))?;
-        let options = Options::parse(self.args.from(2), true)?;
+        let options = Options::parse(self.args.from(2), Of::Keys)?;
         let end = u32::from(self.context.owned.end) * u32::from(self.context.partitions.slots_each());
         let (mut slot, mut place) = split(cursor);
         let mut left = options.count;
@@ -136,7 +156,7 @@ impl Plan<'_, '_, '_> {
     /// KEYS pattern: the matching keys of this store.
     pub(super) fn keys(&mut self) -> Planned {
         let pattern = Some(self.args.at(1)).filter(|pattern| !glob::is_everything(pattern));
-        let options = Options { pattern, type_name: None, count: usize::MAX };
+        let options = Options { pattern, type_name: None, count: usize::MAX, no_values: false };
         let each = self.context.partitions.slots_each();
         let slots = self.context.owned.start * each..self.context.owned.end * each;
         let (store, db, now) = (self.store, self.context.db, self.context.now);
@@ -161,18 +181,21 @@ impl Plan<'_, '_, '_> {
         Ok(())
     }
 
-    /// HSCAN key cursor [MATCH pattern] [COUNT count]
+    /// HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]
     pub(super) fn hscan(&mut self) -> Planned {
         let cursor = cursor_argument(self.args.at(2))?;
         let Some(hash) = self.first_hash()? else { return self.scanned(0, 0, b"") };
-        let options = Options::parse(self.args.from(3), false)?;
+        let options = Options::parse(self.args.from(3), Of::Hash)?;
         let (mut fields, mut found) = (Vec::new(), 0);
         let mut elements = Reply::new(&mut fields, self.reply.protocol());
         let next = hash.scan(cursor, options.count, |name, value| {
             if options.fits(name) {
                 elements.bulk(name);
-                elements.bulk(value);
-                found += 2;
+                found += 1;
+                if !options.no_values {
+                    elements.bulk(value);
+                    found += 1;
+                }
             }
         });
         self.scanned(next, found, &fields)
@@ -182,7 +205,7 @@ impl Plan<'_, '_, '_> {
     pub(super) fn sscan(&mut self) -> Planned {
         let cursor = cursor_argument(self.args.at(2))?;
         let Some(set) = self.first_set()? else { return self.scanned(0, 0, b"") };
-        let options = Options::parse(self.args.from(3), false)?;
+        let options = Options::parse(self.args.from(3), Of::Other)?;
         let (mut members, mut found) = (Vec::new(), 0);
         let mut elements = Reply::new(&mut members, self.reply.protocol());
         let next = set.scan(cursor, options.count, |member| {

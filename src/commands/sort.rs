@@ -211,7 +211,7 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         let entry = self.store.get(self.context.db, slot, &key).filter(|entry| !self.is_over(entry));
         Ok(match (entry.map(|entry| entry.value), field) {
             (Some(Value::String(bytes)), None) => Some(bytes),
-            (Some(Value::Hash(hash)), Some(field)) => hash.get(field),
+            (Some(Value::Hash(hash)), Some(field)) => hash.at(self.context.now).and_then(|hash| hash.get(field)),
             _ => None,
         })
     }

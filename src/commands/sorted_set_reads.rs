@@ -117,7 +117,7 @@ impl Plan<'_, '_, '_> {
         let Some(sorted_set) = self.first_sorted_set()? else {
             return self.scanned(0, 0, b"");
         };
-        let options = scan::Options::parse(self.args.from(3), false)?;
+        let options = scan::Options::parse(self.args.from(3), scan::Of::Other)?;
         let (mut bytes, mut score_text, mut found) = (Vec::new(), Vec::new(), 0);
         let mut elements = Reply::new(&mut bytes, self.reply.protocol());
         let next = sorted_set.scan(cursor, options.count, |member, score| {

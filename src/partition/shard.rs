@@ -9,7 +9,7 @@ use super::order::Barrier;
 use crate::commands::registry::Flags;
 use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
 use crate::config::{Durability, Packing};
-use crate::encoding::edit::{Change, Edit, EncodedEdits, Removal};
+use crate::encoding::edit::{Edit, EncodedEdits};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement};
 use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
 use crate::store::Store;
@@ -146,21 +146,22 @@ impl<D: Disk> Shard<D> {
         self.contradiction.as_deref()
     }
 
-    /// Removes expired keys and logs that, searching about `budget` keys; deleted data that is freed meanwhile counts
-    /// against the budget. Returns whether nothing is left to do, or nothing can be removed now.
+    /// Removes expired keys and fields and logs that, searching about `budget` of them; deleted data that is freed
+    /// meanwhile counts against the budget. Returns whether nothing is left to do, or nothing can be removed now.
     pub fn expire(&mut self, now: UnixMillis, budget: usize) -> bool {
         self.memory.tell(self.store.used_memory());
         if self.log.is_poisoned().is_some() || self.log.is_full() {
             return true;
         }
         let mut due = Vec::new();
-        let complete = self.store.expired(now, budget, |db, slot, key| due.push((db, slot, key.to_vec())));
+        let complete = self.store.expired(now, budget, |db, slot, key, change| {
+            due.push(Edit::Key { db, slot, key: key.to_vec().into(), change });
+        });
         // The sweep may have freed memory of data deleted before.
         self.memory.note(self.store.used_memory());
-        for (db, slot, key) in due {
-            let change = Change::Delete(Removal::Expired);
+        for edit in &due {
             let mut removal = self.begin();
-            removal.apply(&Edit::Key { db, slot, key: key.into(), change });
+            removal.apply(edit);
             removal.commit();
         }
         complete

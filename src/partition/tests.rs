@@ -82,6 +82,7 @@ impl World {
         let change = match self.random.u32(..12 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },
             3 => Change::WriteString { offset: self.random.u64(..200), bytes: value.into() },
+            4 if self.random.bool() => Change::SetFieldExpiry { fields, expire_at },
             4 => Change::SetFields(fields),
             5 => Change::AddMembers(members),
             6 if self.random.bool() => Change::RemoveMembers(members),

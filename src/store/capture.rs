@@ -236,7 +236,7 @@ impl Store {
 mod tests {
     use super::super::model::{Generator, partitions};
     use super::*;
-    use crate::encoding::edit::{Change, Elements, End, Fields, Ranges, Removal, Scored};
+    use crate::encoding::edit::{Change, Elements, End, ExpiringFields, Fields, Ranges, Removal, Scored};
     use crate::encoding::slot::slot_of;
     use crate::ids::Partitions;
     use crate::time::UnixMillis;
@@ -353,15 +353,22 @@ mod tests {
         }
 
         fn edit(&mut self) -> Edit<'static> {
-            let (n, expire_at) = (self.0.u8(..10), Some(UnixMillis::new(self.0.u64(1..1 << 40))));
+            let (n, at) = (self.0.u8(..10), UnixMillis::new(self.0.u64(1..1 << 40)));
+            let expire_at = Some(at);
             let key = format!("{{slot}}{n}").into_bytes();
             let change = match (self.0.u8(..20), n) {
                 (_, 8 | 9) => self.list_change(expire_at),
                 (0, _) => Change::Delete(Removal::Deleted),
                 (1, _) => Change::SetExpiry(expire_at),
                 (2, 0 | 1) => Change::PutHash { fields: self.fields(600), expire_at },
-                (3..=6, 0 | 1) => Change::RemoveFields(self.fields(30)),
-                (7, 0 | 1) => Change::RemoveFields(self.fields(600)),
+                (3..=4, 0 | 1) => Change::RemoveFields(self.fields(30)),
+                (5, 0 | 1) => Change::ExpireFields(self.fields(30)),
+                (6, 0 | 1) => Change::RemoveFields(self.fields(600)),
+                (7..=9, 0 | 1) => {
+                    let expire_at = if self.0.bool() { None } else { expire_at };
+                    Change::SetFieldExpiry { fields: self.fields(300), expire_at }
+                }
+                (10..=12, 0 | 1) => Change::SetExpiringFields(ExpiringFields::new(self.fields(30), &[(0, at)])),
                 (_, 0 | 1) => Change::SetFields(self.fields(30)),
                 (2, 2 | 3) => Change::PutSet { members: self.members(600), expire_at },
                 (3..=6, 2 | 3) => Change::RemoveMembers(self.members(30)),
@@ -428,6 +435,8 @@ mod tests {
         let slot = slot_of(b"{slot}");
         let mut fields = Fields::default();
         (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
+        let expiring = ExpiringFields::new(fields.clone(), &[(7, UnixMillis::new(7))]);
+        let expiring = Change::PutExpiringHash { fields: expiring, expire_at: None };
         let hash = Change::PutHash { fields, expire_at: None };
         let mut members = Elements::default();
         (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
@@ -441,6 +450,7 @@ mod tests {
         let list = Change::PutList { elements, expire_at: None };
         let large = [
             (&b"{slot}hash"[..], hash),
+            (b"{slot}hash with an expiry", expiring),
             (b"{slot}set", set),
             (b"{slot}sorted set", sorted_set),
             (b"{slot}string", string),

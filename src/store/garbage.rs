@@ -78,6 +78,12 @@ impl Garbage {
                         self.remains.push(Remains::Places(places));
                     }
                 }
+                Some(Remains::Times(mut times)) => {
+                    if let Some(bytes) = times.free_leaf(drop) {
+                        freed += bytes;
+                        self.remains.push(Remains::Times(times));
+                    }
+                }
                 Some(Remains::Chunks(mut chunks)) => {
                     freed += (0..CHUNKS_PER_BUCKET).map_while(|_| chunks.give_up()).sum::<usize>();
                     if !chunks.is_empty() {

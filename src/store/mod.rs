@@ -50,8 +50,8 @@ pub use apply::ApplyError;
 pub use digest::Digest;
 pub use lookahead::Sought;
 pub use value::{
-    BlockRef, Consumer, EventRef, Group, HashRef, ListRef, Member, Numbers, Pending, Selection, SetForm, SetRef,
-    SortedSetRef, StreamRef, Value,
+    BlockRef, Consumer, EventRef, Group, HashRef, ListRef, LiveHash, Member, Numbers, Pending, Selection, SetForm,
+    SetRef, SortedSetRef, StreamRef, Value,
 };
 
 use crate::config::Packing;

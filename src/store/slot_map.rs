@@ -1,7 +1,8 @@
-//! The keys of one slot in one database, with their totals: digest, number of keys with an expiry, soonest expiry.
+//! The keys of one slot in one database, with their totals: digest, number of keys with an expiry, soonest expiry of a
+//! key or of a field of a hash.
 //!
 //! Invariants: `digest` is the sum of the keys' digests, `expiring` the number of keys with an expiry, and
-//! `next_expiry` ≤ each of those expiries.
+//! `next_expiry` ≤ each of those expiries, and ≤ each expiry of a field of a hash.
 
 use super::Entry;
 use super::change::{Changed, Contradiction, Key, Tools};
@@ -78,6 +79,9 @@ impl SlotMap {
         let expire_at = record.expire_at();
         self.exchange(0, key.digest.value(digest).wrapping_add(key.digest.expiry(expire_at)));
         self.note_expiry(tally, None, expire_at);
+        if let Some(at) = value::soonest_expiry(&record) {
+            self.next_expiry = self.next_expiry.min(at.get());
+        }
         tally.keys += 1;
         tally.memory += value::memory(&record) as isize;
         tally.memory += self.table.insert(seed, key.hash, record);
@@ -110,6 +114,9 @@ impl SlotMap {
         let Changed { digest, replaced, is_empty } = value::change(key, record, change, tools)?;
         record.touch(tools.clock);
         let new_expire_at = record.expire_at();
+        if let Some(at) = value::soonest_expiry(record) {
+            self.next_expiry = self.next_expiry.min(at.get());
+        }
         tally.memory += value::memory(record) as isize - memory as isize;
         let growth = key.digest.value(digest);
         self.exchange(key.digest.expiry(expire_at), growth.wrapping_add(key.digest.expiry(new_expire_at)));

@@ -6,7 +6,7 @@ mod reads;
 use std::collections::BTreeSet;
 
 use self::reads::content_of;
-use super::model::{Generator, Model, partition_of, partitions};
+use super::model::{Generator, Held, Model, partition_of, partitions};
 use super::*;
 use crate::encoding::edit::{Change, Edit, Elements, End, Fields, Removal};
 use crate::encoding::slot::slot_of;
@@ -190,17 +190,15 @@ fn keys_that_sections_brought_expire_without_being_read() {
         }
         let (full, now) = (loaded.memory, UnixMillis::new(5000));
         let mut due = Vec::new();
-        while !loaded.expired(now, 50, |db, slot, key| due.push((db, slot, key.to_vec()))) {}
-        for (db, slot, key) in due {
-            let change = Change::Delete(Removal::Expired);
-            loaded.apply(&Edit::Key { db, slot, key: key.into(), change }).unwrap();
-        }
-        while !loaded.expired(now, 50, |_, _, _| panic!("all that was due is gone")) {}
-        let stays = model.0.iter().filter(|(_, content)| content.1.is_none()).count();
-        assert!(stays < model.0.len());
-        assert_eq!(Db::all().map(|db| loaded.len(db)).sum::<usize>(), stays);
+        while !loaded.expired(now, 50, |db, slot, key, change| {
+            due.push(Edit::Key { db, slot, key: key.to_vec().into(), change });
+        }) {}
+        due.iter().for_each(|edit| loaded.apply(edit).unwrap());
+        while !loaded.expired(now, 50, |_, _, _, _| panic!("all that was due is gone")) {}
+        let left = what_stays(model.clone(), now);
+        assert!(left.0.len() < model.0.len());
         assert!(loaded.memory < full);
-        check_sums(&mut loaded);
+        check(&mut loaded, &left);
     });
 }
 
@@ -267,7 +265,7 @@ fn what_is_deleted_is_freed_in_the_end_and_bit_by_bit() {
         store.apply(&edit(b"a", Change::Delete(Removal::Deleted))).unwrap();
         store.apply(&stays).unwrap();
         let mut slices = 0;
-        while !store.expired(UnixMillis::new(1), 100, |_, _, _| ()) {
+        while !store.expired(UnixMillis::new(1), 100, |_, _, _, _| ()) {
             slices += 1;
         }
         assert!(slices > least, "{slices} slices");
@@ -374,13 +372,12 @@ fn all_that_is_due_is_found_and_nothing_else() {
             for _ in 0..generator.random.u8(..5) {
                 let mut due = Vec::new();
                 let budget = generator.random.usize(1..200);
-                store.expired(now, budget, |db, slot, key| due.push((db, slot, key.to_vec())));
-                for (db, slot, key) in due {
-                    let content = &model.0[&(db.0, key.clone())];
-                    assert!(content.1.is_some_and(|time| time <= now));
+                store.expired(now, budget, |db, slot, key, change| {
+                    due.push(Edit::Key { db, slot, key: key.to_vec().into(), change });
+                });
+                for edit in due {
+                    assert!(is_due(&model, &edit, now), "{edit:?}");
                     if generator.random.bool() {
-                        let change = Change::Delete(Removal::Expired);
-                        let edit = Edit::Key { db, slot, key: key.into(), change };
                         store.apply(&edit).unwrap();
                         model.apply(&edit);
                     }
@@ -388,15 +385,40 @@ fn all_that_is_due_is_found_and_nothing_else() {
             }
         }
         let now = UnixMillis::new(5000);
-        let mut due = BTreeSet::new();
+        let mut left = model.clone();
         for _ in 0..2 {
-            while !store.expired(now, 50, |db, _, key| {
-                due.insert((db.0, key.to_vec()));
+            while !store.expired(now, 50, |db, slot, key, change| {
+                let edit = Edit::Key { db, slot, key: key.to_vec().into(), change };
+                assert!(is_due(&model, &edit, now), "{edit:?}");
+                left.apply(&edit);
             }) {}
         }
-        let expected = model.0.iter().filter(|(_, content)| content.1.is_some()).map(|(at, _)| at);
-        assert!(due.iter().eq(expected));
+        assert_eq!(left.0, what_stays(model, now).0);
     });
+}
+
+/// Whether all that an edit deletes is there and has expired.
+fn is_due(model: &Model, edit: &Edit<'_>, now: UnixMillis) -> bool {
+    let Edit::Key { db, key, change, .. } = edit else { return false };
+    let Some((held, expire_at)) = model.0.get(&(db.0, key.to_vec())) else { return false };
+    match (change, held) {
+        (Change::Delete(Removal::Expired), _) => expire_at.is_some_and(|at| at <= now),
+        (Change::ExpireFields(fields), Held::Hash(all)) => {
+            !fields.is_empty() && fields.iter().all(|(name, _)| all[name].1.is_some_and(|at| at <= now))
+        }
+        _ => false,
+    }
+}
+
+/// What a model holds once all that has expired is deleted.
+fn what_stays(mut model: Model, now: UnixMillis) -> Model {
+    let stays = |at: &Option<UnixMillis>| at.is_none_or(|at| at > now);
+    model.0.retain(|_, (held, expire_at)| {
+        let Held::Hash(fields) = held else { return stays(expire_at) };
+        fields.retain(|_, (_, at)| stays(at));
+        stays(expire_at) && !fields.is_empty()
+    });
+    model
 }
 
 #[test]
@@ -406,7 +428,7 @@ fn a_database_that_nobody_uses_any_more_takes_no_memory() {
         store.apply(&Edit::Key { db: Db(db), slot: slot_of(key), key: key.into(), change }).unwrap();
     };
     let put = || Change::PutString { value: b"value".into(), expire_at: None };
-    let round = |store: &mut Store| while !store.expired(UnixMillis::new(1), 1_000_000, |_, _, _| {}) {};
+    let round = |store: &mut Store| while !store.expired(UnixMillis::new(1), 1_000_000, |_, _, _, _| {}) {};
     let empty = store.used_memory();
     for n in 0..1_000u32 {
         change(&mut store, 3, &n.to_be_bytes(), put());

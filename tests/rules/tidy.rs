@@ -44,6 +44,7 @@ const CONFINED: [(&str, &[&str]); 13] = [
             "src/storage/log/flock.rs",
             "src/store/prefetch.rs",
             "src/store/table/record.rs",
+            "src/store/value/hash/expiring/table.rs",
             "src/store/value/sorted_set/members.rs",
             "tests/harness/disk_shutdown.rs",
             "tests/operation/preflight.rs",

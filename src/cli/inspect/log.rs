@@ -163,6 +163,14 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::PutHash { fields, expire_at } => ("put hash", format!("{} fields{}", fields.len(), expires(expire_at))),
         Change::SetFields(fields) => ("set fields", format!("{} fields", fields.len())),
         Change::RemoveFields(fields) => ("remove fields", format!("{} fields", fields.len())),
+        Change::ExpireFields(fields) => ("expire fields", format!("{} fields", fields.len())),
+        Change::PutExpiringHash { fields, expire_at } => {
+            ("put expiring hash", format!("{} fields{}", fields.len(), expires(expire_at)))
+        }
+        Change::SetExpiringFields(fields) => ("set expiring fields", format!("{} fields", fields.len())),
+        Change::SetFieldExpiry { fields, expire_at } => {
+            ("set field expiry", format!("{} fields{}", fields.len(), expires(expire_at)))
+        }
         Change::PutSet { members, expire_at } => {
             ("put set", format!("{} members{}", members.len(), expires(expire_at)))
         }

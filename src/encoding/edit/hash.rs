@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use flatbuffers::{Vector, WIPOffset};
 
-use super::{Body, Builder, Change, EditError, UnixMillis, fb};
+use super::{Body, Builder, Change, EditError, UNKNOWN_REMOVAL, UnixMillis, fb};
 
-/// Fields of a hash with their values (empty in [`Change::RemoveFields`]), stored in one byte buffer.
+/// Fields of a hash with their values (empty where a change only names them), stored in one byte buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     /// Per field: length of name and of value, 4 bytes each, little-endian.
@@ -53,6 +53,22 @@ impl Fields<'_> {
         })
     }
 
+    /// Removes all fields.
+    pub(super) fn clear(&mut self) {
+        self.spans.to_mut().clear();
+        self.bytes.to_mut().clear();
+    }
+
+    /// The same fields, borrowed.
+    pub(super) fn borrowed(&self) -> Fields<'_> {
+        Fields { spans: Cow::Borrowed(&self.spans), bytes: Cow::Borrowed(&self.bytes) }
+    }
+
+    /// Capacity of the buffers that the fields own, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        owned(&self.spans) + owned(&self.bytes)
+    }
+
     /// Whether the lengths add up to the bytes; iteration relies on it.
     fn is_consistent(&self) -> bool {
         let spans = self.spans.as_chunks::<SPAN>().0;
@@ -73,8 +89,7 @@ pub struct FieldsBuffer(Fields<'static>);
 impl FieldsBuffer {
     /// Removes all fields.
     pub fn clear(&mut self) {
-        self.0.spans.to_mut().clear();
-        self.0.bytes.to_mut().clear();
+        self.0.clear();
     }
 
     /// Adds a field.
@@ -87,16 +102,21 @@ impl FieldsBuffer {
 
     /// The fields that have been added.
     pub fn fields(&self) -> Fields<'_> {
-        Fields { spans: Cow::Borrowed(&self.0.spans), bytes: Cow::Borrowed(&self.0.bytes) }
+        self.0.borrowed()
     }
 
     /// Capacity of the buffer in bytes.
     pub fn capacity(&self) -> usize {
-        let room = |bytes: &Cow<'static, [u8]>| match bytes {
-            Cow::Owned(bytes) => bytes.capacity(),
-            Cow::Borrowed(_) => 0,
-        };
-        room(&self.0.spans) + room(&self.0.bytes)
+        self.0.capacity()
+    }
+}
+
+/// Capacity of bytes, if they are owned.
+#[expect(clippy::ptr_arg, reason = "whether they are owned is the question")]
+pub(super) const fn owned(bytes: &Cow<'_, [u8]>) -> usize {
+    match bytes {
+        Cow::Owned(bytes) => bytes.capacity(),
+        Cow::Borrowed(_) => 0,
     }
 }
 
@@ -110,11 +130,16 @@ pub(super) fn decode_set(set: fb::SetFields<'_>) -> Result<Change<'_>, EditError
 }
 
 pub(super) fn decode_remove(remove: fb::RemoveFields<'_>) -> Result<Change<'_>, EditError> {
-    fields(remove.spans(), remove.bytes()).map(Change::RemoveFields)
+    let fields = fields(remove.spans(), remove.bytes())?;
+    match remove.removal() {
+        fb::Removal::Deleted => Ok(Change::RemoveFields(fields)),
+        fb::Removal::Expired => Ok(Change::ExpireFields(fields)),
+        _ => Err(UNKNOWN_REMOVAL),
+    }
 }
 
 /// Reads fields from a verified flatbuffer.
-fn fields<'a>(spans: Vector<'a, fb::FieldSpan>, bytes: Vector<'a, u8>) -> Result<Fields<'a>, EditError> {
+pub(super) fn fields<'a>(spans: Vector<'a, fb::FieldSpan>, bytes: Vector<'a, u8>) -> Result<Fields<'a>, EditError> {
     let fields = Fields { spans: Cow::Borrowed(spans.bytes()), bytes: Cow::Borrowed(bytes.bytes()) };
     if fields.is_consistent() { Ok(fields) } else { Err(EditError::Meaningless("fields of other lengths than stated")) }
 }
@@ -132,15 +157,15 @@ pub(super) fn build_set(b: &mut Builder, fields: &Fields<'_>) -> Body {
     (fb::Change::SetFields, set.as_union_value())
 }
 
-pub(super) fn build_remove(b: &mut Builder, fields: &Fields<'_>) -> Body {
+pub(super) fn build_remove(b: &mut Builder, fields: &Fields<'_>, removal: fb::Removal) -> Body {
     let (spans, bytes) = build_fields(b, fields);
-    let remove = fb::RemoveFields::create(b, &fb::RemoveFieldsArgs { spans, bytes });
+    let remove = fb::RemoveFields::create(b, &fb::RemoveFieldsArgs { spans, bytes, removal });
     (fb::Change::RemoveFields, remove.as_union_value())
 }
 
 type FieldOffsets = (Option<WIPOffset<Vector<'static, fb::FieldSpan>>>, Option<WIPOffset<Vector<'static, u8>>>);
 
-fn build_fields(b: &mut Builder, fields: &Fields<'_>) -> FieldOffsets {
+pub(super) fn build_fields(b: &mut Builder, fields: &Fields<'_>) -> FieldOffsets {
     let (chunks, _) = fields.spans.as_chunks::<SPAN>();
     b.start_vector::<fb::FieldSpan>(chunks.len());
     for chunk in chunks.iter().rev() {

@@ -11,12 +11,13 @@
 //! | 4 | `n`, the length of the flatbuffer, little-endian |
 //! | n | the flatbuffer |
 //!
-//! The file of each type of value (`string`, `hash`, `set`, `sorted_set`, `list`, `stream`) encodes and decodes the
-//! changes of that type.
+//! The file of each type of value (`string`, `hash` and `expiring`, `set`, `sorted_set`, `list`, `stream`) encodes and
+//! decodes the changes of that type.
 
 // tidy: long, because the changes of all types are listed here, each with an example for the tests.
 
 mod elements;
+mod expiring;
 mod hash;
 mod list;
 mod set;
@@ -38,6 +39,7 @@ mod generated {
 use generated::rollbook::edit as fb;
 
 pub use elements::{Elements, ElementsBuffer};
+pub use expiring::{ExpiringFields, ExpiringFieldsBuffer};
 pub use hash::{Fields, FieldsBuffer};
 pub use list::{End, Ranges};
 pub(crate) use sorted_set::is_score;
@@ -110,10 +112,31 @@ pub enum Change<'a> {
         /// Time at which the key expires, if any.
         expire_at: Option<UnixMillis>,
     },
-    /// These fields of the key's hash get these values. The hash is created if it is missing; its expiry stays.
+    /// These fields of the key's hash get these values and no expiry. The hash is created if it is missing; the key's
+    /// expiry stays.
     SetFields(Fields<'a>),
     /// These fields of the key's hash are deleted; the key is deleted with the last of them.
     RemoveFields(Fields<'a>),
+    /// These fields of the key's hash are deleted because their expiries were reached; the key is deleted with the last
+    /// of them.
+    ExpireFields(Fields<'a>),
+    /// The key gets exactly this hash, whose fields may expire, and this expiry, replacing whatever it held.
+    PutExpiringHash {
+        /// All fields of the hash, each named once.
+        fields: ExpiringFields<'a>,
+        /// Time at which the key expires, if any.
+        expire_at: Option<UnixMillis>,
+    },
+    /// These fields of the key's hash get these values and expiries. The hash is created if it is missing; the key's
+    /// expiry stays.
+    SetExpiringFields(ExpiringFields<'a>),
+    /// Of these fields, those that the key's hash has get this expiry, or lose theirs.
+    SetFieldExpiry {
+        /// Names of the fields.
+        fields: Fields<'a>,
+        /// Time at which they expire, if any.
+        expire_at: Option<UnixMillis>,
+    },
     /// The key gets exactly this set and this expiry, replacing whatever it held.
     PutSet {
         /// All members of the set, each named once.
@@ -279,8 +302,11 @@ impl<'a> Change<'a> {
             fb::Change::Delete => match edit.change_as_delete().ok_or(EMPTY)?.removal() {
                 fb::Removal::Deleted => Self::Delete(Removal::Deleted),
                 fb::Removal::Expired => Self::Delete(Removal::Expired),
-                _ => return Err(EditError::Meaningless("an unknown removal")),
+                _ => return Err(UNKNOWN_REMOVAL),
             },
+            fb::Change::PutExpiringHash => expiring::decode_put(edit.change_as_put_expiring_hash().ok_or(EMPTY)?)?,
+            fb::Change::SetExpiringFields => expiring::decode_set(edit.change_as_set_expiring_fields().ok_or(EMPTY)?)?,
+            fb::Change::SetFieldExpiry => expiring::decode_time(edit.change_as_set_field_expiry().ok_or(EMPTY)?)?,
             fb::Change::PutStream => stream::decode_put(edit.change_as_put_stream().ok_or(EMPTY)?)?,
             _ => return stream::decode(edit).map(Self::Stream),
         })
@@ -357,6 +383,8 @@ pub fn split(body: &[u8]) -> impl Iterator<Item = Result<&[u8], EditError>> {
     })
 }
 
+const UNKNOWN_REMOVAL: EditError = EditError::Meaningless("an unknown removal");
+
 type Builder = FlatBufferBuilder<'static>;
 type Body = (fb::Change, WIPOffset<UnionWIPOffset>);
 
@@ -392,7 +420,11 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
         Change::WriteString { offset, bytes } => string::build_write(b, *offset, bytes),
         Change::PutHash { fields, expire_at } => hash::build_put(b, fields, *expire_at),
         Change::SetFields(fields) => hash::build_set(b, fields),
-        Change::RemoveFields(fields) => hash::build_remove(b, fields),
+        Change::RemoveFields(fields) => hash::build_remove(b, fields, fb::Removal::Deleted),
+        Change::ExpireFields(fields) => hash::build_remove(b, fields, fb::Removal::Expired),
+        Change::PutExpiringHash { fields, expire_at } => expiring::build_put(b, fields, *expire_at),
+        Change::SetExpiringFields(fields) => expiring::build_set(b, fields),
+        Change::SetFieldExpiry { fields, expire_at } => expiring::build_time(b, fields, *expire_at),
         Change::PutSet { members, expire_at } => set::build_put(b, members, *expire_at),
         Change::AddMembers(members) => set::build_add(b, members),
         Change::RemoveMembers(members) => set::build_remove(b, members),
@@ -437,6 +469,9 @@ mod tests {
         fields.push(b"mtime", &[0, 255, 10]);
         let mut names = Fields::default();
         names.push(b"owner", b"");
+        let mut expiring = ExpiringFields::default();
+        expiring.push(b"size", b"4096", Some(UnixMillis::new(1 << 40)));
+        expiring.push(b"", b"", None);
         let mut members = Elements::default();
         members.push(b"one");
         members.push(b"");
@@ -456,7 +491,12 @@ mod tests {
             key_edit(Change::WriteString { offset: 9, bytes: b"tail".into() }),
             key_edit(Change::PutHash { fields: fields.clone(), expire_at: at }),
             key_edit(Change::SetFields(fields)),
-            key_edit(Change::RemoveFields(names)),
+            key_edit(Change::RemoveFields(names.clone())),
+            key_edit(Change::ExpireFields(names.clone())),
+            key_edit(Change::PutExpiringHash { fields: expiring.clone(), expire_at: at }),
+            key_edit(Change::SetExpiringFields(expiring)),
+            key_edit(Change::SetFieldExpiry { fields: names.clone(), expire_at: at }),
+            key_edit(Change::SetFieldExpiry { fields: names, expire_at: None }),
             key_edit(Change::PutSet { members: members.clone(), expire_at: at }),
             key_edit(Change::PutSet { members: Elements::default(), expire_at: None }),
             key_edit(Change::AddMembers(members.clone())),
@@ -509,6 +549,9 @@ mod tests {
                     for part in split(&damaged).flatten() {
                         match Edit::decode(part) {
                             Ok(Edit::Key { change: Change::SetFields(fields), .. }) => {
+                                assert!(fields.iter().count() == fields.len());
+                            }
+                            Ok(Edit::Key { change: Change::SetExpiringFields(fields), .. }) => {
                                 assert!(fields.iter().count() == fields.len());
                             }
                             Ok(Edit::Key { change: Change::AddMembers(members), .. }) => {

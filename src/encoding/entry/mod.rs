@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 3 a sorted set, 4 a list, 5 a stream |
+//! | 1 | layout of the payload: 0 a string, 1 a hash, 2 a set, 3 a sorted set, 4 a list, 5 a stream, 6 a hash some of whose fields expire |
 //! | 1 | database, 4 bits; 3 zeros; whether the key expires, 1 bit |
 //! | 4 | length of the key |
 //! | 8 | length of the payload |
@@ -11,16 +11,18 @@
 //! | … | the payload: a string's bytes; for other types see the file of the type |
 //!
 //! All numbers are little-endian. Entries follow each other without gaps. The payload length lets a reader skip an
-//! entry without understanding it. A change of a type's payload (an expiry for each field, say) takes a new layout
-//! number, so that existing snapshots never change their meaning. A large value may be written in slices with edits in
+//! entry without understanding it. A change of a type's payload takes a new layout number, as expiries of fields did, so
+//! that existing snapshots never change their meaning. A large value may be written in slices with edits in
 //! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
+mod expiring;
 mod hash;
 mod list;
 mod set;
 mod sorted_set;
 mod stream;
 
+pub use expiring::{EntryExpiringFields, ExpiringField, begin_expiring_hash, write_expiring_field};
 pub use hash::{EntryFields, begin_hash, write_field};
 pub use list::{EntryElements, begin_list, write_element};
 pub use set::{EntryMembers, begin_set, write_member};
@@ -40,6 +42,7 @@ const SET: u8 = 2;
 const SORTED_SET: u8 = 3;
 const LIST: u8 = 4;
 const STREAM: u8 = 5;
+const EXPIRING_HASH: u8 = 6;
 const DATABASE: u8 = 0x0f;
 const EXPIRES: u8 = 0x80;
 
@@ -72,8 +75,10 @@ pub struct Entry<'a> {
 pub enum EntryValue<'a> {
     /// A string.
     String(&'a [u8]),
-    /// A hash.
+    /// A hash none of whose fields expires.
     Hash(EntryFields<'a>),
+    /// A hash some of whose fields expire.
+    ExpiringHash(EntryExpiringFields<'a>),
     /// A set.
     Set(EntryMembers<'a>),
     /// A sorted set.
@@ -152,6 +157,7 @@ impl<'a> Entry<'a> {
             SORTED_SET => EntryValue::SortedSet(EntryScored::read(payload)?),
             LIST => EntryValue::List(EntryElements::read(payload)?),
             STREAM => EntryValue::Stream(EntryStream::read(payload)?),
+            EXPIRING_HASH => EntryValue::ExpiringHash(EntryExpiringFields::read(payload)?),
             _ => return Err(EntryError("an unknown layout")),
         };
         Ok(Self { db: Db(flags & DATABASE), key, expire_at, value })
@@ -192,6 +198,9 @@ mod tests {
         write_scored(&mut out, b"one", 1.5);
         begin_list(&mut out, Head { db: Db(2), key: b"list", expire_at: None }, 3, 9);
         [&b"first"[..], b"", b"last"].into_iter().for_each(|element| write_element(&mut out, element));
+        begin_expiring_hash(&mut out, Head { db: Db(5), key: b"expiring", expire_at: at }, 2, 8);
+        write_expiring_field(&mut out, (b"size", b"4096", at));
+        write_expiring_field(&mut out, (b"", b"", None));
         out
     }
 
@@ -223,7 +232,10 @@ mod tests {
         let EntryValue::List(elements) = entries[5].value else { panic!("not a list") };
         assert_eq!((entries[5].db, entries[5].key, entries[5].expire_at), (Db(2), &b"list"[..], None));
         assert_eq!(elements.iter().collect::<Vec<_>>(), [&b"first"[..], b"", b"last"]);
-        assert_eq!((fields.len(), members.len(), scored.len(), entries.len()), (2, 3, 2, 6));
+        let EntryValue::ExpiringHash(expiring) = entries[6].value else { panic!("not a hash with expiries") };
+        assert_eq!((entries[6].db, entries[6].key, entries[6].expire_at), (Db(5), &b"expiring"[..], at));
+        assert_eq!(expiring.iter().collect::<Vec<_>>(), [(&b"size"[..], &b"4096"[..], at), (b"", b"", None)]);
+        assert_eq!((fields.len(), members.len(), scored.len(), expiring.len(), entries.len()), (2, 3, 2, 2, 7));
     }
 
     #[test]
@@ -243,6 +255,17 @@ mod tests {
         assert_eq!(good.len() as u64, 14 + 4 + length);
         for (count, content) in [(1, 14), (1, 22), (3, 14), (3, 6), (2, 13), (2, 15), (0, 30)] {
             assert!(read_all(&hash(count, content)).is_err(), "{count} fields, {content} bytes");
+        }
+        let expiring = |count, content| {
+            let mut out = Vec::new();
+            begin_expiring_hash(&mut out, head, count, content);
+            write_expiring_field(&mut out, (b"size", b"4096", Some(UnixMillis::new(1))));
+            write_expiring_field(&mut out, (b"owner", b"7", None));
+            out
+        };
+        assert_eq!(read_all(&expiring(2, 14)).unwrap().len(), 1);
+        for (count, content) in [(1, 14), (1, 30), (3, 14), (2, 13), (2, 15), (0, 46)] {
+            assert!(read_all(&expiring(count, content)).is_err(), "{count} fields, {content} bytes");
         }
         let set = |count, content| {
             let mut out = Vec::new();
@@ -303,6 +326,7 @@ mod tests {
                     match entry.value {
                         EntryValue::String(_) => {}
                         EntryValue::Hash(fields) => assert_eq!(fields.iter().count(), fields.len()),
+                        EntryValue::ExpiringHash(fields) => assert_eq!(fields.iter().count(), fields.len()),
                         EntryValue::Set(members) => assert_eq!(members.iter().count(), members.len()),
                         EntryValue::SortedSet(members) => assert_eq!(members.iter().count(), members.len()),
                         EntryValue::List(elements) => assert_ne!(elements.iter().count(), 0),

@@ -9,6 +9,7 @@
 //! | `input`, `lzf` | lengths, numbers and strings; compressed strings |
 //! | `packed`, `listpack` | several elements in one string: ziplist, zipmap, intset; listpack |
 //! | `write`, `write_stream` | values in the plain encodings, which every version of Redis reads; streams |
+//! | `expiring` | hashes some of whose fields expire, in their plain encoding |
 //!
 //! A value begins with the byte of its type ([`types`]). Numbers are big-endian in lengths and little-endian elsewhere.
 //!
@@ -23,6 +24,7 @@
 //! Nothing is allocated because a number says so: every count is compared with the bytes that are left, and what is
 //! decoded is taken from a budget ([`Limits`]). A compressed or packed value may decode to many times its size.
 
+pub mod expiring;
 pub mod file;
 mod input;
 mod listpack;

@@ -14,7 +14,7 @@ pub fn length(out: &mut Vec<u8>, length: usize) {
     }
 }
 
-/// Appends a number of any size in the form of a length.
+/// Appends a number of up to 64 bits in the form of a length.
 pub(super) fn number(out: &mut Vec<u8>, number: u64) {
     match u32::try_from(number) {
         Ok(small @ 0..0x4000) => length(out, small as usize),

@@ -49,6 +49,12 @@ unsafe impl Send for RecordRef {}
 unsafe impl Sync for RecordRef {}
 
 impl RecordRef {
+    /// The address as a number, by which records are told apart.
+    #[inline]
+    pub fn address(self) -> usize {
+        self.0.addr().get() & ADDRESS_MASK
+    }
+
     /// The record's key.
     ///
     /// # Safety

@@ -3,12 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::super::model::{Content, Held};
-use super::super::{Entry, HashRef, ListRef, Member, SetRef, SortedSetRef, Value};
+use super::super::model::{Content, Field, Held};
+use super::super::{Entry, HashRef, ListRef, LiveHash, Member, SetRef, SortedSetRef, Value};
+use crate::time::UnixMillis;
 
 /// Checks that all ways to read a hash agree with each other.
-fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
+fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Field>) {
     assert_eq!(all.len(), hash.len());
+    assert_eq!(all.values().filter_map(|(_, at)| *at).min(), hash.soonest_expiry());
+    let times: &[u64] = if hash.expires() { &[0, 500, 1000] } else { &[0] };
+    for now in times.iter().copied().map(UnixMillis::new) {
+        let stays = all.iter().filter(|(_, (_, at))| at.is_none_or(|at| at >= now));
+        let live: BTreeMap<_, _> = stays.map(|(name, (value, _))| (name.clone(), value.clone())).collect();
+        assert_eq!(hash.at(now).is_some(), !live.is_empty());
+        for name in all.keys() {
+            let expected = live.get(name).map(|value| (&value[..], all[name].1));
+            assert_eq!(hash.at(now).and_then(|hash| hash.field(name)), expected);
+        }
+        if let Some(hash) = hash.at(now) {
+            check_live_hash(hash, &live);
+        }
+    }
+}
+
+fn check_live_hash(hash: LiveHash<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    assert_eq!(all.len(), hash.len());
+    let mut visited = BTreeMap::new();
+    let _ = hash.for_each(|name, value| {
+        assert!(visited.insert(name.to_vec(), value.to_vec()).is_none());
+        ControlFlow::<()>::Continue(())
+    });
+    assert_eq!(visited, *all);
     for (name, value) in all {
         assert_eq!(hash.get(name), Some(&value[..]));
     }
@@ -22,6 +47,15 @@ fn check_hash(hash: HashRef<'_>, all: &BTreeMap<Vec<u8>, Vec<u8>>) {
     assert!(scanned.iter().eq(all.keys()));
     let mut random = fastrand::Rng::with_seed(all.len() as u64);
     assert!(all.contains_key(hash.random_field(|| random.u64(..)).0));
+    let mut left = 20;
+    let _ = hash.random_fields(
+        || random.u64(..),
+        |(name, value)| {
+            assert_eq!(all[name], value);
+            left -= 1;
+            if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
     for count in [0, 1, all.len() / 20, all.len() - 1, all.len(), all.len() + 1] {
         let mut drawn = BTreeSet::new();
         hash.distinct_fields(

@@ -59,7 +59,6 @@ impl<T: Item> Default for Tree<T> {
 
 impl<T: Item> Tree<T> {
     /// Total weight of all items, which for items of weight 1 is their number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sorted sets know their length; lists ask for it"))]
     pub const fn weight(&self) -> usize {
         self.weight
     }

@@ -3,6 +3,7 @@
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
 use super::elements::ElementTable;
+use super::hash::expiring::table::{Due, ExpiringTable};
 use super::list::chunks::Chunks;
 use super::sorted_set::members::{Members, Place};
 use super::stream::EventStream;
@@ -39,6 +40,8 @@ kinds! {
     PackedSortedSet,
     /// A small list in the layout of `value::list::packed`.
     PackedList,
+    /// A small hash some of whose fields expire, in the layout of `value::hash::expiring::packed`.
+    PackedExpiringHash,
 }
 
 /// Form of a record's value.
@@ -54,6 +57,8 @@ pub(in crate::store) enum Form {
 pub(in crate::store) enum Structure {
     /// A hash as a table of fields.
     Hash(ElementTable),
+    /// A hash some of whose fields expire, as a table of fields and a tree of their times.
+    ExpiringHash(Box<ExpiringTable>),
     /// A set as a table of members.
     Set(ElementTable),
     /// A sorted set as a table and a tree.
@@ -70,6 +75,8 @@ pub(in crate::store) enum Remains {
     Table(Table),
     /// Places of a sorted set's members in a tree.
     Places(Leaves<Place>),
+    /// Times of a hash's fields in a tree.
+    Times(Leaves<Due>),
     /// Chunks of a list.
     Chunks(Chunks),
     /// A stream.
@@ -95,6 +102,7 @@ impl Structure {
         Self::BOX
             + match self {
                 Self::Hash(elements) | Self::Set(elements) => elements.memory(),
+                Self::ExpiringHash(fields) => fields.memory(),
                 Self::SortedSet(members) => members.memory(),
                 Self::List(chunks) => chunks.memory(),
                 Self::Stream(stream) => stream.memory(),
@@ -105,6 +113,7 @@ impl Structure {
     pub fn len(&self) -> usize {
         match self {
             Self::Hash(elements) | Self::Set(elements) => elements.len(),
+            Self::ExpiringHash(fields) => fields.len(),
             Self::SortedSet(members) => members.len(),
             Self::List(chunks) => chunks.chunks(),
             Self::Stream(stream) => stream.parts(),
@@ -116,6 +125,11 @@ impl Structure {
     pub fn dismantle(self, remains: &mut Vec<Remains>) -> usize {
         match self {
             Self::Hash(elements) | Self::Set(elements) => remains.push(Remains::Table(elements.into_table())),
+            Self::ExpiringHash(fields) => {
+                let (table, times) = fields.into_parts();
+                remains.extend([Remains::Table(table), Remains::Times(times)]);
+                return Self::BOX + ExpiringTable::BOX;
+            }
             Self::SortedSet(members) => {
                 let (table, places) = members.into_parts();
                 remains.extend([Remains::Table(table), Remains::Places(places)]);

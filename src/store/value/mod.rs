@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | string | bytes ([`Kind::String`]) | `string` |
 //! | hash | packed bytes ([`Kind::PackedHash`]), a table of fields ([`Structure::Hash`]) | `hash` |
+//! | hash some of whose fields expire | packed bytes ([`Kind::PackedExpiringHash`]), a table of fields and a tree of times ([`Structure::ExpiringHash`]) | `hash/expiring` |
 //! | set | packed integers ([`Kind::IntegerSet`]), packed bytes ([`Kind::PackedSet`]), a table of members ([`Structure::Set`]) | `set` |
 //! | sorted set | packed bytes ([`Kind::PackedSortedSet`]), a table and a tree ([`Structure::SortedSet`]) | `sorted_set` |
 //! | list | packed bytes ([`Kind::PackedList`]), chunks ([`Structure::List`]) | `list` |
@@ -35,7 +36,7 @@
 
 pub(super) mod elements;
 pub(super) mod form;
-mod hash;
+pub(super) mod hash;
 pub(super) mod list;
 mod packed;
 mod pick;
@@ -44,7 +45,7 @@ pub(super) mod sorted_set;
 pub(super) mod stream;
 mod string;
 
-pub use hash::HashRef;
+pub use hash::{HashRef, LiveHash};
 pub use list::ListRef;
 pub use pick::Selection;
 pub use set::{Member, SetForm, SetRef};
@@ -87,6 +88,8 @@ impl<'a> Value<'a> {
             Stored::Bytes(Kind::IntegerSet, integers) => Self::Set(SetRef::integers(integers)),
             Stored::Bytes(Kind::PackedSet, packed) => Self::Set(SetRef::packed(packed)),
             Stored::Structure(Structure::Hash(fields)) => Self::Hash(HashRef::table(fields)),
+            Stored::Bytes(Kind::PackedExpiringHash, packed) => Self::Hash(HashRef::packed_expiring(packed)),
+            Stored::Structure(Structure::ExpiringHash(fields)) => Self::Hash(HashRef::expiring_table(fields)),
             Stored::Structure(Structure::Set(members)) => Self::Set(SetRef::table(members)),
             Stored::Bytes(Kind::PackedSortedSet, packed) => Self::SortedSet(SortedSetRef::packed(packed)),
             Stored::Structure(Structure::SortedSet(members)) => Self::SortedSet(SortedSetRef::large(members)),
@@ -138,6 +141,16 @@ pub(super) fn memory(record: &Record) -> usize {
     record.memory() + structure
 }
 
+/// Soonest time at which an element of the record's value expires, if any does.
+#[inline]
+pub(super) fn soonest_expiry(record: &Record) -> Option<UnixMillis> {
+    match record.stored() {
+        Stored::Bytes(Kind::PackedExpiringHash, packed) => HashRef::packed_expiring(packed).soonest_expiry(),
+        Stored::Structure(Structure::ExpiringHash(fields)) => fields.least(),
+        Stored::Bytes(..) | Stored::Structure(_) => None,
+    }
+}
+
 /// Applies a change to a key that does not exist. Returns the record that the change creates and the digest of its
 /// value; `None` if it creates nothing.
 ///
@@ -163,6 +176,14 @@ pub(super) fn create(
         Change::SetFields(fields) => {
             hash::check(key, fields)?;
             Ok((!fields.is_empty()).then(|| hash::make(key, fields.len(), fields.iter(), None, tools)))
+        }
+        Change::PutExpiringHash { fields, expire_at } => {
+            hash::check_expiring(key, fields)?;
+            Ok((!fields.is_empty()).then(|| hash::make_expiring(key, fields.len(), fields.iter(), *expire_at, tools)))
+        }
+        Change::SetExpiringFields(fields) => {
+            hash::check_expiring(key, fields)?;
+            Ok((!fields.is_empty()).then(|| hash::make_expiring(key, fields.len(), fields.iter(), None, tools)))
         }
         Change::PutSet { members, expire_at } => {
             set::check(key, members)?;
@@ -198,6 +219,8 @@ pub(super) fn create(
         | Change::SetExpiry(_) => Err(MISSING),
         Change::RemoveRanks { count: 1.., .. } => Err(sorted_set::NO_SUCH_RANKS),
         Change::RemoveFields(_)
+        | Change::ExpireFields(_)
+        | Change::SetFieldExpiry { .. }
         | Change::RemoveMembers(_)
         | Change::RemoveScored(_)
         | Change::RemoveRanks { .. }
@@ -230,7 +253,15 @@ pub(super) fn change(
             Ok(put(record, fields.len(), || hash::make(key, fields.len(), fields.iter(), *expire_at, tools)))
         }
         Change::SetFields(fields) => hash::set(key, record, fields, tools).map(Changed::by),
-        Change::RemoveFields(fields) => {
+        Change::PutExpiringHash { fields, expire_at } => {
+            hash::check_expiring(key, fields)?;
+            Ok(put(record, fields.len(), || hash::make_expiring(key, fields.len(), fields.iter(), *expire_at, tools)))
+        }
+        Change::SetExpiringFields(fields) => hash::set_expiring(key, record, fields, tools).map(Changed::by),
+        Change::SetFieldExpiry { fields, expire_at } => {
+            hash::set_times(record, fields, *expire_at, tools).map(Changed::by)
+        }
+        Change::RemoveFields(fields) | Change::ExpireFields(fields) => {
             let (any_left, digest) = hash::remove(record, fields, tools)?;
             Ok(Changed::left(any_left, digest))
         }
@@ -296,6 +327,7 @@ pub(super) fn check_entry(value: EntryValue<'_>) -> Result<(), Contradiction> {
     let fits = match value {
         EntryValue::String(value) => fit(value),
         EntryValue::Hash(fields) => fields.iter().all(|(name, value)| fit(name) && fit(value)),
+        EntryValue::ExpiringHash(fields) => fields.iter().all(|(name, value, _)| fit(name) && fit(value)),
         EntryValue::Set(members) => members.iter().all(fit),
         EntryValue::SortedSet(members) => members.iter().all(|(member, _)| fit(member)),
         EntryValue::List(elements) => elements.iter().all(fit),
@@ -314,6 +346,7 @@ pub(super) fn load_entry(
     match value {
         EntryValue::String(value) => string::make(key, value, expire_at, tools),
         EntryValue::Hash(fields) => hash::make(key, fields.len(), fields.iter(), expire_at, tools),
+        EntryValue::ExpiringHash(fields) => hash::make_expiring(key, fields.len(), fields.iter(), expire_at, tools),
         EntryValue::Set(members) => set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::SortedSet(members) => sorted_set::make(key, members.len(), members.iter(), expire_at, tools),
         EntryValue::List(elements) => list::make(key, End::Right, elements.iter(), expire_at, tools),

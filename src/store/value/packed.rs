@@ -90,7 +90,7 @@ pub(super) fn content_len<const N: usize>(packed: &[u8]) -> usize {
 }
 
 /// Entries in stored order.
-pub(super) fn iter<const N: usize>(packed: &[u8]) -> impl Iterator<Item = [&[u8]; N]> {
+pub(super) fn iter<const N: usize>(packed: &[u8]) -> impl Iterator<Item = [&[u8]; N]> + Clone {
     let head = Head::of(packed);
     let (before, mut rest) = packed.split_at(head.content::<N>());
     before[head.start..].chunks_exact(N * head.width).map(move |chunk| {
@@ -181,6 +181,37 @@ pub(super) fn push<const N: usize>(packed: &mut Vec<u8>, entry: [&[u8]; N]) -> b
         packed.splice(end..end, lengths.as_flattened().iter().copied());
     }
     entry.iter().for_each(|element| packed.extend_from_slice(element));
+    true
+}
+
+/// Fills `packed` with these entries, whose first elements differ. Returns false, and leaves it empty, if this layout
+/// cannot hold them.
+pub(super) fn fill<'e, const N: usize>(
+    packed: &mut Vec<u8>,
+    entries: impl Iterator<Item = [&'e [u8]; N]> + Clone,
+) -> bool {
+    packed.clear();
+    let (mut count, mut longest, mut content) = (0, 0, 0);
+    for element in entries.clone().inspect(|_| count += 1).flatten() {
+        (longest, content) = (element.len().max(longest), content + element.len());
+    }
+    if count > MAX_ENTRIES || longest > MAX_ELEMENT || content + 2 * N * count > MAX_BYTES {
+        return false;
+    }
+    let is_wide = longest > usize::from(u8::MAX);
+    match count {
+        0 => return true,
+        1.. if is_wide || count > usize::from(FEW) => {
+            packed.push(if is_wide { WIDE } else { MANY });
+            packed.extend_from_slice(&(count as u16).to_le_bytes());
+        }
+        _ => packed.push(count as u8),
+    }
+    let width = if is_wide { 2 } else { 1 };
+    for element in entries.clone().flatten() {
+        packed.extend_from_slice(&(element.len() as u16).to_le_bytes()[..width]);
+    }
+    entries.flatten().for_each(|element| packed.extend_from_slice(element));
     true
 }
 
@@ -312,6 +343,24 @@ mod tests {
         assert_eq!(packed.len(), 1 + 2 * 253);
         assert!(push(&mut packed, [&[253]]));
         assert_eq!(packed.len(), 3 + 2 * 254);
+    }
+
+    #[test]
+    fn entries_added_at_once_are_those_added_one_by_one() {
+        for (count, longest) in [(0, 9), (1, 0), (253, 9), (254, 9), (300, 255), (5, 256), (300, 256)] {
+            let values: Vec<_> =
+                (0..count).map(|n: usize| vec![1; n % (longest + 1)]).chain([vec![2; longest]]).collect();
+            let names: Vec<_> = (0..values.len() as u32).map(u32::to_le_bytes).collect();
+            let entries = names.iter().zip(&values).map(|(name, value)| [&name[..], value]);
+            let (mut at_once, mut one_by_one) = (vec![7], Vec::new());
+            assert!(fill(&mut at_once, entries.clone()));
+            entries.for_each(|entry| assert!(push(&mut one_by_one, entry)));
+            assert_eq!(at_once, one_by_one);
+        }
+        let mut packed = vec![7];
+        assert!(fill::<1>(&mut packed, std::iter::empty()) && packed.is_empty());
+        assert!(!fill(&mut packed, [[&vec![0; MAX_ELEMENT + 1][..]]].into_iter()));
+        assert!(!fill(&mut packed, (0..17).map(|_| [&[0; MAX_ELEMENT][..]])) && packed.is_empty());
     }
 
     #[test]

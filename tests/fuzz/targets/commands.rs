@@ -4,6 +4,8 @@
 //! Input: requests as they are typed by hand, one a line. `@ n` lets n milliseconds pass; `SELECT n` and `HELLO n` are
 //! understood. Keys are brought into the store's few slots.
 
+use std::collections::BTreeMap;
+
 use rollbook::bench::reply::Replies;
 use rollbook::commands::registry::Route;
 use rollbook::commands::{Context, Scratch, parse, plan};
@@ -15,7 +17,7 @@ use rollbook::net::COMMANDS;
 use rollbook::store::Store;
 use rollbook::time::UnixMillis;
 
-use super::model::{Held, Model};
+use super::model::{Field, Held, Model};
 use super::small::{assert_same, partition, partitions, store, tagged};
 use super::tell::tell;
 
@@ -153,7 +155,9 @@ impl Rig {
         self.protocol = Protocol::Resp2;
         for ((db, key), (held, expire_at)) in self.model.0.clone() {
             self.db = Db(db);
-            let is_over = expire_at.is_some_and(|at| at.get() < self.now);
+            let is_over = |at: Option<UnixMillis>| at.is_some_and(|at| at.get() < self.now);
+            let live = |fields: &BTreeMap<Vec<u8>, Field>| fields.values().filter(|(_, at)| !is_over(*at)).count();
+            let is_over = is_over(expire_at);
             let (name, expected) = match (&held, is_over) {
                 (Held::String(_), true) => ("GET", b"$-1\r\n".to_vec()),
                 (Held::String(value), false) => {
@@ -164,7 +168,7 @@ impl Rig {
                 (Held::Set(members), false) => ("SCARD", format!(":{}\r\n", members.len()).into_bytes()),
                 (Held::SortedSet(_), true) => ("ZCARD", b":0\r\n".to_vec()),
                 (Held::SortedSet(members), false) => ("ZCARD", format!(":{}\r\n", members.len()).into_bytes()),
-                (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", fields.len()).into_bytes()),
+                (Held::Hash(fields), false) => ("HLEN", format!(":{}\r\n", live(fields)).into_bytes()),
                 (Held::List(_), true) => ("LLEN", b":0\r\n".to_vec()),
                 (Held::List(elements), false) => ("LLEN", format!(":{}\r\n", elements.len()).into_bytes()),
                 (Held::Stream(_), true) => ("XLEN", b":0\r\n".to_vec()),

@@ -9,7 +9,7 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Scored, StreamChange};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, ExpiringFields, Fields, Scored, StreamChange};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{PartitionId, Partitions};
 use rollbook::store::Value;
@@ -24,7 +24,7 @@ pub enum Held {
     /// A string.
     String(Vec<u8>),
     /// The fields of a hash.
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Hash(BTreeMap<Vec<u8>, Field>),
     /// The members of a set.
     Set(BTreeSet<Vec<u8>>),
     /// The members of a sorted set with their scores.
@@ -35,14 +35,22 @@ pub enum Held {
     Stream(Stream),
 }
 
+/// Value of a field of a hash, and when it expires.
+pub type Field = (Vec<u8>, Option<UnixMillis>);
+
 impl Held {
     /// The change that makes a key hold this.
     pub fn put(&self, expire_at: Option<UnixMillis>) -> Change<'_> {
         match self {
             Self::String(value) => Change::PutString { value: value.into(), expire_at },
+            Self::Hash(hash) if hash.values().any(|(_, at)| at.is_some()) => {
+                let mut fields = ExpiringFields::default();
+                hash.iter().rev().for_each(|(name, (value, at))| fields.push(name, value, *at));
+                Change::PutExpiringHash { fields, expire_at }
+            }
             Self::Hash(hash) => {
                 let mut fields = Fields::default();
-                hash.iter().rev().for_each(|(name, value)| fields.push(name, value));
+                hash.iter().rev().for_each(|(name, (value, _))| fields.push(name, value));
                 Change::PutHash { fields, expire_at }
             }
             Self::Set(set) => {
@@ -70,8 +78,8 @@ impl Held {
             Value::String(bytes) => Self::String(bytes.to_vec()),
             Value::Hash(hash) => {
                 let mut fields = BTreeMap::new();
-                let _ = hash.for_each(|name, value| {
-                    assert!(fields.insert(name.to_vec(), value.to_vec()).is_none(), "a field occurs twice");
+                let _ = hash.for_each_field(|name, value, at| {
+                    assert!(fields.insert(name.to_vec(), (value.to_vec(), at)).is_none(), "a field occurs twice");
                     ControlFlow::<()>::Continue(())
                 });
                 Self::Hash(fields)
@@ -137,9 +145,6 @@ impl Model {
     }
 
     fn change(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
-        let owned = |fields: &Fields<'_>| -> BTreeMap<Vec<u8>, Vec<u8>> {
-            fields.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
-        };
         match change {
             Change::PutString { value, expire_at } => {
                 self.0.insert(at, (Held::String(value.to_vec()), *expire_at));
@@ -151,31 +156,13 @@ impl Model {
                 string.resize(string.len().max(offset + bytes.len()), 0);
                 string[offset..offset + bytes.len()].copy_from_slice(bytes);
             }
-            // A hash without fields is no key.
-            Change::PutHash { fields, .. } if fields.is_empty() => {
-                self.0.remove(&at);
-            }
-            Change::SetFields(fields) if fields.is_empty() => {
-                return matches!(self.0.get(&at), None | Some((Held::Hash(_), _)));
-            }
-            Change::PutHash { fields, expire_at } => {
-                self.0.insert(at, (Held::Hash(owned(fields)), *expire_at));
-            }
-            Change::SetFields(fields) => {
-                let held = self.0.entry(at).or_insert((Held::Hash(BTreeMap::new()), None));
-                let Held::Hash(hash) = &mut held.0 else { return false };
-                hash.extend(owned(fields));
-            }
-            Change::RemoveFields(fields) => {
-                let Some(held) = self.0.get_mut(&at) else { return true };
-                let Held::Hash(hash) = &mut held.0 else { return false };
-                for (name, _) in fields.iter() {
-                    hash.remove(name);
-                }
-                if hash.is_empty() {
-                    self.0.remove(&at);
-                }
-            }
+            Change::PutHash { .. }
+            | Change::SetFields(_)
+            | Change::RemoveFields(_)
+            | Change::ExpireFields(_)
+            | Change::PutExpiringHash { .. }
+            | Change::SetExpiringFields(_)
+            | Change::SetFieldExpiry { .. } => return self.change_hash(at, change),
             Change::PutSet { .. } | Change::AddMembers(_) | Change::RemoveMembers(_) => {
                 return self.change_set(at, change);
             }
@@ -200,6 +187,42 @@ impl Model {
             Change::Delete(_) => {
                 self.0.remove(&at);
             }
+        }
+        true
+    }
+
+    /// Applies a change of a hash; false if it contradicts the state.
+    fn change_hash(&mut self, at: (u8, Vec<u8>), change: &Change<'_>) -> bool {
+        let set: BTreeMap<Vec<u8>, Field> = match change {
+            Change::PutHash { fields, .. } | Change::SetFields(fields) => {
+                fields.iter().map(|(name, value)| (name.to_vec(), (value.to_vec(), None))).collect()
+            }
+            Change::PutExpiringHash { fields, .. } | Change::SetExpiringFields(fields) => {
+                fields.iter().map(|(name, value, at)| (name.to_vec(), (value.to_vec(), at))).collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        if let Change::PutHash { expire_at, .. } | Change::PutExpiringHash { expire_at, .. } = change {
+            self.0.insert(at.clone(), (Held::Hash(set), *expire_at));
+        } else if self.0.contains_key(&at) || !set.is_empty() {
+            let held = self.0.entry(at.clone()).or_insert((Held::Hash(BTreeMap::new()), None));
+            let Held::Hash(hash) = &mut held.0 else { return false };
+            hash.extend(set);
+            match change {
+                Change::RemoveFields(fields) | Change::ExpireFields(fields) => {
+                    fields.iter().for_each(|(name, _)| drop(hash.remove(name)));
+                }
+                Change::SetFieldExpiry { fields, expire_at } => {
+                    for (name, _) in fields.iter() {
+                        hash.entry(name.to_vec()).and_modify(|field| field.1 = *expire_at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // A hash without fields is no key.
+        if self.0.get(&at).is_some_and(|(held, _)| matches!(held, Held::Hash(hash) if hash.is_empty())) {
+            self.0.remove(&at);
         }
         true
     }

@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::{Element, ElementTable};
+use super::ElementTable;
 use crate::encoding::edit::Change;
 use crate::store::pace::Pace;
+use crate::store::table::Record;
 
-/// Appends an element to a snapshot.
-pub(in crate::store::value) type Write = fn(&mut Vec<u8>, Element<'_>);
+/// Appends the element of a record to a snapshot.
+pub(in crate::store::value) type Write = fn(&mut Vec<u8>, &Record);
 
 /// State of the capture of a table of elements for a snapshot.
 pub(in crate::store) struct Slices {
@@ -59,13 +60,14 @@ impl Slices {
             self.turn = turn;
             let mut visited = Vec::new();
             let (settled, write) = (&self.settled, self.write);
-            let swept = elements.sweep(turn, |(name, value)| {
+            let swept = elements.sweep(turn, |record| {
+                let name = record.key();
                 if settled.contains(name) {
                     return ControlFlow::Continue(());
                 }
-                write(out, (name, value));
+                write(out, record);
                 visited.push(name);
-                pace.count(name.len() + value.len(), || go_on(out.len()))
+                pace.count(name.len() + record.bytes().len(), || go_on(out.len()))
             });
             self.left = self.left.wrapping_sub(visited.len());
             let ControlFlow::Continue(following) = swept else {
@@ -83,8 +85,15 @@ impl Slices {
         match (elements, change) {
             // The expiry is part of the entry's head, which has been written.
             (_, Change::SetExpiry(_)) => return false,
-            (Some(elements), Change::SetFields(fields) | Change::RemoveFields(fields)) => {
-                self.save(elements, fields.iter().map(|(name, _)| name), out);
+            (
+                Some(elements),
+                Change::SetFields(fields)
+                | Change::RemoveFields(fields)
+                | Change::ExpireFields(fields)
+                | Change::SetFieldExpiry { fields, .. },
+            ) => self.save(elements, fields.iter().map(|(name, _)| name), out),
+            (Some(elements), Change::SetExpiringFields(fields)) => {
+                self.save(elements, fields.iter().map(|(name, ..)| name), out);
             }
             (Some(elements), Change::AddMembers(members) | Change::RemoveMembers(members)) => {
                 self.save(elements, members.iter(), out);
@@ -100,8 +109,8 @@ impl Slices {
             if elements.turn(name) < self.turn || !self.settled.insert(name.into()) {
                 continue;
             }
-            if let Some(value) = elements.get(name) {
-                (self.write)(out, (name, value));
+            if let Some(record) = elements.find(name) {
+                (self.write)(out, record);
                 self.left = self.left.wrapping_sub(1);
             }
         }

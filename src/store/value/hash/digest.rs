@@ -1,4 +1,5 @@
-//! The digest of a hash: the sum over its fields of `mix(mix(TYPE, xxh3(field)), xxh3(value))`.
+//! The digest of a hash: the sum over its fields of `mix(N, xxh3(value))` with `N = mix(TYPE, xxh3(field))`, and of
+//! `mix(!N, time)` for each field that expires.
 //!
 //! The sum does not depend on the order in which fields were set, and changing a field costs only that field. This file
 //! is part of the format on disk.
@@ -7,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::mix;
 use crate::store::value::elements::Element;
+use crate::time::UnixMillis;
 
 /// What keeps hashes distinct from values of other types.
 const TYPE: u64 = u64::from_be_bytes(*b"\0\0\0\0hash");
@@ -15,6 +17,12 @@ const TYPE: u64 = u64::from_be_bytes(*b"\0\0\0\0hash");
 #[inline]
 pub(super) fn field((name, value): Element<'_>) -> u64 {
     mix(mix(TYPE, xxh3_64(name)), xxh3_64(value))
+}
+
+/// What the expiry of a field adds to its contribution.
+#[inline]
+pub(super) fn expiry(name: &[u8], expire_at: Option<UnixMillis>) -> u64 {
+    expire_at.map_or(0, |at| mix(!mix(TYPE, xxh3_64(name)), at.get()))
 }
 
 /// Digest of a hash with these fields.
@@ -29,5 +37,7 @@ mod tests {
     #[test]
     fn digests_on_disk_keep_their_meaning() {
         assert_eq!(field((b"name", b"value")), 10_796_227_082_217_944_806);
+        assert_eq!(expiry(b"name", Some(UnixMillis::new(1_700_000_000_000))), 16_502_747_662_743_005_263);
+        assert_eq!(expiry(b"name", None), 0);
     }
 }

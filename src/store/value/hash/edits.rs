@@ -1,8 +1,10 @@
-//! Edits of hashes. A hash is packed while it is small, and becomes a table when it outgrows that.
+//! Edits of hashes. A hash is packed while it is small, and becomes a table when it outgrows that. Where fields expire,
+//! `expiring` does the same in its own forms.
 
+use super::expiring::{Field, Work};
 use super::{digest, pairs};
 use crate::config::Packing;
-use crate::encoding::edit::Fields;
+use crate::encoding::edit::{ExpiringFields, Fields};
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
 use crate::store::table::Record;
 use crate::store::value::elements::ElementTable;
@@ -10,7 +12,7 @@ use crate::store::value::form::{Kind, Structure};
 use crate::store::value::packed::{self, Limits, Place};
 use crate::time::UnixMillis;
 
-const NOT_A_HASH: Contradiction = "it does not hold a hash";
+pub(super) const NOT_A_HASH: Contradiction = "it does not hold a hash";
 
 const fn limits(packing: &Packing) -> Limits {
     Limits { entries: packing.hash_entries, bytes: packing.hash_bytes }
@@ -28,6 +30,27 @@ fn put(packed: &mut Vec<u8>, limits: Limits, place: Option<Place<2>>, name: &[u8
 pub(in crate::store::value) fn check(key: Key<'_>, fields: &Fields<'_>) -> Result<(), Contradiction> {
     let all_fit = fit(key.bytes) && fields.iter().all(|(name, value)| fit(name) && fit(value));
     if all_fit { Ok(()) } else { Err(TOO_LONG) }
+}
+
+/// As [`check`], for fields with expiries.
+pub(in crate::store::value) fn check_expiring(key: Key<'_>, fields: &ExpiringFields<'_>) -> Result<(), Contradiction> {
+    let all_fit = fit(key.bytes) && fields.iter().all(|(name, value, _)| fit(name) && fit(value));
+    if all_fit { Ok(()) } else { Err(TOO_LONG) }
+}
+
+/// Makes the record of a key that holds a hash of at most `count` fields with expiries. Returns it with the hash's
+/// digest. If a name occurs twice, its last value and time count.
+pub(in crate::store::value) fn make_expiring<'f>(
+    key: Key<'_>,
+    count: usize,
+    fields: impl Iterator<Item = Field<'f>>,
+    expire_at: Option<UnixMillis>,
+    tools: &mut Tools<'_>,
+) -> (Record, u64) {
+    let (limits, clock) = (limits(&tools.packing), tools.clock);
+    let mut work = Work::new(limits, tools);
+    fields.enumerate().for_each(|(at, field)| work.set(field, count.saturating_sub(at + 1)));
+    work.into_record(key, expire_at, clock)
 }
 
 /// Makes the record of a key that holds a hash of about `count` fields. Returns it with the hash's digest. If a name
@@ -75,8 +98,49 @@ pub(in crate::store::value) fn set(
     if record.kind() == Some(Kind::PackedHash) {
         Ok(set_in_packed(key, record, fields, tools))
     } else {
-        Err(NOT_A_HASH)
+        set_fields(record, fields.len(), fields.iter().map(|(name, value)| (name, value, None)), tools)
     }
+}
+
+/// Sets these fields of the record's hash, with their expiries. Returns the growth of its digest.
+///
+/// # Errors
+/// If the record holds no hash, or a field is too long.
+pub(in crate::store::value) fn set_expiring(
+    key: Key<'_>,
+    record: &mut Record,
+    fields: &ExpiringFields<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<u64, Contradiction> {
+    check_expiring(key, fields)?;
+    set_fields(record, fields.len(), fields.iter(), tools)
+}
+
+/// Sets `count` fields of a hash some of whose fields expire, or will.
+fn set_fields<'f>(
+    record: &mut Record,
+    count: usize,
+    fields: impl Iterator<Item = Field<'f>>,
+    tools: &mut Tools<'_>,
+) -> Result<u64, Contradiction> {
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
+    fields.enumerate().for_each(|(at, field)| work.set(field, count - at - 1));
+    Ok(work.close(record).1)
+}
+
+/// Sets when these fields of the record's hash expire, as far as it has them. Returns the growth of its digest.
+///
+/// # Errors
+/// If the record holds no hash.
+pub(in crate::store::value) fn set_times(
+    record: &mut Record,
+    fields: &Fields<'_>,
+    expire_at: Option<UnixMillis>,
+    tools: &mut Tools<'_>,
+) -> Result<u64, Contradiction> {
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
+    fields.iter().for_each(|(name, _)| work.set_time(name, expire_at));
+    Ok(work.close(record).1)
 }
 
 /// Removes these fields from the record's hash. Returns whether any fields are left, and the growth of its digest.
@@ -93,10 +157,12 @@ pub(in crate::store::value) fn remove(
         fields.iter().for_each(|(name, _)| table.remove(name, digest::field));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
-    if record.kind() != Some(Kind::PackedHash) {
-        return Err(NOT_A_HASH);
+    if record.kind() == Some(Kind::PackedHash) {
+        return Ok(remove_from_packed(record, fields, tools.scratch));
     }
-    Ok(remove_from_packed(record, fields, tools.scratch))
+    let mut work = Work::open(record, limits(&tools.packing), tools)?;
+    fields.iter().for_each(|(name, _)| work.remove(name));
+    Ok(work.close(record))
 }
 
 /// Sets fields in a table. Returns the growth of the digest.

@@ -18,11 +18,12 @@ mod integers;
 use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 
-use super::elements::{Element, ElementTable, slices::Slices};
+use super::elements::{ElementTable, slices::Slices};
 use super::packed;
 use super::pick::Selection;
 use crate::encoding::entry::{self, Head};
 use crate::encoding::integer;
+use crate::store::table::Record;
 use crate::store::table::below;
 
 pub(super) use edits::{add, check, make, remove};
@@ -92,8 +93,8 @@ fn members(packed: &[u8]) -> impl Iterator<Item = Member<'_>> {
 }
 
 /// Appends a member to a snapshot entry.
-fn write_member(out: &mut Vec<u8>, (member, _): Element<'_>) {
-    entry::write_member(out, member);
+fn write_member(out: &mut Vec<u8>, record: &Record) {
+    entry::write_member(out, record.key());
 }
 
 /// Form of a set, as clients may ask for it.

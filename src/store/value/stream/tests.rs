@@ -124,7 +124,7 @@ fn what_is_cut_off_is_freed_bit_by_bit_and_in_the_end() {
         assert!(store.used_memory() > full - full / 10, "{} of {full}", store.used_memory());
         store.apply(&edit(Change::Delete(Removal::Deleted))).unwrap();
         let mut slices = 0;
-        while !store.expired(UnixMillis::new(1), 7, |_, _, _| ()) {
+        while !store.expired(UnixMillis::new(1), 7, |_, _, _, _| ()) {
             slices += 1;
         }
         assert!(slices > 80, "{slices}");

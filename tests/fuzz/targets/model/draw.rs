@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rollbook::encoding::edit::{Change, Edit, Elements, End, Fields, Ranges, Removal, Scored};
+use rollbook::encoding::edit::{Change, Edit, Elements, End, ExpiringFields, Fields, Ranges, Removal, Scored};
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::Db;
 use rollbook::time::UnixMillis;
@@ -56,6 +56,24 @@ impl Generator {
             fields.push(name.as_bytes(), &value[..value.len().min(100)]);
         }
         fields
+    }
+
+    fn expiring_fields(&mut self) -> ExpiringFields<'static> {
+        let mut fields = ExpiringFields::default();
+        self.fields(true).iter().for_each(|(name, value)| fields.push(name, value, self.expiry()));
+        fields
+    }
+
+    fn change_of_hash(&mut self) -> Change<'static> {
+        match self.random.u8(..20) {
+            0 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
+            1 => Change::PutExpiringHash { fields: self.expiring_fields(), expire_at: self.expiry() },
+            2..8 => Change::SetFields(self.fields(true)),
+            8..11 => Change::SetExpiringFields(self.expiring_fields()),
+            11..14 => Change::SetFieldExpiry { fields: self.fields(false), expire_at: self.expiry() },
+            14 => Change::ExpireFields(self.fields(false)),
+            _ => Change::RemoveFields(self.fields(false)),
+        }
     }
 
     fn names(&mut self) -> Vec<Vec<u8>> {
@@ -169,9 +187,7 @@ impl Generator {
             }
             10..180 => Change::PutString { value: self.bytes().into(), expire_at: self.expiry() },
             180..250 => Change::WriteString { offset: self.random.u64(..9000), bytes: self.bytes().into() },
-            250..280 => Change::PutHash { fields: self.fields(true), expire_at: self.expiry() },
-            280..380 => Change::SetFields(self.fields(true)),
-            380..450 => Change::RemoveFields(self.fields(false)),
+            250..450 => self.change_of_hash(),
             450..480 => Change::PutSet { members: self.members(), expire_at: self.expiry() },
             480..570 => Change::AddMembers(self.members()),
             570..640 => Change::RemoveMembers(self.members()),
