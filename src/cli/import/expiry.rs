@@ -1,9 +1,9 @@
 //! Expiries in append-only files that must wait for the end of the commands.
 //!
 //! A command may set an expiry that has come by now, and a later one may extend it: Redis lets nothing expire while
-//! it reads its files. So an expiry that has come, or may come soon, is sent as one far in the future,
-//! from which the real one can be told ([`AGES`] later). When all commands have been executed, keys that still have such
-//! an expiry get the real one.
+//! it reads its files. So an expiry that has come, or may come soon, is sent as one far in the future, from which the
+//! real one can be told ([`AGES`] later). When all commands have been executed, keys that still have such an expiry get
+//! the real one.
 
 use std::collections::BTreeSet;
 

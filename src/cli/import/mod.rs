@@ -42,7 +42,8 @@ pub struct Import {
     /// An RDB file, an append-only file, or an append-only directory (or the manifest in it).
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     pub file: Option<PathBuf>,
-    /// Copy a running server instead: redis://[user:password@]host[:port][/database]. Without a database, all of them.
+    /// Copy a running server instead: redis://user:password@host:port/database, of which the host is enough; without a
+    /// database, all of them.
     #[arg(long, value_name = "ADDRESS")]
     pub from: Option<Address>,
     /// The host of the server that gets the keys.
