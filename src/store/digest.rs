@@ -10,9 +10,9 @@
 //! | a key | `C × (K \| 1)`, plus `mix(K, time)` if it expires |
 //! | a slot | the sum over databases of (the sum of its keys) × (2 × database + 1) |
 //!
-//! Sums and products wrap. A product distributes over sums, so that the growth of `C` times `K | 1` is the growth of the
-//! key's digest; and an odd factor keeps different `C` apart. A value that gets another key keeps its `C`, however large
-//! it is. A constant of the type goes into each part of `C`, so that values of different types differ.
+//! Sums and products wrap. A product distributes over sums, so that the growth of `C` times `K | 1` is the growth of
+//! the key's digest; and an odd factor keeps different `C` apart. A value that gets another key keeps its `C`, however
+//! large it is. A constant of the type goes into each part of `C`, so that values of different types differ.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -22,7 +22,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 /// So many that a barrier, which bears the digests of a partition's slots, is small.
 const PARTITIONS: u16 = 64;
 /// All that is kept of a format, in bytes, at most.
-const MOST_BYTES: u64 = 240 << 10;
+const MOST_BYTES: u64 = 280 << 10;
 /// Noon of 1 January 2100.
 const FAR: i64 = 4_102_488_000_000;
 
@@ -286,6 +286,16 @@ impl Writer {
         self.line(0, &format!("SET {gone} value PX 1"), &gone, None);
         self.line(3, &format!("SET {gone} value"), &gone, None);
         self.line(3, "FLUSHDB", &gone, None);
+        // To another name in its slot, and to another database.
+        // The second one is too large to be packed.
+        for (fields, value) in [(5, life.to_owned()), (3, life.repeat(20))] {
+            let (old, new) = (format!("{{{life}}}{fields}old"), format!("{{{life}}}{fields}"));
+            self.hash(0, &old, hash(fields, &value));
+            self.line(0, &format!("RENAME {old} {new}"), &new, Some(hash(fields, &value)));
+            self.line(0, &format!("MOVE {new} 15"), &new, None);
+            self.holds.0.remove(&(0, old.into_bytes()));
+            self.holds.0.insert((15, new.into_bytes()), hash(fields, &value));
+        }
         // In partitions that have a snapshot.
         let mut early = self.holds.0[&(0, b"early:3".to_vec())].clone();
         early.1.insert(life.as_bytes().to_vec(), b"value".to_vec());
