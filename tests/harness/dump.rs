@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::resp::Conn;
+use super::resp::{Conn, Value};
 use super::server::Server;
 
 /// The content of all databases: (database, key) → (type, fields, time of expiry in milliseconds or -1). A string has
-/// one field, named ""; the fields of a sorted set are its members.
+/// one field, named ""; the fields of a set or sorted set are its members, those of a list its indices, and those of a
+/// stream its ids, with what is told of its groups under "".
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dump(pub BTreeMap<(u8, Vec<u8>), Content>);
 
@@ -29,7 +30,8 @@ impl Dump {
         dump
     }
 
-    fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
+    /// Reads some keys of the database `db`, which `conn` has selected.
+    pub fn add(&mut self, conn: &mut Conn, db: u8, keys: &[Vec<u8>]) {
         let each =
             |command: &str| keys.iter().map(|key| vec![command.as_bytes().to_vec(), key.clone()]).collect::<Vec<_>>();
         let types = conn.pipeline(&each("TYPE"));
@@ -40,7 +42,10 @@ impl Dump {
             .map(|(key, kind)| {
                 let words: &[&str] = match kind.text().as_str() {
                     "hash" => &["HGETALL"],
+                    "set" => &["SMEMBERS"],
                     "zset" => &["ZRANGE", "0", "-1", "WITHSCORES"],
+                    "list" => &["LRANGE", "0", "-1"],
+                    "stream" => &["XRANGE", "-", "+"],
                     _ => &["GET"],
                 };
                 let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
@@ -53,6 +58,16 @@ impl Dump {
             let kind = kind.text();
             let fields: BTreeMap<_, _> = match kind.as_str() {
                 "hash" | "zset" => value.pairs().into_iter().collect(),
+                "set" => value.items().iter().map(|member| (told(member), Vec::new())).collect(),
+                "list" => (0..).zip(value.items()).map(|(at, element)| (index(at), told(element))).collect(),
+                "stream" => {
+                    let groups = conn.command(&[b"XINFO", &b"GROUPS"[..], key]);
+                    let entries = value.items().iter().map(|entry| match entry.items() {
+                        [id, fields] => (told(id), format!("{:?}", fields.items()).into_bytes()),
+                        _ => panic!("not an entry: {entry:?}"),
+                    });
+                    entries.chain([(Vec::new(), format!("{groups:?}").into_bytes())]).collect()
+                }
                 "string" => value.bytes().map(|value| (Vec::new(), value.to_vec())).into_iter().collect(),
                 // It expired between the scan and now.
                 "none" => continue,
@@ -91,6 +106,16 @@ impl fmt::Debug for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.len())
     }
+}
+
+/// The bytes of a bulk string.
+fn told(value: &Value) -> Vec<u8> {
+    value.bytes().map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+/// The index of a list's element as text that sorts as indices do.
+fn index(at: u64) -> Vec<u8> {
+    format!("{at:08}").into_bytes()
 }
 
 fn scan(conn: &mut Conn) -> Vec<Vec<u8>> {

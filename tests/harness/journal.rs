@@ -10,6 +10,7 @@ use fastrand::Rng;
 use rollbook::encoding::slot::slot_of;
 use rollbook::ids::{CoreId, Placement};
 
+use super::form::Form;
 use super::load::Load;
 use super::resp::{Conn, Value, encode};
 
@@ -73,10 +74,6 @@ impl Journal {
         format!("{}:{key}", self.name)
     }
 
-    fn is_hash(key: usize) -> bool {
-        key % 2 == 1
-    }
-
     /// The value of write `number` to `key`.
     fn value(&self, key: usize, number: u64) -> String {
         let padding = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % (self.padding + 1);
@@ -123,10 +120,8 @@ impl Journal {
         let number = self.writes.len() as u64 + 1;
         if deletes {
             encode(batch, &["DEL", &name]);
-        } else if Self::is_hash(key) {
-            encode(batch, &["HSET", &name, "value", &self.value(key, number), "number", &number.to_string()]);
         } else {
-            encode(batch, &["SET", &name, &self.value(key, number)]);
+            encode(batch, &Form::of(key).write(&name, &self.value(key, number), number));
         }
         self.writes.push(Write { key, deletes, sent: Instant::now(), acknowledged: None, refused: false });
     }
@@ -144,32 +139,41 @@ impl Journal {
         }
     }
 
-    /// The number that each key holds; panics if a value is not exactly what one write made.
+    /// The number of the last write that each key holds, 0 for none; panics if a value is not exactly what writes made.
     pub fn read(&self, conn: &mut Conn) -> Vec<u64> {
         conn.command(&["SELECT", &self.db.to_string()]);
-        let commands: Vec<Vec<String>> = (0..self.keys)
-            .map(|key| vec![if Self::is_hash(key) { "HGETALL" } else { "GET" }.to_owned(), self.key_name(key)])
-            .collect();
+        let commands: Vec<Vec<String>> = (0..self.keys).map(|key| Form::of(key).read(&self.key_name(key))).collect();
         let replies = commands.chunks(100).flat_map(|chunk| conn.pipeline(chunk));
-        replies.enumerate().map(|(key, reply)| self.number(key, &reply)).collect()
+        let mut writes: Vec<Vec<u64>> = vec![Vec::new(); self.keys];
+        for (write, number) in self.writes.iter().zip(1..) {
+            writes[write.key].push(number);
+        }
+        replies.zip(&writes).enumerate().map(|(key, (reply, own))| self.number(key, own, &reply)).collect()
     }
 
-    fn number(&self, key: usize, reply: &Value) -> u64 {
-        let value = if Self::is_hash(key) {
-            let fields: BTreeMap<_, _> = reply.pairs().into_iter().collect();
-            let field =
-                |name: &str| fields.get(name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned());
-            let value = field("value");
-            let number = value.as_deref().and_then(|value| value.split('#').nth(1)).map(str::to_owned);
-            assert!(field("number") == number && fields.len() != 1, "half a write: {reply:?}");
-            value
-        } else {
-            reply.bytes().map(|value| String::from_utf8_lossy(value).into_owned())
-        };
-        let Some(value) = value else { return 0 };
-        let number = value.split('#').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
-        assert_eq!(value, self.value(key, number), "a value that no write made, under {}", self.key_name(key));
-        number
+    /// The last write that `reply` tells of; `own` are the numbers of all writes to the key.
+    fn number(&self, key: usize, own: &[u64], reply: &Value) -> u64 {
+        let made = Form::of(key).writes(reply);
+        for (number, value) in &made {
+            let is_own = own.binary_search(number).is_ok() && !self.write(*number).deletes;
+            let is_value = value.as_ref().is_none_or(|value| *value == self.value(key, *number));
+            assert!(is_own && is_value, "what no write made, under {}: {number} {value:?}", self.key_name(key));
+        }
+        let (Some((first, _)), Some((last, _))) = (made.first(), made.last()) else { return 0 };
+        if Form::of(key).keeps_all() {
+            let between = own.iter().filter(|number| (first..=last).contains(number));
+            let known =
+                between.filter(|number| self.write(**number).acknowledged.is_some() && !self.write(**number).refused);
+            for number in known {
+                let held = made.binary_search_by_key(number, |(number, _)| *number).is_ok();
+                assert!(held && !self.write(*number).deletes, "{}: write {number} left no trace", self.key_name(key));
+            }
+        }
+        *last
+    }
+
+    fn write(&self, number: u64) -> &Write {
+        &self.writes[number as usize - 1]
     }
 
     /// The numbers of the keys that live on `core`.

@@ -20,6 +20,7 @@ mod chance;
 mod disk;
 mod disk_shutdown;
 mod dump;
+mod form;
 mod home;
 mod inspect;
 mod journal;

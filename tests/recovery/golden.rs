@@ -22,7 +22,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 /// So many that a barrier, which bears the digests of a partition's slots, is small.
 const PARTITIONS: u16 = 64;
 /// All that is kept of a format, in bytes, at most.
-const MOST_BYTES: u64 = 280 << 10;
+const MOST_BYTES: u64 = 400 << 10;
 /// Noon of 1 January 2100.
 const FAR: i64 = 4_102_488_000_000;
 
@@ -179,8 +179,10 @@ fn golden_data_have_all_that_they_are_to_show() {
                     data.display()
                 );
             }
-            for part in [" string for ever", " hash for ever", " string until ", " hash until "] {
-                assert!(holds.contains(part), "{}: no{part}", data.display());
+            for kind in ["string", "hash", "set", "zset", "list", "stream"] {
+                for part in [format!(" {kind} for ever"), format!(" {kind} until ")] {
+                    assert!(holds.contains(&part), "{}: no{part}", data.display());
+                }
             }
         }
     }
@@ -228,7 +230,7 @@ impl Writer {
         self.run(db, &command, key, Some(content));
     }
 
-    /// Strings and hashes of some sizes in three databases, and in few of the partitions.
+    /// Values of some sizes in four databases, and in few of the partitions.
     fn write_first(&mut self) {
         for n in 0..4 {
             let key = format!("early:{n}");
@@ -238,6 +240,20 @@ impl Writer {
                 1 => self.run(db, &["SET", &key, &"v".repeat(50)], &key, Some(string("v".repeat(50)))),
                 _ => self.hash(db, &key, hash(n, "early")),
             }
+        }
+        // In one partition, which gets a snapshot.
+        self.write_collections("{early:3}");
+    }
+
+    /// Hashes that go to another name in their slot, then to another database. The second one is too large to be packed.
+    fn write_moved(&mut self, life: &str) {
+        for (fields, value) in [(5, life.to_owned()), (3, life.repeat(20))] {
+            let (old, new) = (format!("{{{life}}}{fields}old"), format!("{{{life}}}{fields}"));
+            self.hash(0, &old, hash(fields, &value));
+            self.line(0, &format!("RENAME {old} {new}"), &new, Some(hash(fields, &value)));
+            self.line(0, &format!("MOVE {new} 15"), &new, None);
+            self.holds.0.remove(&(0, old.into_bytes()));
+            self.holds.0.insert((15, new.into_bytes()), hash(fields, &value));
         }
     }
 
@@ -286,22 +302,81 @@ impl Writer {
         self.line(0, &format!("SET {gone} value PX 1"), &gone, None);
         self.line(3, &format!("SET {gone} value"), &gone, None);
         self.line(3, "FLUSHDB", &gone, None);
-        // To another name in its slot, and to another database.
-        // The second one is too large to be packed.
-        for (fields, value) in [(5, life.to_owned()), (3, life.repeat(20))] {
-            let (old, new) = (format!("{{{life}}}{fields}old"), format!("{{{life}}}{fields}"));
-            self.hash(0, &old, hash(fields, &value));
-            self.line(0, &format!("RENAME {old} {new}"), &new, Some(hash(fields, &value)));
-            self.line(0, &format!("MOVE {new} 15"), &new, None);
-            self.holds.0.remove(&(0, old.into_bytes()));
-            self.holds.0.insert((15, new.into_bytes()), hash(fields, &value));
-        }
+        self.write_collections(life);
+        self.write_moved(life);
         // In partitions that have a snapshot.
         let mut early = self.holds.0[&(0, b"early:3".to_vec())].clone();
         early.1.insert(life.as_bytes().to_vec(), b"value".to_vec());
         self.line(0, &format!("HSET early:3 {life} value"), "early:3", Some(early));
         let (db, removed) = if life == "first" { (1, "early:1") } else { (15, "early:2") };
         self.line(db, &format!("DEL {removed}"), removed, None);
+    }
+}
+
+/// Commands on a set, a sorted set, a list and a stream, small and large: every edit that these can have.
+const COLLECTIONS: [(&str, &[&str]); 9] = [
+    ("integers", &["SADD KEY 1 2 300000", "SREM KEY 2"]),
+    ("set", &["SADD KEY one 2 three", "SREM KEY one", "PEXPIREAT KEY FAR"]),
+    ("members", &["SADD KEY MANY", "SREM KEY 100 101", "SADD KEY more"]),
+    ("sorted", &["ZADD KEY 1 one -inf least 2.5 more", "ZINCRBY KEY 3 one", "ZREM KEY more", "PEXPIREAT KEY FAR"]),
+    ("scores", &["ZADD KEY SCORED", "ZREMRANGEBYRANK KEY 3 9", "ZREM KEY 100", "ZADD KEY 0.125 100"]),
+    (
+        "list",
+        &[
+            "RPUSH KEY a b c d 5 b",
+            "LPUSH KEY 0 -1",
+            "LPOP KEY",
+            "RPOP KEY",
+            "LSET KEY 1 A",
+            "LINSERT KEY BEFORE c between",
+            "LREM KEY 1 b",
+            "PEXPIREAT KEY FAR",
+        ],
+    ),
+    ("elements", &["RPUSH KEY MANY", "LTRIM KEY 5 -5", "LSET KEY 50 fifty", "LREM KEY 1 60"]),
+    (
+        "stream",
+        &[
+            "XADD KEY 1-1 name value second value",
+            "XADD KEY 2-0 name value",
+            "XADD KEY 2-1 other value",
+            "XADD KEY 5-0 name last",
+            "XGROUP CREATE KEY group 0",
+            "XGROUP CREATE KEY gone 0",
+            "XGROUP DESTROY KEY gone",
+            "XREADGROUP GROUP group reader COUNT 3 STREAMS KEY >",
+            "XGROUP CREATECONSUMER KEY group idle",
+            "XGROUP CREATECONSUMER KEY group gone",
+            "XGROUP DELCONSUMER KEY group gone",
+            "XCLAIM KEY group idle 0 2-0",
+            "XACK KEY group 1-1",
+            "XDEL KEY 2-1",
+            "PEXPIREAT KEY FAR",
+        ],
+    ),
+    (
+        "events",
+        &["XADD KEY 1-0 EVENT", "XADD KEY 2-0 EVENT", "XADD KEY 3-0 EVENT", "XTRIM KEY MAXLEN 2", "XSETID KEY 9-9"],
+    ),
+];
+
+impl Writer {
+    fn write_collections(&mut self, life: &str) {
+        for (name, lines) in COLLECTIONS {
+            let key = format!("{life}:{name}");
+            for line in lines {
+                let words = line.split(' ').flat_map(|word| match word {
+                    "KEY" => vec![key.clone()],
+                    "FAR" => vec![FAR.to_string()],
+                    "MANY" => (0..140).map(|n| n.to_string()).chain(["text".to_owned()]).collect(),
+                    "SCORED" => (0..280).map(|n| (n / 2 * (n % 2 + 1)).to_string()).collect(),
+                    "EVENT" => vec!["name".to_owned(), "value".repeat(100)],
+                    _ => vec![word.to_owned()],
+                });
+                self.run(2, &words.collect::<Vec<_>>(), &key, None);
+            }
+            self.holds.add(&mut self.conn, 2, &[key.into_bytes()]);
+        }
     }
 }
 
