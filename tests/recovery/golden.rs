@@ -245,7 +245,7 @@ impl Writer {
         self.write_collections("{early:3}");
     }
 
-    /// Hashes that go to another name in their slot, then to another database. The second one is too large to be packed.
+    /// Hashes that get another name in their slot and go to another database; the second is too large to be packed.
     fn write_moved(&mut self, life: &str) {
         for (fields, value) in [(5, life.to_owned()), (3, life.repeat(20))] {
             let (old, new) = (format!("{{{life}}}{fields}old"), format!("{{{life}}}{fields}"));
