@@ -301,7 +301,7 @@ impl History {
         }
         let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
         if !effect.is_empty() {
-            oracle.wrote(core, executed.wrote, effect);
+            oracle.wrote(core, executed.wrote, request.edits(&effect), effect);
         }
         if self.settings.durability != Durability::Async {
             if executed.gate < tells_of {

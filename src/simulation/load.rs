@@ -35,7 +35,11 @@ impl Request {
     /// Draws a request; `number` makes its value one that was never written before.
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
-        let hash = format!("hash{}", random.u8(0..6)).into_bytes();
+        let (x, y) = if random.bool() { (b"hash{x}1", b"hash{x}2") } else { (b"hash{x}2", b"hash{x}1") };
+        let hash = match random.u8(0..9) {
+            number @ 0..6 => format!("hash{number}").into_bytes(),
+            _ => x.to_vec(),
+        };
         let list = format!("list{}", random.u8(0..4)).into_bytes();
         let field = format!("field{}", random.u8(0..5)).into_bytes();
         let long = if random.u8(..) < 6 { random.usize(300..9_000) } else { random.usize(0..60) };
@@ -49,7 +53,7 @@ impl Request {
         let sorted_set = format!("zset{}", random.u8(0..4)).into_bytes();
         let score = random.u8(..).to_string().into_bytes();
         let stream = format!("stream{}", random.u8(0..3)).into_bytes();
-        match random.u8(0..42) {
+        match random.u8(0..45) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -74,8 +78,16 @@ impl Request {
                 let words = events::request(random, &stream, number, &value);
                 Self::new(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
             }
-            _ => Self::new(&[b"GET", &counter]),
+            41 => Self::new(&[b"GET", &counter]),
+            42 => Self::new(&[b"RENAME", &a, &b]),
+            43 => Self::new(&[b"RENAMENX", x, y]),
+            _ => Self::new(&[b"RENAME", x, y]),
         }
+    }
+
+    /// Number of edits that the request has if this is its effect.
+    pub(super) fn edits(&self, effect: &Effect) -> usize {
+        if self.words[0].starts_with(b"RENAME") { effect.len().min(1) } else { effect.len() }
     }
 
     /// A request that reads the whole value of `key`, whichever type keys of this name have.
@@ -152,6 +164,7 @@ impl Request {
                 let is_write = before != after.as_ref() || self.words[0] == b"XREADGROUP" && !reply.starts_with(b"-");
                 (reply, if is_write { vec![(key(), after.map(Value::Stream))] } else { Vec::new() })
             }
+            b"RENAME" | b"RENAMENX" => self.expected_of_rename(held, content),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
@@ -178,6 +191,19 @@ impl Request {
         };
         let left = (!members.is_empty()).then(|| Value::SortedSet(members.clone()));
         (reply, if members == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
+    }
+
+    /// What it must answer, and do, that a key which holds this gets another name.
+    fn expected_of_rename(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
+        let (replaces, to) = (self.words[0] == b"RENAME", &self.words[2]);
+        match held {
+            None => (b"-ERR no such key\r\n".to_vec(), Vec::new()),
+            Some(_) if !replaces && content.contains_key(to) => (integer(0), Vec::new()),
+            Some(value) => {
+                let effect = vec![(self.key().to_vec(), None), (to.clone(), Some(value.clone()))];
+                (if replaces { ok() } else { integer(1) }, effect)
+            }
+        }
     }
 
     /// What a change of this list must answer, and do.
@@ -216,6 +242,7 @@ pub(super) fn universe() -> Vec<Key> {
         .chain(numbered("counter", 4))
         .chain(tagged("a"))
         .chain(tagged("b"))
+        .chain([b"hash{x}1".to_vec(), b"hash{x}2".to_vec()])
         .collect()
 }
 

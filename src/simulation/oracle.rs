@@ -33,8 +33,9 @@ pub(super) type Effect = Vec<(Key, Option<Value>)>;
 /// The oracle, shared by the tasks of a world.
 pub(super) type Ledger = Rc<RefCell<Oracle>>;
 
-/// A write, its effect, and the lsn of its last edit.
+/// A write, its effect, and the lsns of its edits.
 struct Write {
+    first: Lsn,
     last: Lsn,
     effect: Effect,
 }
@@ -70,10 +71,12 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Notes that a write was executed on `core`; its last edit is `last`.
-    pub(super) fn wrote(&mut self, core: CoreId, last: Lsn, effect: Effect) {
+    /// Notes that a write was executed on `core` with so many edits, the last of which is `last`. Each edit changes one
+    /// key, in the order of the effect; one edit may change two keys.
+    pub(super) fn wrote(&mut self, core: CoreId, last: Lsn, edits: usize, effect: Effect) {
         apply(&mut self.content, &effect);
-        self.streams[usize::from(core.0)].writes.push(Write { last, effect });
+        let first = Lsn(last.0 + 1 - edits as u64);
+        self.streams[usize::from(core.0)].writes.push(Write { first, last, effect });
     }
 
     /// Notes that a client was told that everything up to `lsn` is durable.
@@ -131,9 +134,8 @@ impl Oracle {
     pub(super) fn handed_over(&mut self, reached: impl Fn(&[u8]) -> Position) -> Result<(), String> {
         let Some(epoch) = self.epoch.take() else { return Ok(()) };
         for stream in std::mem::take(&mut self.streams) {
-            for Write { last, effect } in stream.writes {
-                let first = last.0 + 1 - effect.len() as u64;
-                for (lsn, change) in (first..).map(Lsn).zip(effect) {
+            for Write { first, last, effect } in stream.writes {
+                for (lsn, change) in (first.0..).map(|lsn| Lsn(lsn).min(last)).zip(effect) {
                     if Position::new(epoch, lsn) <= reached(&change.0) {
                         apply(&mut self.base, &[change]);
                     } else if lsn <= stream.mirrored {
@@ -188,8 +190,7 @@ impl Oracle {
         for write in stream.writes {
             if write.last > last {
                 // A group of edits must be there as a whole or not at all.
-                let first = Lsn(write.last.0 + 1 - (write.effect.len() as u64).max(1));
-                if last >= first && reached < first {
+                if last >= write.first && reached < write.first {
                     return Err(format!(
                         "core {core}: it ends at {last}, within the group that ends at {}",
                         write.last

@@ -1,14 +1,17 @@
 //! The edit is the only way data changes: the live core, recovery and the mirror all apply edits with this code.
 //!
 //! An edit states what holds afterwards, so removing something absent changes nothing and is no error. These edits
-//! contradict the state and are errors: hash fields on a string, string bytes on a hash, an expiry for a missing key.
+//! contradict the state and are errors: hash fields on a string, string bytes on a hash, an expiry for a missing key, a
+//! move of a missing key.
 
 use std::ops::Range;
 
-use super::change::{Key, Tools};
-use super::slot_map::Tally;
+use super::change::{Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
+use super::garbage::Garbage;
+use super::slot_map::{SlotMap, Tally};
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
+use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 
 /// Error for an edit that contradicts the state: either a bug in this program, or a log that belongs to other data.
@@ -40,6 +43,7 @@ impl ApplyError {
 /// record and a step frees up to seven, so freeing keeps up.
 const STEPS_PER_EDIT: usize = 1;
 
+const ELSEWHERE: Contradiction = "it is moved to a key of another slot, or to itself";
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
@@ -81,6 +85,28 @@ impl Store {
 
     fn apply_change(&mut self, db: Db, slot: Slot, key: &[u8], change: &Change<'_>) -> Result<(), ApplyError> {
         let index = self.index(slot).ok_or_else(|| ApplyError::slot(slot, NOT_HERE))?;
+        let result = if let Change::Move { to_db, to_key } = change {
+            self.move_value((db, key), (*to_db, to_key), slot, index)
+        } else {
+            let key = Key::new(self.seed, key);
+            self.in_map(db, slot, index, |map, tools, tally, garbage| map.apply(key, change, tools, tally, garbage))
+        };
+        if !self.garbage.is_empty() {
+            self.memory -= self.garbage.free(STEPS_PER_EDIT);
+        }
+        result.map_err(|why| ApplyError::key(key, why))
+    }
+
+    /// Changes the keys of one slot in one database, which is created if it is missing, and adds the change to the
+    /// totals.
+    #[inline]
+    fn in_map<R>(
+        &mut self,
+        db: Db,
+        slot: Slot,
+        index: usize,
+        change: impl FnOnce(&mut SlotMap, &mut Tools<'_>, &mut Tally, &mut Garbage) -> R,
+    ) -> R {
         let partition = self.partition_index(slot);
         let slots = usize::from(self.slots);
         let database = self.databases[usize::from(db.0)].get_or_insert_with(|| {
@@ -91,14 +117,38 @@ impl Store {
         let mut tally = Tally::new();
         let tools =
             &mut Tools { seed: self.seed, clock: self.clock, packing: self.packing, scratch: &mut self.scratch };
-        let result = map.apply(Key::new(self.seed, key), change, tools, &mut tally, &mut self.garbage);
+        let result = change(map, tools, &mut tally, &mut self.garbage);
         self.next_expiry[partition] = self.next_expiry[partition].min(map.next_expiry);
         database.count(&tally);
         self.memory = self.memory.wrapping_add_signed(tally.memory);
-        if !self.garbage.is_empty() {
-            self.memory -= self.garbage.free(STEPS_PER_EDIT);
+        result
+    }
+
+    /// Moves a value to another key of the slot, with its expiry. A structure goes over as it is, in the same time
+    /// however large it is; what the other key held is set aside to be freed in slices.
+    fn move_value(
+        &mut self,
+        from: (Db, &[u8]),
+        to: (Db, &[u8]),
+        slot: Slot,
+        index: usize,
+    ) -> Result<(), Contradiction> {
+        if !fit(to.1) {
+            return Err(TOO_LONG);
         }
-        result.map_err(|why| ApplyError::key(key, why))
+        if from == to || slot_of(to.1) != slot {
+            return Err(ELSEWHERE);
+        }
+        let (source, target) = (Key::new(self.seed, from.1), Key::new(self.seed, to.1));
+        let taken = self.in_map(from.0, slot, index, |map, _, tally, _| map.take(source, tally));
+        let (record, digest) = taken.ok_or(MISSING)?;
+        let record = record.renamed(target.bytes);
+        record.touch(self.clock);
+        self.in_map(to.0, slot, index, |map, tools, tally, garbage| {
+            map.delete(target, tally, garbage);
+            map.add(target, record, digest, tools.seed, tally);
+        });
+        Ok(())
     }
 
     fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {

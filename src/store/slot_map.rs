@@ -130,16 +130,22 @@ impl SlotMap {
         Ok(())
     }
 
-    /// Removes the key, if it exists.
-    fn delete(&mut self, key: Key<'_>, tally: &mut Tally, garbage: &mut Garbage) {
-        let Some((mut record, table)) = self.table.remove(key.hash, key.bytes) else { return };
-        let expire_at = record.expire_at();
-        let digest = key.digest.value(Value::of(&record).digest().0);
-        self.exchange(digest.wrapping_add(key.digest.expiry(expire_at)), 0);
+    /// Takes the key's record out, if the key exists. Returns it with the digest of its value.
+    pub fn take(&mut self, key: Key<'_>, tally: &mut Tally) -> Option<(Record, u64)> {
+        let (record, table) = self.table.remove(key.hash, key.bytes)?;
+        let (digest, expire_at) = (Value::of(&record).digest().0, record.expire_at());
+        self.exchange(key.digest.value(digest).wrapping_add(key.digest.expiry(expire_at)), 0);
         self.note_expiry(tally, expire_at, None);
         tally.keys -= 1;
         tally.memory += table - value::memory(&record) as isize;
-        if let Some(structure) = record.take_structure() {
+        Some((record, digest))
+    }
+
+    /// Removes the key, if it exists.
+    pub fn delete(&mut self, key: Key<'_>, tally: &mut Tally, garbage: &mut Garbage) {
+        if let Some((mut record, _)) = self.take(key, tally)
+            && let Some(structure) = record.take_structure()
+        {
             discard(*structure, tally, garbage);
         }
     }

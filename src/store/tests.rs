@@ -126,7 +126,11 @@ fn the_digest_of_a_value_is_the_same_under_every_key() {
             let Edit::Key { db, key, change, .. } = &edit else { continue };
             let _ = store.apply(&edit);
             let key = other_name(key);
-            let _ = other.apply(&Edit::Key { db: *db, slot: slot_of(&key), key: key.into(), change: change.clone() });
+            let change = match change {
+                Change::Move { to_db, to_key } => Change::Move { to_db: *to_db, to_key: other_name(to_key).into() },
+                change => change.clone(),
+            };
+            let _ = other.apply(&Edit::Key { db: *db, slot: slot_of(&key), key: key.into(), change });
         }
         for db in Db::all() {
             keys.extend(store.keys_from(db, Slot(0)).map(|(key, _)| (db.0, key.to_vec())));

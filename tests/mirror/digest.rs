@@ -17,7 +17,7 @@ fn any_write(rng: &mut Rng) -> Vec<String> {
     let offset = rng.u32(0..300).to_string();
     let later = rng.u32(100_000..200_000).to_string();
     let soon = rng.u32(1..200).to_string();
-    let words: &[&str] = match rng.u32(0..24) {
+    let words: &[&str] = match rng.u32(0..27) {
         0..=3 => &["SET", &key, &value],
         4 => &["SET", &key, &number, "PX", &later],
         5 => &["SET", &key, &value, "PX", &soon],
@@ -34,6 +34,9 @@ fn any_write(rng: &mut Rng) -> Vec<String> {
         19..=20 => &["DEL", &key],
         21 => &["RENAME", &key, "{key:1}renamed"],
         22 => &["COPY", &key, &key, "DB", "3", "REPLACE"],
+        23 => &["RENAME", "{key:1}renamed", "{key:1}once more"],
+        24 => &["MOVE", &key, "1"],
+        25 => &["MOVE", "{key:1}once more", "2"],
         _ => &["MSET", &key, &value, &field, &number],
     };
     words.iter().map(|word| (*word).to_owned()).collect()

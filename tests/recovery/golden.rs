@@ -245,6 +245,18 @@ impl Writer {
         self.write_collections("{early:3}");
     }
 
+    /// Hashes that get another name in their slot and go to another database; the second is too large to be packed.
+    fn write_moved(&mut self, life: &str) {
+        for (fields, value) in [(5, life.to_owned()), (3, life.repeat(20))] {
+            let (old, new) = (format!("{{{life}}}{fields}old"), format!("{{{life}}}{fields}"));
+            self.hash(0, &old, hash(fields, &value));
+            self.line(0, &format!("RENAME {old} {new}"), &new, Some(hash(fields, &value)));
+            self.line(0, &format!("MOVE {new} 15"), &new, None);
+            self.holds.0.remove(&(0, old.into_bytes()));
+            self.holds.0.insert((15, new.into_bytes()), hash(fields, &value));
+        }
+    }
+
     /// Edits of every kind that one key can have.
     fn write_later(&mut self, life: &str) {
         let key = |name: &str| format!("{life}:{name}");
@@ -291,6 +303,7 @@ impl Writer {
         self.line(3, &format!("SET {gone} value"), &gone, None);
         self.line(3, "FLUSHDB", &gone, None);
         self.write_collections(life);
+        self.write_moved(life);
         // In partitions that have a snapshot.
         let mut early = self.holds.0[&(0, b"early:3".to_vec())].clone();
         early.1.insert(life.as_bytes().to_vec(), b"value".to_vec());

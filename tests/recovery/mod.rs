@@ -5,4 +5,5 @@ mod cores;
 mod golden;
 mod metadata;
 mod prediction;
+mod renamed;
 mod start_fails;

@@ -202,6 +202,7 @@ fn describe_change(change: &Change<'_>) -> (&'static str, String) {
         Change::SetExpiry(None) => ("persist", String::new()),
         Change::SetExpiry(Some(at)) => ("expire", format!("at {} ms", at.get())),
         Change::Delete(removal) => ("delete", format!("{removal:?}").to_lowercase()),
+        Change::Move { to_db, to_key } => ("move", format!("to db {to_db} {}", readable(to_key))),
     }
 }
 

@@ -219,6 +219,14 @@ pub enum Change<'a> {
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
     Delete(Removal),
+    /// Another key of the same slot gets the key's value and expiry, replacing whatever it held; the key is deleted.
+    /// The edit is small however large the value is.
+    Move {
+        /// Database of the other key.
+        to_db: Db,
+        /// Name of the other key.
+        to_key: Cow<'a, [u8]>,
+    },
 }
 
 /// Reason why a key was deleted.
@@ -307,6 +315,11 @@ impl<'a> Change<'a> {
             fb::Change::PutExpiringHash => expiring::decode_put(edit.change_as_put_expiring_hash().ok_or(EMPTY)?)?,
             fb::Change::SetExpiringFields => expiring::decode_set(edit.change_as_set_expiring_fields().ok_or(EMPTY)?)?,
             fb::Change::SetFieldExpiry => expiring::decode_time(edit.change_as_set_field_expiry().ok_or(EMPTY)?)?,
+            fb::Change::Move => {
+                let to = edit.change_as_move().ok_or(EMPTY)?;
+                let to_db = Db::new(u64::from(to.to_db())).ok_or(EditError::Meaningless("an unknown database"))?;
+                Self::Move { to_db, to_key: Cow::Borrowed(to.to_key().bytes()) }
+            }
             fb::Change::PutStream => stream::decode_put(edit.change_as_put_stream().ok_or(EMPTY)?)?,
             _ => return stream::decode(edit).map(Self::Stream),
         })
@@ -451,6 +464,10 @@ fn build_change(b: &mut Builder, change: &Change<'_>) -> Body {
             };
             (fb::Change::Delete, fb::Delete::create(b, &fb::DeleteArgs { removal }).as_union_value())
         }
+        Change::Move { to_db, to_key } => {
+            let to_key = Some(b.create_vector::<u8>(to_key));
+            (fb::Change::Move, fb::Move::create(b, &fb::MoveArgs { to_db: to_db.0, to_key }).as_union_value())
+        }
     }
 }
 
@@ -516,6 +533,7 @@ mod tests {
             key_edit(Change::SetExpiry(None)),
             key_edit(Change::Delete(Removal::Deleted)),
             key_edit(Change::Delete(Removal::Expired)),
+            key_edit(Change::Move { to_db: Db(15), to_key: b"other key".into() }),
             Edit::Flush { partition: PartitionId(7), db: Db(15) },
             Edit::SwapDb { partition: PartitionId(7), a: Db(0), b: Db(9) },
             Edit::Barrier { partition: PartitionId(7), checkpoint: true, digests: vec![1, u64::MAX, 0].into() },

@@ -142,6 +142,14 @@ impl Record {
         *self = new.with_hash16(self.hash16());
     }
 
+    /// Gives the value, its expiry and its time of last use to another key. A structure goes over as it is; bytes are
+    /// copied.
+    pub fn renamed(mut self, key: &[u8]) -> Self {
+        let new = Self::with_form(self.head().form(), key, self.bytes(), self.expire_at(), self.clock());
+        self.disown_structure();
+        new
+    }
+
     /// Prefetches the start of the record.
     #[inline]
     pub fn prefetch(&self) {
@@ -392,6 +400,8 @@ mod tests {
         };
         let mut record = Record::with_structure(b"key", structure(), None, 0);
         record.set_expire_at(at(5));
+        let mut record = record.renamed(b"another key");
+        assert_eq!((record.key(), record.expire_at()), (&b"another key"[..], at(5)));
         assert!(matches!(record.stored(), Stored::Structure(Structure::Hash(fields)) if fields.get(b"name").is_some()));
         assert!(record.bytes_mut().is_none() && record.structure_mut().is_some() && record.kind().is_none());
         assert_eq!(record.take_structure().map(|structure| structure.len()), Some(1));

@@ -216,7 +216,8 @@ pub(super) fn create(
         | Change::SetElement { .. }
         | Change::InsertElement { .. }
         | Change::RemoveElements(_)
-        | Change::SetExpiry(_) => Err(MISSING),
+        | Change::SetExpiry(_)
+        | Change::Move { .. } => Err(MISSING),
         Change::RemoveRanks { count: 1.., .. } => Err(sorted_set::NO_SUCH_RANKS),
         Change::RemoveFields(_)
         | Change::ExpireFields(_)
@@ -302,7 +303,8 @@ pub(super) fn change(
             record.set_expire_at(*expire_at);
             Ok(Changed::default())
         }
-        Change::Delete(_) => Ok(Changed { is_empty: true, ..Changed::default() }),
+        // The store itself moves a value, for the other key may be in another database.
+        Change::Delete(_) | Change::Move { .. } => Ok(Changed { is_empty: true, ..Changed::default() }),
     }
 }
 
@@ -411,6 +413,8 @@ impl Slices {
     /// whether the caller must first have all of the rest written.
     pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
         match (self, value) {
+            // The value stays as it is, and the caller follows it to its other key.
+            _ if matches!(change, Change::Move { .. }) => false,
             (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
             (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.save_before(value, change, out),

@@ -187,6 +187,7 @@ impl Model {
             Change::Delete(_) => {
                 self.0.remove(&at);
             }
+            Change::Move { to_db, to_key } => return self.move_value(&at, (to_db.0, to_key.to_vec())),
         }
         true
     }
@@ -224,6 +225,15 @@ impl Model {
         if self.0.get(&at).is_some_and(|(held, _)| matches!(held, Held::Hash(hash) if hash.is_empty())) {
             self.0.remove(&at);
         }
+        true
+    }
+
+    fn move_value(&mut self, at: &(u8, Vec<u8>), to: (u8, Vec<u8>)) -> bool {
+        if *at == to || slot_of(&at.1) != slot_of(&to.1) {
+            return false;
+        }
+        let Some(content) = self.0.remove(at) else { return false };
+        self.0.insert(to, content);
         true
     }
 

@@ -70,7 +70,7 @@ impl Slices {
                 Piece::Old(count) => {
                     let mut written = 0;
                     let mut elements = list.iter_from(at).take(count);
-                    while let (true, Some(element)) = (goes_on, elements.next()) {
+                    while goes_on && let Some(element) = elements.next() {
                         entry::write_element(out, element);
                         written += 1;
                         goes_on = pace.count(element.len(), || go_on(out.len())).is_continue();
@@ -82,7 +82,7 @@ impl Slices {
                     }
                 }
                 Piece::Gone(mut blocks) => {
-                    while let (true, Some(block)) = (goes_on, blocks.pop_front()) {
+                    while goes_on && let Some(block) = blocks.pop_front() {
                         out.extend_from_slice(&block.bytes);
                         self.left -= block.count;
                         goes_on = pace.count(block.bytes.len(), || go_on(out.len())).is_continue();

@@ -30,7 +30,20 @@ impl Generator {
 
     fn key(&mut self) -> Vec<u8> {
         let number = self.random.u32(..self.keys);
+        self.numbered(number)
+    }
+
+    fn numbered(&self, number: u32) -> Vec<u8> {
         format!("{{{}}}{number}", number % self.slots).into_bytes()
+    }
+
+    /// A key, mostly one of the same slot as `key`, in any database.
+    fn move_from(&mut self, key: &[u8], to_db: Db) -> Change<'static> {
+        let name = String::from_utf8_lossy(key);
+        let number: u32 = name.split('}').nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
+        let in_slot = number % self.slots + self.slots * self.random.u32(..self.keys.div_ceil(self.slots));
+        let to_key = if self.random.u8(..20) == 0 { self.key() } else { self.numbered(in_slot) };
+        Change::Move { to_db, to_key: to_key.into() }
     }
 
     fn bytes(&mut self) -> Vec<u8> {
@@ -193,7 +206,8 @@ impl Generator {
             570..640 => Change::RemoveMembers(self.members()),
             640..720 => self.change_of_sorted_set(),
             720..800 => self.list_change(),
-            800..850 => Change::SetExpiry(self.expiry()),
+            800..830 => Change::SetExpiry(self.expiry()),
+            830..850 | 950.. => self.move_from(&key, other),
             _ => Change::Delete(Removal::Deleted),
         };
         Edit::Key { db, slot, key: key.into(), change }

@@ -1,0 +1,66 @@
+//! Promise: a large value that gets another name in its slot, or goes to another database, costs the log no more than a
+//! small one; memory, log, mirror and snapshots hold it under its new name.
+
+use std::time::Duration;
+
+use crate::harness::{Conn, Home, Server, eventually, verify};
+
+const FIELDS: usize = 200_000;
+/// Barriers, which bear the digests of all slots, may come in between, and commits are whole blocks of 4 KiB.
+const FEW_BYTES: f64 = 524_288.0;
+
+fn write_hash(conn: &mut Conn, key: &str) {
+    for first in (0..FIELDS).step_by(5000) {
+        let fields = (first..first + 5000).flat_map(|n| [format!("field:{n}"), format!("value:{n}")]);
+        let command: Vec<String> = ["HSET", key].map(str::to_owned).into_iter().chain(fields).collect();
+        assert_eq!(conn.command(&command).int(), 5000);
+    }
+}
+
+/// Bytes that have been written to the logs of both cores.
+fn written(server: &Server) -> f64 {
+    assert_eq!(server.connect().call("WAITAOF 1 0 60000").items()[0].int(), 1);
+    let info = server.info();
+    let of_core = |core: &str| -> Option<f64> {
+        info.get(core)?.split(',').find_map(|field| field.strip_prefix("log_bytes=")?.parse().ok())
+    };
+    of_core("core0").expect("a core") + of_core("core1").expect("another")
+}
+
+fn assert_moved(server: &Server) {
+    let mut conn = server.connect();
+    assert_eq!(conn.call("EXISTS {tag}old {tag}new").int(), 0);
+    conn.call("SELECT 3");
+    assert_eq!(conn.call("HLEN {tag}new").int(), FIELDS as i64);
+    assert_eq!(conn.call("HGET {tag}new field:4711").text(), "value:4711");
+    assert!(conn.call("PTTL {tag}new").int() > 0);
+}
+
+#[test]
+fn what_is_handed_over_is_there_under_its_new_name() {
+    let home = Home::with_node();
+    let mut server = home.start();
+    let mut conn = server.connect();
+    write_hash(&mut conn, "{tag}old");
+    conn.call("PEXPIRE {tag}old 100000000");
+    write_hash(&mut conn, "{tag}new");
+    let before = written(&server);
+    assert!(before > FEW_BYTES * 10.0, "{before} bytes in the log");
+    assert_eq!(conn.call("RENAME {tag}old {tag}new").text(), "OK");
+    assert_eq!(conn.call("MOVE {tag}new 3").int(), 1);
+    let grown = written(&server) - before;
+    assert!(grown < FEW_BYTES, "{grown} bytes in the log");
+    assert_moved(&server);
+    server.kill();
+    assert_eq!(verify(&home.data()).code, Some(0));
+    server = home.start();
+    assert_moved(&server);
+    assert_eq!(server.connect().call("WAIT 1 60000").int(), 1);
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    eventually("digests are compared", Duration::from_secs(60), || {
+        (server.info_number("digests_compared") > 0.0).then_some(())
+    });
+    assert_eq!(server.info_number("digests_differed"), 0.0);
+    assert!(server.terminate().success());
+    assert_moved(&home.start());
+}
