@@ -13,6 +13,7 @@ does not have yet are not run on it: what they leave unread would be taken for r
 
 import argparse
 import os
+import random
 import re
 import shutil
 import signal
@@ -94,8 +95,8 @@ def run(suite, unit, program, cores, log, skipped=()):
     try:
         command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--singledb",
                    "--ignore-encoding", "--ignore-digest", "--durable", "--tags", TAGS, "--single", unit,
-                   # The suite listens 32 ports below this one, so that several can run at a time.
-                   "--baseport", str(free_port() + 32)] + skip
+                   # Several suites can run at a time. Theirs are ports below those that the system gives to others.
+                   "--baseport", str(random.randrange(21_000, 31_000))] + skip
         with open(log, "wb") as out:
             with subprocess.Popen(command, cwd=suite, stdout=out, stderr=subprocess.STDOUT,
                                   start_new_session=True) as tests:
@@ -115,11 +116,14 @@ def run(suite, unit, program, cores, log, skipped=()):
 
 
 def prepared(suite, directory):
-    """Copies the suite, without its request that the server forget its functions: Rollbook has none to forget yet."""
+    """Copies the suite without what ends a unit at once: the request that the server forget its functions, of which
+    Rollbook has none, and the setting `save`, which cannot be changed in it."""
     copy = Path(directory) / "suite"
     shutil.copytree(suite / "tests", copy / "tests")
     server = copy / "tests/support/server.tcl"
     server.write_text(server.read_text().replace("    r function flush\n", ""))
+    for unit in (copy / "tests/unit").rglob("*.tcl"):
+        unit.write_bytes(unit.read_bytes().replace(b'[list save ""]', b"[list]"))
     return copy
 
 
