@@ -22,6 +22,7 @@ pub struct Target {
     pub name: String,
     /// The resolved address.
     pub address: SocketAddr,
+    user: Option<String>,
     password: Option<Secret>,
 }
 
@@ -43,7 +44,12 @@ impl Target {
         let unreachable = |why| BenchError::Unreachable { address: name.clone(), why };
         let mut found = (host, port).to_socket_addrs().map_err(unreachable)?;
         let address = found.next().ok_or_else(|| unreachable(io::ErrorKind::NotFound.into()))?;
-        Ok(Self { name, address, password })
+        Ok(Self { name, address, user: None, password })
+    }
+
+    /// The same server, where the password is that of a user with a name.
+    pub fn as_user(self, user: Option<String>) -> Self {
+        Self { user, ..self }
     }
 
     /// Connects and, if there is a password, authenticates.
@@ -69,8 +75,10 @@ impl Target {
         };
         let socket = open().map_err(|why| self.unreachable(why))?;
         let mut client = Client { reader: BufReader::new(socket), target: self.clone() };
-        if let Some(password) = &self.password
-            && let Value::Error(why) = client.call(&[b"AUTH", password.0.as_bytes()])?
+        let words = [Some("AUTH"), self.user.as_deref(), self.password.as_ref().map(|password| &password.0[..])];
+        let words: Vec<_> = words.iter().flatten().map(|word| word.as_bytes()).collect();
+        if self.password.is_some()
+            && let Value::Error(why) = client.call(&words)?
         {
             return Err(BenchError::PasswordRefused { address: self.name.clone(), why });
         }

@@ -32,9 +32,9 @@ pub enum Command {
     /// are answered for 30 seconds, prints a table, and writes bench.json and bench.html. Ctrl-C ends early with what
     /// was measured until then.
     Bench(Box<Bench>),
-    /// Give the keys in an RDB file of Redis or Valkey to a running server.
+    /// Give a running server what Redis or Valkey have: an RDB file, append-only files, or a running server's keys.
     ///
-    /// Says at the end what was skipped and why. The server may be any that knows RESTORE.
+    /// Says at the end what was skipped and why. The server that gets it may be any that knows RESTORE.
     Import(Import),
     /// Show what is in the files of a data directory. Changes nothing.
     Inspect(Inspect),

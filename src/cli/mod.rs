@@ -11,7 +11,7 @@
 //! | [`signals`], [`reload`] | what each signal does to a daemon; SIGHUP |
 //! | [`serve`] | the master |
 //! | [`mod@bench`] | the load generator's arguments, progress line, tables and files |
-//! | [`import`] | gives the keys in a file of Redis to a running server |
+//! | [`import`] | gives a running server what files of Redis or another server hold |
 //! | [`inspect`] | shows and verifies files on disk |
 
 pub mod arguments;

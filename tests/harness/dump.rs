@@ -57,7 +57,8 @@ impl Dump {
         for (((key, kind), expiry), value) in keys.iter().zip(types).zip(expiries).zip(values) {
             let kind = kind.text();
             let fields: BTreeMap<_, _> = match kind.as_str() {
-                "hash" | "zset" => value.pairs().into_iter().collect(),
+                "hash" => value.pairs().into_iter().collect(),
+                "zset" => value.pairs().into_iter().map(|(member, score)| (member, shortest(&score))).collect(),
                 "set" => value.items().iter().map(|member| (told(member), Vec::new())).collect(),
                 "list" => (0..).zip(value.items()).map(|(at, element)| (index(at), told(element))).collect(),
                 "stream" => {
@@ -106,6 +107,12 @@ impl fmt::Debug for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys", self.len())
     }
+}
+
+/// A score in as few digits as it takes: Redis 7.0 writes more.
+fn shortest(score: &[u8]) -> Vec<u8> {
+    let number = str::from_utf8(score).ok().and_then(|text| text.parse::<f64>().ok());
+    number.expect("a score is a number").to_string().into_bytes()
 }
 
 /// The bytes of a bulk string.

@@ -33,6 +33,7 @@ mod proxy;
 mod resp;
 mod server;
 mod storage_daemon;
+mod stream;
 mod tests;
 mod write_log;
 
@@ -52,4 +53,5 @@ pub use proxy::{Proxy, Step, Weather};
 pub use resp::{Conn, Value, encode};
 pub use server::{Refused, Server};
 pub use storage_daemon::{Fault, StorageDaemon};
+pub use stream::stream_facts;
 pub use write_log::{Unflushed, WriteLog};

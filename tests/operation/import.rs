@@ -1,19 +1,9 @@
 //! Promise: `rollbook import` gives a running server what an RDB file holds, and says what it skipped and why.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use crate::harness::{Dump, Home, Peer, Server};
-
-fn import(file: &Path, server: &Server, options: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rollbook"));
-    command.arg("import").arg(file).args(["--port", &server.port().to_string()]).args(options);
-    command.output().expect("run rollbook import")
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
+use super::{import, printed, redis_is_missing};
+use crate::harness::{Dump, Home, Peer};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/encoding/rdb/tests").join(name)
@@ -21,8 +11,7 @@ fn fixture(name: &str) -> PathBuf {
 
 #[test]
 fn all_that_redis_has_saved_is_there() {
-    if Command::new("redis-server").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no redis-server here");
+    if redis_is_missing() {
         return;
     }
     let (redis, ours) = (Home::with_peer(Peer::Redis), Home::with_peer(Peer::Rollbook));
@@ -30,10 +19,14 @@ fn all_that_redis_has_saved_is_there() {
     let mut conn = redis.connect();
     let requests: Vec<Vec<String>> = (0..5000)
         .map(|at| {
-            let line = match at % 4 {
+            let line = match at % 8 {
                 0 => format!("SET string:{at} {at}"),
                 1 => format!("HSET hash:{} f{at} {at}", at % 100),
                 2 => format!("SET expiring:{at} {at} EX 1000"),
+                3 => format!("ZADD zset:{} {at}.5 m{at}", at % 50),
+                4 => format!("XADD stream:{} {at}-1 at {at}", at % 50),
+                5 => format!("SADD set:{} {at}", at % 50),
+                6 => format!("RPUSH list:{} {at}", at % 50),
                 _ => format!("HSET large f{at} {}", "x".repeat(at)),
             };
             line.split(' ').map(str::to_owned).collect()

@@ -8,7 +8,7 @@
 //! | `measure` | where a value ends, without decoding it |
 //! | `input`, `lzf` | lengths, numbers and strings; compressed strings |
 //! | `packed`, `listpack` | several elements in one string: ziplist, zipmap, intset; listpack |
-//! | `write` | values in the plain encodings, which every version of Redis reads |
+//! | `write`, `write_stream` | values in the plain encodings, which every version of Redis reads; streams |
 //! | `expiring` | hashes some of whose fields expire, in their plain encoding |
 //!
 //! A value begins with the byte of its type ([`types`]). Numbers are big-endian in lengths and little-endian elsewhere.
@@ -37,10 +37,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod write;
+pub mod write_stream;
 
 pub use measure::measure;
 pub use object::{Object, read};
-pub use stream::{Consumer, Event, EventId, Events, Group, Pending, Stream};
 
 use std::fmt;
 

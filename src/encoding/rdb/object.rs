@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::input::Input;
 use super::listpack::Listpack;
 use super::packed::{Item, Ziplist, Zipmap, intset};
-use super::stream::{self, Stream};
+use super::stream;
 use super::{Limits, ModuleName, RdbError, VALKEY, types};
 use crate::encoding::edit::{Elements, Fields, Scored};
 use crate::time::UnixMillis;
@@ -29,8 +29,8 @@ pub enum Object<'a> {
         /// Times at which fields expire, each with the field's position among `fields`, ascending.
         expiries: Vec<(usize, UnixMillis)>,
     },
-    /// A stream.
-    Stream(Box<Stream>),
+    /// A stream, as the payload of a snapshot entry ([`EntryStream`](crate::encoding::entry::EntryStream)).
+    Stream(Vec<u8>),
 }
 
 /// Reads a value, which must take all of `bytes`, in this version of the format.
@@ -46,7 +46,7 @@ pub fn read(bytes: &[u8], version: u16, limits: Limits) -> Result<Object<'_>, Rd
         types::SET | types::SET_INTSET | types::SET_LISTPACK => set(kind, &mut input)?,
         types::ZSET | types::ZSET_2 | types::ZSET_ZIPLIST | types::ZSET_LISTPACK => sorted_set(kind, &mut input)?,
         types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
-            Object::Stream(Box::new(stream::read(kind, &mut input)?))
+            Object::Stream(stream::read(kind, &mut input)?)
         }
         types::MODULE_2 => return Err(RdbError::Module(ModuleName(input.number()?))),
         _ => hash(kind, version, &mut input)?,

@@ -1,12 +1,14 @@
 //! Values and files that real servers have written (`tests/compatibility/rdb_payloads.py` makes them anew), damaged
 //! ones, and ones made here at random.
 
-use std::fmt::Write;
+mod stream;
 
 use super::file::{Item, Reader};
 use super::payload::{Payload, seal};
 use super::*;
 use crate::encoding::edit::{Elements, Fields, Scored};
+use crate::encoding::entry::{Summary, write_stream_event, write_summary};
+use crate::encoding::event::EventId;
 use crate::time::UnixMillis;
 
 const LIMITS: Limits = Limits { string: 1 << 20, value: 1 << 22 };
@@ -80,37 +82,12 @@ fn content(object: &Object<'_>) -> String {
             "hash"
         }
         Object::Stream(stream) => {
-            words.extend(stream_content(stream));
+            words.extend(stream::content(stream));
             "stream"
         }
     };
     words.insert(0, kind.to_owned());
     words.join(" ")
-}
-
-fn stream_content(stream: &Stream) -> Vec<String> {
-    let id = |id: EventId| format!("{}-{}", id.ms, id.seq);
-    let (last, deleted) = (id(stream.last), id(stream.greatest_deleted));
-    let mut words = vec![format!("last={last}"), format!("deleted={deleted}"), format!("added={}", stream.added)];
-    for event in stream.events.iter() {
-        let mut fields = String::new();
-        for (name, value) in &event.fields {
-            write!(fields, ",{},{}", shown(name), shown(value)).unwrap();
-        }
-        words.push(format!("{}:{}", id(event.id), &fields[1..]));
-    }
-    for group in &stream.groups {
-        let read = group.read.map_or("None".to_owned(), |read| read.to_string());
-        words.push(format!("group:{}:{}:{read}", shown(&group.name), id(group.last_delivered)));
-        for consumer in &group.consumers {
-            let active = consumer.active.map_or("None".to_owned(), |active| active.to_string());
-            words.push(format!("consumer:{}:{}:{active}", shown(&consumer.name), consumer.seen));
-            for pending in &consumer.pending {
-                words.push(format!("pending:{}:{}:{}", id(pending.id), pending.delivered_at, pending.deliveries));
-            }
-        }
-    }
-    words
 }
 
 /// Writes an object. Returns the version that readers must know.
@@ -138,7 +115,7 @@ fn write(object: &Object<'_>, out: &mut Vec<u8>) -> u16 {
                 write::string(out, value);
             }
         }
-        Object::Stream(stream) => return write::stream(out, stream),
+        Object::Stream(payload) => return stream::write_all(payload, out),
     }
     write::VERSION
 }
@@ -230,13 +207,15 @@ fn a_count_allocates_nothing() {
 #[test]
 fn what_decodes_to_too_much_is_refused() {
     // Events that name one long field each by a bit.
-    let mut events = Events::default();
+    let (name, last) = ([b'n'; 3500], EventId::new(1, 1999));
+    let mut stream = Vec::new();
+    write_summary(&mut stream, &Summary { last, added: 1999, events: 1999, ..Summary::default() });
     for seq in 1..2000 {
-        events.push(EventId { ms: 1, seq }, [(&[b'n'; 4000][..], &b"v"[..])].into_iter());
+        write_stream_event(&mut stream, EventId::new(1, seq), 1, [(&name[..], &b"v"[..])].into_iter());
     }
-    let last = EventId { ms: 1, seq: 1999 };
     let mut out = Vec::new();
-    write::stream(&mut out, &Stream { events, last, added: 1999, ..Stream::default() });
+    stream::write_all(&stream, &mut out);
+    assert!(out.len() < stream.len() / 8);
     assert_eq!(read(&out, 11, LIMITS), Err(RdbError::TooLarge));
     assert!(read(&out, 11, Limits { value: 1 << 24, ..LIMITS }).is_ok());
     // One element beyond the limit of a string.
@@ -303,39 +282,8 @@ fn random_object(random: &mut fastrand::Rng) -> Object<'static> {
         2 => Object::Set(elements),
         3 => Object::SortedSet(members),
         4 => Object::Hash { fields, expiries: Vec::new() },
-        _ => Object::Stream(Box::new(random_stream(random, &fields))),
+        _ => Object::Stream(stream::random(random, &fields)),
     }
-}
-
-fn random_stream(random: &mut fastrand::Rng, fields: &Fields<'_>) -> Stream {
-    let mut stream = Stream::default();
-    let rows: Vec<_> = fields.iter().collect();
-    for at in 0..random.u64(..400) {
-        stream.last = EventId { ms: 1_700_000_000_000 + at / 3 * random.u64(1..3), seq: at };
-        let first = random.usize(..rows.len());
-        let shared = [(&b"name"[..], &b"value"[..])];
-        let own = if random.bool() { &shared[..] } else { &rows[first..rows.len().min(first + 3)] };
-        if stream.events.iter().last().is_none_or(|event| event.id < stream.last) {
-            stream.events.push(stream.last, own.iter().copied());
-        }
-    }
-    stream.last.ms += 1 << 40;
-    stream.added = random.u64(..);
-    stream.greatest_deleted = EventId { ms: random.u64(..), seq: random.u64(..100_000) };
-    for group in 0..random.u64(..4) {
-        let mut consumers = Vec::new();
-        for consumer in 0..random.u64(..4) {
-            let active = random.bool().then(|| random.u64(..1 << 50));
-            let seen = active.filter(|_| random.bool()).unwrap_or(random.u64(..1 << 50));
-            let pending = |at| Pending { id: EventId { ms: at, seq: consumer }, delivered_at: at, deliveries: at % 99 };
-            let pending = (0..random.u64(..20)).map(pending).collect();
-            consumers.push(Consumer { name: format!("c{consumer}").into(), seen, active, pending });
-        }
-        let read = random.bool().then(|| random.u64(..1 << 40));
-        let last_delivered = EventId { ms: group, seq: random.u64(..) };
-        stream.groups.push(Group { name: format!("g{group}").into(), last_delivered, read, consumers });
-    }
-    stream
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod args;
 pub mod double;
 pub mod float;
-mod inline;
+pub mod inline;
 mod reply;
 mod requests;
 

@@ -174,7 +174,7 @@ impl<'a> EventRef<'a> {
     }
 
     /// Names and values of the fields, in the order in which they were given.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone + use<'a> {
         let (mut names, mut fields) = (self.names, self.fields);
         (0..self.len).map(move |_| {
             let name = match &mut names {

@@ -153,6 +153,11 @@ impl Group {
 }
 
 impl StreamRef<'_> {
+    /// Numbers of the stream, as a snapshot begins with them.
+    pub fn summary(self) -> Summary {
+        self.0.summary()
+    }
+
     /// Size of the stream in a snapshot, in bytes.
     pub fn payload_bytes(self) -> usize {
         self.0.payload_bytes()

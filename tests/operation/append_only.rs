@@ -1,0 +1,281 @@
+//! Promise: `rollbook import` gives a running server what the append-only files of a Redis hold, says which commands
+//! were refused, and loses no more of a file that was cut than its end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{import, printed, redis_is_missing};
+use crate::harness::{Conn, Dump, Home, Peer, Server, Value, encode, eventually};
+
+/// The append-only directory of a Redis.
+fn directory(home: &Home) -> PathBuf {
+    home.data().join("appendonlydir")
+}
+
+/// Commands over all types and several databases; `round` makes those of another call other ones.
+fn work(conn: &mut Conn, round: u32) {
+    conn.call("SELECT 0");
+    for at in 0..300 {
+        let key = round * 1000 + at;
+        conn.call(&format!("SET string:{key} {at} EX 1000"));
+        conn.call(&format!("INCRBY counter:{} {at}", at % 7));
+        conn.call(&format!("HSET hash:{} f{at} {round}", at % 5));
+        conn.call(&format!("ZADD zset {at}.5 member{key}"));
+        conn.call(&format!("RPUSH list:{} {key}", at % 3));
+        conn.call(&format!("SADD set m{key}"));
+        conn.call(&format!("XADD stream * at {at} round {round}"));
+        conn.call(&format!("XADD trimmed * at {at}"));
+    }
+    for line in [
+        "SPOP set 20",
+        "LPOP list:0 3",
+        "ZPOPMIN zset 5",
+        "DEL string:7",
+        "PERSIST string:8",
+        "GETDEL string:9",
+        "HINCRBYFLOAT hash:0 float 1.5",
+        "APPEND text more",
+        "SETRANGE text 10 x",
+        "XGROUP CREATE stream group 0",
+        "XREADGROUP GROUP group one COUNT 10 STREAMS stream >",
+        "XREADGROUP GROUP group two COUNT 5 STREAMS stream >",
+        "XAUTOCLAIM stream group two 0 0 COUNT 2",
+        "XTRIM trimmed MAXLEN 100",
+        "MULTI",
+        "SET together 1",
+        "SELECT 3",
+        "SET together 2",
+        "INCR together",
+        "EXEC",
+        "SET expired 1 PX 1",
+        "PFADD visitors a b c",
+        "GEOADD places 13.4 52.5 Berlin",
+        "SELECT 5",
+        "SET flushed 1",
+        "FLUSHDB",
+        "SET after 1",
+    ] {
+        let reply = conn.call(line);
+        assert!(!reply.is_error() || line.starts_with("XGROUP"), "{line}: {reply:?}");
+    }
+    conn.command(&["EVAL", "redis.call('SET', KEYS[1], redis.call('INCR', KEYS[2]))", "2", "scripted", "scripts"]);
+}
+
+/// Lets Redis write its files anew, and waits for that.
+fn rewrite(conn: &mut Conn) {
+    conn.call("BGREWRITEAOF");
+    eventually("a rewritten file", Duration::from_secs(30), || {
+        let info = conn.call("INFO persistence").text();
+        (info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0")).then_some(())
+    });
+}
+
+/// One core, so that no command has keys on several.
+fn ours() -> (Home, Server) {
+    let home = Home::with_peer(Peer::Rollbook).set("server.cores", "1");
+    let server = home.start();
+    (home, server)
+}
+
+/// What the one file would be that Redis wrote before it had a directory of them.
+fn one_file(home: &Home) -> PathBuf {
+    let manifest = fs::read_to_string(directory(home).join("appendonly.aof.manifest")).expect("read the manifest");
+    let names =
+        manifest.lines().filter(|line| !line.ends_with(" h")).map(|line| line.split(' ').nth(1).expect("a name"));
+    let parts = names.map(|name| fs::read(directory(home).join(name)).expect("read a file"));
+    let file = home.path().join("appendonly.aof");
+    fs::write(&file, parts.collect::<Vec<_>>().concat()).expect("write a file");
+    file
+}
+
+/// What append-only files tell: of a stream's groups, not how much they have read.
+fn told(mut dump: Dump) -> Dump {
+    dump.0.values_mut().filter(|content| content.0 == "stream").for_each(|content| drop(content.1.remove(&b""[..])));
+    dump
+}
+
+/// Pending entries: id, consumer, deliveries.
+fn without_idle_times(pending: &Value) -> Vec<String> {
+    let rows = pending.items().iter().map(Value::items);
+    rows.map(|row| format!("{:?} {:?} {:?}", row[0], row[1], row[3])).collect()
+}
+
+#[test]
+fn all_that_redis_has_logged_is_there() {
+    if redis_is_missing() {
+        return;
+    }
+    let redis_home = Home::with_peer(Peer::Redis);
+    let redis = redis_home.start();
+    let mut conn = redis.connect();
+    work(&mut conn, 1);
+    for preamble in ["yes", "no"] {
+        conn.call(&format!("CONFIG SET aof-use-rdb-preamble {preamble}"));
+        rewrite(&mut conn);
+        conn.call("CONFIG SET aof-timestamp-enabled yes");
+        work(&mut conn, 2);
+        conn.call("SELECT 0");
+        let expected = told(Dump::take(&redis));
+        assert!(expected.len() > 100);
+        let manifest = directory(&redis_home).join("appendonly.aof.manifest");
+        for path in [directory(&redis_home), manifest, one_file(&redis_home)] {
+            let (_home, server) = ours();
+            let output = import(&path, &server, &[]);
+            assert!(output.status.success(), "{}: {}", path.display(), printed(&output));
+            expected.assert_same(&told(Dump::take(&server)));
+            let pending = "XPENDING stream group - + 10000";
+            let [theirs, own] = [&mut conn, &mut server.connect()].map(|conn| without_idle_times(&conn.call(pending)));
+            assert!(theirs.len() > 10);
+            assert_eq!(own, theirs);
+        }
+    }
+}
+
+/// A file of these commands, each in words.
+fn file_of(home: &Home, lines: &[&str]) -> PathBuf {
+    let mut bytes = Vec::new();
+    lines.iter().for_each(|line| encode(&mut bytes, &line.split(' ').collect::<Vec<_>>()));
+    let file = home.path().join("commands.aof");
+    fs::write(&file, bytes).expect("write a file");
+    file
+}
+
+fn cut(file: &Path, bytes: usize) -> PathBuf {
+    let all = fs::read(file).expect("read a file");
+    let cut = file.with_extension("cut");
+    fs::write(&cut, &all[..all.len() - bytes]).expect("write a file");
+    cut
+}
+
+#[test]
+fn a_file_that_was_cut_loses_its_end_only() {
+    let (home, server) = ours();
+    let mut conn = server.connect();
+    let file = file_of(&home, &["SET a 1", "MULTI", "SET b 2", "SELECT 2", "SET c 3", "EXEC", "SELECT 0", "SET d 4"]);
+    // Cut within the last command, within EXEC, at the end of the command before it.
+    let exec = "*1\r\n$4\r\nEXEC\r\n".len();
+    let after = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nd\r\n$1\r\n4\r\n".len();
+    for (bytes, within, present) in [
+        (1, "within a command: its last 26 bytes", ["a", "b"].as_slice()),
+        (after + 1, "within a transaction", &["a"]),
+        (after + exec, "within a transaction", &["a"]),
+    ] {
+        conn.call("FLUSHALL");
+        let output = import(&cut(&file, bytes), &server, &[]);
+        let text = printed(&output);
+        assert!(output.status.success() && text.contains(within), "{bytes}: {text}");
+        for key in ["a", "b", "c", "d"] {
+            assert_eq!(conn.call(&format!("EXISTS {key}")).int(), i64::from(present.contains(&key)), "{bytes}: {key}");
+        }
+    }
+    conn.call("FLUSHALL");
+    let output = import(&cut(&file, after), &server, &[]);
+    assert!(output.status.success() && !printed(&output).contains("within"), "{}", printed(&output));
+    // Only the last file may end so.
+    let manifest = home.path().join("two.manifest");
+    fs::write(&manifest, "file commands.cut seq 1 type i\nfile commands.aof seq 2 type i\n").expect("write a manifest");
+    cut(&file, 1);
+    let output = import(&manifest, &server, &["--replace"]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(65), "{text}");
+    assert!(text.contains("but others follow"), "{text}");
+}
+
+#[test]
+fn an_expiry_that_has_come_may_be_extended_by_a_later_command() {
+    let (home, server) = ours();
+    let lines = [
+        "SET extended 1 PXAT 1000",
+        "SET expired 1 PXAT 1000",
+        "SET kept 1 EXAT 1",
+        "SET changed 1",
+        "PEXPIREAT changed 1000",
+        "APPEND changed 2",
+        "PERSIST kept",
+        "SET again 1 PXAT 1000",
+        "SET again 2",
+        "EXPIREAT extended 4102444800",
+    ];
+    let output = import(&file_of(&home, &lines), &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains("2 times skipped: a key that has expired"), "{text}");
+    let mut conn = server.connect();
+    for (question, answer) in [
+        ("PEXPIRETIME extended", ":4102444800000"),
+        ("PEXPIRETIME kept", ":-1"),
+        ("GET again", "\"2\""),
+        ("PEXPIRETIME again", ":-1"),
+        ("EXISTS expired changed", ":0"),
+    ] {
+        assert_eq!(format!("{:?}", conn.call(question)), answer, "{question}");
+    }
+}
+
+#[test]
+fn refused_commands_are_counted_with_an_example_each() {
+    let (home, server) = ours();
+    let lines = ["SET a 1", "FOO x y", "foo z", "LPUSH a 1", "SELECT 99", "SET b 2", "SELECT 0", "SET c 3"];
+    let output = import(&file_of(&home, &lines), &server, &[]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(65), "{text}");
+    for expected in [
+        "0 keys imported, 2 commands executed",
+        "2 times FOO refused (first: FOO x y: ERR unknown command",
+        "1 times LPUSH refused (first: LPUSH a 1: WRONGTYPE",
+        "1 times SET refused (first: SET b 2: the server has no database 99)",
+        "4 commands were not executed",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in {text}");
+    }
+    assert_eq!(server.connect().call("EXISTS a b c").int(), 2);
+}
+
+#[test]
+fn what_a_server_holds_is_not_changed_unless_it_may_be() {
+    let (home, server) = ours();
+    let mut conn = server.connect();
+    conn.call("SELECT 4");
+    conn.call("SET mine 1");
+    let file = file_of(&home, &["SELECT 4", "DEL mine", "SET theirs 2"]);
+    let output = import(&file, &server, &[]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("1 keys already in database 4") && text.contains("--replace"), "{text}");
+    assert_eq!(conn.call("EXISTS mine theirs").int(), 1);
+    let output = import(&file, &server, &["--replace"]);
+    assert!(output.status.success(), "{}", printed(&output));
+    assert_eq!(conn.call("GET theirs").text(), "2");
+    assert_eq!(conn.call("EXISTS mine").int(), 0);
+}
+
+#[test]
+fn what_is_no_append_only_file_is_refused_by_name_and_place() {
+    let (home, server) = ours();
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).expect("create a directory");
+    let output = import(&empty, &server, &[]);
+    assert!(output.status.code() == Some(65) && printed(&output).contains(".manifest"), "{}", printed(&output));
+    let file = home.path().join("text.aof");
+    fs::write(&file, "*1\r\n$4\r\nPING\r\nwhatever\r\n").expect("write a file");
+    let output = import(&file, &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.code() == Some(65) && text.contains("text.aof, at byte 14"), "{text}");
+}
+
+/// Made by `tests/compatibility/append_only.py`.
+#[test]
+fn a_directory_of_redis_8_is_replayed() {
+    let (_home, server) = ours();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operation/redis-8.2");
+    let output = import(&directory, &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains("skipped: a library of functions"), "{text}");
+    let mut conn = server.connect();
+    let facts = fs::read_to_string(directory.join("holds.txt")).expect("read a file");
+    for line in facts.lines() {
+        let (command, reply) = line.split_once(" => ").expect("a command and its reply");
+        assert_eq!(format!("{:?}", conn.call(command)), reply, "{command}");
+    }
+    assert!(facts.lines().count() > 10);
+}
