@@ -140,7 +140,8 @@ impl<'a> Plan<'_, 'a, '_> {
     /// The fields that a request names after the word `FIELDS`, which is argument `at`, and their number.
     ///
     /// # Errors
-    /// If the word is another one (`too_few` says what is wrong with a number below 1), or there are more or fewer fields.
+    /// If the word is another one (`too_few` says what is wrong with a number below 1), or there are more or fewer
+    /// fields.
     pub(super) fn named_fields(
         &self,
         at: usize,

@@ -84,7 +84,8 @@ const HSETEX: &str = "hsetex";
 const HGETEX: &str = "hgetex";
 
 impl<'a> Plan<'_, 'a, '_> {
-    /// The time that an option gives (`EX 10` and its variants), which is argument `at`; `None` if it is no such option.
+    /// The time that an option gives (`EX 10` and its variants), which is argument `at`; `None` if it is no such
+    /// option.
     fn field_term(&self, at: usize, name: &'static str) -> Result<Option<FieldExpiry>, Refused> {
         let Ok(Expiry::Given(Term { text, unit, relative })) =
             Expiry::Unsaid.then(self.args.at(at), self.args.get(at + 1))

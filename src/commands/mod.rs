@@ -345,8 +345,8 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
         }
     }
 
-    /// Like [`Self::first`], for a key that must hold a hash. If all of its fields have expired, returns `None` and plans
-    /// an edit that deletes the key.
+    /// Like [`Self::first`], for a key that must hold a hash. If all of its fields have expired, returns `None` and
+    /// plans an edit that deletes the key.
     #[inline]
     fn first_hash(&mut self) -> Result<Option<LiveHash<'p>>, Refused> {
         match self.first() {

@@ -55,7 +55,7 @@ impl Changed {
 
     /// Result of a change that removes elements and increases the digest by `digest`; `any_left` says whether the value
     /// has any left.
-    pub fn left(any_left: bool, digest: u64) -> Self {
+    pub fn left((any_left, digest): (bool, u64)) -> Self {
         Self { digest, replaced: None, is_empty: !any_left }
     }
 }

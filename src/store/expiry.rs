@@ -1,9 +1,9 @@
-//! Finds expired keys, and expired fields of hashes, without an index of keys. Each slot and each partition knows a time
-//! before which none of its keys expires and no field of its hashes; only slots whose time has come are searched.
+//! Finds expired keys, and expired fields of hashes, without an index of keys. Each slot and each partition knows a
+//! time before which none of its keys expires and no field of its hashes; only slots whose time has come are searched.
 //!
-//! The search only reports keys and fields. Their owner then logs an edit that deletes them. If what was reported is not
-//! deleted, its slot is searched again. A hash knows the least time of its fields, so that the search passes by those
-//! with nothing due; a large one is reported part by part, in the order of times.
+//! The search only reports keys and fields. Their owner then logs an edit that deletes them. If what was reported is
+//! not deleted, its slot is searched again. A hash knows the least time of its fields, so that the search passes by
+//! those with nothing due; a large one is reported part by part, in the order of times.
 //!
 //! A search of a slot may take several calls. When it starts, the slot's own time is reset to "never" and then records
 //! what is written meanwhile; the cursor keeps the soonest expiry seen so far, and both are joined at the end.

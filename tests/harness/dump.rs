@@ -57,7 +57,7 @@ impl Dump {
         for (((key, kind), expiry), value) in keys.iter().zip(types).zip(expiries).zip(values) {
             let kind = kind.text();
             let fields: BTreeMap<_, _> = match kind.as_str() {
-                "hash" => value.pairs().into_iter().collect(),
+                "hash" => with_expiries(conn, key, value.pairs().into_iter().collect()),
                 "zset" => value.pairs().into_iter().map(|(member, score)| (member, shortest(&score))).collect(),
                 "set" => value.items().iter().map(|member| (told(member), Vec::new())).collect(),
                 "list" => (0..).zip(value.items()).map(|(at, element)| (index(at), told(element))).collect(),
@@ -113,6 +113,19 @@ impl fmt::Debug for Dump {
 fn shortest(score: &[u8]) -> Vec<u8> {
     let number = str::from_utf8(score).ok().and_then(|text| text.parse::<f64>().ok());
     number.expect("a score is a number").to_string().into_bytes()
+}
+
+/// The fields of a hash, those that expire with their times behind their values. A Redis before 7.4 has none.
+fn with_expiries(conn: &mut Conn, key: &[u8], mut fields: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let count = fields.len().to_string().into_bytes();
+    let words = [&b"HPEXPIRETIME"[..], key, b"FIELDS", &count].into_iter();
+    let times = conn.command(&words.chain(fields.keys().map(Vec::as_slice)).collect::<Vec<_>>());
+    if let Value::Array(times) = &times {
+        for (value, time) in fields.values_mut().zip(times).filter(|(_, time)| time.int() > 0) {
+            value.extend(format!(" until {}", time.int()).bytes());
+        }
+    }
+    fields
 }
 
 /// The bytes of a bulk string.

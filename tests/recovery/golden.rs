@@ -313,8 +313,20 @@ impl Writer {
     }
 }
 
-/// Commands on a set, a sorted set, a list and a stream, small and large: every edit that these can have.
-const COLLECTIONS: [(&str, &[&str]); 9] = [
+/// Commands on hashes whose fields expire, a set, a sorted set, a list and a stream, small and large: every edit that
+/// these can have.
+const COLLECTIONS: [(&str, &[&str]); 11] = [
+    (
+        "fields",
+        &[
+            "HSET KEY one 1 two 2 three 3 four 4",
+            "HPEXPIREAT KEY FAR FIELDS 2 one two",
+            "HPERSIST KEY FIELDS 1 two",
+            "HSETEX KEY PXAT FAR FIELDS 1 five 5",
+            "HGETDEL KEY FIELDS 1 three",
+        ],
+    ),
+    ("expiring", &["HSET KEY FIELDS", "HPEXPIREAT KEY FAR FIELDS 2 1 2", "HDEL KEY 2"]),
     ("integers", &["SADD KEY 1 2 300000", "SREM KEY 2"]),
     ("set", &["SADD KEY one 2 three", "SREM KEY one", "PEXPIREAT KEY FAR"]),
     ("members", &["SADD KEY MANY", "SREM KEY 100 101", "SADD KEY more"]),
@@ -369,6 +381,7 @@ impl Writer {
                     "KEY" => vec![key.clone()],
                     "FAR" => vec![FAR.to_string()],
                     "MANY" => (0..140).map(|n| n.to_string()).chain(["text".to_owned()]).collect(),
+                    "FIELDS" if line.starts_with("HSET ") => (0..280).map(|n| n.to_string()).collect(),
                     "SCORED" => (0..280).map(|n| (n / 2 * (n % 2 + 1)).to_string()).collect(),
                     "EVENT" => vec!["name".to_owned(), "value".repeat(100)],
                     _ => vec![word.to_owned()],

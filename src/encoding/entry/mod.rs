@@ -11,9 +11,9 @@
 //! | … | the payload: a string's bytes; for other types see the file of the type |
 //!
 //! All numbers are little-endian. Entries follow each other without gaps. The payload length lets a reader skip an
-//! entry without understanding it. A change of a type's payload takes a new layout number, as expiries of fields did, so
-//! that existing snapshots never change their meaning. A large value may be written in slices with edits in
-//! between: lengths and numbers are those of the value when its entry was begun, and so is all the content.
+//! entry without understanding it. A change of a type's payload takes a new layout number, as expiries of fields did,
+//! so that existing snapshots never change their meaning. A large value may be written in slices with edits in between:
+//! lengths and numbers are those of the value when its entry was begun, and so is all the content.
 
 mod expiring;
 mod hash;

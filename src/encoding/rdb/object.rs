@@ -220,6 +220,10 @@ impl HashFields {
     ) -> Result<(), RdbError> {
         input.spend(name.len())?;
         input.spend(value.len())?;
+        // Offsets may add up to a time that has no signed form, which is the only one that can be written.
+        if expire_at.is_some_and(|at| i64::try_from(at).is_err()) {
+            return Err(RdbError::Malformed("a time too far ahead"));
+        }
         if let Some(expire_at) = expire_at.and_then(UnixMillis::option_from_raw) {
             self.expiries.push((self.fields.len(), expire_at));
         }

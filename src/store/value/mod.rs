@@ -259,34 +259,26 @@ pub(super) fn change(
             Ok(put(record, fields.len(), || hash::make_expiring(key, fields.len(), fields.iter(), *expire_at, tools)))
         }
         Change::SetExpiringFields(fields) => hash::set_expiring(key, record, fields, tools).map(Changed::by),
-        Change::SetFieldExpiry { fields, expire_at } => {
-            hash::set_times(record, fields, *expire_at, tools).map(Changed::by)
+        Change::SetFieldExpiry { fields, expire_at: at } => {
+            hash::set_times(record, fields, *at, tools).map(Changed::by)
         }
         Change::RemoveFields(fields) | Change::ExpireFields(fields) => {
-            let (any_left, digest) = hash::remove(record, fields, tools)?;
-            Ok(Changed::left(any_left, digest))
+            hash::remove(record, fields, tools).map(Changed::left)
         }
         Change::PutSet { members, expire_at } => {
             set::check(key, members)?;
             Ok(put(record, members.len(), || set::make(key, members.len(), members.iter(), *expire_at, tools)))
         }
         Change::AddMembers(members) => set::add(key, record, members, tools).map(Changed::by),
-        Change::RemoveMembers(members) => {
-            let (any_left, digest) = set::remove(record, members, tools)?;
-            Ok(Changed::left(any_left, digest))
-        }
+        Change::RemoveMembers(members) => set::remove(record, members, tools).map(Changed::left),
         Change::PutSortedSet { members, expire_at } => {
             sorted_set::check(key, members)?;
             Ok(put(record, members.len(), || sorted_set::make(key, members.len(), members.iter(), *expire_at, tools)))
         }
         Change::SetScores(members) => sorted_set::set(key, record, members, tools).map(Changed::by),
-        Change::RemoveScored(members) => {
-            let (any_left, digest) = sorted_set::remove(record, members, tools)?;
-            Ok(Changed::left(any_left, digest))
-        }
+        Change::RemoveScored(members) => sorted_set::remove(record, members, tools).map(Changed::left),
         Change::RemoveRanks { first, count } => {
-            let (any_left, digest) = sorted_set::remove_ranks(record, (*first, *count), tools)?;
-            Ok(Changed::left(any_left, digest))
+            sorted_set::remove_ranks(record, (*first, *count), tools).map(Changed::left)
         }
         Change::PutList { elements, expire_at } => {
             list::check(key, elements)?;

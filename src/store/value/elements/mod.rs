@@ -66,7 +66,8 @@ impl ElementTable {
         self.find(name).map(Record::bytes)
     }
 
-    /// Record of an element: its key is the name, its value the value, its expiry the time at which the element expires.
+    /// Record of an element: its key is the name, its value the value, its expiry the time at which the element
+    /// expires.
     pub fn find(&self, name: &[u8]) -> Option<&Record> {
         self.table.find(self.seed.hash(name), name)
     }
@@ -117,8 +118,8 @@ impl ElementTable {
         reference
     }
 
-    /// Changes when an element expires, if it exists; `digest` computes the digest of an element's record. Returns where
-    /// the record is.
+    /// Changes when an element expires, if it exists; `digest` computes the digest of an element's record. Returns
+    /// where the record is.
     pub fn set_expiry(
         &mut self,
         name: &[u8],

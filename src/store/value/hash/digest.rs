@@ -7,7 +7,6 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::mix;
-use crate::store::value::elements::Element;
 use crate::time::UnixMillis;
 
 /// What keeps hashes distinct from values of other types.
@@ -15,7 +14,7 @@ const TYPE: u64 = u64::from_be_bytes(*b"\0\0\0\0hash");
 
 /// Contribution of one field to a hash's digest.
 #[inline]
-pub(super) fn field((name, value): Element<'_>) -> u64 {
+pub(super) fn field((name, value): (&[u8], &[u8])) -> u64 {
     mix(mix(TYPE, xxh3_64(name)), xxh3_64(value))
 }
 
@@ -26,7 +25,7 @@ pub(super) fn expiry(name: &[u8], expire_at: Option<UnixMillis>) -> u64 {
 }
 
 /// Digest of a hash with these fields.
-pub(super) fn of<'a>(fields: impl Iterator<Item = Element<'a>>) -> u64 {
+pub(super) fn of<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64 {
     fields.fold(0, |sum, element| sum.wrapping_add(field(element)))
 }
 

@@ -12,8 +12,6 @@ use crate::store::value::form::{Kind, Structure};
 use crate::store::value::packed::{self, Limits, Place};
 use crate::time::UnixMillis;
 
-pub(super) const NOT_A_HASH: Contradiction = "it does not hold a hash";
-
 const fn limits(packing: &Packing) -> Limits {
     Limits { entries: packing.hash_entries, bytes: packing.hash_bytes }
 }

@@ -134,8 +134,8 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Adds to `found` the names of fields that expire at `now` or have expired, behind `after`: about `most`, or all of
-    /// a packed hash. Returns where to go on; `None` if there are no more.
+    /// Adds to `found` the names of fields that expire at `now` or have expired, behind `after`: about `most`, or all
+    /// of a packed hash. Returns where to go on; `None` if there are no more.
     pub(in crate::store) fn due(
         self,
         now: UnixMillis,

@@ -19,6 +19,8 @@ use crate::store::value::form::{Kind, Structure};
 use crate::store::value::packed::{Limits, find, remove};
 use crate::time::UnixMillis;
 
+const NOT_A_HASH: Contradiction = "it does not hold a hash";
+
 /// A field: its name, its value, and when it expires.
 pub(in crate::store::value) type Field<'a> = (&'a [u8], &'a [u8], Option<UnixMillis>);
 
@@ -58,7 +60,7 @@ impl<'w> Work<'w> {
                 Structure::ExpiringHash(table) => *table,
                 other => {
                     *structure = other;
-                    return Err(super::edits::NOT_A_HASH);
+                    return Err(NOT_A_HASH);
                 }
             };
             work.digest = table.fields().digest().wrapping_neg();
@@ -71,7 +73,7 @@ impl<'w> Work<'w> {
                 true
             }
             Some(Kind::PackedHash) => packed::fill(work.entries, pairs(record.bytes())),
-            _ => return Err(super::edits::NOT_A_HASH),
+            _ => return Err(NOT_A_HASH),
         };
         if !is_packed {
             let count = pairs(record.bytes()).count();

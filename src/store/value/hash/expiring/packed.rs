@@ -5,8 +5,8 @@
 //! | … | entries in the layout of [`packed`](crate::store::value::packed): name, value, time; a field that does not expire has a time of no bytes |
 //! | 8 | the least of the times |
 //!
-//! Times are milliseconds since the Unix epoch in 8 bytes; all numbers are little-endian. The least time stands apart, so
-//! that whoever looks for what has expired passes by without looking at the fields.
+//! Times are milliseconds since the Unix epoch in 8 bytes; all numbers are little-endian. The least time stands apart,
+//! so that whoever looks for what has expired passes by without looking at the fields.
 
 use super::Field;
 use crate::store::value::packed::{self, Place};

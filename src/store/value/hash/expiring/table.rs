@@ -4,8 +4,8 @@
 //! A field's record holds its time, 8 bytes, and the tree holds times and addresses of records, some 18 bytes for each
 //! field that expires.
 //!
-//! Invariant, on which the `unsafe` here relies: each address in the tree is that of a record in the table. A record may
-//! move when its value or its time changes, so a field is taken out of the tree before it changes, and goes back in
+//! Invariant, on which the `unsafe` here relies: each address in the tree is that of a record in the table. A record
+//! may move when its value or its time changes, so a field is taken out of the tree before it changes, and goes back in
 //! behind that.
 
 use std::cmp::Ordering;
