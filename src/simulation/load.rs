@@ -53,7 +53,9 @@ impl Request {
         let sorted_set = format!("zset{}", random.u8(0..4)).into_bytes();
         let score = random.u8(..).to_string().into_bytes();
         let stream = format!("stream{}", random.u8(0..3)).into_bytes();
-        match random.u8(0..45) {
+        // Far ahead, and another time than any before.
+        let at = (4_000_000_000_000 + number).to_string().into_bytes();
+        match random.u8(0..47) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -81,7 +83,8 @@ impl Request {
             41 => Self::new(&[b"GET", &counter]),
             42 => Self::new(&[b"RENAME", &a, &b]),
             43 => Self::new(&[b"RENAMENX", x, y]),
-            _ => Self::new(&[b"RENAME", x, y]),
+            44 => Self::new(&[b"RENAME", x, y]),
+            _ => Self::new(&[b"HPEXPIREAT", &hash, &at, b"FIELDS", b"1", &field]),
         }
     }
 
@@ -138,6 +141,10 @@ impl Request {
                 let left = (!fields.is_empty()).then_some(Value::Hash(fields));
                 (integer(usize::from(was)), if was { vec![(key(), left)] } else { Vec::new() })
             }
+            b"HPEXPIREAT" if hash().contains_key(&self.words[5]) => {
+                (b"*1\r\n:1\r\n".to_vec(), vec![(key(), held.cloned())])
+            }
+            b"HPEXPIREAT" => (b"*1\r\n:-2\r\n".to_vec(), Vec::new()),
             b"SADD" => {
                 let mut members = set();
                 let new = members.insert(self.words[2].clone());

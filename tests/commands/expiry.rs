@@ -198,3 +198,37 @@ fn randomkey_never_names_a_key_that_has_expired() {
         }
     }
 }
+
+#[test]
+fn fields_go_when_their_time_has_come_in_whatever_life() {
+    const FIELDS: usize = 1_000;
+    let home = Home::with_node().set("log.durability", "sync");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let names: Vec<String> = (0..FIELDS).map(|n| format!("field:{n}")).collect();
+    for key in ["small", "large"] {
+        let named = &names[..if key == "small" { 10 } else { FIELDS }];
+        let pairs = named.iter().flat_map(|name| [name.clone(), "value".to_owned()]);
+        conn.command(&["HSET", key].map(str::to_owned).into_iter().chain(pairs).collect::<Vec<_>>());
+        conn.call(&format!("HEXPIRE {key} 1000 FIELDS 1 field:1"));
+        conn.call(&format!("HPEXPIRE {key} 2500 FIELDS 2 field:2 field:3"));
+    }
+    let expiry = conn.call("HPEXPIRETIME large FIELDS 1 field:1");
+    conn.call("HSETEX gone PX 2500 FIELDS 1 field value");
+    server.kill();
+    server = home.start();
+    conn = server.connect();
+    assert_eq!(conn.call("HPEXPIRETIME large FIELDS 1 field:1"), expiry);
+    // Nobody looks at the fields; the key that held nothing else goes too.
+    eventually("fields expire", PATIENCE, || (conn.call("DBSIZE").int() == 2).then_some(()));
+    for (key, left) in [("small", 8), ("large", FIELDS as i64 - 2)] {
+        assert_eq!(conn.call(&format!("HLEN {key}")).int(), left);
+        assert_eq!(conn.call(&format!("HMGET {key} field:1 field:2")).items()[1], Value::Null);
+    }
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    eventually("digests are compared", PATIENCE, || (server.info_number("digests_compared") > 0.0).then_some(()));
+    assert_eq!(server.info_number("digests_differed"), 0.0);
+    let before = Dump::take(&server);
+    server.kill();
+    before.assert_same(&Dump::take(&home.start()));
+}
