@@ -5,7 +5,7 @@
 //! | 4 | number of fields, at least 1 |
 //! | … | per field: length of its name (4), length of its value (4), its name, its value |
 
-use super::{EntryError, HASH, Head, begin, length, take, take_slice};
+use super::{EntryError, HASH, Head, begin, counted, length, take, take_slice};
 
 /// Size of the number of fields, in bytes.
 const COUNT: usize = 4;
@@ -43,20 +43,8 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 impl<'a> EntryFields<'a> {
     /// Reads a payload, which must contain exactly the number of fields that it announces.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
-        let mut bytes = payload;
-        let count = u32::from_le_bytes(take(&mut bytes)?);
-        if count == 0 {
-            return Err(EntryError("a hash without fields"));
-        }
-        let mut rest = bytes;
-        for _ in 0..count {
-            field(&mut rest)?;
-        }
-        if rest.is_empty() {
-            Ok(Self { bytes, len: count as usize })
-        } else {
-            Err(EntryError("more fields than stated"))
-        }
+        let (bytes, len) = counted(payload, EntryError("a hash without fields"), |rest| field(rest).map(drop))?;
+        Ok(Self { bytes, len })
     }
 
     /// Number of fields.

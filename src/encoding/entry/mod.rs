@@ -164,6 +164,25 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Reads parts that follow their number, as many as that says, up to the end of the payload; `part` reads one. Returns
+/// the bytes of all parts, and how many there are. No parts are the error `none`.
+fn counted<'a>(
+    payload: &'a [u8],
+    none: EntryError,
+    mut part: impl FnMut(&mut &'a [u8]) -> Result<(), EntryError>,
+) -> Result<(&'a [u8], usize), EntryError> {
+    let mut bytes = payload;
+    let count = u32::from_le_bytes(take(&mut bytes)?);
+    if count == 0 {
+        return Err(none);
+    }
+    let mut rest = bytes;
+    for _ in 0..count {
+        part(&mut rest)?;
+    }
+    if rest.is_empty() { Ok((bytes, count as usize)) } else { Err(EntryError("more parts than stated")) }
+}
+
 #[inline]
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], EntryError> {
     let (taken, after) = rest.split_first_chunk::<N>().ok_or(EntryError("cut short"))?;

@@ -5,7 +5,7 @@
 //! | 4 | number of members, at least 1 |
 //! | … | per member: its length (4), the member |
 
-use super::{EntryError, Head, SET, begin, length, take, take_slice};
+use super::{EntryError, Head, SET, begin, counted, length, take, take_slice};
 
 /// Size of the number of members, in bytes.
 const COUNT: usize = 4;
@@ -41,20 +41,8 @@ pub fn write_member(out: &mut Vec<u8>, member: &[u8]) {
 impl<'a> EntryMembers<'a> {
     /// Reads a payload, which must contain exactly the number of members that it announces.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
-        let mut bytes = payload;
-        let count = u32::from_le_bytes(take(&mut bytes)?);
-        if count == 0 {
-            return Err(EntryError("a set without members"));
-        }
-        let mut rest = bytes;
-        for _ in 0..count {
-            member(&mut rest)?;
-        }
-        if rest.is_empty() {
-            Ok(Self { bytes, len: count as usize })
-        } else {
-            Err(EntryError("more members than stated"))
-        }
+        let (bytes, len) = counted(payload, EntryError("a set without members"), |rest| member(rest).map(drop))?;
+        Ok(Self { bytes, len })
     }
 
     /// Number of members.

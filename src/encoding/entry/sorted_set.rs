@@ -7,7 +7,7 @@
 //!
 //! Members mostly stand in the order of their scores, in which they are loaded fastest, but need not.
 
-use super::{EntryError, Head, SORTED_SET, begin, length, take, take_slice};
+use super::{EntryError, Head, SORTED_SET, begin, counted, length, take, take_slice};
 use crate::encoding::edit::is_score;
 
 /// Size of the number of members, in bytes.
@@ -45,22 +45,11 @@ pub fn write_scored(out: &mut Vec<u8>, member: &[u8], score: f64) {
 impl<'a> EntryScored<'a> {
     /// Reads a payload, which must contain exactly the number of members that it announces.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, EntryError> {
-        let mut bytes = payload;
-        let count = u32::from_le_bytes(take(&mut bytes)?);
-        if count == 0 {
-            return Err(EntryError("a sorted set without members"));
-        }
-        let mut rest = bytes;
-        for _ in 0..count {
-            if !is_score(member(&mut rest)?.1) {
-                return Err(EntryError("a score that is none"));
-            }
-        }
-        if rest.is_empty() {
-            Ok(Self { bytes, len: count as usize })
-        } else {
-            Err(EntryError("more members than stated"))
-        }
+        let (bytes, len) = counted(payload, EntryError("a sorted set without members"), |rest| match member(rest)? {
+            (_, score) if is_score(score) => Ok(()),
+            _ => Err(EntryError("a score that is none")),
+        })?;
+        Ok(Self { bytes, len })
     }
 
     /// Number of members.
