@@ -207,9 +207,9 @@ impl<D: Disk> Shard<D> {
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {
-            capture.abandon("the log has failed");
+            capture.abandon(&mut self.store, "the log has failed");
         }
-        let slice = capture.slice(&self.store, self.log.appended(), go_on);
+        let slice = capture.slice(&mut self.store, self.log.appended(), go_on);
         if slice.end.is_some() {
             self.capture = None;
             // The snapshot can be used only once all edits that it holds are durable.
@@ -238,10 +238,19 @@ impl<D: Disk> Shard<D> {
         (!frees && self.memory.is_used_up() && !self.find_room()).then(|| OUT_OF_MEMORY.into())
     }
 
-    /// With all memory in use: frees some of the data that was deleted but not freed yet. Returns whether there is room
-    /// then.
+    /// With all memory in use: frees some of the data that was deleted but not freed yet. A snapshot that still needs
+    /// such data is given up. Returns whether there is room then.
     #[cold]
     fn find_room(&mut self) -> bool {
+        if self.frees_enough() {
+            return true;
+        }
+        let Some(capture) = self.capture.as_mut().filter(|capture| capture.owns_values()) else { return false };
+        capture.abandon(&mut self.store, "memory was used up while it held values that had been deleted");
+        self.frees_enough()
+    }
+
+    fn frees_enough(&mut self) -> bool {
         self.store.free(BUCKETS_PER_REFUSAL);
         self.memory.tell(self.store.used_memory());
         !self.memory.is_used_up()

@@ -98,7 +98,7 @@ impl World {
     /// Does what a core does with a planned edit: applies it and logs it.
     fn commit(&mut self, edit: &Edit<'_>) {
         if let Some(capture) = &mut self.capture {
-            capture.before(&self.store, PARTITION, edit);
+            capture.before(&mut self.store, PARTITION, edit);
         }
         if self.store.apply(edit).is_ok() {
             let mut encoded = EncodedEdits::new();
@@ -124,7 +124,7 @@ impl World {
             let go_on = self.random.u32(..400);
             let (mut asked, appended) = (0, self.appended());
             let capture = self.capture.as_mut()?;
-            let slice = capture.slice(&self.store, appended, || {
+            let slice = capture.slice(&mut self.store, appended, || {
                 asked += 1;
                 asked < go_on
             });
@@ -239,7 +239,7 @@ fn what_the_newest_slot_holds_is_not_applied_again() {
     let mut capture = Capture::new(subject().partitions, PARTITION, world.appended());
     push(&mut world);
     let newest = world.appended();
-    let slice = capture.slice(&world.store, newest, || true);
+    let slice = capture.slice(&mut world.store, newest, || true);
     assert!(slice.end == Some(End::Complete) && slice.sections.iter().any(|section| section.lsn == newest));
     push(&mut world);
     let file = dir.path().join("a.snap");

@@ -2,8 +2,7 @@
 //!
 //! What the list is, seen from the snapshot, is a row of pieces ([`Piece`]): elements that are still to be written,
 //! others that are not, and between them what edits have taken away since the capture began. An edit changes the row
-//! as it changes the list, and only the old elements that it removes must be kept. An edit that replaces the whole list
-//! first has all that is left written.
+//! as it changes the list, and only the old elements that it removes must be kept.
 
 use std::collections::VecDeque;
 
@@ -18,6 +17,8 @@ pub(in crate::store) struct Slices {
     left: usize,
     /// The present list and what is gone from it, from the left. The `New` and `Old` ones are the list.
     pieces: VecDeque<Piece>,
+    /// Number of bytes in the `Gone` pieces.
+    kept: usize,
 }
 
 /// A part of the row that the snapshot makes of the list.
@@ -51,12 +52,17 @@ impl Slices {
             return None;
         }
         entry::begin_list(out, head, list.len(), list.content_len());
-        Some(Self { left: list.len(), pieces: VecDeque::from([Piece::Old(list.len())]) })
+        Some(Self { left: list.len(), pieces: VecDeque::from([Piece::Old(list.len())]), kept: 0 })
     }
 
     /// Whether exactly the elements from the beginning have been written.
     pub const fn is_whole(&self) -> bool {
         self.left == 0
+    }
+
+    /// Number of bytes of elements that are kept.
+    pub const fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Writes elements until none is left or `go_on`, called with the length of `out`, returns false. Returns whether
@@ -85,6 +91,7 @@ impl Slices {
                     while goes_on && let Some(block) = blocks.pop_front() {
                         out.extend_from_slice(&block.bytes);
                         self.left -= block.count;
+                        self.kept -= block.bytes.len();
                         goes_on = pace.count(block.bytes.len(), || go_on(out.len())).is_continue();
                     }
                     if !blocks.is_empty() {
@@ -125,7 +132,7 @@ impl Slices {
                     |range: std::ops::Range<usize>| Splice { index: range.start, removed: range.len(), inserted: 0 };
                 self.change(list, edits::spans(ranges).map(splice));
             }
-            // The key is deleted or gets another value; or the change contradicts the list.
+            // The last elements go; or the change contradicts the list.
             _ => return true,
         }
         false
@@ -142,7 +149,11 @@ impl Slices {
             }
             while let Some((piece, count)) = row.next(index + removed - at) {
                 match piece {
-                    Piece::Old(_) => row.add(Piece::Gone(blocks(list.iter_from(at).take(count)))),
+                    Piece::Old(_) => {
+                        let gone = blocks(list.iter_from(at).take(count));
+                        self.kept += gone.iter().map(|block| block.bytes.len()).sum::<usize>();
+                        row.add(Piece::Gone(gone));
+                    }
                     Piece::Gone(_) => row.add(piece),
                     Piece::New(_) => {}
                 }

@@ -35,6 +35,8 @@ pub(in crate::store) struct Slices {
     end: EventId,
     /// Events ahead of the sweep that were deleted, as they are written.
     deleted: BTreeMap<EventId, Vec<u8>>,
+    /// Number of bytes in `deleted`.
+    kept: usize,
 }
 
 /// State of the capture of one group.
@@ -78,12 +80,18 @@ impl Slices {
             next: EventId::ZERO,
             end: numbers.last,
             deleted: BTreeMap::new(),
+            kept: 0,
         })
     }
 
     /// Whether exactly the stream from the beginning has been written.
     pub const fn is_whole(&self) -> bool {
         self.events == 0 && self.pending == 0
+    }
+
+    /// Number of bytes of deleted events that are kept.
+    pub const fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Writes until nothing is left or `go_on`, called with the length of `out`, returns false. Returns whether nothing
@@ -144,8 +152,12 @@ impl Slices {
         if let Some(after) = to.next() {
             self.write_deleted(after, out);
             self.next = self.next.max(after);
-        } else {
-            self.write_deleted(EventId::MAX, out);
+        }
+        if to == self.end {
+            // They may have greater ids than any that is left.
+            while let Some((_, event)) = self.deleted.pop_first() {
+                self.write_one_deleted(&event, out);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -153,9 +165,15 @@ impl Slices {
     /// Writes the deleted events before the id `before`.
     fn write_deleted(&mut self, before: EventId, out: &mut Vec<u8>) {
         while let Some(first) = self.deleted.first_entry().filter(|first| *first.key() < before) {
-            out.extend_from_slice(&first.remove());
-            self.events = self.events.wrapping_sub(1);
+            let event = first.remove();
+            self.write_one_deleted(&event, out);
         }
+    }
+
+    fn write_one_deleted(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(event);
+        self.events = self.events.wrapping_sub(1);
+        self.kept -= event.len();
     }
 
     /// Call before `change` is applied: writes what it changes. Returns whether the caller must first have all of the
@@ -164,8 +182,6 @@ impl Slices {
         match change {
             // The expiry is part of the entry's head, which has been written.
             Change::SetExpiry(_) => false,
-            // Events that are added must lie behind those of the beginning.
-            Change::Stream(StreamChange::SetStreamIds { last, .. }) => *last < self.end,
             Change::Stream(change) => {
                 self.save(stream, change, out);
                 false
@@ -215,8 +231,14 @@ impl Slices {
                     consumer.pending_from(EventId::ZERO).for_each(|id| self.settle(stream, group, id, out));
                 }
             }
+            // The events of the beginning up to there are gone, and those that are added may get their ids.
+            StreamChange::SetStreamIds { last, .. } => {
+                if stream.last().is_none_or(|event| event.id <= *last) {
+                    self.end = self.end.min(*last);
+                }
+            }
             // What is added is not of the beginning; the numbers and groups of the beginning have been written.
-            StreamChange::AddEvents { .. } | StreamChange::SetStreamIds { .. } | StreamChange::PutGroup { .. } => {}
+            StreamChange::AddEvents { .. } | StreamChange::PutGroup { .. } => {}
         }
     }
 
@@ -232,6 +254,7 @@ impl Slices {
         {
             let mut written = Vec::new();
             write_event(&mut written, event);
+            self.kept += written.len();
             self.deleted.insert(id, written);
         }
     }

@@ -92,7 +92,7 @@ fn a_large_stream_is_captured_as_it_was_however_it_changes_meanwhile() {
 
 #[test]
 fn no_slice_of_a_capture_is_long() {
-    let store = filled(20_000, 20);
+    let mut store = filled(20_000, 20);
     let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot_of(KEY)), 0);
     while !store.go_on_capture(&mut capture, &mut out, |_| false) {
         assert!((1..=2 * STEP).contains(&(out.len() - before)), "{} bytes in one go", out.len() - before);
