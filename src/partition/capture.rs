@@ -6,8 +6,8 @@
 
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
-use crate::store::Store;
 use crate::store::capture::{STEP, SlotCapture};
+use crate::store::{ApplyError, Store};
 
 /// Target size of a slice in bytes. A larger one would be copied repeatedly as its buffer grows.
 const SLICE: usize = 256 << 10;
@@ -126,22 +126,24 @@ impl Capture {
         complete
     }
 
-    /// Must be called before an edit of any partition is applied: saves what the edit would overwrite in the slot in
-    /// progress.
+    /// Applies an edit of any partition, once what it would overwrite in the slot in progress is saved.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
     #[inline]
-    pub fn before(&mut self, store: &mut Store, partition: PartitionId, edit: &Edit<'_>) {
-        if partition == self.slice.partition
-            && let Some(slot) = &mut self.slot
-        {
-            if slot.is_ended_by(edit) {
-                self.abandon(store, "all keys were flushed or databases swapped in the middle of a slot");
-            } else {
-                store.save_before(slot, edit, &mut self.slice.bytes);
-                if self.slice.bytes.len() + slot.behind() > MOST {
-                    self.abandon(store, "too much was overwritten in the middle of a slot");
-                }
-            }
+    pub fn apply(&mut self, store: &mut Store, partition: PartitionId, edit: &Edit<'_>) -> Result<(), ApplyError> {
+        let Some(slot) = self.slot.as_mut().filter(|_| partition == self.slice.partition) else {
+            return store.apply(edit);
+        };
+        if slot.is_ended_by(edit) {
+            self.abandon(store, "all keys were flushed or databases swapped in the middle of a slot");
+            return store.apply(edit);
         }
+        let applied = store.apply_in_capture(slot, edit, &mut self.slice.bytes);
+        if self.slice.bytes.len() + slot.behind() > MOST {
+            self.abandon(store, "too much was overwritten in the middle of a slot");
+        }
+        applied
     }
 
     /// Whether values that edits have replaced or deleted take memory until they are captured.
@@ -186,8 +188,7 @@ mod tests {
             capture.slice(&mut store, Lsn(9), || false);
         }
         for n in 0..changed {
-            capture.before(&mut store, PartitionId(0), &edit(n, 2));
-            store.apply(&edit(n, 2)).unwrap();
+            capture.apply(&mut store, PartitionId(0), &edit(n, 2)).unwrap();
         }
         capture.slice.end
     }

@@ -110,10 +110,11 @@ impl<'s, D: Disk> Group<'s, D> {
                 (*partition, None)
             }
         };
-        if let Some(capture) = &mut shard.capture {
-            capture.before(&mut shard.store, partition, edit);
-        }
-        if let Err(error) = shard.store.apply(edit) {
+        let applied = match &mut shard.capture {
+            Some(capture) => capture.apply(&mut shard.store, partition, edit),
+            None => shard.store.apply(edit),
+        };
+        if let Err(error) = applied {
             // This is our own bug: a plan made an edit that does not fit what it read.
             tracing::error!(%partition, %error, "an edit contradicts the data: the server ends");
             shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));

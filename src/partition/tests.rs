@@ -97,10 +97,11 @@ impl World {
 
     /// Does what a core does with a planned edit: applies it and logs it.
     fn commit(&mut self, edit: &Edit<'_>) {
-        if let Some(capture) = &mut self.capture {
-            capture.before(&mut self.store, PARTITION, edit);
-        }
-        if self.store.apply(edit).is_ok() {
+        let applied = match &mut self.capture {
+            Some(capture) => capture.apply(&mut self.store, PARTITION, edit),
+            None => self.store.apply(edit),
+        };
+        if applied.is_ok() {
             let mut encoded = EncodedEdits::new();
             encoded.push(PARTITION, edit);
             self.edits.push(encoded);

@@ -11,6 +11,7 @@ use super::garbage::Garbage;
 use super::slot_map::{SlotMap, Tally};
 use super::table::Record;
 use super::value;
+use super::value::form::Structure;
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
 use crate::encoding::slot::slot_of;
@@ -165,8 +166,13 @@ impl Store {
     pub(super) fn discard(&mut self, mut record: Record) {
         self.memory -= record.memory();
         if let Some(structure) = record.take_structure() {
-            self.memory -= self.garbage.push_structure(*structure);
+            self.discard_structure(*structure);
         }
+    }
+
+    /// Frees a structure that no key holds any more, in slices if it is large.
+    pub(super) fn discard_structure(&mut self, structure: Structure) {
+        self.memory -= self.garbage.push_structure(structure);
     }
 
     fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {

@@ -1,7 +1,7 @@
 //! Writes a long string to a snapshot in slices, from its first byte to its last.
 //!
-//! The string is in blocks of [`BLOCK`] bytes. Before an edit writes into a block that has not been written, the block's
-//! old bytes are kept until its turn comes.
+//! The string is in blocks of [`BLOCK`] bytes. Before an edit writes into a block whose turn has not come, the block's
+//! old bytes are kept until then.
 
 use std::collections::BTreeMap;
 
