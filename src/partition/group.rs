@@ -120,8 +120,10 @@ impl<'s, D: Disk> Group<'s, D> {
             shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));
             return;
         }
-        if let Edit::Key { change: Change::Delete(Removal::Expired), .. } = edit {
-            shard.expired += 1;
+        match edit {
+            Edit::Key { change: Change::Delete(Removal::Expired), .. } => shard.expired.keys += 1,
+            Edit::Key { change: Change::ExpireFields(fields), .. } => shard.expired.fields += fields.len() as u64,
+            _ => {}
         }
         let before = shard.encoded.as_bytes().len();
         shard.encoded.push(partition, edit);

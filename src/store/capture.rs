@@ -2,10 +2,10 @@
 //! began.
 //!
 //! A sweep visits the slot's records in an order that no edit changes. Before an edit changes a key that the sweep has
-//! not reached, [`Store::apply_in_capture`] writes the key's current content, and the sweep then skips the key. Keys that an
-//! edit creates are skipped too. A large key is itself written in slices, in the way its type allows ([`Slices`]): its
-//! entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each other in the
-//! output; so what is written of an entry before its turn is kept until those before it are complete.
+//! not reached, [`Store::apply_in_capture`] writes the key's current content, and the sweep then skips the key. Keys
+//! that an edit creates are skipped too. A large key is itself written in slices, in the way its type allows
+//! ([`Slices`]): its entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each
+//! other in the output; so what is written of an entry before its turn is kept until those before it are complete.
 //!
 //! A large value that moves to another key of the slot takes its capture along: the entry has begun with the old key,
 //! and goes on with the value under its new one. The new key is skipped like any other that an edit creates. A large
@@ -260,8 +260,8 @@ impl Store {
         Swept::All
     }
 
-    /// Applies an edit that does not end the capture. First appends the old content of what the edit changes, where that
-    /// has not been written yet; what is large and replaced or deleted goes to the capture.
+    /// Applies an edit that does not end the capture. First appends the old content of what the edit changes, where
+    /// that has not been written yet; what is large and replaced or deleted goes to the capture.
     ///
     /// # Errors
     /// As [`Self::apply`].

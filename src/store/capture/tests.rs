@@ -251,7 +251,7 @@ fn large_keys() -> [(&'static [u8], Change<'static>); 7] {
     (0..20_000).for_each(|n: u32| scored.push(&n.to_le_bytes(), n.into()));
     let sorted_set = Change::PutSortedSet { members: scored, expire_at: None };
     let mut elements = Elements::default();
-    (0..40_000).for_each(|n: u32| elements.push(&n.to_le_bytes()));
+    (0..100_000).for_each(|n: u32| elements.push(&n.to_le_bytes()));
     let list = Change::PutList { elements, expire_at: None };
     let (mut events, mut stream) = (Events::default(), Stream::default());
     (1..=20_000).for_each(|n| events.push(EventId::new(n, 0), 1, [(&b"name"[..], &b"value"[..])].into_iter()));
@@ -307,7 +307,7 @@ fn no_edit_waits_for_the_rest_of_a_large_key() {
             (other, onto(key)),
         ];
         let cuts: Vec<Change<'_>> = match key {
-            b"{slot}list" => [End::Left, End::Right].map(|end| Change::PopElements { end, count: 36_000 }).into(),
+            b"{slot}list" => [End::Left, End::Right].map(|end| Change::PopElements { end, count: 90_000 }).into(),
             b"{slot}stream" => vec![
                 Change::Stream(StreamChange::TrimStream { through: EventId::new(19_990, 0), pending_too: false }),
                 Change::Stream(StreamChange::RemoveGroup(b"group".into())),

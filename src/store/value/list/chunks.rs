@@ -296,8 +296,7 @@ impl Chunks {
     /// Number of elements in the chunks that [`Self::pop`] of `count` elements removes whole.
     pub(super) fn whole(&self, end: End, count: usize) -> usize {
         let mut whole = 0;
-        let mut runs = from(&self.runs, end);
-        while let Some(run) = runs.next() {
+        for run in from(&self.runs, end) {
             if whole + run.size.len <= count {
                 whole += run.size.len;
                 continue;
