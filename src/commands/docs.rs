@@ -125,9 +125,12 @@ fn key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
             reply.bulk(b"startfrom");
             reply.int(from.into());
         }
+        // Only what reads the options finds them: clients ask COMMAND GETKEYS.
+        Begin::Option { .. } => numbers("unknown", &[], reply),
     }
     reply.bulk(b"find_keys");
     match keys.find {
+        _ if matches!(keys.begin, Begin::Option { .. }) => numbers("unknown", &[], reply),
         Find::Range { last, step, limit } => {
             let parts = [("lastkey", last.into()), ("keystep", step.into()), ("limit", limit.into())];
             numbers("range", &parts, reply);

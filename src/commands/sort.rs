@@ -17,6 +17,9 @@ use crate::store::{Member, Value};
 /// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
 const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS));
 
+/// Options that take arguments, besides STORE.
+const OTHER_OPTIONS: &[(&str, u8)] = &[("BY", 1), ("GET", 1), ("LIMIT", 2)];
+
 const CATEGORIES: Categories =
     Categories::SET.and(Categories::SORTEDSET).and(Categories::LIST).and(Categories::DANGEROUS);
 const COST: &str = "O(N log N), N being the number of elements; O(N) if they are not sorted";
@@ -30,7 +33,7 @@ pub(super) const ROWS: &[Spec] = &[
         "key [BY by-pattern] [LIMIT offset count] [GET get-pattern ...] [ASC|DESC] [ALPHA] [STORE destination]",
     )
     .route(Route::OneCore)
-    .keys(&[SORTED, KeySpec::behind("STORE", 2, KeyFlags::OW.and(KeyFlags::UPDATE))])
+    .keys(&[SORTED, KeySpec::option(&["STORE"], 2, OTHER_OPTIONS, KeyFlags::OW.and(KeyFlags::UPDATE))])
     .flags(PUT, CATEGORIES)
     .about("1.0.0", COST, "Tells the elements of a list, set or sorted set in order, or puts them into a list"),
     generic(
