@@ -256,7 +256,29 @@ fn number_in(text: &[u8]) -> Result<f64, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Rig;
+    use super::super::testing::{REGISTRY, Rig, request};
+
+    #[test]
+    fn the_keys_of_a_request_are_those_that_it_reads_and_stores_in() {
+        for (text, keys) in [
+            ("SORT a", "a"),
+            ("SORT a STORE b STORE c", "a c"),
+            ("SORT a BY STORE GET STORE LIMIT 0 1 STORE d", "a d"),
+            ("SORT a GET STORE", "a"),
+            ("SORT_RO a BY STORE", "a"),
+            ("GEORADIUS a 1 2 3 m STORE b COUNT 1 STORE c", "a c"),
+            ("GEORADIUS a 1 2 3 m STORE b STOREDIST c ASC", "a c"),
+            ("GEORADIUS a 1 2 3 m STOREDIST b STORE STORE", "a STORE"),
+            ("GEORADIUSBYMEMBER a STORE 3 m STOREDIST c", "a c"),
+            ("GEORADIUSBYMEMBER a STORE 3 m", "a"),
+        ] {
+            let keys: Vec<&[u8]> = keys.split(' ').map(str::as_bytes).collect();
+            request(text, |args| {
+                let found: Vec<&[u8]> = REGISTRY.resolve(args).unwrap().keys_of(args).collect();
+                assert_eq!(found, keys, "{text}");
+            });
+        }
+    }
 
     #[test]
     fn elements_are_sorted_by_themselves() {

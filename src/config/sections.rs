@@ -138,8 +138,8 @@ pub struct Packing {
     /// Maximum size of a chunk of a list, and of a list that is one chunk: if positive, a number of elements (0 counts
     /// as 1); -1 to -5 mean 4, 8, 16, 32 and 64 KiB, and so does what is below.
     pub list_chunk: i32,
-    /// Redis's `list-compress-depth`, which CONFIG GET and CONFIG SET know and nothing goes by: lists are not compressed.
-    /// No configuration file has it.
+    /// Redis's `list-compress-depth`, which CONFIG GET and CONFIG SET know and nothing goes by: lists are not
+    /// compressed. No configuration file has it.
     #[serde(skip)]
     pub list_compress_depth: u32,
     /// Maximum size in bytes of a block of stream entries.

@@ -97,12 +97,11 @@ impl KeySpec {
         Self { begin: Begin::Option { names, from, others }, find, flags }
     }
 
-    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, one for each
-    /// name of an option, and one for any number of keys.
+    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, and one for
+    /// any number of them.
     pub const fn named(&self) -> i64 {
-        match (self.begin, self.find) {
-            (Begin::Option { names, .. }, _) => names.len() as i64,
-            (_, Find::Range { last: last @ 1.., step, .. }) => last as i64 / step as i64 + 1,
+        match self.find {
+            Find::Range { last: last @ 1.., step, .. } => last as i64 / step as i64 + 1,
             _ => 1,
         }
     }
