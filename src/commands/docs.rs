@@ -81,7 +81,7 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     statuses(spec.categories.names(), "@", reply);
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
-    reply.set(spec.keys.iter().map(described).sum());
+    reply.set(spec.keys.iter().map(KeySpec::described).sum());
     spec.keys.iter().for_each(|keys| key_spec(keys, reply));
     reply.set(spec.subcommands.len());
     spec.subcommands.iter().for_each(|sub| info_of(sub, reply));
@@ -105,15 +105,6 @@ fn positions(spec: &Spec) -> (i64, i64, i64) {
         last = end;
     }
     (first, last, step)
-}
-
-/// Number of key specifications that describe a group of keys to clients: one for each name of an option, unless an
-/// argument of another option may look like it.
-const fn described(keys: &KeySpec) -> usize {
-    match keys.begin {
-        Begin::Option { names, others: [], .. } => names.len(),
-        _ => 1,
-    }
 }
 
 fn key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
@@ -244,7 +235,7 @@ fn argument_list(arguments: &[Argument], spec: &Spec, key_index: &mut i64, reply
 fn group_of(groups: &[KeySpec], mut key: i64) -> i64 {
     groups
         .iter()
-        .flat_map(|group| std::iter::repeat_n(group.named(), described(group)))
+        .flat_map(|group| std::iter::repeat_n(group.named(), group.described()))
         .take_while(|named| {
             key -= named;
             key >= 0

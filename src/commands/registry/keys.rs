@@ -97,8 +97,17 @@ impl KeySpec {
         Self { begin: Begin::Option { names, from, others }, find, flags }
     }
 
-    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, and one for
-    /// any number of them.
+    /// Number of key specifications that describe the group to clients: one for each name of an option, unless an
+    /// argument of another option may look like it.
+    pub const fn described(&self) -> usize {
+        match self.begin {
+            Begin::Option { names, others: [], .. } => names.len(),
+            _ => 1,
+        }
+    }
+
+    /// Number of keys that the command's grammar names for each of these specifications: one for each key at a fixed
+    /// position, and one for any number of them.
     pub const fn named(&self) -> i64 {
         match self.find {
             Find::Range { last: last @ 1.., step, .. } => last as i64 / step as i64 + 1,
