@@ -2,7 +2,7 @@
 //!
 //! Time is bounded by the product of the two lengths, and nothing recurses: matching backtracks only to the last star,
 //! because every other element matches exactly one byte. As in Redis, nothing matches a pattern in which more than
-//! [`MAX_STARS`] stars have to be looked behind.
+//! `MAX_STARS` stars have to be looked behind.
 
 /// Maximum number of stars in a pattern that matches anything. Neighbours count as one, and those at its end do not.
 const MAX_STARS: usize = 1000;
