@@ -97,10 +97,11 @@ impl World {
 
     /// Does what a core does with a planned edit: applies it and logs it.
     fn commit(&mut self, edit: &Edit<'_>) {
-        if let Some(capture) = &mut self.capture {
-            capture.before(&self.store, PARTITION, edit);
-        }
-        if self.store.apply(edit).is_ok() {
+        let applied = match &mut self.capture {
+            Some(capture) => capture.apply(&mut self.store, PARTITION, edit),
+            None => self.store.apply(edit),
+        };
+        if applied.is_ok() {
             let mut encoded = EncodedEdits::new();
             encoded.push(PARTITION, edit);
             self.edits.push(encoded);
@@ -124,7 +125,7 @@ impl World {
             let go_on = self.random.u32(..400);
             let (mut asked, appended) = (0, self.appended());
             let capture = self.capture.as_mut()?;
-            let slice = capture.slice(&self.store, appended, || {
+            let slice = capture.slice(&mut self.store, appended, || {
                 asked += 1;
                 asked < go_on
             });
@@ -143,27 +144,24 @@ impl World {
     /// Replays the edits from `from` on, a few in each frame.
     fn replay(&self, replica: &mut Replica, from: Lsn) {
         for (lsn, encoded) in (1..).map(Lsn).zip(&self.edits).filter(|(lsn, _)| *lsn >= from) {
-            let stream = StreamId::new(EPOCH, CoreId(0));
-            let body_len = encoded.as_bytes().len() as u32;
-            let (segment, none) = (Lsn(1), Lsn(0));
-            let header = FrameHeader {
-                body_len,
-                count: 1,
-                stream,
-                seal: false,
-                segment,
-                first: lsn,
-                synced: none,
-                durable: none,
-            };
-            let mut bytes = vec![0; header.padded_len()];
-            bytes[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
-            header.write(ID, &mut bytes);
-            let frame = Frame { header, bytes: &bytes[..header.len()] };
-            let applied = replica.apply(&frame, |_, reached| assert_eq!(reached.differing, [], "at {lsn}"));
-            applied.unwrap_or_else(|e| panic!("edit {lsn}: {e}"));
+            replay(replica, encoded, lsn);
         }
     }
+}
+
+/// Replays one edit, as a frame.
+fn replay(replica: &mut Replica, encoded: &EncodedEdits, lsn: Lsn) {
+    let stream = StreamId::new(EPOCH, CoreId(0));
+    let body_len = encoded.as_bytes().len() as u32;
+    let (segment, none) = (Lsn(1), Lsn(0));
+    let header =
+        FrameHeader { body_len, count: 1, stream, seal: false, segment, first: lsn, synced: none, durable: none };
+    let mut bytes = vec![0; header.padded_len()];
+    bytes[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
+    header.write(ID, &mut bytes);
+    let frame = Frame { header, bytes: &bytes[..header.len()] };
+    let applied = replica.apply(&frame, |_, reached| assert_eq!(reached.differing, [], "at {lsn}"));
+    applied.unwrap_or_else(|e| panic!("edit {lsn}: {e}"));
 }
 
 /// Writes slices to a snapshot file as they come.
@@ -239,7 +237,7 @@ fn what_the_newest_slot_holds_is_not_applied_again() {
     let mut capture = Capture::new(subject().partitions, PARTITION, world.appended());
     push(&mut world);
     let newest = world.appended();
-    let slice = capture.slice(&world.store, newest, || true);
+    let slice = capture.slice(&mut world.store, newest, || true);
     assert!(slice.end == Some(End::Complete) && slice.sections.iter().any(|section| section.lsn == newest));
     push(&mut world);
     let file = dir.path().join("a.snap");
@@ -352,4 +350,35 @@ fn a_slot_stands_with_its_partition_or_ahead_of_it() {
     assert_eq!(places, [partition, partition, newer]);
     assert_eq!(replica.slot_position(Slot(slots.start - 1)), Position::START, "of another partition");
     assert_eq!(replica.slot_position(Slot(slots.end)), Position::START, "of one that is not here");
+}
+
+#[test]
+fn a_replica_keeps_no_memory_for_what_is_gone() {
+    let mut replica = Replica::new(subject().partitions, 0..4);
+    let key =
+        (0..).map(|n: u32| n.to_string()).find(|key| subject().partitions.of(slot_of(key.as_bytes())) == PARTITION);
+    let key = key.unwrap();
+    let edit = |change| Edit::Key { db: Db(3), slot: slot_of(key.as_bytes()), key: key.as_bytes().into(), change };
+    let mut fields = Fields::default();
+    (0..10_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
+    let barrier = |store: &Store| {
+        let digests = Cow::Owned(store.digests(PARTITION));
+        Edit::Barrier { partition: PARTITION, checkpoint: false, digests }
+    };
+    let mut lsn = Lsn(0);
+    let mut apply = |replica: &mut Replica, edit: &Edit<'_>| {
+        let mut encoded = EncodedEdits::new();
+        encoded.push(PARTITION, edit);
+        lsn = lsn.next();
+        replay(replica, &encoded, lsn)
+    };
+    apply(&mut replica, &edit(Change::PutHash { fields, expire_at: None }));
+    assert!(replica.store().used_memory() > 100_000);
+    apply(&mut replica, &edit(Change::Delete(Removal::Deleted)));
+    assert!(replica.store().used_memory() > 100_000, "it is freed later");
+    for memory in [16_384 * 64, 0] {
+        let edit = barrier(replica.store());
+        apply(&mut replica, &edit);
+        assert_eq!(replica.store().used_memory(), memory);
+    }
 }
