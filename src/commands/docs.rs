@@ -81,7 +81,7 @@ fn info_of(spec: &Spec, reply: &mut Reply<'_>) {
     statuses(spec.categories.names(), "@", reply);
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
-    reply.set(spec.keys.len());
+    reply.set(spec.keys.iter().map(KeySpec::described).sum());
     spec.keys.iter().for_each(|keys| key_spec(keys, reply));
     reply.set(spec.subcommands.len());
     spec.subcommands.iter().for_each(|sub| info_of(sub, reply));
@@ -108,6 +108,10 @@ fn positions(spec: &Spec) -> (i64, i64, i64) {
 }
 
 fn key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
+    if let Begin::Option { names, from, others: [] } = keys.begin {
+        let of = |word| KeySpec { begin: Begin::Keyword { word, from: from.cast_signed() }, ..*keys };
+        return names.iter().for_each(|word| key_spec(&of(word), reply));
+    }
     reply.map(3);
     reply.bulk(b"flags");
     statuses(keys.flags.names(), "", reply);
@@ -125,9 +129,12 @@ fn key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
             reply.bulk(b"startfrom");
             reply.int(from.into());
         }
+        // Only what reads the options finds them: clients ask COMMAND GETKEYS.
+        Begin::Option { .. } => numbers("unknown", &[], reply),
     }
     reply.bulk(b"find_keys");
     match keys.find {
+        _ if matches!(keys.begin, Begin::Option { .. }) => numbers("unknown", &[], reply),
         Find::Range { last, step, limit } => {
             let parts = [("lastkey", last.into()), ("keystep", step.into()), ("limit", limit.into())];
             numbers("range", &parts, reply);
@@ -228,8 +235,9 @@ fn argument_list(arguments: &[Argument], spec: &Spec, key_index: &mut i64, reply
 fn group_of(groups: &[KeySpec], mut key: i64) -> i64 {
     groups
         .iter()
-        .take_while(|group| {
-            key -= group.named();
+        .flat_map(|group| std::iter::repeat_n(group.named(), group.described()))
+        .take_while(|named| {
+            key -= named;
             key >= 0
         })
         .count() as i64

@@ -1,19 +1,28 @@
 //! Glob patterns, as in `KEYS` and `SCAN … MATCH`: `*`, `?`, `[a-z]`, `[^a-z]`, and `\` to escape any of these.
 //!
 //! Time is bounded by the product of the two lengths, and nothing recurses: matching backtracks only to the last star,
-//! because every other element matches exactly one byte.
+//! because every other element matches exactly one byte. As in Redis, nothing matches a pattern in which more than
+//! `MAX_STARS` stars have to be looked behind.
+
+/// Maximum number of stars in a pattern that matches anything. Neighbours count as one, and those at its end do not.
+const MAX_STARS: usize = 1000;
 
 /// Whether `text` matches `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Position in the pattern behind the last star, and the first byte of the text not yet taken by that star.
     let mut star: Option<(usize, usize)> = None;
+    let mut stars = 0;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
-            p += 1;
+            p += pattern[p..].iter().take_while(|&&b| b == b'*').count();
             star = Some((p, t));
             if p == pattern.len() {
                 return true;
+            }
+            stars += 1;
+            if stars > MAX_STARS {
+                return false;
             }
             continue;
         }
@@ -114,6 +123,19 @@ mod tests {
         ] {
             assert!(!fit(pattern, text), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_too_many_stars_matches_nothing() {
+        let fits = |stars: usize, end: &str| {
+            let pattern = [&b"*?".repeat(stars)[..], end.as_bytes()].concat();
+            matches(&pattern, &[b'a'; 3 * MAX_STARS])
+        };
+        assert!(fits(MAX_STARS, "") && fits(MAX_STARS, "**") && fits(MAX_STARS, "a"));
+        assert!(!fits(MAX_STARS + 1, "") && !fits(MAX_STARS, "*a"));
+        // Where the text ends before, it fits; and neighbours are one.
+        assert!(matches(&[&b"a*".repeat(MAX_STARS)[..], b"**"].concat(), &[b'a'; MAX_STARS]));
+        assert!(matches(&[&[b'*'; 3 * MAX_STARS][..], b"a"].concat(), b"a"));
     }
 
     #[test]

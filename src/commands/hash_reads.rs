@@ -192,7 +192,23 @@ impl Plan<'_, '_, '_> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Rig;
+    use crate::config::Packing;
     use crate::encoding::resp::Protocol;
+
+    #[test]
+    fn any_threshold_is_taken_and_a_hash_is_packed_as_far_as_its_layout_goes() {
+        let mut rig = Rig::new();
+        let packing = Packing { hash_entries: i32::MAX as u32, hash_bytes: i32::MAX as u32, ..Packing::default() };
+        rig.store.set_packing(packing);
+        (0..600).for_each(|n| drop(rig.line(&format!("HSET h f{n} {n}"))));
+        assert_eq!(rig.line("OBJECT ENCODING h"), "$8 listpack");
+        rig.run(&[b"HSET", b"h", b"long", &[b'x'; 60_000]]);
+        assert_eq!(rig.line("OBJECT ENCODING h"), "$8 listpack");
+        rig.run(&[b"HSET", b"h", b"longer", &[b'x'; 70_000]]);
+        assert_eq!(rig.line("OBJECT ENCODING h"), "$9 hashtable");
+        assert_eq!(rig.line("HSTRLEN h longer"), ":70000");
+        assert_eq!((rig.line("HLEN h"), rig.line("HGET h f599")), (":602".into(), "$3 599".into()));
+    }
 
     #[test]
     fn random_fields_are_all_drawn_and_never_twice_unless_asked_for() {

@@ -17,6 +17,9 @@ use crate::store::{Member, Value};
 /// Argument 1 is a key whose value is sorted. Keys that patterns name are in no specification.
 const SORTED: KeySpec = key(1, KeyFlags::RO.and(KeyFlags::ACCESS));
 
+/// Options that take arguments, besides STORE.
+const OTHER_OPTIONS: &[(&str, u8)] = &[("BY", 1), ("GET", 1), ("LIMIT", 2)];
+
 const CATEGORIES: Categories =
     Categories::SET.and(Categories::SORTEDSET).and(Categories::LIST).and(Categories::DANGEROUS);
 const COST: &str = "O(N log N), N being the number of elements; O(N) if they are not sorted";
@@ -30,7 +33,7 @@ pub(super) const ROWS: &[Spec] = &[
         "key [BY by-pattern] [LIMIT offset count] [GET get-pattern ...] [ASC|DESC] [ALPHA] [STORE destination]",
     )
     .route(Route::OneCore)
-    .keys(&[SORTED, KeySpec::behind("STORE", 2, KeyFlags::OW.and(KeyFlags::UPDATE))])
+    .keys(&[SORTED, KeySpec::option(&["STORE"], 2, OTHER_OPTIONS, KeyFlags::OW.and(KeyFlags::UPDATE))])
     .flags(PUT, CATEGORIES)
     .about("1.0.0", COST, "Tells the elements of a list, set or sorted set in order, or puts them into a list"),
     generic(
@@ -253,7 +256,29 @@ fn number_in(text: &[u8]) -> Result<f64, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Rig;
+    use super::super::testing::{REGISTRY, Rig, request};
+
+    #[test]
+    fn the_keys_of_a_request_are_those_that_it_reads_and_stores_in() {
+        for (text, keys) in [
+            ("SORT a", "a"),
+            ("SORT a STORE b STORE c", "a c"),
+            ("SORT a BY STORE GET STORE LIMIT 0 1 STORE d", "a d"),
+            ("SORT a GET STORE", "a"),
+            ("SORT_RO a BY STORE", "a"),
+            ("GEORADIUS a 1 2 3 m STORE b COUNT 1 STORE c", "a c"),
+            ("GEORADIUS a 1 2 3 m STORE b STOREDIST c ASC", "a c"),
+            ("GEORADIUS a 1 2 3 m STOREDIST b STORE STORE", "a STORE"),
+            ("GEORADIUSBYMEMBER a STORE 3 m STOREDIST c", "a c"),
+            ("GEORADIUSBYMEMBER a STORE 3 m", "a"),
+        ] {
+            let keys: Vec<&[u8]> = keys.split(' ').map(str::as_bytes).collect();
+            request(text, |args| {
+                let found: Vec<&[u8]> = REGISTRY.resolve(args).unwrap().keys_of(args).collect();
+                assert_eq!(found, keys, "{text}");
+            });
+        }
+    }
 
     #[test]
     fn elements_are_sorted_by_themselves() {

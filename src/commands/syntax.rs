@@ -180,7 +180,6 @@ fn is_token(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::registry::KeySpec;
     use crate::commands::testing::REGISTRY;
 
     /// Formats arguments as text, so that tests are easy to read.
@@ -217,7 +216,7 @@ mod tests {
             arguments.iter().map(|a| usize::from(a.kind == Kind::Key) + keys(&a.parts)).sum()
         }
         for spec in REGISTRY.all().chain(REGISTRY.all().flat_map(|spec| spec.subcommands)) {
-            let named: i64 = spec.keys.iter().map(KeySpec::named).sum();
+            let named: i64 = spec.keys.iter().map(|keys| keys.named() * keys.described() as i64).sum();
             assert_eq!(keys(&parse(spec.syntax)) as i64, named, "{}", spec.name);
         }
     }

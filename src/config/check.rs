@@ -156,27 +156,25 @@ fn limits(config: &Config, rules: &mut Rules) {
     rules.require(clients >= bulk + (64 << 10), "memory.clients_max_bytes", why);
 }
 
-/// The maxima keep a packed value, which is rewritten with each change, from holding up its core.
+/// Any size is taken: the packed forms have limits of their own, which keep a value that is rewritten with each change
+/// from holding up its core.
 fn packing(config: &Config, rules: &mut Rules) {
     let packing = &config.packing;
-    let entries = [
+    let sizes = [
         ("packing.hash_entries", packing.hash_entries),
+        ("packing.hash_bytes", packing.hash_bytes),
         ("packing.set_integers", packing.set_integers),
         ("packing.set_entries", packing.set_entries),
-        ("packing.sorted_set_entries", packing.sorted_set_entries),
-        ("packing.stream_block_entries", packing.stream_block_entries),
-        ("packing.hash_bytes", packing.hash_bytes),
         ("packing.set_bytes", packing.set_bytes),
+        ("packing.sorted_set_entries", packing.sorted_set_entries),
         ("packing.sorted_set_bytes", packing.sorted_set_bytes),
+        ("packing.stream_block_bytes", packing.stream_block_bytes),
+        ("packing.stream_block_entries", packing.stream_block_entries),
+        ("packing.hyperloglog_bytes", packing.hyperloglog_bytes),
     ];
-    for (key, value) in entries {
-        rules.range(key, value.into(), 0, 65_535);
+    for (key, value) in sizes {
+        rules.range(key, value.into(), 0, i32::MAX as u64);
     }
-    let chunk = packing.list_chunk;
-    let why = format!("{chunk} is neither a number of elements up to 65535 nor from -5 to -1");
-    rules.require((-5..=65_535).contains(&chunk) && chunk != 0, "packing.list_chunk", why);
-    rules.range("packing.stream_block_bytes", packing.stream_block_bytes.into(), 0, 1 << 20);
-    rules.range("packing.hyperloglog_bytes", packing.hyperloglog_bytes.into(), 0, 1 << 20);
 }
 
 #[cfg(test)]

@@ -135,9 +135,13 @@ pub struct Packing {
     pub sorted_set_entries: u32,
     /// Maximum length in bytes of a member of a packed sorted set.
     pub sorted_set_bytes: u32,
-    /// Maximum size of a chunk of a list, and of a list that is one chunk: if positive, a number of elements; -1 to -5
-    /// mean 4, 8, 16, 32 and 64 KiB.
+    /// Maximum size of a chunk of a list, and of a list that is one chunk: if positive, a number of elements (0 counts
+    /// as 1); -1 to -5 mean 4, 8, 16, 32 and 64 KiB, and so does what is below.
     pub list_chunk: i32,
+    /// Redis's `list-compress-depth`, which CONFIG GET and CONFIG SET know and nothing goes by: lists are not
+    /// compressed. No configuration file has it.
+    #[serde(skip)]
+    pub list_compress_depth: u32,
     /// Maximum size in bytes of a block of stream entries.
     pub stream_block_bytes: u32,
     /// Maximum number of entries in a block of stream entries.
@@ -157,6 +161,7 @@ impl Default for Packing {
             sorted_set_entries: 128,
             sorted_set_bytes: 64,
             list_chunk: -2,
+            list_compress_depth: 0,
             stream_block_bytes: 4096,
             stream_block_entries: 100,
             hyperloglog_bytes: 3000,

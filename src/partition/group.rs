@@ -77,7 +77,8 @@ impl<'s, D: Disk> Group<'s, D> {
         }
         let mut scratch = std::mem::take(&mut self.shard.scratch);
         let planned = plan(spec, &self.shard.store, context, args, &mut scratch, reply);
-        if planned.edits.is_empty() || self.shard.log.is_poisoned().is_some() {
+        // What a read would tidy up or note is left where a write is refused.
+        if planned.edits.is_empty() || !spec.is_write() && self.shard.refusal(spec).is_some() {
             self.looked_at = self.looked_at.max(self.last_edit(spec, context, args));
         } else {
             self.shard.store.set_clock(context.coarse_now());

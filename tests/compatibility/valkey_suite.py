@@ -5,195 +5,120 @@
     cargo build --release
     tests/compatibility/valkey_suite.py --suite valkey [--cores 1,2] [--redis redis-server] [UNIT ...]
 
-Each unit gets a server of its own, started afresh in an empty directory. What real Redis passes, Rollbook should: the
-tests that Redis passes and Rollbook does not are listed, and the exit code is 1 if there are any that the file
-`known.txt` beside this script does not give a reason for. Tests whose reason is that they need a command which Rollbook
-does not have yet are not run on it: what they leave unread would be taken for replies to the tests after them.
+Each unit gets a server of its own, started afresh in an empty directory. What real Redis passes, Rollbook should. Tests
+that it does not pass stand in `known.txt` beside this script, by their names and each with its reason; those that need
+a command which Rollbook lacks are not run on it, for what they leave unread would be taken for replies to the tests
+after them. The exit code is 1 if another test fails, and if a test of `known.txt` passes by now or could be run.
+
+`--write-docs` writes the tables of `docs/compatibility.md`, which takes a run of all units, in which all is as
+`known.txt` says.
 """
 
 import argparse
-import os
-import random
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+# Nothing is left beside the sources.
+sys.dont_write_bytecode = True
+
+import known
+import suite_docs
+import suite_run
 
 TYPES = ["string", "incr", "hash", "list", "list-2", "list-3", "set", "zset", "stream", "stream-cgroups"]
 OTHERS = ["keyspace", "scan", "expire", "sort", "bitops", "bitfield", "geo", "hyperloglog", "protocol", "other",
           "querybuf", "dump"]
 UNITS = [f"unit/type/{name}" for name in TYPES] + [f"unit/{name}" for name in OTHERS]
 
-# What the suite calls features that only Redis's own process has, or that take minutes.
-TAGS = ("-slow -needs:debug -needs:repl -needs:save -needs:pfdebug -needs:config-maxmemory -needs:config-resetstat "
-        "-needs:reset")
-
-RESULT = re.compile(r"^\[(ok|err|exception|ignore|skip)\]:\s*(.*?)(?: in tests/\S+| \(\d+ ms\))?$")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# A unit's results with Redis; with Rollbook by number of cores; and what is not as `known.txt` says, line by line.
+Outcome = namedtuple("Outcome", "unit redis rollbook complaints")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
-    """A server that was started for one unit: Rollbook with so many cores, or Redis."""
-
-    def __init__(self, program, cores):
-        self.directory = tempfile.TemporaryDirectory(prefix="compatibility-", dir=os.environ.get("TMPDIR", "."))
-        self.port = free_port()
-        if cores:
-            settings = {"server.port": self.port, "server.cores": cores, "checkpoint.port": free_port(),
-                        "checkpoint.node": "none"}
-            command = [program, "serve"]
-            for key, value in settings.items():
-                command += ["--set", f"{key}={value}"]
-        else:
-            command = [program, "--port", str(self.port), "--save", "", "--appendonly", "yes"]
-        self.process = subprocess.Popen(command, cwd=self.directory.name, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
-        try:
-            self.wait()
-        except BaseException:
-            self.stop()
-            raise
-
-    def wait(self):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise SystemExit(f"the server ended at once, with {self.process.returncode}")
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as s:
-                    s.sendall(b"PING\r\n")
-                    if s.recv(16).startswith(b"+PONG"):
-                        return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        raise SystemExit("the server does not answer")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.directory.cleanup()
-
-
-def run(suite, unit, program, cores, log, skipped=()):
-    """Runs one unit. Returns the result of each test by its name: ok, err, exception, ignore or skip."""
-    server = Server(program, cores)
-    skip = [word for test in skipped for word in ("--skiptest", test)]
+def on(program, cores, suite, unit, log, lines=()):
+    """Runs a unit on a server of its own. Returns its results, and the tests that were not run."""
+    server = suite_run.Server(program, cores)
     try:
-        command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--singledb",
-                   "--ignore-encoding", "--ignore-digest", "--durable", "--tags", TAGS, "--single", unit,
-                   # Several suites can run at a time. Theirs are ports below those that the system gives to others.
-                   "--baseport", str(random.randrange(21_000, 31_000))] + skip
-        with open(log, "wb") as out:
-            with subprocess.Popen(command, cwd=suite, stdout=out, stderr=subprocess.STDOUT,
-                                  start_new_session=True) as tests:
-                try:
-                    tests.wait(timeout=600)
-                except subprocess.TimeoutExpired:
-                    os.killpg(tests.pid, signal.SIGKILL)
+        features = {feature for line in lines for feature in known.needs(line)}
+        lacks = {feature for feature in features if not server.has(feature)}
+        skipped = [line.test for line in lines if lacks.intersection(known.needs(line))]
+        return suite_run.run(suite, unit, server, log, skipped), set(skipped)
     finally:
         server.stop()
-    results = {}
-    for line in Path(log).read_text(errors="replace").splitlines():
-        found = RESULT.match(COLOUR.sub("", line))
-        # A test that is there several times counts as passed if it always passed.
-        if found and results.get(found[2], "ok") == "ok":
-            results[found[2]] = found[1]
-    return results
 
 
-def prepared(suite, directory):
-    """Copies the suite without what ends a unit at once: the request that the server forget its functions, of which
-    Rollbook has none, and the setting `save`, which cannot be changed in it."""
-    copy = Path(directory) / "suite"
-    shutil.copytree(suite / "tests", copy / "tests")
-    server = copy / "tests/support/server.tcl"
-    server.write_text(server.read_text().replace("    r function flush\n", ""))
-    for unit in (copy / "tests/unit").rglob("*.tcl"):
-        unit.write_bytes(unit.read_bytes().replace(b'[list save ""]', b"[list]"))
-    return copy
+def outcome(unit, suite, lines, options):
+    """Runs a unit on Redis and on Rollbook, and compares."""
+    def log(server):
+        return options.logs / f"{unit.replace('/', '-')}-{server}.log"
+    redis, _ = on(options.redis, 0, suite, unit, log("redis"))
+    rollbook, complaints = {}, []
+    for cores in options.cores:
+        expected = known.of(lines, unit, cores)
+        results, skipped = on(options.rollbook, cores, suite, unit, log(cores), expected.values())
+        rollbook[cores] = results
+        for test in sorted(redis.passed - results.passed - set(expected)):
+            complaints.append(f"fails, cores {cores}: {test} ({results.ran.get(test, 'not reached')})")
+        for test in sorted(set(expected) - redis.passed):
+            complaints.append(f"in known.txt, but Redis does not pass it: {test}")
+        for test in sorted(set(expected) & results.passed):
+            complaints.append(f"in known.txt, but passes, cores {cores}: {test}")
+        for test in sorted(test for test in expected if known.needs(expected[test]) and test not in skipped):
+            complaints.append(f"in known.txt, but Rollbook has what it needs: {test}")
+    return Outcome(unit, redis, rollbook, list(dict.fromkeys(complaints)))
 
 
-def known():
-    """Reasons for tests that fail, by unit and name: lines `unit | test | reason`. A test that begins with a slash is a
-    regular expression, as in the suite's own `--skiptest`."""
-    path, reasons = HERE / "known.txt", {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        if line.strip() and not line.startswith("#"):
-            unit, test, reason = (part.strip() for part in line.split(" | ", 2))
-            reasons[unit, test] = reason
-    return reasons
-
-
-def reason_for(reasons, unit, test):
-    """The reason why a test fails; None if there is none."""
-    for (of, name), reason in reasons.items():
-        if of == unit and (name == test or name.startswith("/") and re.search(name[1:], test)):
-            return reason
-    return None
+def version_of(redis):
+    """The version of a Redis server's program."""
+    said = subprocess.run([redis, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"v=(\S+)", said)[1]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--suite", required=True, help="a checkout of Valkey")
-    parser.add_argument("--rollbook", default=str(HERE.parents[1] / "target/release/rollbook"))
-    parser.add_argument("--redis", default="redis-server")
+    parser.add_argument("--suite", required=True, type=Path, help="a checkout of Valkey")
+    parser.add_argument("--rollbook", default=str(Path(__file__).resolve().parents[2] / "target/release/rollbook"))
+    parser.add_argument("--redis", default="redis-server", help="the reference: a program of Redis's server")
     parser.add_argument("--cores", default="1,2", help="numbers of cores to run Rollbook with")
-    parser.add_argument("--logs", default=".", help="where the suite's own output goes")
+    parser.add_argument("--jobs", type=int, default=1, help="units that run side by side")
+    parser.add_argument("--logs", default=".", type=Path, help="where the suite's own output goes")
+    parser.add_argument("--write-docs", action="store_true", help="write the tables of docs/compatibility.md")
     parser.add_argument("units", nargs="*", default=UNITS)
     options = parser.parse_args()
-    suite, logs = Path(options.suite).resolve(), Path(options.logs).resolve()
-    if not (suite / "tests/test_helper.tcl").exists():
-        raise SystemExit(f"{suite} is no checkout of Valkey: it has no tests/test_helper.tcl")
-    logs.mkdir(parents=True, exist_ok=True)
+    options.suite, options.logs = options.suite.resolve(), options.logs.resolve()
+    options.cores = [int(n) for n in options.cores.split(",")]
+    if not (options.suite / "tests/test_helper.tcl").exists():
+        raise SystemExit(f"{options.suite} is no checkout of Valkey: it has no tests/test_helper.tcl")
+    if options.write_docs and (options.units != UNITS or options.cores != [1, 2]):
+        raise SystemExit("--write-docs takes a run of all units, with one core and with two")
+    options.logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="compatibility-") as directory:
-        sys.exit(compare(prepared(suite, directory), logs, options))
+        sys.exit(compare(suite_run.prepared(options.suite, directory), options))
 
 
-def compare(suite, logs, options):
-    """Runs the units and prints the table. Returns the exit code."""
-    cores = [int(n) for n in options.cores.split(",")]
-    reasons, unexplained = known(), 0
-    print("| unit | Redis passes |" + "".join(f" {n} core{'s' * (n > 1)} |" for n in cores) + " missing, by reason |")
-    print("|---|---|" + "---|" * (len(cores) + 1))
-    missing = []
-    for unit in options.units:
-        name = unit.replace("/", "-")
-        redis = run(suite, unit, options.redis, 0, logs / f"{name}-redis.log")
-        passed = {test for test, result in redis.items() if result == "ok"}
-        counts, lacking = [], {}
-        skipped = [test for (of, test), reason in reasons.items() if of == unit and reason.startswith("needs ")]
-        for n in cores:
-            rollbook = run(suite, unit, options.rollbook, n, logs / f"{name}-{n}.log", skipped)
-            lacks = {test: rollbook.get(test, "not reached") for test in passed if rollbook.get(test) != "ok"}
-            counts.append(len(passed) - len(lacks))
-            for test, result in lacks.items():
-                lacking.setdefault(test, []).append(f"{result} with {n}")
-        why = {}
-        for test, results in sorted(lacking.items()):
-            reason = reason_for(reasons, unit, test)
-            why[reason or "?"] = why.get(reason or "?", 0) + 1
-            if not reason:
-                unexplained += 1
-                missing.append(f"{unit}: {test}: {', '.join(results)}")
-        summary = "; ".join(f"{count} {reason}" for reason, count in sorted(why.items()))
-        print(f"| {unit} | {len(passed)} |" + "".join(f" {count} |" for count in counts) + f" {summary} |", flush=True)
-    for line in missing:
-        print(line)
-    return 1 if unexplained else 0
+def compare(suite, options):
+    """Runs the units and tells what came of each. Returns the exit code."""
+    lines, reference = known.load(), version_of(options.redis)
+    unknown = {line.unit for line in lines} - set(UNITS)
+    outcomes, complaints = [], [f"in known.txt, but there is no unit {unit}" for unit in sorted(unknown)]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for done in pool.map(lambda unit: outcome(unit, suite, lines, options), options.units):
+            outcomes.append(done)
+            complaints += [f"{done.unit}: {complaint}" for complaint in done.complaints]
+            counts = [f"{len(done.redis.passed & results.passed)} with {cores}"
+                      for cores, results in done.rollbook.items()]
+            print(f"{done.unit}: Redis {reference} passes {len(done.redis.passed)} of {len(done.redis.ran)}, "
+                  f"Rollbook of these {', '.join(counts)}", flush=True)
+    if options.write_docs and not complaints:
+        suite_docs.write(outcomes, reference, lines)
+    elif not options.write_docs and not suite_docs.is_current(lines):
+        complaints.append("docs/compatibility.md does not have what known.txt says: --write-docs writes it")
+    print("".join(f"{complaint}\n" for complaint in complaints), end="")
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ pub(in crate::commands) const ROWS: &[Spec] = &[
         PUT,
     )
     .route(Route::OneCore)
-    .keys(&[key(1, SOURCE), KeySpec::behind("STORE", 6, TARGET), KeySpec::behind("STOREDIST", 6, TARGET)])
+    .keys(&[key(1, SOURCE), KeySpec::option(&["STORE", "STOREDIST"], 6, &[], TARGET)])
     .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with `BYRADIUS`")
     .about("3.2.0", COST, "Tells or stores the members in a circle around a place"),
     geo(
@@ -50,7 +50,7 @@ pub(in crate::commands) const ROWS: &[Spec] = &[
         PUT,
     )
     .route(Route::OneCore)
-    .keys(&[key(1, SOURCE), KeySpec::behind("STORE", 5, TARGET), KeySpec::behind("STOREDIST", 5, TARGET)])
+    .keys(&[key(1, SOURCE), KeySpec::option(&["STORE", "STOREDIST"], 5, &[], TARGET)])
     .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with `BYRADIUS` and `FROMMEMBER`")
     .about("3.2.0", COST, "Tells or stores the members in a circle around one of them"),
     geo(

@@ -1,7 +1,7 @@
 //! Commands that count different elements by estimate: PFADD, PFCOUNT, PFMERGE, PFDEBUG.
 //!
 //! A HyperLogLog is a string in Redis's own format, so that values copied from a Redis count the same here. PFCOUNT
-//! uses the number cached in the string while it is up to date, and does not write it: a read changes nothing.
+//! of one key keeps its number in the string, as Redis does, and takes it from there until an element is added.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Spec] = &[
             "O(1) for each element",
             "Adds elements to a HyperLogLog; tells whether its estimate may change",
         ),
-    hyperloglog("pfcount", |p, _| p.pfcount(), -2, "key ...", READ)
+    hyperloglog("pfcount", |p, s| p.pfcount(s), -2, "key ...", READ)
         .route(Route::OneCore)
         .keys(&[run(1, -1, 1, KeyFlags::RW.and(KeyFlags::ACCESS))])
         .about("2.8.9", "O(1) for each key", "Estimates how many different elements HyperLogLogs have seen together"),
@@ -79,17 +79,31 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
     }
 
     /// PFCOUNT key ...
-    pub(super) fn pfcount(&mut self) -> Planned {
-        let sketches = self.sketches(1)?;
-        let count = if let [sketch] = &sketches[..] {
-            sketch.as_ref().map_or(Ok(0), Sketch::count)?
+    pub(super) fn pfcount(&mut self, scratch: &'a mut Scratch) -> Planned {
+        let count = if self.args.len() == 2 {
+            self.count_of_first(scratch)?
         } else {
             let mut registers = Registers::new();
-            sketches.iter().flatten().try_for_each(|sketch| sketch.merge_into(&mut registers))?;
+            self.sketches(1)?.iter().flatten().try_for_each(|sketch| sketch.merge_into(&mut registers))?;
             estimate(&registers.histogram())
         };
         self.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// Estimated number of elements of the first key's HyperLogLog, which keeps it.
+    fn count_of_first(&mut self, scratch: &'a mut Scratch) -> Result<u64, Refused> {
+        let Some(old) = self.first_string()? else { return Ok(0) };
+        let mut sketch = Sketch::read(old.0)?;
+        if let Some(kept) = sketch.kept() {
+            return Ok(kept);
+        }
+        let mut registers = Registers::new();
+        sketch.merge_into(&mut registers)?;
+        let count = estimate(&registers.histogram());
+        sketch.keep(count);
+        self.rewrite_first(Some(old), sketch.bytes(), scratch);
+        Ok(count)
     }
 
     /// PFMERGE destkey [sourcekey ...]

@@ -10,7 +10,6 @@
 
 use std::borrow::Cow;
 
-use super::estimate::estimate;
 use super::registers::{DENSE, Registers, dense_get, dense_set};
 use super::sparse::{self, Raised};
 use crate::commands::Refused;
@@ -89,15 +88,15 @@ impl<'v> Sketch<'v> {
         Ok(())
     }
 
-    /// Estimated number of elements: as cached, if that is up to date.
-    pub(super) fn count(&self) -> Result<u64, Refused> {
-        if self.bytes[STALE] & 0x80 == 0 {
-            let cached = self.bytes[CACHE..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-            return Ok(cached);
-        }
-        let mut registers = Registers::new();
-        self.merge_into(&mut registers)?;
-        Ok(estimate(&registers.histogram()))
+    /// The cached number of elements, if it is up to date.
+    pub(super) fn kept(&self) -> Option<u64> {
+        let cached = self.bytes[CACHE..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        cached.filter(|_| self.bytes[STALE] & 0x80 == 0)
+    }
+
+    /// Caches a number of elements, which is far below 2^63.
+    pub(super) fn keep(&mut self, count: u64) {
+        self.bytes.to_mut()[CACHE..HEADER].copy_from_slice(&count.to_le_bytes());
     }
 
     /// Raises a register. Returns whether it was lower. Sparse registers become dense where they would take more than

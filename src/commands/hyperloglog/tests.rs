@@ -58,8 +58,29 @@ fn what_was_seen_changes_nothing_and_what_was_not_is_a_small_edit() {
             assert!(rig.edits.len() <= 2 && rig.edits.iter().all(|edit| edit.len() < 400), "{:?}", rig.edits);
         }
     }
-    rig.line("PFCOUNT k");
-    assert!(rig.edits.is_empty(), "a read changes nothing");
+}
+
+#[test]
+fn a_count_is_kept_until_an_element_is_added() {
+    let mut rig = Rig::new();
+    rig.line("PFADD k a b c");
+    rig.line("PFDEBUG TODENSE k");
+    assert_eq!(value(&mut rig, "k")[15], 0x80);
+    assert_eq!(rig.line("PFCOUNT k"), ":3");
+    assert!(matches!(&rig.edits[..], [edit] if edit.contains("WriteString { offset: 8,")), "{:?}", rig.edits);
+    assert_eq!(value(&mut rig, "k")[8..16], 3u64.to_le_bytes());
+    assert_eq!(rig.line("PFCOUNT k"), ":3");
+    assert!(rig.edits.is_empty(), "it is kept already");
+    rig.line("PFADD k a b c");
+    assert!(rig.edits.is_empty(), "none of them is new");
+    rig.line("PFADD k d");
+    assert_eq!(value(&mut rig, "k")[15], 0x80);
+    rig.line("PFADD other e");
+    assert_eq!(rig.line("PFCOUNT k none"), ":4");
+    assert!(rig.edits.is_empty(), "a count of several is no one's");
+    // What is kept is told, right or wrong.
+    rig.run(&[b"SETRANGE", b"k", b"8", &77u64.to_le_bytes()]);
+    assert_eq!(rig.line("PFCOUNT k"), ":77");
 }
 
 #[test]

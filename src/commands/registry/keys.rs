@@ -30,6 +30,16 @@ pub enum Begin {
         /// Argument at which the search starts.
         from: i8,
     },
+    /// The group is the argument of an option that may be given several times, in any letter case; the last one counts,
+    /// as the command itself reads them.
+    Option {
+        /// Names of the option.
+        names: &'static [&'static str],
+        /// Argument at which the options begin.
+        from: u8,
+        /// Other options that take arguments, and how many: what looks like one of `names` there is none.
+        others: &'static [(&'static str, u8)],
+    },
 }
 
 /// Which arguments are keys, relative to where their group begins.
@@ -76,13 +86,28 @@ impl KeySpec {
         Self { begin: Begin::Index(at), find: Find::Count { at: 0, first: 1, step: 1 }, flags }
     }
 
-    /// The one key after `word`, if a request has that word at or after argument `from`.
-    pub const fn behind(word: &'static str, from: i8, flags: KeyFlags) -> Self {
-        Self { begin: Begin::Keyword { word, from }, find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
+    /// The one key that is the argument of an option, as [`Begin::Option`] finds it.
+    pub const fn option(
+        names: &'static [&'static str],
+        from: u8,
+        others: &'static [(&'static str, u8)],
+        flags: KeyFlags,
+    ) -> Self {
+        let find = Find::Range { last: 0, step: 1, limit: 0 };
+        Self { begin: Begin::Option { names, from, others }, find, flags }
     }
 
-    /// Number of keys that the command's grammar names for the group: one for each key at a fixed position, and one for
-    /// any number of them.
+    /// Number of key specifications that describe the group to clients: one for each name of an option, unless an
+    /// argument of another option may look like it.
+    pub const fn described(&self) -> usize {
+        match self.begin {
+            Begin::Option { names, others: [], .. } => names.len(),
+            _ => 1,
+        }
+    }
+
+    /// Number of keys that the command's grammar names for each of these specifications: one for each key at a fixed
+    /// position, and one for any number of them.
     pub const fn named(&self) -> i64 {
         match self.find {
             Find::Range { last: last @ 1.., step, .. } => last as i64 / step as i64 + 1,
@@ -137,6 +162,21 @@ impl Begin {
                 };
                 found.map(|at| at + 1).filter(|at| *at < args.len())
             }
+            Self::Option { names, from, others } => {
+                let mut found = None;
+                let mut at = usize::from(from);
+                while let Some(word) = args.get(at) {
+                    let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+                    if at + 1 < args.len() && names.iter().any(|name| is(name)) {
+                        found = Some(at + 1);
+                        at += 1;
+                    } else if let Some((_, count)) = others.iter().find(|(name, _)| is(name)) {
+                        at += usize::from(*count);
+                    }
+                    at += 1;
+                }
+                found
+            }
         }
     }
 }
@@ -161,7 +201,6 @@ mod tests {
         assert_eq!(found(KeySpec::range(1, 1, 1, FLAGS), "SMOVE a b m"), [1, 2]);
         assert_eq!(found(KeySpec::counted(1, FLAGS), "ZINTERCARD 2 a b LIMIT 1"), [2, 3]);
         assert_eq!(found(KeySpec::counted(2, FLAGS), "ZUNIONSTORE d 3 a b c"), [3, 4, 5]);
-        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a ALPHA store b"), [4]);
         let streams = KeySpec {
             begin: Begin::Keyword { word: "STREAMS", from: 1 },
             find: Find::Range { last: -1, step: 1, limit: 2 },
@@ -177,13 +216,29 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_several_options_names_the_key() {
+        const OTHERS: &[(&str, u8)] = &[("BY", 1), ("GET", 1), ("LIMIT", 2)];
+        let option = |text| found(KeySpec::option(&["STORE", "STOREDIST"], 2, OTHERS, KeyFlags::OW), text);
+        assert_eq!(option("SORT a ALPHA store b"), [4]);
+        assert_eq!(option("SORT a STORE b ALPHA STORE c DESC"), [6]);
+        assert_eq!(option("SORT a STORE b storedist c"), [5]);
+        assert_eq!(option("SORT a STOREDIST b STORE c"), [5]);
+        assert_eq!(option("SORT STORE STORE STORE"), [3]);
+        assert_eq!(option("SORT a STORE b STORE STORE"), [5]);
+        assert_eq!(option("SORT a STORE BY GET STORE"), [3]);
+        assert_eq!(option("SORT a BY STORE get STORE LIMIT STORE STORE"), [0; 0]);
+        assert_eq!(option("SORT a LIMIT 0 STORE b"), [0; 0]);
+        assert_eq!(option("SORT a BY"), [0; 0]);
+        assert_eq!(option("SORT a STORE"), [0; 0]);
+        assert_eq!(option("SORT a ALPHA"), [0; 0]);
+    }
+
+    #[test]
     fn a_request_that_does_not_have_its_keys_has_none() {
         const FLAGS: KeyFlags = KeyFlags::RO;
         for count in ["3", "-1", "x", "9223372036854775807", "0"] {
             assert_eq!(found(KeySpec::counted(1, FLAGS), &format!("ZINTERCARD {count} a b")), [0; 0], "{count}");
         }
-        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a STORE"), [0; 0]);
-        assert_eq!(found(KeySpec::behind("STORE", 2, FLAGS), "SORT a ALPHA"), [0; 0]);
         assert_eq!(found(KeySpec::one(1, FLAGS), "GET"), [0; 0]);
     }
 }

@@ -122,7 +122,7 @@ fn changes_of(args: Args<'_>, config: &Config, settings: &Settings) -> Result<Ve
         if !known.iter().any(|(own, _)| *own == name) {
             return Err(unknown(args.at(at)));
         }
-        let change = Change::parse(&name, args.at(at + 1)).map_err(|why| failed(&name, &why))?;
+        let change = Change::parse(&name, args.at(at + 1), config).map_err(|why| failed(&name, &why))?;
         if changes.iter().any(|other| other.is_of_same(&change)) {
             return Err(failed(&name, "duplicate parameter"));
         }
@@ -205,6 +205,51 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_packed_values_are_taken_as_redis_takes_them() {
+        let packing = |text: &str| set(text).map(|settings| settings.packing);
+        let large = packing("CONFIG SET hash-max-ziplist-entries 1000000000 hash-max-listpack-value 1gb").unwrap();
+        assert_eq!((large.hash_entries, large.hash_bytes), (1_000_000_000, 1 << 30));
+        assert_eq!(packing("CONFIG SET packing.set_entries 2147483647").unwrap().set_entries, i32::MAX as u32);
+        for size in [i32::MIN, -6, -1, 0, 1, 70_000, i32::MAX] {
+            assert_eq!(packing(&format!("CONFIG SET list-max-listpack-size {size}")).unwrap().list_chunk, size);
+        }
+        assert_eq!(packing("CONFIG SET list-compress-depth 3").unwrap().list_compress_depth, 3);
+        let failed = |name, why| Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
+        for (name, value, why) in [
+            ("zset-max-listpack-entries", "-1", "argument must be between 0 and 2147483647 inclusive"),
+            ("zset-max-listpack-entries", "1kb", "argument couldn't be parsed into an integer"),
+            ("hll-sparse-max-bytes", "-1", "argument must be a memory value"),
+            ("hll-sparse-max-bytes", "2gb", "argument must be between 0 and 2147483647 inclusive"),
+            ("list-compress-depth", "-1", "argument must be between 0 and 2147483647 inclusive"),
+        ] {
+            assert_eq!(packing(&format!("CONFIG SET {name} {value}")), failed(name, why));
+        }
+    }
+
+    #[test]
+    fn what_is_set_of_packed_values_is_told_again() {
+        let mut settings = Settings::of(&Config::default());
+        settings.packing = set("CONFIG SET list-compress-depth 3 hash-max-listpack-value 1kb").unwrap().packing;
+        let values = names::values(&current(&Config::default(), &settings));
+        let value = |name| values.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("list-compress-depth"), Some("3"));
+        assert_eq!(value("hash-max-ziplist-value"), Some("1024"));
+        assert_eq!(value("packing.hash_bytes"), Some("1024"));
+        assert_eq!(value("packing.list_compress_depth"), None, "no configuration file has it");
+    }
+
+    #[test]
+    fn save_takes_what_asks_for_nothing_new() {
+        let before = Settings::of(&Config::default());
+        assert_eq!(set_words(&["save", ""]), Ok(before.clone()));
+        assert_eq!(set_words(&["save", "300 1 1 250000"]), Ok(before));
+        for other in ["300 1", "60 1000", "x"] {
+            let why = set_words(&["save", other]).unwrap_err();
+            assert!(why.ends_with("checkpoint.every_edits say when checkpoints are made, from the start on"), "{why}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_in_redis_words() {
         let failed = |name, why| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
         let range = |to: &str| format!("argument must be between {to} inclusive");
@@ -247,22 +292,26 @@ mod tests {
         assert!(why.contains("can't hold one argument of limits.bulk_bytes"), "{why}");
     }
 
+    /// Settings after CONFIG SET of these names and values, which may have blanks in them.
+    fn set_words(words: &[&str]) -> Result<Settings, String> {
+        let request = [&["CONFIG", "SET"], words].concat();
+        let spans = request.iter().scan(0, |start, word| {
+            let span = crate::encoding::resp::Span { start: *start, len: word.len() as u32 };
+            *start += span.len;
+            Some(span)
+        });
+        let (spans, text): (Vec<_>, _) = (spans.collect(), request.concat());
+        let mut settings = Settings::of(&Config::default());
+        let changes = changes_of(Args::new(text.as_bytes(), &spans), &Config::default(), &settings);
+        changes.map_err(Refusal::into_owned)?.into_iter().for_each(|change| change.apply(&mut settings));
+        Ok(settings)
+    }
+
     #[test]
     fn redis_names_the_classes_of_clients_that_output_is_kept_for() {
         let output = |value: &str| {
-            let request = ["CONFIG", "SET", "client-output-buffer-limit", value];
-            let spans = request.iter().scan(0, |start, word| {
-                let span = crate::encoding::resp::Span { start: *start, len: word.len() as u32 };
-                *start += span.len;
-                Some(span)
-            });
-            let (spans, text): (Vec<_>, _) = (spans.collect(), request.concat());
-            let changes =
-                changes_of(Args::new(text.as_bytes(), &spans), &Config::default(), &Settings::of(&Config::default()));
-            let mut settings = Settings::of(&Config::default());
-            changes.map(|changes| changes.into_iter().for_each(|change| change.apply(&mut settings)))?;
-            let limits = settings.limits;
-            Ok::<_, Refusal>((limits.output_buffer_bytes, limits.output_buffer_soft_bytes, limits.output_buffer_soft_s))
+            let limits = set_words(&["client-output-buffer-limit", value])?.limits;
+            Ok::<_, String>((limits.output_buffer_bytes, limits.output_buffer_soft_bytes, limits.output_buffer_soft_s))
         };
         assert_eq!(output("normal 2gb 1gb 30"), Ok((2 << 30, Some(1 << 30), 30)));
         assert_eq!(output("replica 1 1 1 normal 2gb 0 0"), Ok((2 << 30, None, 60)));

@@ -1,6 +1,7 @@
 //! Changes of settings while the server runs.
 
-use super::number::{Why, integer};
+use super::names;
+use super::number::{Why, integer, memory};
 use super::packing::PackingChange;
 use crate::commands::parse;
 
@@ -30,6 +31,8 @@ pub(super) enum Change {
     QueryBuffer(usize),
     Output(Output),
     Packing(PackingChange),
+    /// Redis's `save`, left as it is.
+    Save,
 }
 
 /// Changes of how many bytes of replies a client may leave unread.
@@ -41,9 +44,10 @@ pub(super) struct Output {
 }
 
 impl Change {
-    /// The change of the setting `name`, which exists, to `value`.
-    pub(super) fn parse(name: &str, value: &[u8]) -> Result<Self, Why> {
+    /// The change of the setting `name`, which exists in `config`, to `value`.
+    pub(super) fn parse(name: &str, value: &[u8], config: &Config) -> Result<Self, Why> {
         match name {
+            "save" => save(value, config).map(|()| Self::Save),
             "requirepass" | "server.password" => password(value).map(Self::Password),
             "appendfsync" => fsync(value).map(Self::Durability),
             "maxmemory" => memory(value).map(Self::MaxMemory),
@@ -118,6 +122,7 @@ impl Change {
             Self::Packing(change) => change.apply(&mut settings.packing),
             Self::KeepAlive(seconds) => settings.tcp_keepalive_s = seconds,
             Self::IdleTimeout(seconds) => settings.idle_timeout_s = seconds,
+            Self::Save => {}
         }
     }
 }
@@ -187,6 +192,17 @@ fn output(value: &[u8]) -> Result<Output, Why> {
     Ok(output)
 }
 
+/// Lets pass what asks for nothing new: no snapshots by number of writes, as clients ask that make their own, and the
+/// value that CONFIG GET tells. Checkpoints bound the log, so that none can be switched off.
+fn save(value: &[u8], config: &Config) -> Result<(), Why> {
+    if value.is_empty() || value == names::save(config).as_bytes() {
+        Ok(())
+    } else {
+        Err("checkpoint.every_seconds and checkpoint.every_edits say when checkpoints are made, from the start on"
+            .into())
+    }
+}
+
 /// `everysec` and `no` are both weaker than what `async` promises.
 fn fsync(value: &[u8]) -> Result<Durability, Why> {
     match value.to_ascii_lowercase().as_slice() {
@@ -194,26 +210,6 @@ fn fsync(value: &[u8]) -> Result<Durability, Why> {
         b"everysec" | b"no" => Ok(Durability::Async),
         _ => Err("argument(s) must be one of the following: everysec, always, no".into()),
     }
-}
-
-/// Bytes with Redis's units: `k` is a thousand, `kb` is 1024. 0 is no bound, and so is no number, as in Redis.
-fn memory(value: &[u8]) -> Result<Option<u64>, Why> {
-    const UNITS: [(&[u8], u64); 8] = [
-        (b"", 1),
-        (b"b", 1),
-        (b"k", 1000),
-        (b"kb", 1 << 10),
-        (b"m", 1_000_000),
-        (b"mb", 1 << 20),
-        (b"g", 1_000_000_000),
-        (b"gb", 1 << 30),
-    ];
-    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (number, unit) = value.split_at(digits);
-    let number = if digits == 0 { Some(0) } else { std::str::from_utf8(number).ok().and_then(|n| n.parse().ok()) };
-    let factor = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
-    let bytes = number.zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
-    bytes.map(|bytes| (bytes > 0).then_some(bytes)).ok_or_else(|| "argument must be a memory value".into())
 }
 
 fn number(value: &[u8], least: u32, most: i64) -> Result<u64, Why> {

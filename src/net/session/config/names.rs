@@ -72,7 +72,7 @@ fn yes(on: bool) -> String {
 }
 
 /// When a checkpoint is due, as pairs of seconds and edits.
-fn save(config: &Config) -> String {
+pub(super) fn save(config: &Config) -> String {
     match config.checkpoint.node {
         NodeMode::None => String::new(),
         _ => format!("{} 1 1 {}", config.checkpoint.every_seconds, config.checkpoint.every_edits),

@@ -1,6 +1,6 @@
 //! The settings of `[packing]` under the names that CONFIG GET and CONFIG SET know: Redis's, its older ones, our own.
 
-use super::number::{Why, integer};
+use super::number::{Why, integer, memory, within};
 use crate::config::Packing;
 
 /// A setting of `[packing]`.
@@ -35,6 +35,7 @@ const SETTINGS: &[Setting] = &[
     setting!(sorted_set_entries, u32, "zset-max-listpack-entries", "zset-max-ziplist-entries"),
     setting!(sorted_set_bytes, u32, "zset-max-listpack-value", "zset-max-ziplist-value"),
     setting!(list_chunk, i32, "list-max-listpack-size", "list-max-ziplist-size"),
+    setting!(list_compress_depth, u32, "list-compress-depth"),
     setting!(stream_block_bytes, u32, "stream-node-max-bytes"),
     setting!(stream_block_entries, u32, "stream-node-max-entries"),
     setting!(hyperloglog_bytes, u32, "hll-sparse-max-bytes"),
@@ -52,8 +53,16 @@ impl PackingChange {
     pub(super) fn parse(name: &str, value: &[u8]) -> Option<Result<Self, Why>> {
         let own = name.strip_prefix("packing.");
         let setting = SETTINGS.iter().find(|s| s.redis.contains(&name) || own == Some(s.own))?;
-        let least = if setting.own == "list_chunk" { i64::from(i32::MIN) } else { 0 };
-        Some(integer(value, least, i32::MAX.into()).map(|value| Self { setting, value }))
+        let most = i32::MAX.into();
+        let value = match setting.own {
+            "list_chunk" => integer(value, i32::MIN.into(), most),
+            own if own.ends_with("_bytes") => {
+                let bytes = |bytes: Option<u64>| i64::try_from(bytes.unwrap_or(0)).unwrap_or(i64::MAX);
+                memory(value).and_then(|value| within(bytes(value), 0, most))
+            }
+            _ => integer(value, 0, most),
+        };
+        Some(value.map(|value| Self { setting, value }))
     }
 
     /// Makes the change.

@@ -26,7 +26,7 @@ impl Limit {
     /// The limit that the setting `packing.list_chunk` states.
     pub fn of(packing: &Packing) -> Self {
         match usize::try_from(packing.list_chunk) {
-            Ok(elements) => Self { elements, bytes: Self::BYTES },
+            Ok(elements) => Self { elements: elements.max(1), bytes: Self::BYTES },
             Err(_) => Self { elements: usize::MAX, bytes: 2048 << packing.list_chunk.unsigned_abs().min(5) },
         }
     }

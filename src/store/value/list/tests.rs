@@ -15,6 +15,16 @@ fn limit(list_chunk: i32) -> Limit {
     Limit::of(&Packing { list_chunk, ..Packing::default() })
 }
 
+#[test]
+fn a_limit_of_no_elements_is_one_and_no_size_is_above_64_kib() {
+    assert!(limit(0).admits(1, 100) && !limit(0).admits(2, 2));
+    assert!(limit(1).admits(1, 100) && !limit(1).admits(2, 2));
+    for size in [-5, -6, i32::MIN] {
+        assert!(limit(size).admits(1, 60_000) && !limit(size).admits(1, 1 << 16), "{size}");
+    }
+    assert!(limit(i32::MAX).admits(1000, 4000) && !limit(i32::MAX).admits(10_000, 8 << 10));
+}
+
 fn element(random: &mut fastrand::Rng) -> Vec<u8> {
     let len = match random.u8(..100) {
         0 => random.usize(..20_000),

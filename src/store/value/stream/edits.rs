@@ -340,7 +340,7 @@ impl EventStream {
 /// Whether an event whose names and values have `content` bytes begins a new block.
 pub(super) fn is_full(block: &Block, content: usize, packing: &Packing) -> bool {
     let (bytes, events) = (packing.stream_block_bytes as usize, packing.stream_block_entries as usize);
-    let bytes = if bytes == 0 { LARGEST_BLOCK } else { bytes };
+    let bytes = if bytes == 0 { LARGEST_BLOCK } else { bytes.min(LARGEST_BLOCK) };
     block.bytes() + content >= bytes || events > 0 && block.added() >= events
 }
 
