@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::shard::Shard;
 use crate::commands::registry::Route;
-use crate::commands::{Context, Spec, plan};
+use crate::commands::{Context, Scratch, Spec, plan};
 use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, Removal};
 use crate::encoding::resp::{Args, Reply};
@@ -20,6 +20,8 @@ pub struct Group<'s, D: Disk = DirectDisk> {
     shard: &'s mut Shard<D>,
     /// Edits that were applied and are not logged yet, in order.
     applied: SmallVec<[Applied; 4]>,
+    /// The slots that values have come to, each with the index of its edit in `applied`.
+    arrivals: Vec<(usize, Slot)>,
     /// Lsn of the last edit logged for this unit; 0 if there is none.
     wrote: Lsn,
     /// Lsn of the last edit of any data that this unit's commands have read.
@@ -60,7 +62,7 @@ impl<'s, D: Disk> Group<'s, D> {
     #[inline]
     pub(super) fn new(shard: &'s mut Shard<D>) -> Self {
         shard.encoded.clear();
-        Self { shard, applied: SmallVec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
+        Self { shard, applied: SmallVec::new(), arrivals: Vec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
     }
 
     /// Runs a command: plans it and applies its edits, so that the next command of the unit sees them.
@@ -104,6 +106,13 @@ impl<'s, D: Disk> Group<'s, D> {
         if shard.contradiction.is_some() {
             return;
         }
+        if let (Edit::Key { slot, .. }, Some(to)) = (edit, edit.moves_to()) {
+            if !shard.may_hand_over(*slot, to) && self.copy_over(edit) {
+                return;
+            }
+            self.arrivals.push((self.applied.len(), to));
+        }
+        let shard = &mut *self.shard;
         let (partition, slot) = match edit {
             Edit::Key { slot, .. } => (shard.placement.partitions().of(*slot), Some(*slot)),
             Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
@@ -128,6 +137,27 @@ impl<'s, D: Disk> Group<'s, D> {
         self.applied.push(Applied { partition, slot, bytes });
     }
 
+    /// Applies, in place of an edit that moves a value to another slot, two that delete it there and write it here as it
+    /// is. Returns false, and has done nothing, if the value is too large to be written with one edit: then it moves
+    /// all the same, and the snapshot that it would be missing from is given up.
+    #[cold]
+    fn copy_over(&mut self, edit: &Edit<'_>) -> bool {
+        let Edit::Key { db, slot, key, change: Change::Move { to_db, to_key } } = edit else { return false };
+        let Some(entry) = self.shard.store.get(*db, *slot, key) else { return false };
+        let mut scratch = Scratch::default();
+        let Ok(copy) = scratch.copy_of(&entry) else {
+            if let Some(capture) =
+                self.shard.capture.as_mut().filter(|capture| capture.would_lose(*slot, slot_of(to_key)))
+            {
+                capture.abandon("a value too large to be copied moved to a slot that was captured before");
+            }
+            return false;
+        };
+        self.apply(&Edit::Key { db: *db, slot: *slot, key: (&**key).into(), change: Change::Delete(Removal::Deleted) });
+        self.apply(&Edit::Key { db: *to_db, slot: slot_of(to_key), key: (&**to_key).into(), change: copy });
+        true
+    }
+
     /// Logs the edits that were applied, as one group, and ends the unit.
     #[inline]
     pub fn commit(mut self) -> Committed {
@@ -149,8 +179,13 @@ impl<'s, D: Disk> Group<'s, D> {
         self.wrote = shard.log.append(&shard.encoded);
         shard.encoded.clear();
         let first = self.wrote.0 + 1 - self.applied.len() as u64;
-        for (lsn, Applied { partition, slot, bytes }) in (first..).map(Lsn).zip(self.applied.drain(..)) {
+        let mut arrivals = self.arrivals.drain(..).peekable();
+        for (index, Applied { partition, slot, bytes }) in self.applied.drain(..).enumerate() {
+            let lsn = Lsn(first + index as u64);
             shard.partitions[usize::from(partition.0)].note(lsn, bytes);
+            if let Some((_, to)) = arrivals.next_if(|(at, _)| *at == index) {
+                shard.note_arrival(partition, to, lsn, self.wrote);
+            }
             match slot {
                 Some(slot) => shard.last_edits[usize::from(slot.0)] = self.wrote,
                 None => {

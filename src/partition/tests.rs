@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::capture::{Capture, End, Slice};
 use super::cut::Findings;
+use super::order::{Barrier, Purpose};
 use super::recovery::Tally;
 use super::replica::Replica;
 use crate::encoding::edit::{self, Change, Edit, Elements, EncodedEdits, Fields, Removal};
@@ -22,6 +23,12 @@ const PARTITION: PartitionId = PartitionId(1);
 
 fn subject() -> Subject {
     Subject { id: ID, partitions: Partitions::new(4).unwrap(), partition: PARTITION }
+}
+
+/// The barrier of a core's own snapshot.
+fn barrier(lsn: Lsn) -> Barrier {
+    let (digests, transfers) = (Vec::new(), Vec::new());
+    Barrier { partition: PARTITION, lsn, purpose: Purpose::OwnSnapshot, digests, transfers }
 }
 
 /// A live partition and its log.
@@ -118,7 +125,7 @@ impl World {
     fn snapshot(&mut self) -> Option<Vec<Slice>> {
         let digests = Cow::Owned(self.digests());
         self.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests });
-        self.capture = Some(Capture::new(subject().partitions, PARTITION, self.appended()));
+        self.capture = Capture::new(subject().partitions, &[barrier(self.appended())]);
         let mut slices = Vec::new();
         loop {
             let go_on = self.random.u32(..400);
@@ -236,7 +243,7 @@ fn what_the_newest_slot_holds_is_not_applied_again() {
         world.commit(&Edit::Key { db: Db(0), slot: slot_of(&key), key: key.clone().into(), change });
     };
     world.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests: Cow::Owned(world.digests()) });
-    let mut capture = Capture::new(subject().partitions, PARTITION, world.appended());
+    let mut capture = Capture::new(subject().partitions, &[barrier(world.appended())]).unwrap();
     push(&mut world);
     let newest = world.appended();
     let slice = capture.slice(&world.store, newest, || true);

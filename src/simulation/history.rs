@@ -278,8 +278,12 @@ impl History {
         self.requests += 1;
         let number = self.requests;
         let request = self.world.draw(|random| Request::random(random, number));
-        let Some((executed, reply)) = master.execute(&request) else { return Ok(()) };
         let core = master.core_of(request.key());
+        if request.new_name().is_some_and(|name| master.core_of(name) != core) {
+            return Ok(());
+        }
+        let before = master.appended(core);
+        let Some((executed, reply)) = master.execute(&request) else { return Ok(()) };
         let oracle = &mut *self.oracle.borrow_mut();
         let name = || {
             request.words.iter().map(|w| w[..w.len().min(24)].escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
@@ -301,7 +305,9 @@ impl History {
         }
         let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
         if !effect.is_empty() {
-            oracle.wrote(core, executed.wrote, request.edits(&effect), effect);
+            // A value that gets another name takes one edit or two, by its size.
+            let edits = if request.new_name().is_some() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
+            oracle.wrote(core, Lsn(executed.wrote.0 + 1 - edits), executed.wrote, effect);
         }
         if self.settings.durability != Durability::Async {
             if executed.gate < tells_of {

@@ -222,14 +222,24 @@ impl Store {
     /// Call before `edit` is applied: appends the old content of what it changes, where that has not been written yet.
     pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
         let Edit::Key { db, slot, key, change } = edit else { return };
-        if *slot != capture.slot {
-            return;
+        const GONE: Change<'_> = Change::Delete(Removal::Deleted);
+        let (leaves, arrives) = match edit.moves_to() {
+            Some(to) => (*slot == capture.slot, to == capture.slot),
+            None => (false, *slot == capture.slot),
+        };
+        if leaves {
+            self.save(capture, (*db, key), &GONE, out);
+        } else if *slot == capture.slot {
+            self.save(capture, (*db, key), change, out);
         }
-        self.save(capture, (*db, key), change, out);
-        if let Change::Move { to_db, to_key } = change {
+        if let Change::Move { to_db, to_key } = change
+            && arrives
+        {
             // What the other key holds is replaced.
-            self.save(capture, (*to_db, to_key), &Change::Delete(Removal::Deleted), out);
-            if let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key)) {
+            self.save(capture, (*to_db, to_key), &GONE, out);
+            if *slot == capture.slot
+                && let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key))
+            {
                 (large.db, large.key) = (*to_db, (**to_key).into());
             }
         }

@@ -12,6 +12,7 @@ use super::counters::Counters;
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
+use super::waiting::{self, Waiting};
 
 use super::{Options, Saver};
 use crate::auth::guard::Guard;
@@ -59,6 +60,8 @@ pub(crate) struct MasterSide<F: Files = OsFiles> {
     ended_log_bytes: u64,
     /// Partitions whose snapshots are being uploaded.
     pub(super) uploads: Claims,
+    /// Snapshots that are complete and wait for others.
+    pub(super) waiting: Waiting,
     stopping: AtomicBool,
     state: Mutex<State>,
     /// Notified when the policy thread or a waiter should look at the state.
@@ -117,9 +120,9 @@ impl State {
 
     /// Tells the policy of the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
-        while let Ok(Barrier { partition, lsn, checkpoint, digests }) = self.barriers.try_recv() {
+        while let Ok(Barrier { partition, lsn, purpose, digests, transfers }) = self.barriers.try_recv() {
             let position = Position::new(self.epoch, lsn);
-            self.policy.executed(BarrierReport { partition, position, checkpoint, digests }, now);
+            self.policy.executed(BarrierReport { partition, position, purpose, transfers, digests }, now);
         }
     }
 }
@@ -159,11 +162,19 @@ impl<F: Files> MasterSide<F> {
             recovered_in: prediction::slowest(&options.measured),
             ended_log_bytes,
             uploads: Claims::default(),
+            waiting: Waiting::default(),
             stopping: AtomicBool::new(false),
             state: Mutex::new(state),
             bell: Condvar::new(),
         };
         (shared, options.reports.slices)
+    }
+
+    /// Notes the position of a partition's older snapshot, for its core.
+    pub(super) fn note_older(&self, partition: PartitionId, position: Position) {
+        if position.epoch == self.epoch {
+            self.partitions[usize::from(partition.0)].set_older_snapshot(position.lsn);
+        }
     }
 
     /// Sends an order to the core that owns a partition.
@@ -296,6 +307,8 @@ impl PolicyLoop {
             self.next_reminder = now + REMIND;
             remind(shared);
         }
+        // Before the orders: what was given up must be gone when the next snapshot of its partition comes.
+        waiting::look(shared);
         for BarrierRequest { partition, checkpoint } in requests {
             shared.order(partition, Order::Barrier { partition, checkpoint });
         }
