@@ -89,6 +89,8 @@ impl<F: Files> SelfCheckpoints<F> {
         };
         let mut state = shared.state();
         let now = shared.clock.now();
+        // The barriers of all partitions that are captured together come before the first slice.
+        state.catch_up(now);
         match taken {
             Ok(Progress::More(writing)) => {
                 state.policy.progress(partition, now);
@@ -205,9 +207,11 @@ fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, path: &std::pa
     // The unfinished file is of no use. If it cannot be removed, the next attempt or the next start does that.
     let _ = shared.dir.files().remove(path);
     tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
+    let now = shared.clock.now();
     let mut state = shared.state();
+    state.catch_up(now);
     state.counters.failed += 1;
-    state.policy.capture_failed(partition, why, shared.clock.now());
+    state.policy.capture_failed(partition, why, now);
     drop(state);
     shared.wake();
 }

@@ -190,7 +190,7 @@ impl Policy {
             Purpose::NodeSnapshot => false,
             Purpose::OwnSnapshot => true,
         };
-        if state.diverged.is_some() {
+        if state.diverged.is_some() || state.newest.is_some_and(|newest| newest >= report.position) {
             return;
         }
         // The core puts barriers of partitions into the log, too, that are bound to the one that was asked for. A later
