@@ -115,6 +115,12 @@ impl History {
                     self.check_recovered()?;
                     return Ok(true);
                 }
+                // Where one file is damaged, the older snapshots belong together.
+                Err(StorageError::Corrupt(why))
+                    if self.outcome.rotten == 1 && why.to_string().contains("is in neither") =>
+                {
+                    return Err(format!("one file was damaged, but: {why}"));
+                }
                 Err(StorageError::Corrupt(why)) if self.outcome.rotten > 0 => {
                     self.world.note(|| format!("refused: {why}"));
                     self.outcome.refused += 1;
