@@ -55,8 +55,6 @@ pub(crate) enum Bug {
     OlderTransfersIgnored,
     /// Snapshots that need each other are recorded one after the other.
     RecordedOneByOne,
-    /// A partition does not count as edited when it gets a value from another one.
-    ArrivalNotNoted,
     /// A snapshot forgets the values that its partition has given away in former lives of the master.
     TransfersForgotten,
     /// A value that leaves a slot while a core takes its partition's snapshot is not copied.

@@ -12,7 +12,6 @@ use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
 use crate::config::{Durability, Packing};
 use crate::encoding::edit::{Edit, EncodedEdits};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, Slot};
-use crate::planted::{Bug, is_planted};
 use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks, Transfer};
 use crate::store::Store;
 use crate::time::UnixMillis;
@@ -88,6 +87,13 @@ impl<D: Disk> Shard<D> {
     /// Takes in the transfers that recovery has found, which still bind partitions together.
     pub fn bind(&mut self, transfers: impl IntoIterator<Item = Transfer>) {
         self.transfers = transfers.into_iter().collect();
+    }
+
+    /// The transfers that may still bind partitions together.
+    #[cfg(test)]
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = Transfer> {
+        let partitions = (0..self.placement.partitions().count()).map(PartitionId);
+        partitions.flat_map(|partition| self.transfers.of(partition))
     }
 
     /// The core that owns this shard.
@@ -246,9 +252,7 @@ impl<D: Disk> Shard<D> {
         self.last_edits[usize::from(to.0)] = wrote;
         let to = self.placement.partitions().of(to);
         if to != from {
-            if !is_planted(Bug::ArrivalNotNoted) {
-                self.partitions[usize::from(to.0)].note(lsn, 0);
-            }
+            self.partitions[usize::from(to.0)].note(lsn, 0);
             self.transfers.note(Transfer { from, to, position: Position::new(self.log.stream().epoch, lsn) });
         }
     }

@@ -19,7 +19,7 @@ use crate::config::Durability;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, StreamId};
 use crate::replication::master::policy;
 use crate::storage::model::{Process, World};
-use crate::storage::{Manifest, StorageError};
+use crate::storage::{Installed, Manifest, StorageError};
 
 /// How long peace may take until everything is mirrored and checkpointed, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -344,6 +344,16 @@ impl History {
                 (marks.mirrored(), marks.durable(), marks.synced(), marks.written());
             if mirrored > durable || durable > synced || synced > written {
                 return Err("mirrored ≤ durable ≤ synced ≤ written does not hold".to_owned());
+            }
+        }
+        let manifest = master.shared.dir.manifest();
+        for transfer in master.cores.iter().flat_map(|core| core.borrow().transfers().collect::<Vec<_>>()) {
+            let [from, to] = [transfer.from, transfer.to].map(|partition| manifest.generations(partition));
+            for (from, to) in [(from.newest, to.newest), (from.older, to.older)] {
+                let has = |snapshot: Option<Installed>| snapshot.is_some_and(|s| s.position >= transfer.position);
+                if has(from) && !has(to) {
+                    return Err(format!("{transfer:?} is in neither of two snapshots that may be used together"));
+                }
             }
         }
         let status = master.shared.status();
