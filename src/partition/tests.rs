@@ -65,6 +65,10 @@ impl World {
         self.store.digests(PARTITION)
     }
 
+    fn key(&mut self) -> String {
+        format!("{{{}}}{}", self.tags[self.random.usize(..self.tags.len())], self.random.u32(..self.keys))
+    }
+
     fn edit(&mut self) -> Edit<'static> {
         let db = Db(self.random.u8(..self.databases));
         match self.random.u32(..2000) {
@@ -76,7 +80,7 @@ impl World {
             }
             _ => {}
         }
-        let key = format!("{{{}}}{}", self.tags[self.random.usize(..self.tags.len())], self.random.u32(..self.keys));
+        let key = self.key();
         let value = vec![self.random.u8(..); self.random.usize(..300)];
         let mut fields = Fields::default();
         fields.push(self.random.u8(..20).to_string().as_bytes(), &value);
@@ -86,7 +90,7 @@ impl World {
         elements.push(&value);
         let end = if self.random.bool() { edit::End::Left } else { edit::End::Right };
         let expire_at = Some(UnixMillis::new(self.random.u64(1..9)));
-        let change = match self.random.u32(..12 + self.deletes) {
+        let change = match self.random.u32(..14 + self.deletes) {
             0..3 => Change::PutString { value: value.into(), expire_at: None },
             3 => Change::WriteString { offset: self.random.u64(..200), bytes: value.into() },
             4 if self.random.bool() => Change::SetFieldExpiry { fields, expire_at },
@@ -97,14 +101,22 @@ impl World {
             7..10 => Change::SetExpiry(expire_at),
             10 => Change::PushElements { end, elements },
             11 => Change::PopElements { end, count: 1 },
+            12 | 13 => {
+                Change::Move { to_db: Db(self.random.u8(..self.databases)), to_key: self.key().into_bytes().into() }
+            }
             _ => Change::Delete(Removal::Deleted),
         };
         Edit::Key { db, slot: slot_of(key.as_bytes()), key: key.into_bytes().into(), change }
     }
 
-    /// Does what a core does with a planned edit: applies it and logs it.
+    /// Does what a core does with a planned edit: applies it and logs it. A value that must not move now stays.
     fn commit(&mut self, edit: &Edit<'_>) {
         if let Some(capture) = &mut self.capture {
+            if let (Edit::Key { slot, .. }, Some(to)) = (edit, edit.moves_to())
+                && capture.would_lose(*slot, to)
+            {
+                return;
+            }
             capture.before(&self.store, PARTITION, edit);
         }
         if self.store.apply(edit).is_ok() {

@@ -19,14 +19,14 @@ fn write_hash(conn: &mut Conn, key: &str) {
     }
 }
 
-/// Bytes that have been written to the logs of both cores, once all that `conn` wrote is on disk.
+/// Bytes that have been written to the logs of the cores, one or two, once all that `conn` wrote is on disk.
 fn written(server: &Server, conn: &mut Conn) -> f64 {
     assert_eq!(conn.call("WAITAOF 1 0 60000").items()[0].int(), 1);
     let info = server.info();
     let of_core = |core: &str| -> Option<f64> {
         info.get(core)?.split(',').find_map(|field| field.strip_prefix("log_bytes=")?.parse().ok())
     };
-    of_core("core0").expect("a core") + of_core("core1").expect("another")
+    of_core("core0").expect("a core") + of_core("core1").unwrap_or_default()
 }
 
 fn assert_moved(server: &Server) {
@@ -67,14 +67,14 @@ fn what_is_handed_over_is_there_under_its_new_name() {
     assert_moved(&home.start());
 }
 
-/// Two keys in different partitions, which one core out of two has, and two cores out of four.
+/// Two keys in different partitions, which two cores have if there are two.
 fn far_apart() -> [String; 2] {
     let of = |partition| {
         let mut keys = (0..).map(|n| format!("key:{n}"));
         // There are 256 partitions, of 64 slots each.
         keys.find(|key| slot_of(key.as_bytes()).0 / 64 == partition).expect("there are keys of all")
     };
-    [of(5), of(100)]
+    [of(5), of(200)]
 }
 
 fn assert_there(server: &Server, key: &str, other: &str) {
@@ -86,7 +86,7 @@ fn assert_there(server: &Server, key: &str, other: &str) {
 
 #[test]
 fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
-    let mut home = Home::with_node();
+    let mut home = Home::with_node().set("server.cores", "1");
     let mut server = home.start();
     let mut conn = server.connect();
     let [a, b] = far_apart();
@@ -101,13 +101,13 @@ fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
     assert_there(&server, &a, &b);
     server.kill();
     assert_eq!(verify(&home.data()).code, Some(0));
-    for cores in ["4", "1", "2"] {
+    for cores in ["2", "1", "1", "2"] {
         home = home.set("server.cores", cores);
         server = home.start();
         assert_there(&server, &a, &b);
         conn = server.connect();
         assert_eq!(conn.call("WAIT 1 60000").int(), 1);
-        if cores == "4" {
+        if cores == "2" {
             assert_eq!(conn.call("SAVE").text(), "OK");
         } else {
             assert_eq!(conn.call(&format!("RENAME {a} {b}")).text(), "OK");
