@@ -29,6 +29,13 @@ fn written(server: &Server, conn: &mut Conn) -> f64 {
     of_core("core0").expect("a core") + of_core("core1").unwrap_or_default()
 }
 
+/// Waits until the node, which may not have connected yet, holds everything.
+fn wait_for_node(server: &Server) {
+    eventually("the node holds everything", Duration::from_secs(60), || {
+        (server.connect().call("WAIT 1 1000").int() == 1).then_some(())
+    });
+}
+
 fn assert_moved(server: &Server) {
     let mut conn = server.connect();
     assert_eq!(conn.call("EXISTS {tag}old {tag}new").int(), 0);
@@ -57,7 +64,7 @@ fn what_is_handed_over_is_there_under_its_new_name() {
     assert_eq!(verify(&home.data()).code, Some(0));
     server = home.start();
     assert_moved(&server);
-    assert_eq!(server.connect().call("WAIT 1 60000").int(), 1);
+    wait_for_node(&server);
     assert_eq!(server.connect().call("SAVE").text(), "OK");
     eventually("digests are compared", Duration::from_secs(60), || {
         (server.info_number("digests_compared") > 0.0).then_some(())
@@ -106,7 +113,7 @@ fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
         server = home.start();
         assert_there(&server, &a, &b);
         conn = server.connect();
-        assert_eq!(conn.call("WAIT 1 60000").int(), 1);
+        wait_for_node(&server);
         if cores == "2" {
             assert_eq!(conn.call("SAVE").text(), "OK");
         } else {
@@ -119,7 +126,7 @@ fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
     }
     server = home.start();
     assert_there(&server, &a, &b);
-    assert_eq!(server.connect().call("WAIT 1 60000").int(), 1);
+    wait_for_node(&server);
     assert_eq!(server.connect().call("SAVE").text(), "OK");
     eventually("digests are compared", Duration::from_secs(60), || {
         (server.info_number("digests_compared") > 0.0).then_some(())

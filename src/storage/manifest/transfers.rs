@@ -123,12 +123,12 @@ mod tests {
     fn a_snapshot_waits_for_the_partition_that_it_gave_a_value_to() {
         let (given, mut m) = (transfer(0, 1, 5), manifest());
         let p = arrival(0, 6, &[given]);
-        assert_eq!(fitting(&m, &[p.clone()]), [0; 0]);
+        assert_eq!(fitting(&m, std::slice::from_ref(&p)), [0; 0]);
         assert_eq!(fitting(&m, &[p.clone(), arrival(1, 4, &[])]), [1], "that one is from before");
         assert_eq!(fitting(&m, &[p.clone(), arrival(1, 7, &[])]), [0, 1]);
         assert_eq!(m.missing_for(&p).collect::<Vec<_>>(), [PartitionId(1)]);
         m.install_all(&[arrival(1, 7, &[])]);
-        assert_eq!(fitting(&m, &[p.clone()]), [0], "the other one is there already");
+        assert_eq!(fitting(&m, std::slice::from_ref(&p)), [0], "the other one is there already");
         m.install_all(&[p]);
         assert_eq!(m.transfers, [given]);
     }
@@ -138,7 +138,11 @@ mod tests {
         let (given, mut m) = (transfer(0, 1, 5), manifest());
         m.install_all(&[arrival(0, 6, &[given]), arrival(1, 7, &[])]);
         let next = arrival(0, 10, &[]);
-        assert_eq!(fitting(&m, &[next.clone()]), [0; 0], "the older one of 1 would be from before the transfer");
+        assert_eq!(
+            fitting(&m, std::slice::from_ref(&next)),
+            [0; 0],
+            "the older one of 1 would be from before the transfer"
+        );
         assert_eq!(fitting(&m, &[next.clone(), arrival(1, 11, &[])]), [0, 1]);
         m.install_all(&[arrival(1, 11, &[])]);
         assert_eq!(m.transfers, [], "both generations of 1 have it");
