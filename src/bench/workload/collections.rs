@@ -31,6 +31,7 @@ enum Type {
 enum Measured {
     Hset,
     Hget,
+    Hsetex,
     Sadd,
     Sismember,
     Zadd,
@@ -68,6 +69,7 @@ const fn row(of: Type, measured: Measured, large: bool, name: &'static str, text
 static ALL: &[Row] = rows! {
     "hset", "hset-large", Hash, Hset, "HSET of a new field";
     "hget", "hget-large", Hash, Hget, "HGET of a field";
+    "hsetex", "hsetex-large", Hash, Hsetex, "HSETEX of a new field that expires in an hour";
     "sadd", "sadd-large", Set, Sadd, "SADD of a new member";
     "sismember", "sismember-large", Set, Sismember, "SISMEMBER of a member";
     "zadd", "zadd-large", SortedSet, Zadd, "ZADD of a new member";
@@ -126,6 +128,10 @@ impl Collections {
                 self.add(tools, stream, out, &key, &new);
             }
             Measured::Hget => request::request(out, &[b"HGET", &key, &known]),
+            Measured::Hsetex => {
+                request::begin(out, &[b"HSETEX", &key, b"EX", b"3600", b"FIELDS", b"1", &new], 1);
+                tools.values.write(out, &mut stream.random);
+            }
             Measured::Sismember => request::request(out, &[b"SISMEMBER", &key, &known]),
             Measured::Zrange => request::request(out, &[b"ZRANGE", &key, from, to]),
             Measured::Zrank => request::request(out, &[b"ZRANK", &key, &known]),

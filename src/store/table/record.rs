@@ -23,6 +23,9 @@ use crate::store::prefetch;
 use crate::store::value::form::{Form, Kind, Stored, Structure};
 use crate::time::UnixMillis;
 
+/// Largest allocation, in bytes, that is moved to a smaller block when the value shrinks.
+const MOVED: usize = 64 << 10;
+
 /// Bytes at the start of a record to prefetch while its length is still unknown.
 const PREFETCHED: usize = 128;
 
@@ -330,8 +333,22 @@ impl Record {
         let (from, to) = (old.layout(), new.layout());
         let mut start = self.start();
         if from.size() != to.size() {
+            // The allocator leaves a block where it is as long as half of it is used.
+            let must_move = new.memory() < old.memory() && old.memory() <= MOVED;
             // SAFETY: allocated with layout `from`; the new size is that of a layout of the same alignment, and not 0.
-            let moved = unsafe { realloc(start.as_ptr(), from, to.size()) };
+            // What is moved here is as long as the shorter block, and the old block is freed once.
+            let moved = unsafe {
+                if must_move {
+                    let moved = alloc(to);
+                    if !moved.is_null() {
+                        moved.copy_from_nonoverlapping(start.as_ptr(), to.size().min(from.size()));
+                        dealloc(start.as_ptr(), from);
+                    }
+                    moved
+                } else {
+                    realloc(start.as_ptr(), from, to.size())
+                }
+            };
             start = NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(to));
             std::mem::forget(std::mem::replace(self, Self::at(start, self.hash16())));
         }

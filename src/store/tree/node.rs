@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{Aim, Item};
-use crate::store::memory::allocated;
+use crate::store::memory::{allocated, shrink};
 
 /// Maximum number of items in a leaf.
 pub(super) const LEAF: usize = 64;
@@ -236,7 +236,7 @@ fn make_room<U>(places: &mut Vec<U>, memory: &mut usize) {
 fn give_room_back<U>(places: &mut Vec<U>, memory: &mut usize) {
     if places.is_empty() || places.capacity() - places.len() >= 2 * STEP {
         *memory -= allocated_for(places);
-        places.shrink_to(places.len().next_multiple_of(STEP));
+        shrink(places, places.len().next_multiple_of(STEP));
         *memory += allocated_for(places);
     }
 }
@@ -299,7 +299,7 @@ fn share<U>(left: &mut Vec<U>, right: &mut Vec<U>, most: usize, memory: &mut usi
         left.extend(right.drain(..wanted - left.len()));
     }
     for places in [left, right] {
-        places.shrink_to(places.len().next_multiple_of(STEP));
+        shrink(places, places.len().next_multiple_of(STEP));
         // What was counted before is subtracted below.
         *memory += allocated_for(places);
     }

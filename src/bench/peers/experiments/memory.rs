@@ -8,9 +8,14 @@ use super::super::result::{Aim, Row, Unit};
 use super::super::server::Server;
 use super::super::{Bench, PeersError};
 use super::subjects;
+use crate::bench::client::Value;
+use crate::bench::request;
 
 /// Pause after loading, so that the server can free memory in the background before it is measured.
 const REST: Duration = Duration::from_secs(2);
+/// Writes before the first measurement, and how many of them are sent together.
+const WARM_UP: usize = 300_000;
+const PIPELINE: usize = 500;
 
 /// Measures resident bytes per key, for keys of 16 bytes with values of 100 bytes.
 ///
@@ -45,6 +50,25 @@ pub fn elements(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     Ok(rows)
 }
 
+/// Has a server write one key again and again, so that what does not grow with the data, such as the buffers of its log,
+/// is there before it is measured.
+fn warm_up(server: &Server) -> Result<(), PeersError> {
+    let mut client = server.client()?;
+    let mut batch = Vec::new();
+    for _ in 0..PIPELINE {
+        request::request(&mut batch, &[b"SET", b"warm", &[b'x'; 100]]);
+    }
+    for _ in 0..WARM_UP.div_ceil(PIPELINE) {
+        client.send(&batch)?;
+        for _ in 0..PIPELINE {
+            if let Value::Error(why) = client.receive()? {
+                return Err(server.unusable(format!("warming up: {why}")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Measures by how many resident bytes each server grows for each of `bench.options.keys` records that `fill` puts into
 /// it.
 fn growth(
@@ -60,6 +84,7 @@ fn growth(
         bench.step(&format!("{program}: {what}"))?;
         let mut server = Server::fresh(program, &options.dir, &options.server_cpus, &options.client_cpus)?;
         server.start()?;
+        warm_up(&server)?;
         let resident = |server: &Server| server.resident_bytes().ok_or_else(|| server.unusable("is gone".to_owned()));
         let before = resident(&server)?;
         fill(&server)?;

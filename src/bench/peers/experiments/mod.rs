@@ -59,8 +59,20 @@ macro_rules! collections {
 }
 
 /// Experiments on collections, which are run only if they are named.
-static COLLECTIONS: &[Experiment] =
-    collections!("hset", "hget", "sadd", "sismember", "zadd", "zrange", "zrank", "lpush", "lrange", "xadd", "xread");
+static COLLECTIONS: &[Experiment] = collections!(
+    "hset",
+    "hget",
+    "hsetex",
+    "sadd",
+    "sismember",
+    "zadd",
+    "zrange",
+    "zrank",
+    "lpush",
+    "lrange",
+    "xadd",
+    "xread"
+);
 
 /// Every experiment that is run unless others are named, in the order in which they are run.
 pub static USUAL: [Experiment; 15] = [

@@ -31,7 +31,20 @@ enum Filled {
     Stream,
 }
 
+impl Filled {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "sorted set",
+            Self::List => "list",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// A command, and the value that `big` holds when it is sent. Commands that return or combine everything are left out.
+/// Words with an `@` stand for a range in the middle of the value ([`words`]).
 struct Probe {
     filled: Filled,
     command: &'static [&'static str],
@@ -46,6 +59,7 @@ macro_rules! probes {
 // Keys with the same tag are on the same core.
 static PROBES: &[Probe] = probes! {
     Hash: "RENAME" "{b}ig" "{b}other";
+    Hash: "RENAME" "{b}ig" "elsewhere";
     Hash: "MOVE" "{b}ig" "1";
     Hash: "HRANDFIELD" "{b}ig" "10";
     Hash: "HDEL" "{b}ig" "e:000000000007";
@@ -57,20 +71,20 @@ static PROBES: &[Probe] = probes! {
     Set: "SMOVE" "{b}ig" "{b}other" "e:000000000007";
     Set: "DEL" "{b}ig";
     SortedSet: "RENAME" "{b}ig" "{b}other";
-    SortedSet: "ZRANK" "{b}ig" "e:000000500000";
-    SortedSet: "ZRANGE" "{b}ig" "500000" "500009";
+    SortedSet: "ZRANK" "{b}ig" "@element";
+    SortedSet: "ZRANGE" "{b}ig" "@first" "@last";
     SortedSet: "ZPOPMIN" "{b}ig" "10";
-    SortedSet: "ZREMRANGEBYRANK" "{b}ig" "500000" "500009";
+    SortedSet: "ZREMRANGEBYRANK" "{b}ig" "@first" "@last";
     SortedSet: "DEL" "{b}ig";
     List: "RENAME" "{b}ig" "{b}other";
-    List: "LINDEX" "{b}ig" "500000";
-    List: "LSET" "{b}ig" "500000" "x";
-    List: "LRANGE" "{b}ig" "500000" "500009";
+    List: "LINDEX" "{b}ig" "@first";
+    List: "LSET" "{b}ig" "@first" "x";
+    List: "LRANGE" "{b}ig" "@first" "@last";
     List: "LTRIM" "{b}ig" "10" "-10";
     List: "DEL" "{b}ig";
     Stream: "RENAME" "{b}ig" "{b}other";
-    Stream: "XRANGE" "{b}ig" "500000" "+" "COUNT" "10";
-    Stream: "XDEL" "{b}ig" "500000-1";
+    Stream: "XRANGE" "{b}ig" "@first" "+" "COUNT" "10";
+    Stream: "XDEL" "{b}ig" "@id";
     Stream: "XTRIM" "{b}ig" "MAXLEN" "10";
     Stream: "DEL" "{b}ig";
 };
@@ -92,7 +106,7 @@ pub fn stalls(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     let names: Vec<_> = programs.iter().map(Program::to_string).collect();
     let mut rows = Vec::new();
     for probe in PROBES {
-        let what = format!("longest PING beside {} of {} elements", probe.command[0], options.keys);
+        let what = format!("longest PING beside {}, {}", probe.command.join(" "), probe.filled.name());
         let mut found = vec![Vec::new(); servers.len()];
         for _ in 0..options.rounds {
             for (server, found) in servers.iter().zip(&mut found) {
@@ -108,6 +122,8 @@ pub fn stalls(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
 
 /// Longest PING beside one command, in microseconds.
 fn longest_ping(server: &Server, probe: &Probe, elements: u64) -> Result<f64, PeersError> {
+    let command = words(probe.command, elements);
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
     let mut client = server.client()?;
     call(server, &mut client, &["FLUSHALL"])?;
     fill(server, &mut client, probe.filled, elements)?;
@@ -126,7 +142,7 @@ fn longest_ping(server: &Server, probe: &Probe, elements: u64) -> Result<f64, Pe
             Ok(())
         });
         std::thread::sleep(BETWEEN);
-        let called = call(server, &mut client, probe.command);
+        let called = call(server, &mut client, &command);
         std::thread::sleep(AFTERWARDS);
         is_over.store(true, Ordering::Relaxed);
         let pinged = pinging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -144,9 +160,26 @@ fn call(server: &Server, client: &mut Client, words: &[&str]) -> Result<(), Peer
     }
 }
 
+/// The words of a command on a value of this many elements.
+fn words(command: &[&str], elements: u64) -> Vec<String> {
+    let middle = elements / 2;
+    let word = |word: &&str| match *word {
+        "@first" => middle.to_string(),
+        "@last" => (middle + 9).to_string(),
+        "@element" => element(middle),
+        "@id" => format!("{middle}-1"),
+        other => other.to_owned(),
+    };
+    command.iter().map(word).collect()
+}
+
+/// Name of an element.
+fn element(number: u64) -> String {
+    format!("e:{number:012}")
+}
+
 /// Fills the value of `{b}ig` with this many elements.
 fn fill(server: &Server, client: &mut Client, filled: Filled, elements: u64) -> Result<(), PeersError> {
-    let element = |number: u64| format!("e:{number:012}");
     // A stream takes one entry a command.
     let each = if matches!(filled, Filled::Stream) { 1 } else { EACH };
     let firsts: Vec<u64> = (0..elements).step_by(each as usize).collect();

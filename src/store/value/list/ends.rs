@@ -1,6 +1,6 @@
 //! Bytes that grow and shrink at both ends.
 
-use crate::store::memory::allocated;
+use crate::store::memory::{allocated, shrink};
 
 /// A buffer whose bytes may be followed and preceded by room for more. Adding and removing bytes at either end costs,
 /// on average, no more than these bytes.
@@ -91,7 +91,7 @@ impl Ends {
     pub fn shrink(&mut self) {
         self.buffer.drain(..self.start);
         self.start = 0;
-        self.buffer.shrink_to_fit();
+        shrink(&mut self.buffer, 0);
     }
 }
 

@@ -21,7 +21,7 @@
 use std::ops::Range;
 
 use crate::encoding::event::EventId;
-use crate::store::memory::allocated;
+use crate::store::memory::{allocated, shrink};
 
 /// Events in one run of bytes, with what they add up to.
 pub(super) struct Block {
@@ -84,7 +84,7 @@ impl Block {
 
     /// Gives back memory that is kept for more events.
     pub fn seal(&mut self) {
-        self.bytes.shrink_to_fit();
+        shrink(&mut self.bytes, 0);
     }
 
     /// Adds an event behind the others; the caller adds its digest and size.

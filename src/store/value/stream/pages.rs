@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use crate::store::memory::allocated;
+use crate::store::memory::{allocated, shrink};
 
 /// Maximum number of items in a page.
 const PAGE: usize = 128;
@@ -159,7 +159,7 @@ impl<T> Pages<T> {
         let before = Self::page_memory(page);
         let item = page.remove(place.at);
         if page.len() * 4 <= page.capacity() {
-            page.shrink_to(page.len() * 2);
+            shrink(page, page.len() * 2);
         }
         self.memory = self.memory - before + Self::page_memory(page);
         self.len -= 1;
