@@ -325,6 +325,36 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_logged_as_it_is_where_a_snapshot_under_way_would_miss_it() {
+        on_a_core(Durability::Async, |mut rig| {
+            let (set, rename) = (rig.spec("set"), rig.spec("rename"));
+            let slots = |range: std::ops::Range<u16>| {
+                (0..).map(|n| format!("k{n}")).find(|key| range.contains(&slot_of(key.as_bytes()).0)).unwrap()
+            };
+            let (early, late, later) = (slots(0..500), slots(7000..7500), slots(7600..8100));
+            let edits = |rig: &mut Rig, spec: &Spec, command: String| {
+                let before = rig.appended();
+                rig.unit(&[(spec, &command)]);
+                rig.appended().0 - before.0
+            };
+            edits(&mut rig, &set, format!("SET {late} {}", "v".repeat(500)));
+            assert_eq!(rig.shard.begin_capture(PartitionId(0)).len(), 1);
+            let mut steps = 4000;
+            rig.shard.capture(|| {
+                steps -= 1;
+                steps > 0
+            });
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {later}")), 1, "both are captured later");
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {later} {early}")), 2, "it would be in neither");
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {early} {late}")), 1, "it is in the later one");
+            while rig.shard.is_capturing() {
+                rig.shard.capture(|| true);
+            }
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {early}")), 1, "nothing is captured");
+        });
+    }
+
+    #[test]
     fn a_contradiction_stops_the_core_and_nothing_of_its_unit_is_logged() {
         on_a_core(Durability::Async, |mut rig| {
             let ([a, b, _], set) = (keys(), rig.spec("set"));

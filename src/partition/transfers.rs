@@ -109,6 +109,11 @@ mod tests {
     }
 
     #[test]
+    fn so_many_are_bound_together_as_the_node_can_copy_at_one_moment() {
+        assert_eq!([4, 64, 256, 4096].map(most_bound), [4, 4, 16, 256]);
+    }
+
+    #[test]
     fn a_transfer_binds_until_the_older_snapshot_of_the_target_has_it() {
         let all = [transfer(0, 1, 1, 50), transfer(1, 0, 2, 5), transfer(2, 3, 2, 9)];
         let marks: Vec<_> = (0..4).map(|_| PartitionMarks::new()).collect();
