@@ -1,5 +1,5 @@
 //! Snapshots that a core takes of its own partitions, of one or of several that are bound together
-//! ([`super::transfers`]): slot by slot, in slices, between other work. Pure.
+//! (`partition::transfers`): slot by slot, in slices, between other work. Pure.
 //!
 //! The barriers of all partitions are logged before the first slot is captured; a barrier's position is its snapshot's. Each slot
 //! is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A slot too

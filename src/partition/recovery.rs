@@ -17,7 +17,7 @@
 //! one: [`Loaded::replay`] says so, and [`replay_together`] recovers the partitions of all cores together, on one thread.
 //!
 //! Where a snapshot proves bad and an older one is used, snapshots that have given a value to its partition between the
-//! two would leave that value nowhere; their older generations are used, too ([`Recovery::fall_back`]).
+//! two would leave that value nowhere; their older generations are used, too.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
