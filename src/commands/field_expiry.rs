@@ -199,7 +199,7 @@ impl<'a> Plan<'_, 'a, '_> {
         }
         self.edit_fields(&scratch.fields, |fields| {
             if is_over {
-                Change::RemoveFields(fields)
+                Change::ExpireFields(fields)
             } else {
                 Change::SetFieldExpiry { fields, expire_at: Some(expire_at) }
             }

@@ -231,7 +231,7 @@ impl<'a> Plan<'_, 'a, '_> {
             scratch.fields.push(field, b"");
         }
         self.edit_fields(&scratch.fields, |fields| match expiry {
-            FieldExpiry::At(_) if is_over => Change::RemoveFields(fields),
+            FieldExpiry::At(_) if is_over => Change::ExpireFields(fields),
             FieldExpiry::At(at) => {
                 Change::SetFieldExpiry { fields, expire_at: Some(UnixMillis::new(at.unsigned_abs())) }
             }

@@ -10,7 +10,7 @@ use super::registry::{Flags, KeyFlags, KeySpec, Route, Spec};
 use super::seen::Seen;
 use super::sorted_set_spans::Way;
 use super::{Plan, Planned, Refused, Scratch};
-use crate::encoding::edit::Change;
+use crate::encoding::edit::{Change, Removal};
 use crate::encoding::resp::{Args, Protocol};
 use crate::encoding::slot::slot_of;
 use crate::store::SortedSetRef;
@@ -323,7 +323,12 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
             Way::Ascending => 0,
             Way::Descending => sorted_set.len() - count,
         };
-        self.edit(self.context.db, slot_of(key), key, Change::RemoveRanks { first: first as u64, count: count as u64 });
+        let change = if count == sorted_set.len() {
+            Change::Delete(Removal::Deleted)
+        } else {
+            Change::RemoveRanks { first: first as u64, count: count as u64 }
+        };
+        self.edit(self.context.db, slot_of(key), key, change);
         self.reply.array(if nested { count } else { 2 * count });
         self.write_ranks(sorted_set, first..first + count, way, true, nested);
     }

@@ -47,6 +47,8 @@ pub struct EngineCounts {
     pub forwarded: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// Number of fields of hashes removed because their time had come.
+    pub expired_fields: u64,
     /// Slices of snapshots that this core has taken itself.
     pub capture_slices: u64,
     /// Longest time that such a slice has taken, in microseconds.
@@ -102,7 +104,9 @@ impl<D: Disk> Engine<D> {
     /// Brings the counts up to date and returns them.
     pub fn counts(&mut self) -> &EngineCounts {
         let counts = &mut self.counts;
-        counts.expired += self.shard.take_expired();
+        let expired = self.shard.take_expired();
+        counts.expired += expired.keys;
+        counts.expired_fields += expired.fields;
         let store = self.shard.store();
         for db in Db::all() {
             counts.keys[usize::from(db.0)] = store.len(db) as u64;

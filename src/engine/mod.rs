@@ -252,6 +252,14 @@ impl<D: Disk> Engine<D> {
         self.shard.store().digest_of_all().0
     }
 
+    /// Writes all data of this core as snapshots have it and loads it again.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn reload(&mut self) -> Result<(), String> {
+        self.shard.reload()
+    }
+
     /// Turns on or off the removal of expired keys that nobody looks at.
     pub const fn set_active_expiry(&mut self, on: bool) {
         self.chores.expires = on;

@@ -7,13 +7,12 @@
 
 use std::collections::VecDeque;
 
-use super::order::Barrier;
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
 use crate::planted::{Bug, is_planted};
 use crate::storage::Transfer;
-use crate::store::Store;
 use crate::store::capture::{STEP, SlotCapture};
+use crate::store::{ApplyError, Store};
 
 /// Target size of a slice in bytes. A larger one would be copied repeatedly as its buffer grows.
 const SLICE: usize = 256 << 10;
@@ -94,11 +93,9 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Begins a capture of the partitions of these barriers, which were logged one after the other. `None` if there are
-    /// none.
-    pub fn new(partitions: Partitions, barriers: &[Barrier]) -> Option<Self> {
-        let rest = barriers.iter().map(|barrier| (barrier.partition, barrier.lsn)).collect();
-        let transfers = barriers.iter().flat_map(|barrier| barrier.transfers.iter().copied()).collect();
+    /// Begins a capture of partitions, each with its barrier; these were logged one after the other. `transfers` are what
+    /// they have given away. `None` if there are no partitions.
+    pub fn new(partitions: Partitions, rest: VecDeque<(PartitionId, Lsn)>, transfers: Vec<Transfer>) -> Option<Self> {
         let (slot, slice, is_over) = (None, Slice::default(), false);
         let mut capture = Self { partitions, rest, transfers, next: 0, end: 0, slot, slice, is_over };
         capture.begin_next().then_some(capture)
@@ -136,7 +133,7 @@ impl Capture {
     /// Captures slots into the next slice until `go_on`, asked every few KiB, returns false, or the slice has about
     /// [`SLICE`] bytes. `appended` is the last edit applied. Each partition has a slice with an `end`. Must not be called
     /// when the capture [`Self::is_over`].
-    pub fn slice(&mut self, store: &Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
+    pub fn slice(&mut self, store: &mut Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
         self.slice.bytes.reserve(SLICE + STEP);
         let mut go_on = |bytes| bytes < SLICE && go_on();
         while self.slice.end.is_none() {
@@ -150,14 +147,14 @@ impl Capture {
             self.is_over = !self.begin_next();
             if let End::Abandoned(why) = end {
                 // The snapshots of the other partitions would wait for this one.
-                self.abandon(why);
+                self.abandon(store, why);
             }
         }
         slice
     }
 
     /// Captures more of one slot. Returns whether the slot is complete.
-    fn step(&mut self, store: &Store, appended: Lsn, go_on: &mut impl FnMut(usize) -> bool) -> bool {
+    fn step(&mut self, store: &mut Store, appended: Lsn, go_on: &mut impl FnMut(usize) -> bool) -> bool {
         let slice = &mut self.slice;
         let mut capture = match self.slot.take() {
             Some(unfinished) => unfinished,
@@ -185,27 +182,36 @@ impl Capture {
         complete
     }
 
-    /// Must be called before an edit of any partition is applied: saves what the edit would overwrite in the slot in
-    /// progress.
+    /// Applies an edit of any partition, once what it would overwrite in the slot in progress is saved.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
     #[inline]
-    pub fn before(&mut self, store: &Store, partition: PartitionId, edit: &Edit<'_>) {
-        let Some(slot) = &mut self.slot else { return };
+    pub fn apply(&mut self, store: &mut Store, partition: PartitionId, edit: &Edit<'_>) -> Result<(), ApplyError> {
+        let Some(slot) = &mut self.slot else { return store.apply(edit) };
         let arrives = || edit.moves_to().is_some_and(|to| self.partitions.of(to) == self.slice.partition);
-        if partition == self.slice.partition || arrives() {
-            if slot.is_ended_by(edit) {
-                self.abandon("all keys were flushed or databases swapped in the middle of a slot");
-            } else {
-                store.save_before(slot, edit, &mut self.slice.bytes);
-                if self.slice.bytes.len() + slot.behind() > MOST {
-                    self.abandon("too much was overwritten in the middle of a slot");
-                }
-            }
+        if partition != self.slice.partition && !arrives() {
+            return store.apply(edit);
         }
+        if slot.is_ended_by(edit) {
+            self.abandon(store, "all keys were flushed or databases swapped in the middle of a slot");
+            return store.apply(edit);
+        }
+        let applied = store.apply_in_capture(slot, edit, &mut self.slice.bytes);
+        if self.slice.bytes.len() + slot.behind() > MOST {
+            self.abandon(store, "too much was overwritten in the middle of a slot");
+        }
+        applied
+    }
+
+    /// Whether values that edits have replaced or deleted take memory until they are captured.
+    pub fn owns_values(&self) -> bool {
+        self.slot.as_ref().is_some_and(SlotCapture::owns_values)
     }
 
     /// Ends the capture as unusable, for the reason `why`.
-    pub fn abandon(&mut self, why: &'static str) {
-        self.slot = None;
+    pub fn abandon(&mut self, store: &mut Store, why: &'static str) {
+        self.slot.take().into_iter().for_each(|slot| store.end_capture(slot));
         self.slice.end = Some(End::Abandoned(why));
     }
 }
@@ -216,12 +222,6 @@ mod tests {
     use crate::encoding::edit::Change;
     use crate::encoding::slot::slot_of;
     use crate::ids::Db;
-    use crate::partition::order::Purpose;
-
-    fn barrier(partition: u16, lsn: u64) -> Barrier {
-        let (digests, transfers) = (Vec::new(), Vec::new());
-        Barrier { partition: PartitionId(partition), lsn: Lsn(lsn), purpose: Purpose::OwnSnapshot, digests, transfers }
-    }
 
     #[test]
     fn a_refusal_says_of_which_partition_nothing_comes_and_why() {
@@ -230,32 +230,34 @@ mod tests {
         assert!(!slice.begins && slice.bytes.is_empty() && slice.sections.is_empty());
     }
 
-    /// How a capture of one slot has ended, if it has, after edits have overwritten `changed` of the slot's keys, of 1
-    /// MiB each, in the middle of the slot.
-    fn end_after(changed: u8) -> Option<End> {
+    /// How a capture of one slot has ended, if it has, after edits have overwritten `changed` of the slot's keys, of
+    /// `len` bytes each, in the middle of the slot.
+    fn end_after(changed: u8, len: usize) -> Option<End> {
         let partitions = Partitions::new(1).unwrap();
         let mut store = Store::new(partitions, 0..1);
         let edit = |n: u8, value| {
             let key = format!("{{slot}}{n}").into_bytes();
-            let change = Change::PutString { value: vec![value; 1 << 20].into(), expire_at: None };
+            let change = Change::PutString { value: vec![value; len].into(), expire_at: None };
             Edit::Key { db: Db(0), slot: slot_of(&key), key: key.into(), change }
         };
-        (0..9).for_each(|n| store.apply(&edit(n, 1)).unwrap());
-        let mut capture = Capture::new(partitions, &[barrier(0, 9)]).unwrap();
+        (0..150).for_each(|n| store.apply(&edit(n, 1)).unwrap());
+        let mut capture = Capture::new(partitions, [(PartitionId(0), Lsn(9))].into(), Vec::new()).unwrap();
         while capture.slot.is_none() {
-            capture.slice(&store, Lsn(9), || false);
+            capture.slice(&mut store, Lsn(9), || false);
         }
         for n in 0..changed {
-            capture.before(&store, PartitionId(0), &edit(n, 2));
-            store.apply(&edit(n, 2)).unwrap();
+            capture.apply(&mut store, PartitionId(0), &edit(n, 2)).unwrap();
         }
         capture.slice.end
     }
 
     #[test]
     fn a_capture_ends_when_too_much_must_be_written_before_it_is_changed() {
-        assert_eq!(end_after(2), None);
-        let Some(End::Abandoned(why)) = end_after(9) else { panic!("9 MiB are held in memory") };
+        let small = 60 << 10;
+        assert_eq!(end_after(2, small), None);
+        let Some(End::Abandoned(why)) = end_after(150, small) else { panic!("9 MB are held in memory") };
         assert!(why.contains("overwritten"), "{why}");
+        // Of large values nothing is written before their turn.
+        assert_eq!(end_after(150, 70 << 10), None);
     }
 }

@@ -119,17 +119,20 @@ impl<'s, D: Disk> Group<'s, D> {
                 (*partition, None)
             }
         };
-        if let Some(capture) = &mut shard.capture {
-            capture.before(&shard.store, partition, edit);
-        }
-        if let Err(error) = shard.store.apply(edit) {
+        let applied = match &mut shard.capture {
+            Some(capture) => capture.apply(&mut shard.store, partition, edit),
+            None => shard.store.apply(edit),
+        };
+        if let Err(error) = applied {
             // This is our own bug: a plan made an edit that does not fit what it read.
             tracing::error!(%partition, %error, "an edit contradicts the data: the server ends");
             shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));
             return;
         }
-        if let Edit::Key { change: Change::Delete(Removal::Expired), .. } = edit {
-            shard.expired += 1;
+        match edit {
+            Edit::Key { change: Change::Delete(Removal::Expired), .. } => shard.expired.keys += 1,
+            Edit::Key { change: Change::ExpireFields(fields), .. } => shard.expired.fields += fields.len() as u64,
+            _ => {}
         }
         let before = shard.encoded.as_bytes().len();
         shard.encoded.push(partition, edit);
@@ -146,10 +149,10 @@ impl<'s, D: Disk> Group<'s, D> {
         let Some(entry) = self.shard.store.get(*db, *slot, key) else { return false };
         let mut scratch = Scratch::default();
         let Ok(copy) = scratch.copy_of(&entry) else {
-            if let Some(capture) =
-                self.shard.capture.as_mut().filter(|capture| capture.would_lose(*slot, slot_of(to_key)))
-            {
-                capture.abandon("a value too large to be copied moved to a slot that was captured before");
+            let shard = &mut *self.shard;
+            if let Some(capture) = shard.capture.as_mut().filter(|capture| capture.would_lose(*slot, slot_of(to_key))) {
+                let why = "a value too large to be copied moved to a slot that was captured before";
+                capture.abandon(&mut shard.store, why);
             }
             return false;
         };
@@ -228,6 +231,7 @@ mod tests {
     use crate::encoding::resp::Protocol;
     use crate::ids::{CoreId, Db, Partitions, Placement, StreamId};
     use crate::partition::MemoryBound;
+    use crate::partition::capture::End;
     use crate::storage::{DataDir, Log, LogOptions, PartitionMarks};
     use crate::store::Store;
     use crate::time::UnixMillis;
@@ -238,6 +242,7 @@ mod tests {
     struct Rig {
         shard: Shard,
         registry: Registry,
+        memory: Arc<MemoryBound>,
     }
 
     impl Rig {
@@ -250,9 +255,9 @@ mod tests {
             let memory = Arc::new(MemoryBound::new(2, None));
             let placement = Placement::new(PARTITIONS, 2).unwrap();
             let store = Store::new(PARTITIONS, 0..1);
-            let shard = Shard::new(CoreId(0), placement, store, log, marks, durability, memory);
+            let shard = Shard::new(CoreId(0), placement, store, log, marks, durability, Arc::clone(&memory));
             let families = crate::commands::FAMILIES.iter().copied();
-            Self { shard, registry: Registry::new(families) }
+            Self { shard, registry: Registry::new(families), memory }
         }
 
         /// Runs commands as one unit. Returns the outcome of each, the replies, and the outcome of the unit.
@@ -369,6 +374,31 @@ mod tests {
             assert!(why.contains(&a) && why.contains("contradicts"), "{why}");
             rig.unit(&[(&set, &format!("SET {b} 4"))]);
             assert_eq!(rig.appended(), Lsn(1), "nothing of it, and nothing after it");
+        });
+    }
+
+    #[test]
+    fn a_snapshot_is_given_up_where_writes_need_the_memory_of_values_that_it_holds() {
+        on_a_core(Durability::Async, |mut rig| {
+            let ([a, b, _], set, del) = (keys(), rig.spec("set"), rig.spec("del"));
+            rig.unit(&[(&set, &format!("SET {a} {}", "a".repeat(1 << 20)))]);
+            rig.shard.begin_capture(PartitionId(0));
+            let capture = |rig: &mut Rig| rig.shard.capture(|| false).unwrap();
+            while capture(&mut rig).bytes.is_empty() {}
+            rig.unit(&[(&del, &format!("DEL {a}"))]);
+            rig.memory.set(Some(1 << 20));
+            let (_, replies, _) = rig.unit(&[(&set, &format!("SET {b} 1"))]);
+            assert_eq!(replies, "+OK ");
+            let end = capture(&mut rig).end;
+            assert!(matches!(end, Some(End::Abandoned(why)) if why.contains("memory")), "{end:?}");
+            // With memory to spare it goes on.
+            rig.memory.set(None);
+            rig.unit(&[(&set, &format!("SET {a} {}", "a".repeat(1 << 20)))]);
+            rig.shard.begin_capture(PartitionId(0));
+            while capture(&mut rig).bytes.is_empty() {}
+            rig.unit(&[(&del, &format!("DEL {a}")), (&set, &format!("SET {b} 2"))]);
+            let end = std::iter::repeat_with(|| rig.shard.capture(|| true).unwrap().end).flatten().next();
+            assert_eq!(end, Some(End::Complete));
         });
     }
 

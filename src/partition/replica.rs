@@ -208,6 +208,9 @@ impl Replica {
             self.places[index].position = position;
             if let Edit::Barrier { checkpoint, digests, .. } = edit {
                 self.forget_ahead(partition, position);
+                // Nobody waits for a replica, and it looks for nothing that has expired.
+                self.store.free_all();
+                self.store.free_unused();
                 let differing = self.differing(partition, position, &digests);
                 reached(self, Reached { partition, position, checkpoint, differing });
                 continue;

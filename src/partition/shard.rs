@@ -20,6 +20,15 @@ use crate::time::UnixMillis;
 /// records; takes some tens of microseconds.
 const BUCKETS_PER_REFUSAL: usize = 64;
 
+/// Numbers of what expiry has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Keys.
+    pub keys: u64,
+    /// Fields of hashes.
+    pub fields: u64,
+}
+
 /// A shard: the partitions of one core with their log.
 pub struct Shard<D: Disk = DirectDisk> {
     core: CoreId,
@@ -40,8 +49,8 @@ pub struct Shard<D: Disk = DirectDisk> {
     pub(super) transfers: Transfers,
     /// The snapshots that this core is taking, if any.
     pub(super) capture: Option<Capture>,
-    /// Number of keys removed by expiry, not yet taken by [`Self::take_expired`].
-    pub(super) expired: u64,
+    /// What was removed by expiry and not yet taken by [`Self::take_expired`].
+    pub(super) expired: Expired,
     /// Why this core must end; see [`Self::contradiction`].
     pub(super) contradiction: Option<String>,
     /// The edits of the unit under way, encoded for the log.
@@ -77,7 +86,7 @@ impl<D: Disk> Shard<D> {
             log_used_up: false,
             transfers: Transfers::default(),
             capture: None,
-            expired: 0,
+            expired: Expired::default(),
             contradiction: None,
             encoded: EncodedEdits::new(),
             scratch: Scratch::default(),
@@ -183,9 +192,25 @@ impl<D: Disk> Shard<D> {
         complete
     }
 
-    /// Number of keys removed by expiry since the last call.
-    pub const fn take_expired(&mut self) -> u64 {
-        std::mem::replace(&mut self.expired, 0)
+    /// What was removed by expiry since the last call.
+    pub fn take_expired(&mut self) -> Expired {
+        std::mem::take(&mut self.expired)
+    }
+
+    /// Writes all data as snapshots have it and loads it again, as a restart would. Holds the core until it is done.
+    ///
+    /// # Errors
+    /// Why nothing was loaded again; or, with a [`Self::contradiction`], why the core must end.
+    pub fn reload(&mut self) -> Result<(), String> {
+        if self.capture.is_some() {
+            return Err("a checkpoint of this core's data is under way".into());
+        }
+        let reloaded = self.store.reload();
+        self.memory.tell(self.store.used_memory());
+        reloaded.map_err(|error| {
+            tracing::error!(%error, "data cannot be loaded as it was written: the server ends");
+            self.contradiction.insert(error.to_string()).clone()
+        })
     }
 
     /// Appends a barrier of `partition` to the log and starts a commit; for a checkpoint, appends those of all partitions
@@ -223,7 +248,9 @@ impl<D: Disk> Shard<D> {
         }
         let bound = self.bound_to(&[partition]);
         let barriers = self.barriers(&bound, Purpose::OwnSnapshot);
-        self.capture = Capture::new(self.placement.partitions(), &barriers);
+        let captured = barriers.iter().map(|barrier| (barrier.partition, barrier.lsn)).collect();
+        let transfers = barriers.iter().flat_map(|barrier| barrier.transfers.iter().copied()).collect();
+        self.capture = Capture::new(self.placement.partitions(), captured, transfers);
         barriers
     }
 
@@ -267,9 +294,9 @@ impl<D: Disk> Shard<D> {
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {
-            capture.abandon("the log has failed");
+            capture.abandon(&mut self.store, "the log has failed");
         }
-        let slice = capture.slice(&self.store, self.log.appended(), go_on);
+        let slice = capture.slice(&mut self.store, self.log.appended(), go_on);
         if slice.end.is_some() {
             // The snapshot can be used only once all edits that it holds are durable.
             self.log.commit_now();
@@ -300,10 +327,19 @@ impl<D: Disk> Shard<D> {
         (!frees && self.memory.is_used_up() && !self.find_room()).then(|| OUT_OF_MEMORY.into())
     }
 
-    /// With all memory in use: frees some of the data that was deleted but not freed yet. Returns whether there is room
-    /// then.
+    /// With all memory in use: frees some of the data that was deleted but not freed yet. A snapshot that still needs
+    /// such data is given up. Returns whether there is room then.
     #[cold]
     fn find_room(&mut self) -> bool {
+        if self.frees_enough() {
+            return true;
+        }
+        let Some(capture) = self.capture.as_mut().filter(|capture| capture.owns_values()) else { return false };
+        capture.abandon(&mut self.store, "memory was used up while it held values that had been deleted");
+        self.frees_enough()
+    }
+
+    fn frees_enough(&mut self) -> bool {
         self.store.free(BUCKETS_PER_REFUSAL);
         self.memory.tell(self.store.used_memory());
         !self.memory.is_used_up()

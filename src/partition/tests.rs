@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use super::capture::{Capture, End, Slice};
 use super::cut::Findings;
-use super::order::{Barrier, Purpose};
 use super::recovery::Tally;
 use super::replica::Replica;
 use crate::encoding::edit::{self, Change, Edit, Elements, EncodedEdits, Fields, Removal};
@@ -26,10 +25,9 @@ fn subject() -> Subject {
     Subject { id: ID, partitions: Partitions::new(4).unwrap(), partition: PARTITION }
 }
 
-/// The barrier of a core's own snapshot.
-fn barrier(lsn: Lsn) -> Barrier {
-    let (digests, transfers) = (Vec::new(), Vec::new());
-    Barrier { partition: PARTITION, lsn, purpose: Purpose::OwnSnapshot, digests, transfers }
+/// Begins a capture of the partition, with its barrier at `barrier`.
+fn begin(barrier: Lsn) -> Option<Capture> {
+    Capture::new(subject().partitions, [(PARTITION, barrier)].into(), Vec::new())
 }
 
 /// A live partition and its log.
@@ -112,15 +110,16 @@ impl World {
 
     /// Does what a core does with a planned edit: applies it and logs it. A value that must not move now stays.
     fn commit(&mut self, edit: &Edit<'_>) {
-        if let Some(capture) = &mut self.capture {
-            if let (Edit::Key { slot, .. }, Some(to)) = (edit, edit.moves_to())
-                && capture.would_lose(*slot, to)
-            {
-                return;
-            }
-            capture.before(&self.store, PARTITION, edit);
+        if let (Some(capture), Edit::Key { slot, .. }, Some(to)) = (&self.capture, edit, edit.moves_to())
+            && capture.would_lose(*slot, to)
+        {
+            return;
         }
-        if self.store.apply(edit).is_ok() {
+        let applied = match &mut self.capture {
+            Some(capture) => capture.apply(&mut self.store, PARTITION, edit),
+            None => self.store.apply(edit),
+        };
+        if applied.is_ok() {
             let mut encoded = EncodedEdits::new();
             encoded.push(PARTITION, edit);
             self.edits.push(encoded);
@@ -138,13 +137,13 @@ impl World {
     fn snapshot(&mut self) -> Option<Vec<Slice>> {
         let digests = Cow::Owned(self.digests());
         self.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests });
-        self.capture = Capture::new(subject().partitions, &[barrier(self.appended())]);
+        self.capture = begin(self.appended());
         let mut slices = Vec::new();
         loop {
             let go_on = self.random.u32(..400);
             let (mut asked, appended) = (0, self.appended());
             let capture = self.capture.as_mut()?;
-            let slice = capture.slice(&self.store, appended, || {
+            let slice = capture.slice(&mut self.store, appended, || {
                 asked += 1;
                 asked < go_on
             });
@@ -163,27 +162,24 @@ impl World {
     /// Replays the edits from `from` on, a few in each frame.
     fn replay(&self, replica: &mut Replica, from: Lsn) {
         for (lsn, encoded) in (1..).map(Lsn).zip(&self.edits).filter(|(lsn, _)| *lsn >= from) {
-            let stream = StreamId::new(EPOCH, CoreId(0));
-            let body_len = encoded.as_bytes().len() as u32;
-            let (segment, none) = (Lsn(1), Lsn(0));
-            let header = FrameHeader {
-                body_len,
-                count: 1,
-                stream,
-                seal: false,
-                segment,
-                first: lsn,
-                synced: none,
-                durable: none,
-            };
-            let mut bytes = vec![0; header.padded_len()];
-            bytes[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
-            header.write(ID, &mut bytes);
-            let frame = Frame { header, bytes: &bytes[..header.len()] };
-            let applied = replica.apply(&frame, |_, reached| assert_eq!(reached.differing, [], "at {lsn}"));
-            applied.unwrap_or_else(|e| panic!("edit {lsn}: {e}"));
+            replay(replica, encoded, lsn);
         }
     }
+}
+
+/// Replays one edit, as a frame.
+fn replay(replica: &mut Replica, encoded: &EncodedEdits, lsn: Lsn) {
+    let stream = StreamId::new(EPOCH, CoreId(0));
+    let body_len = encoded.as_bytes().len() as u32;
+    let (segment, none) = (Lsn(1), Lsn(0));
+    let header =
+        FrameHeader { body_len, count: 1, stream, seal: false, segment, first: lsn, synced: none, durable: none };
+    let mut bytes = vec![0; header.padded_len()];
+    bytes[FRAME_HEADER..header.len()].copy_from_slice(encoded.as_bytes());
+    header.write(ID, &mut bytes);
+    let frame = Frame { header, bytes: &bytes[..header.len()] };
+    let applied = replica.apply(&frame, |_, reached| assert_eq!(reached.differing, [], "at {lsn}"));
+    applied.unwrap_or_else(|e| panic!("edit {lsn}: {e}"));
 }
 
 /// Writes slices to a snapshot file as they come.
@@ -268,10 +264,10 @@ fn what_the_newest_slot_holds_is_not_applied_again() {
         world.commit(&Edit::Key { db: Db(0), slot: slot_of(&key), key: key.clone().into(), change });
     };
     world.commit(&Edit::Barrier { partition: PARTITION, checkpoint: false, digests: Cow::Owned(world.digests()) });
-    let mut capture = Capture::new(subject().partitions, &[barrier(world.appended())]).unwrap();
+    let mut capture = begin(world.appended()).unwrap();
     push(&mut world);
     let newest = world.appended();
-    let slice = capture.slice(&world.store, newest, || true);
+    let slice = capture.slice(&mut world.store, newest, || true);
     assert!(slice.end == Some(End::Complete) && slice.sections.iter().any(|section| section.lsn == newest));
     push(&mut world);
     let file = dir.path().join("a.snap");
@@ -384,4 +380,35 @@ fn a_slot_stands_with_its_partition_or_ahead_of_it() {
     assert_eq!(places, [partition, partition, newer]);
     assert_eq!(replica.slot_position(Slot(slots.start - 1)), Position::START, "of another partition");
     assert_eq!(replica.slot_position(Slot(slots.end)), Position::START, "of one that is not here");
+}
+
+#[test]
+fn a_replica_keeps_no_memory_for_what_is_gone() {
+    let mut replica = Replica::new(subject().partitions, 0..4);
+    let key =
+        (0..).map(|n: u32| n.to_string()).find(|key| subject().partitions.of(slot_of(key.as_bytes())) == PARTITION);
+    let key = key.unwrap();
+    let edit = |change| Edit::Key { db: Db(3), slot: slot_of(key.as_bytes()), key: key.as_bytes().into(), change };
+    let mut fields = Fields::default();
+    (0..10_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
+    let barrier = |store: &Store| {
+        let digests = Cow::Owned(store.digests(PARTITION));
+        Edit::Barrier { partition: PARTITION, checkpoint: false, digests }
+    };
+    let mut lsn = Lsn(0);
+    let mut apply = |replica: &mut Replica, edit: &Edit<'_>| {
+        let mut encoded = EncodedEdits::new();
+        encoded.push(PARTITION, edit);
+        lsn = lsn.next();
+        replay(replica, &encoded, lsn)
+    };
+    apply(&mut replica, &edit(Change::PutHash { fields, expire_at: None }));
+    assert!(replica.store().used_memory() > 100_000);
+    apply(&mut replica, &edit(Change::Delete(Removal::Deleted)));
+    assert!(replica.store().used_memory() > 100_000, "it is freed later");
+    for memory in [16_384 * 64, 0] {
+        let edit = barrier(replica.store());
+        apply(&mut replica, &edit);
+        assert_eq!(replica.store().used_memory(), memory);
+    }
 }

@@ -9,6 +9,9 @@ use std::ops::Range;
 use super::change::{Contradiction, Key, MISSING, TOO_LONG, Tools, fit};
 use super::garbage::Garbage;
 use super::slot_map::{SlotMap, Tally};
+use super::table::Record;
+use super::value;
+use super::value::form::Structure;
 use super::{Database, Store};
 use crate::encoding::edit::{Change, Edit};
 use crate::encoding::slot::slot_of;
@@ -151,6 +154,27 @@ impl Store {
             map.add(target, record, digest, tools.seed, tally);
         });
         Ok(())
+    }
+
+    /// Takes the record of a key out, if the key exists. It still counts as used memory, until [`Self::discard`].
+    pub(super) fn set_aside(&mut self, db: Db, slot: Slot, key: &[u8]) -> Option<Record> {
+        let (index, key) = (self.index(slot)?, Key::new(self.seed, key));
+        let (record, _) = self.in_map(db, slot, index, |map, _, tally, _| map.take(key, tally))?;
+        self.memory += value::memory(&record);
+        Some(record)
+    }
+
+    /// Frees a record that was set aside: its structure, if it has a large one, in slices.
+    pub(super) fn discard(&mut self, mut record: Record) {
+        self.memory -= record.memory();
+        if let Some(structure) = record.take_structure() {
+            self.discard_structure(*structure);
+        }
+    }
+
+    /// Frees a structure that no key holds any more, in slices if it is large.
+    pub(super) fn discard_structure(&mut self, structure: Structure) {
+        self.memory -= self.garbage.push_structure(structure);
     }
 
     fn flush(&mut self, db: Db, range: Range<usize>) -> Result<(), ApplyError> {

@@ -2,13 +2,16 @@
 //! began.
 //!
 //! A sweep visits the slot's records in an order that no edit changes. Before an edit changes a key that the sweep has
-//! not reached, [`Store::save_before`] writes the key's current content, and the sweep then skips the key. Keys that an
-//! edit creates are skipped too. A large key is itself written in slices, in the way its type allows ([`Slices`]): its
-//! entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each other in the
-//! output; so what is written of an entry before its turn is kept until those before it are complete.
+//! not reached, [`Store::apply_in_capture`] writes the key's current content, and the sweep then skips the key. Keys
+//! that an edit creates are skipped too. A large key is itself written in slices, in the way its type allows
+//! ([`Slices`]): its entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each
+//! other in the output; so what is written of an entry before its turn is kept until those before it are complete.
 //!
 //! A large value that moves to another key of the slot takes its capture along: the entry has begun with the old key,
-//! and goes on with the value under its new one. The new key is skipped like any other that an edit creates.
+//! and goes on with the value under its new one. The new key is skipped like any other that an edit creates. A large
+//! value that is replaced or deleted goes to the capture, which owns it from then on, goes on writing it in slices, and
+//! hands it to the store's garbage once its entry is complete; so it is with chunks of a list and blocks of a stream
+//! that are cut off. An edit never waits for the rest of a large entry.
 //!
 //! Invariant: the entries written so far plus those the sweep has still to write make up the slot as it was at the
 //! beginning.
@@ -22,8 +25,8 @@ use std::ops::ControlFlow;
 use super::pace::Pace;
 use super::section::{head_of, write};
 use super::table::Record;
-use super::value::{Slices, Value};
-use super::{Digest, Store};
+use super::value::{Saved, Slices, Value};
+use super::{ApplyError, Digest, Store};
 use crate::encoding::edit::{Change, Edit, Removal};
 use crate::ids::{Db, Slot};
 
@@ -48,11 +51,18 @@ pub struct SlotCapture {
     behind: Vec<u8>,
 }
 
+/// Where the value of a large key is.
+enum Place {
+    /// In the store, under this key.
+    Key(Db, Box<[u8]>),
+    /// Here, because an edit has replaced or deleted it. It still counts as used memory.
+    Owned(Record),
+}
+
 /// State of one large key's capture.
 struct Large {
     /// Where the value is now. Its entry has the key that it had when the capture began.
-    db: Db,
-    key: Box<[u8]>,
+    place: Place,
     slices: Slices,
     /// What has been written of the entry before its turn.
     begun: Vec<u8>,
@@ -62,11 +72,15 @@ impl Large {
     /// Begins the entry of a record whose value is large. Returns `None` if the value is small.
     fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
         let slices = Slices::begin(head_of(db, record), Value::of(record), out)?;
-        Some(Self { db, key: record.key().into(), slices, begun: Vec::new() })
+        Some(Self { place: Place::Key(db, record.key().into()), slices, begun: Vec::new() })
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        if let Place::Key(_, key) = &self.place { Some(key) } else { None }
     }
 
     fn is_at(&self, db: Db, key: &[u8]) -> bool {
-        self.db == db && *self.key == *key
+        matches!(&self.place, Place::Key(own, name) if *own == db && **name == *key)
     }
 }
 
@@ -96,9 +110,14 @@ impl SlotCapture {
         self.entries
     }
 
-    /// Bytes of entries waiting to be appended to the output.
+    /// Bytes of entries waiting to be appended to the output, and of old content kept for them.
     pub fn behind(&self) -> usize {
-        self.behind.len() + self.large.iter().map(|large| large.begun.len()).sum::<usize>()
+        self.behind.len() + self.large.iter().map(|large| large.begun.len() + large.slices.kept()).sum::<usize>()
+    }
+
+    /// Whether values, or parts of them, that edits have replaced or deleted take memory until they are written.
+    pub fn owns_values(&self) -> bool {
+        self.large.iter().any(|large| matches!(large.place, Place::Owned(_)) || large.slices.owns_parts())
     }
 
     /// Whether exactly the expected number of entries has been written. `false` after a complete capture means a bug.
@@ -116,15 +135,16 @@ impl SlotCapture {
         (db.0, turn) >= (self.db, self.turn)
     }
 
-    /// Ends the entry of a large key of which nothing is left to write.
-    fn complete(&mut self, at: usize, out: &mut Vec<u8>) {
-        let Some(mut large) = self.large.remove(at) else { return };
+    /// Ends the entry of a large key of which nothing is left to write. Returns the key's state, to be released.
+    fn complete(&mut self, at: usize, out: &mut Vec<u8>) -> Option<Large> {
+        let mut large = self.large.remove(at)?;
         self.written += u64::from(large.slices.is_whole());
         match self.large.front_mut() {
             _ if at > 0 => self.behind.append(&mut large.begun),
             Some(next) => out.append(&mut next.begun),
             None => out.append(&mut self.behind),
         }
+        Some(large)
     }
 
     fn settled(&mut self, db: Db) -> &mut HashSet<Box<[u8]>> {
@@ -147,7 +167,7 @@ impl Store {
     /// Appends entries to `out` until the slot is complete or `go_on` returns false. `go_on` is called at least every
     /// [`STEP`] bytes with the length of `out`. Returns whether the slot is complete.
     pub fn go_on_capture(
-        &self,
+        &mut self,
         capture: &mut SlotCapture,
         out: &mut Vec<u8>,
         mut go_on: impl FnMut(usize) -> bool,
@@ -165,14 +185,35 @@ impl Store {
         }
     }
 
+    /// Gives up a capture. What it owns is freed like other deleted data.
+    pub fn end_capture(&mut self, capture: SlotCapture) {
+        capture.large.into_iter().for_each(|large| self.release(large));
+    }
+
+    /// Frees what a capture owns of a large value.
+    fn release(&mut self, large: Large) {
+        if let Place::Owned(record) = large.place {
+            self.discard(record);
+        }
+        large.slices.into_parts().into_iter().for_each(|part| self.discard_structure(part));
+    }
+
     /// Continues the large keys in progress, one after the other. Returns whether none is left unfinished.
-    fn go_on_large(&self, capture: &mut SlotCapture, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
-        while let Some(large) = capture.large.front_mut() {
-            let record = self.find(large.db, capture.slot, &large.key);
-            if !record.is_none_or(|record| large.slices.go_on(Value::of(record), out, go_on)) {
+    fn go_on_large(
+        &mut self,
+        capture: &mut SlotCapture,
+        out: &mut Vec<u8>,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> bool {
+        while let Some(Large { place, slices, .. }) = capture.large.front_mut() {
+            let record = match place {
+                Place::Key(db, key) => self.find(*db, capture.slot, key),
+                Place::Owned(record) => Some(&*record),
+            };
+            if !record.is_none_or(|record| slices.go_on(Value::of(record), out, go_on)) {
                 return false;
             }
-            capture.complete(0, out);
+            capture.complete(0, out).into_iter().for_each(|large| self.release(large));
             if !capture.large.is_empty() && !go_on(out.len()) {
                 return false;
             }
@@ -207,7 +248,7 @@ impl Store {
                 });
                 capture.written += visited.len() as u64;
                 let ControlFlow::Continue(following) = swept else {
-                    let begun = large.as_ref().map(|large: &Large| &*large.key);
+                    let begun = large.as_ref().and_then(|large: &Large| large.key());
                     capture.settled(db).extend(visited.into_iter().chain(begun).map(Box::from));
                     capture.large.extend(large);
                     return if capture.large.is_empty() { Swept::Paused } else { Swept::Large };
@@ -219,48 +260,69 @@ impl Store {
         Swept::All
     }
 
-    /// Call before `edit` is applied: appends the old content of what it changes, where that has not been written yet.
-    pub fn save_before(&self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) {
-        let Edit::Key { db, slot, key, change } = edit else { return };
-        const GONE: Change<'_> = Change::Delete(Removal::Deleted);
-        let (leaves, arrives) = match edit.moves_to() {
-            Some(to) => (*slot == capture.slot, to == capture.slot),
-            None => (false, *slot == capture.slot),
-        };
-        if leaves {
-            self.save(capture, (*db, key), &GONE, out);
-        } else if *slot == capture.slot {
-            self.save(capture, (*db, key), change, out);
-        }
-        if let Change::Move { to_db, to_key } = change
-            && arrives
-        {
-            // What the other key holds is replaced.
-            self.save(capture, (*to_db, to_key), &GONE, out);
-            if *slot == capture.slot
-                && let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key))
-            {
-                (large.db, large.key) = (*to_db, (**to_key).into());
-            }
-        }
+    /// Applies an edit that does not end the capture. First appends the old content of what the edit changes, where
+    /// that has not been written yet; what is large and replaced or deleted goes to the capture.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_in_capture(
+        &mut self,
+        capture: &mut SlotCapture,
+        edit: &Edit<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ApplyError> {
+        let Some(at) = self.save_before(capture, edit, out) else { return self.apply(edit) };
+        self.garbage.withhold();
+        let applied = self.apply(edit);
+        let parts = self.garbage.take_withheld();
+        parts
+            .into_iter()
+            .filter_map(|part| capture.large[at].slices.claim(part))
+            .for_each(|part| self.discard_structure(part));
+        applied
     }
 
-    /// Appends the old content of what `change` changes of one key, where that has not been written yet.
-    fn save(&self, capture: &mut SlotCapture, (db, key): (Db, &[u8]), change: &Change<'_>, out: &mut Vec<u8>) {
+    /// Saves what `edit` changes. Returns the position of the large key that claims the parts that the edit cuts off.
+    fn save_before(&mut self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) -> Option<usize> {
+        let Edit::Key { db, slot, key, change } = edit else { return None };
+        let is_here = *slot == capture.slot;
+        // A value does not leave the slot for another one (`partition::capture`); that would end the capture.
+        let claims = if is_here { self.save(capture, (*db, key), change, out) } else { None };
+        if let Change::Move { to_db, to_key } = change
+            && edit.moves_to().unwrap_or(*slot) == capture.slot
+        {
+            // What the other key holds is replaced.
+            self.save(capture, (*to_db, to_key), &Change::Delete(Removal::Deleted), out);
+            if is_here && let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key)) {
+                large.place = Place::Key(*to_db, (**to_key).into());
+            }
+        }
+        claims
+    }
+
+    /// Saves what `change` changes of one key. Returns the position of the key among the large ones if it claims the
+    /// parts that the change cuts off.
+    fn save(
+        &mut self,
+        capture: &mut SlotCapture,
+        (db, key): (Db, &[u8]),
+        change: &Change<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
         let record = self.find(db, capture.slot, key);
         let mut at = capture.large.iter().position(|large| large.is_at(db, key));
         if at.is_none() {
             if !capture.is_ahead(db, self.seed.hash(key).turn()) || !capture.settled(db).insert(key.into()) {
-                return;
+                return None;
             }
-            let Some(record) = record else { return };
+            let record = record?;
             let to = if capture.large.is_empty() { &mut *out } else { &mut capture.behind };
             let end = to.len();
             match Large::begin(db, record, to) {
                 None => {
                     write(to, db, record);
                     capture.written += 1;
-                    return;
+                    return None;
                 }
                 Some(mut large) => {
                     if !capture.large.is_empty() {
@@ -271,13 +333,24 @@ impl Store {
                 }
             }
         }
-        let (Some(at), Some(record)) = (at, record) else { return };
+        let (at, value) = (at?, Value::of(record?));
         let large = &mut capture.large[at];
-        let to = if at == 0 { &mut *out } else { &mut large.begun };
-        if large.slices.save_before(Value::of(record), change, to) {
-            large.slices.go_on(Value::of(record), to, &mut |_| true);
-            capture.complete(at, out);
+        if change.replaces_all() {
+            if let Some(record) = self.set_aside(db, capture.slot, key) {
+                large.place = Place::Owned(record);
+            }
+            return None;
         }
+        let to = if at == 0 { &mut *out } else { &mut large.begun };
+        match large.slices.save_before(value, change, to) {
+            Saved::All => {}
+            Saved::ButParts => return Some(at),
+            Saved::NotRest => {
+                large.slices.go_on(value, to, &mut |_| true);
+                capture.complete(at, out).into_iter().for_each(|large| self.release(large));
+            }
+        }
+        None
     }
 
     fn find(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&Record> {

@@ -99,9 +99,9 @@ impl Store {
         true
     }
 
-    /// Frees the slots of databases that had no key when the last round ended and have none now. A database that is
-    /// emptied and filled by turns so keeps its slots, or makes them anew once a round at most.
-    fn free_unused(&mut self) {
+    /// Frees the slots of databases that had no key at the last call and have none now. A database that is emptied and
+    /// filled by turns so keeps its slots, or makes them anew once between two calls at most.
+    pub fn free_unused(&mut self) {
         for place in &mut self.databases {
             let Some(database) = place else { continue };
             let is_empty = database.keys == 0;
@@ -117,6 +117,13 @@ impl Store {
     /// Frees about `buckets` buckets of deleted data.
     pub fn free(&mut self, buckets: usize) {
         self.memory -= self.garbage.free(buckets);
+    }
+
+    /// Frees all deleted data at once.
+    pub fn free_all(&mut self) {
+        while !self.garbage.is_empty() {
+            self.free(1);
+        }
     }
 
     /// Continues the search of the current partition. Returns whether it is complete.

@@ -17,6 +17,8 @@ pub(super) struct Garbage {
     subtables: Vec<Subtable>,
     /// Number of buckets of the last subtable that have been freed.
     buckets: usize,
+    /// Structures that came while a capture wants them; `None` if none does.
+    withheld: Option<Vec<Structure>>,
 }
 
 impl Garbage {
@@ -40,8 +42,22 @@ impl Garbage {
         0
     }
 
+    /// From now on keeps structures whole, until [`Self::take_withheld`].
+    pub fn withhold(&mut self) {
+        self.withheld = Some(Vec::new());
+    }
+
+    /// The structures that have come since [`Self::withhold`]. Those that come from now on are freed again.
+    pub fn take_withheld(&mut self) -> Vec<Structure> {
+        self.withheld.take().unwrap_or_default()
+    }
+
     /// Frees a small structure or sets a large one aside. Returns the bytes of memory freed immediately.
     pub fn push_structure(&mut self, structure: Structure) -> usize {
+        if let Some(withheld) = &mut self.withheld {
+            withheld.push(structure);
+            return 0;
+        }
         if structure.len() <= AT_ONCE {
             return structure.memory();
         }
@@ -98,7 +114,7 @@ impl Garbage {
                     None => freed += stream.memory(),
                 },
                 None => {
-                    *self = Self::default();
+                    (self.remains, self.subtables) = (Vec::new(), Vec::new());
                     break;
                 }
             }

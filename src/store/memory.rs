@@ -39,22 +39,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_are_those_of_the_allocator() {
-        let sizes = (1..5000).chain((5000..300_000).step_by(509)).chain((1..20).map(|power| 1 << power));
-        for bytes in sizes {
-            // SAFETY: the block is only measured, and freed once.
-            let class = unsafe {
-                let block = libmimalloc_sys::mi_malloc(bytes);
-                let class = libmimalloc_sys::mi_usable_size(block);
-                libmimalloc_sys::mi_free(block);
-                class
-            };
-            // The allocator has two classes of less than 16 bytes.
-            assert_eq!(allocated(bytes), class.next_multiple_of(16), "{bytes}");
-        }
-    }
-
-    #[test]
     fn what_is_shrunk_keeps_its_items() {
         for capacity in [0, 3, 10, 40] {
             let mut items = Vec::with_capacity(100);

@@ -22,6 +22,30 @@ impl Store {
         count
     }
 
+    /// Writes every slot as a section and loads it again, so that all content is as a restart would make it. Takes as
+    /// long as that.
+    ///
+    /// # Errors
+    /// If a section cannot be loaded, or has another digest than its slot had. Content may be lost then.
+    pub fn reload(&mut self) -> Result<(), ApplyError> {
+        self.restart_expiry();
+        let mut entries = Vec::new();
+        for index in 0..usize::from(self.slots) {
+            let slot = Slot(self.first_slot + index as u16);
+            entries.clear();
+            let (count, digest) = (self.write_section(slot, &mut entries), self.digest(slot));
+            for database in self.databases.iter_mut().flatten() {
+                self.memory -= database.clear(index..index + 1, &mut self.garbage);
+            }
+            self.load_section(slot, count, &entries)?;
+            if self.digest(slot) != digest {
+                return Err(ApplyError::slot(slot, "it has another digest once it is loaded again"));
+            }
+            self.free_all();
+        }
+        Ok(())
+    }
+
     /// Fills an empty slot with `count` entries that [`Self::write_section`] wrote. Duplicate keys are not checked
     /// here; the section's digest reveals them.
     ///

@@ -2,6 +2,7 @@
 //! seed; with `ROLLBOOK_SEED` set, only that seed runs.
 
 mod reads;
+mod reload;
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,8 @@ fn check(store: &mut Store, model: &Model) {
     check_sums(store);
 }
 
-fn check_sums(store: &mut Store) {
+/// Checks the totals against a recount, once all that waits to be freed is freed.
+pub(super) fn check_sums(store: &mut Store) {
     while !store.garbage.is_empty() {
         store.memory -= store.garbage.free(10);
     }

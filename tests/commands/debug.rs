@@ -47,11 +47,52 @@ fn debug_answers_wherever_keys_are() {
     assert_eq!(conn.call("DEBUG STRINGMATCH-LEN 1000 a*a").int(), 1);
     assert_eq!(conn.call("DEBUG STRINGMATCH-LEN 1000 a*b").int(), 0);
     assert!(conn.call("DEBUG HELP").items().len() > 10);
-    for request in ["DEBUG JMAP", "DEBUG RELOAD", "DEBUG SLEEP", "DEBUG OBJECT", "DEBUG SEGFAULT"] {
+    for request in ["DEBUG JMAP", "DEBUG SLEEP", "DEBUG OBJECT", "DEBUG SEGFAULT"] {
         let refused = conn.call(request);
         assert!(refused.error().starts_with("ERR unknown subcommand or wrong number of arguments for"), "{refused:?}");
     }
     assert_eq!(conn.call("DEBUG OBJECT none").error(), "ERR no such key");
+}
+
+#[test]
+fn data_that_is_loaded_again_stays_the_same_and_no_write_is_lost_meanwhile() {
+    let home = Home::new().set("server.debug_command", "yes");
+    let server = home.start();
+    let mut conn = server.connect();
+    for n in 0..200 {
+        conn.call(&format!("SET string:{n} {n} EX 1000"));
+        conn.call(&format!("HSETEX hash:{n} EX 1000 FIELDS 1 field {n}"));
+        conn.call(&format!("SADD set:{n} {n} one two"));
+        conn.call(&format!("ZADD zset:{n} {n} member"));
+        conn.call(&format!("RPUSH list:{n} {n}"));
+        conn.call(&format!("XADD stream:{n} {}-1 field value", n + 1));
+    }
+    for n in 0..600 {
+        conn.call(&format!("SADD shrunk {n}x"));
+    }
+    for n in 1..600 {
+        conn.call(&format!("SREM shrunk {n}x"));
+    }
+    assert_eq!(conn.call("OBJECT ENCODING shrunk").text(), "hashtable");
+    let digest = conn.call("DEBUG DIGEST").text();
+    assert_eq!(conn.call("DEBUG RELOAD").text(), "OK");
+    assert_eq!(conn.call("DEBUG DIGEST").text(), digest);
+    assert_eq!(conn.call("OBJECT ENCODING shrunk").text(), "listpack");
+    assert!((1..=1_000).contains(&conn.call("TTL string:7").int()));
+    assert!((1..=1_000).contains(&conn.call("HTTL hash:7 FIELDS 1 field").items()[0].int()));
+    for option in ["NOSAVE", "NOFLUSH", "MERGE"] {
+        let refused = conn.call(&format!("DEBUG RELOAD {option}"));
+        assert!(refused.error().starts_with("ERR DEBUG RELOAD takes no options"), "{refused:?}");
+    }
+    let writer = std::thread::spawn({
+        let mut conn = server.connect();
+        move || (0..60).map(|n| conn.call(&format!("INCR counter:{}", n % 20)).int()).sum::<i64>()
+    });
+    while !writer.is_finished() {
+        assert_eq!(conn.call("DEBUG RELOAD").text(), "OK");
+    }
+    assert_eq!(writer.join().expect("the writer"), 20 * (1 + 2 + 3));
+    assert!((0..20).all(|n| conn.call(&format!("GET counter:{n}")).text() == "3"));
 }
 
 #[test]

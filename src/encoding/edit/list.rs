@@ -14,6 +14,16 @@ pub enum End {
     Right,
 }
 
+impl End {
+    /// The other end.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
+}
+
 /// Ranges of elements of a list, stored in one byte buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges<'a> {

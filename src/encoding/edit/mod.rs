@@ -294,6 +294,39 @@ impl<'a> Edit<'a> {
 }
 
 impl<'a> Change<'a> {
+    /// Whether nothing stays of what the key holds, whatever that is.
+    pub const fn replaces_all(&self) -> bool {
+        match self {
+            Self::PutString { .. }
+            | Self::PutHash { .. }
+            | Self::PutExpiringHash { .. }
+            | Self::PutSet { .. }
+            | Self::PutSortedSet { .. }
+            | Self::PutList { .. }
+            | Self::PutStream { .. }
+            | Self::Delete(_) => true,
+            Self::WriteString { .. }
+            | Self::SetFields(_)
+            | Self::RemoveFields(_)
+            | Self::ExpireFields(_)
+            | Self::SetExpiringFields(_)
+            | Self::SetFieldExpiry { .. }
+            | Self::AddMembers(_)
+            | Self::RemoveMembers(_)
+            | Self::SetScores(_)
+            | Self::RemoveScored(_)
+            | Self::RemoveRanks { .. }
+            | Self::PushElements { .. }
+            | Self::PopElements { .. }
+            | Self::SetElement { .. }
+            | Self::InsertElement { .. }
+            | Self::RemoveElements(_)
+            | Self::Stream(_)
+            | Self::SetExpiry(_)
+            | Self::Move { .. } => false,
+        }
+    }
+
     fn decode(edit: fb::Edit<'a>) -> Result<Self, EditError> {
         const EMPTY: EditError = EditError::Meaningless("no change");
         Ok(match edit.change_type() {

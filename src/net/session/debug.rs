@@ -37,6 +37,8 @@ const HELP: &[&str] = &[
     "    Lists the subcommands of DEBUG.",
     "OBJECT <key>",
     "    Tells how a value is kept.",
+    "RELOAD",
+    "    Writes all data as checkpoints have it, and loads it again as a restart does. Holds each core for that time.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Turns off, or on, the removal of expired keys that nobody looks at.",
     "SLEEP <seconds>",
@@ -68,6 +70,10 @@ fn debug(visit: &mut Visit<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
             Ok(Outcome::Answered)
         }
         (b"OBJECT", 3) => Ok(Outcome::OnData(&on_keys::OBJECT)),
+        (b"RELOAD", 2) => Ok(Outcome::Everywhere(Merge::Ok)),
+        (b"RELOAD", _) => {
+            Err("ERR DEBUG RELOAD takes no options: what it loads is always what it has just written".into())
+        }
         (b"SET-ACTIVE-EXPIRE", 3) => Ok(Outcome::Everywhere(Merge::Ok)),
         (b"SLEEP", 3) => sleep(visit, args.at(2)),
         (b"STRINGMATCH-LEN", 4) => {
@@ -94,11 +100,15 @@ fn sleep(visit: &mut Visit<'_>, seconds: &[u8]) -> Done {
     Ok(Outcome::Awaited(Some(visit.engine.wait(caller, wish))))
 }
 
-/// This core's part of `DEBUG DIGEST` and `DEBUG SET-ACTIVE-EXPIRE`.
+/// This core's part of `DEBUG DIGEST`, `DEBUG RELOAD` and `DEBUG SET-ACTIVE-EXPIRE`.
 fn debug_here(_: &mut Clients, engine: &mut Engine, _: u64, args: Args<'_>, reply: &mut Reply<'_>) {
-    match args.get(2) {
-        None => reply.simple(&on_keys::digest_text(engine.digest())),
-        Some(on) => {
+    match (args.at(1).to_ascii_uppercase().as_slice(), args.get(2)) {
+        (b"RELOAD", _) => match engine.reload() {
+            Ok(()) => reply.ok(),
+            Err(why) => reply.error(&format!("ERR the data was not loaded again: {why}")),
+        },
+        (_, None) => reply.simple(&on_keys::digest_text(engine.digest())),
+        (_, Some(on)) => {
             engine.set_active_expiry(on != b"0");
             reply.ok();
         }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::install;
 use super::side::MasterSide;
-use super::waiting::{self, Complete};
+use super::waiting::Complete;
 use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
 use crate::partition::capture::{End, SectionStart, Slice};
 use crate::partition::order::Slices;
@@ -172,7 +173,7 @@ impl Written {
         }
         let arrival = Arrival { partition, installed: summary.installed, transfers };
         let complete = Complete { arrival, path: path.clone(), started, by_core: true };
-        if let Err(e) = waiting::complete(shared, complete) {
+        if let Err(e) = install::complete(shared, complete) {
             fail(shared, partition, &path, &e.to_string());
         }
     }

@@ -12,7 +12,7 @@ use super::counters::Counters;
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
-use super::waiting::{self, Waiting};
+use super::waiting::{Complete, Waiting};
 
 use super::{Options, Saver};
 use crate::auth::guard::Guard;
@@ -177,6 +177,32 @@ impl<F: Files> MasterSide<F> {
         }
     }
 
+    /// Gives up the snapshots that wait and that the policy does not await any more, and makes it want the partitions
+    /// that the others wait for.
+    pub(super) fn look_at_waiting(&self) {
+        let manifest = self.dir.manifest();
+        let mut state = self.state();
+        let policy = &mut state.policy;
+        let given_up = self.waiting.take(|waiting| !policy.awaits(waiting.arrival.partition, waiting.position()));
+        self.waiting.missing(&manifest).into_iter().for_each(|partition| policy.want_for_others(partition));
+        drop(state);
+        self.discard(given_up);
+    }
+
+    /// Gives up the snapshot of a partition that waits, if there is one, because another one is coming.
+    pub(super) fn forget_waiting(&self, partition: PartitionId) {
+        self.discard(self.waiting.take(|waiting| waiting.arrival.partition == partition));
+    }
+
+    fn discard(&self, given_up: Vec<Complete>) {
+        for waiting in given_up {
+            let (partition, position) = (waiting.arrival.partition, waiting.position());
+            tracing::debug!(%partition, %position, "a snapshot that waited for others is given up");
+            // If it cannot be removed, the next upload of the partition or the next start does that.
+            let _ = self.dir.files().remove(&waiting.path);
+        }
+    }
+
     /// Sends an order to the core that owns a partition.
     fn order(&self, partition: PartitionId, order: Order) {
         self.cores[usize::from(self.placement.core_of(partition).0)].send(order);
@@ -308,7 +334,7 @@ impl PolicyLoop {
             remind(shared);
         }
         // Before the orders: what was given up must be gone when the next snapshot of its partition comes.
-        waiting::look(shared);
+        shared.look_at_waiting();
         for BarrierRequest { partition, checkpoint } in requests {
             shared.order(partition, Order::Barrier { partition, checkpoint });
         }

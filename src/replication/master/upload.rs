@@ -1,14 +1,15 @@
 //! Takes snapshots from the node: each is collected in a file of its own, then verified as a whole and against its
-//! barrier, then installed, together with those that it needs ([`waiting`]).
+//! barrier, then installed, together with those that it needs (`install`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::claims::Claim;
+use super::install;
 use super::intake::{ChunkAction, Intake};
 use super::policy::Verdict;
 use super::side::MasterSide;
-use super::waiting::{self, Complete};
+use super::waiting::Complete;
 use crate::ids::{PartitionId, Position};
 use crate::replication::link::{LinkError, Receiver, Sender};
 use crate::replication::protocol::{Message, Offer, Reason};
@@ -144,7 +145,7 @@ impl<F: Files> Uploads<F> {
         });
         let kept = verified.and_then(|complete| {
             let full = |e: StorageError| Rejected { reason: Reason::Disk, text: e.to_string() };
-            waiting::complete(shared, complete).map_err(full)
+            install::complete(shared, complete).map_err(full)
         });
         match kept {
             Ok(true) => Message::Installed,
@@ -163,7 +164,7 @@ impl<F: Files> Receiving<F> {
         now: Duration,
     ) -> Result<Self, Rejected> {
         let path = incoming(shared.dir.path(), &offer);
-        waiting::forget(shared, offer.partition);
+        shared.forget_waiting(offer.partition);
         remove_others(shared, &path, offer.partition);
         let open = || {
             let file = shared.dir.files().open(&path, Access::Write)?;

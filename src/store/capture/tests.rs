@@ -1,8 +1,12 @@
 //! Promise: what is captured in slices is the slot as it was when the capture began, however it changes meanwhile.
 
-use super::super::model::{Generator, partitions};
+use super::super::model::{Generator, Stream, partitions};
+use super::super::tests::check_sums;
 use super::*;
-use crate::encoding::edit::{Change, Elements, End, ExpiringFields, Fields, Ranges, Removal, Scored};
+use crate::encoding::edit::{
+    Assignment, Change, Elements, End, ExpiringFields, Fields, PendingEvents, Ranges, Removal, Scored, StreamChange,
+};
+use crate::encoding::event::{EventId, Events};
 use crate::encoding::slot::slot_of;
 use crate::ids::Partitions;
 use crate::time::UnixMillis;
@@ -33,8 +37,7 @@ fn what_is_captured_is_the_slot_as_it_was_at_the_beginning() {
                     break false;
                 }
                 for edit in &edits {
-                    store.save_before(&mut capture, edit, &mut out);
-                    let _ = store.apply(edit);
+                    let _ = store.apply_in_capture(&mut capture, edit, &mut out);
                 }
             };
             interrupted += usize::from(whole && steps > 1);
@@ -101,8 +104,8 @@ impl Changes {
             0 => Change::Delete(Removal::Deleted),
             1 => Change::SetExpiry(expire_at),
             2 => Change::PutList { elements: self.elements(600), expire_at },
-            3 => Change::PopElements { end, count: index },
-            4..12 => Change::PopElements { end, count: self.0.u64(..10) },
+            3 | 4 => Change::PopElements { end, count: index },
+            5..12 => Change::PopElements { end, count: self.0.u64(..10) },
             12..16 => Change::SetElement { index, value },
             16..20 => Change::InsertElement { index, value },
             20..23 => {
@@ -164,7 +167,7 @@ impl Changes {
 #[test]
 fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
     let slot = slot_of(b"{slot}");
-    let mut in_between = 0;
+    let (mut in_between, mut owned) = (0, 0);
     for seed in 0..150 {
         let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
         let mut changes = Changes(fastrand::Rng::with_seed(seed));
@@ -181,10 +184,10 @@ fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
             steps += 1;
             assert!(steps < 10_000, "seed {seed}: no end");
             in_between += usize::from(!capture.large.is_empty());
+            owned += usize::from(capture.owns_values());
             for _ in 0..changes.0.usize(..4) {
                 let edit = changes.edit();
-                store.save_before(&mut capture, &edit, &mut out);
-                let _ = store.apply(&edit);
+                let _ = store.apply_in_capture(&mut capture, &edit, &mut out);
             }
         }
         assert!(capture.is_whole() && capture.behind() == 0, "seed {seed}");
@@ -192,8 +195,11 @@ fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
         let mut loaded = Store::new(Partitions::new(1).unwrap(), 0..1);
         loaded.load_section(slot, capture.entries(), &out).unwrap();
         assert_eq!(loaded.digest(slot), capture.digest(), "seed {seed}");
+        assert!(!capture.owns_values(), "seed {seed}");
+        check_sums(&mut store);
     }
     assert!(in_between > 300, "only {in_between} times something came in between");
+    assert!(owned > 100, "only {owned} times the capture owned a value");
 }
 
 #[test]
@@ -217,8 +223,7 @@ fn little_is_written_before_a_large_key_changes_or_moves() {
                 let to_key = format!("{{slot}}{}", n + 3).into_bytes().into();
                 for change in [Change::SetFields(fields), Change::Move { to_db: Db(1), to_key }] {
                     let edit = edit(n, change);
-                    store.save_before(&mut capture, &edit, &mut out);
-                    store.apply(&edit).unwrap();
+                    store.apply_in_capture(&mut capture, &edit, &mut out).unwrap();
                 }
                 assert!(out.len() + capture.behind() - before < 1000);
             }
@@ -231,34 +236,51 @@ fn little_is_written_before_a_large_key_changes_or_moves() {
     assert_eq!((loaded.digest(slot), loaded.len(Db(0))), (capture.digest(), 3));
 }
 
-#[test]
-fn no_step_is_long_however_large_a_key_is() {
-    let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
-    let slot = slot_of(b"{slot}");
+/// Names of large keys of every type and form, and the changes that make them.
+fn large_keys() -> [(&'static [u8], Change<'static>); 7] {
     let mut fields = Fields::default();
-    (0..50_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
+    (0..20_000).for_each(|n: u32| fields.push(&n.to_le_bytes(), b"value"));
     let expiring = ExpiringFields::new(fields.clone(), &[(7, UnixMillis::new(7))]);
     let expiring = Change::PutExpiringHash { fields: expiring, expire_at: None };
     let hash = Change::PutHash { fields, expire_at: None };
     let mut members = Elements::default();
-    (0..50_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
+    (0..20_000).for_each(|n: u32| members.push(&n.to_le_bytes()));
     let set = Change::PutSet { members, expire_at: None };
-    let string = Change::PutString { value: vec![1; 5 << 20].into(), expire_at: None };
+    let string = Change::PutString { value: vec![1; 2 << 20].into(), expire_at: None };
     let mut scored = Scored::default();
-    (0..50_000).for_each(|n: u32| scored.push(&n.to_le_bytes(), n.into()));
+    (0..20_000).for_each(|n: u32| scored.push(&n.to_le_bytes(), n.into()));
     let sorted_set = Change::PutSortedSet { members: scored, expire_at: None };
     let mut elements = Elements::default();
     (0..100_000).for_each(|n: u32| elements.push(&n.to_le_bytes()));
     let list = Change::PutList { elements, expire_at: None };
-    let large = [
-        (&b"{slot}hash"[..], hash),
+    let (mut events, mut stream) = (Events::default(), Stream::default());
+    (1..=20_000).for_each(|n| events.push(EventId::new(n, 0), 1, [(&b"name"[..], &b"value"[..])].into_iter()));
+    let mut pending = PendingEvents::default();
+    (1..=20_000).for_each(|n| pending.push(EventId::new(n, 0), 1));
+    let assignment = Assignment { group: b"group".into(), consumer: b"one".into(), pending, ..Assignment::default() };
+    for change in [
+        StreamChange::AddEvents { events, added: 20_000 },
+        StreamChange::PutGroup { group: b"group".into(), last_delivered: EventId::ZERO, read: None },
+        StreamChange::PutConsumer(Box::new(assignment)),
+    ] {
+        assert!(stream.apply(&change));
+    }
+    let stream = Change::PutStream { stream: stream.payload().into(), expire_at: None };
+    [
+        (b"{slot}hash", hash),
         (b"{slot}hash with an expiry", expiring),
         (b"{slot}set", set),
         (b"{slot}sorted set", sorted_set),
         (b"{slot}string", string),
         (b"{slot}list", list),
-    ];
-    for (key, change) in large {
+        (b"{slot}stream", stream),
+    ]
+}
+
+#[test]
+fn no_step_is_long_however_large_a_key_is() {
+    let (mut store, slot) = (Store::new(Partitions::new(1).unwrap(), 0..1), slot_of(b"{slot}"));
+    for (key, change) in large_keys() {
         store.apply(&Edit::Key { db: Db(0), slot, key: key.into(), change }).unwrap();
     }
     let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot), 0);
@@ -267,4 +289,102 @@ fn no_step_is_long_however_large_a_key_is() {
         before = out.len();
     }
     assert!(capture.is_whole());
+}
+
+/// Replaces and deletes large keys in every way, before the sweep reaches them and in the middle of their entries.
+#[test]
+fn no_edit_waits_for_the_rest_of_a_large_key() {
+    let (slot, other) = (slot_of(b"{slot}"), &b"{slot}other"[..]);
+    let put = |value: Vec<u8>| Change::PutString { value: value.into(), expire_at: None };
+    let onto = |to_key: &[u8]| Change::Move { to_db: Db(0), to_key: to_key.to_vec().into() };
+    for (key, change) in large_keys() {
+        let ways = [
+            (key, Change::Delete(Removal::Deleted)),
+            (key, Change::Delete(Removal::Expired)),
+            (key, put(b"short".to_vec())),
+            (key, put(vec![2; 3 << 20])),
+            (key, change.clone()),
+            (other, onto(key)),
+        ];
+        let cuts: Vec<Change<'_>> = match key {
+            b"{slot}list" => [End::Left, End::Right].map(|end| Change::PopElements { end, count: 90_000 }).into(),
+            b"{slot}stream" => vec![
+                Change::Stream(StreamChange::TrimStream { through: EventId::new(19_990, 0), pending_too: false }),
+                Change::Stream(StreamChange::RemoveGroup(b"group".into())),
+            ],
+            _ => Vec::new(),
+        };
+        let ways = ways.into_iter().chain(cuts.into_iter().map(|change| (key, change)));
+        for (way, (edited, edit)) in ways.enumerate() {
+            for slices_before in [0, 1, 9] {
+                let what = format!("{}, way {way}, {slices_before} slices before", key.escape_ascii());
+                let edit_of = |key: &[u8], change| Edit::Key { db: Db(0), slot, key: key.to_vec().into(), change };
+                let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+                store.apply(&edit_of(key, change.clone())).unwrap();
+                store.apply(&edit_of(other, put(b"small".to_vec()))).unwrap();
+                let (mut out, mut capture) = (Vec::new(), store.begin_capture(slot));
+                for _ in 0..slices_before {
+                    assert!(!store.go_on_capture(&mut capture, &mut out, |_| false), "{what}");
+                }
+                let (before, memory) = (out.len() + capture.behind(), store.used_memory());
+                let edit = edit_of(edited, edit.clone());
+                store.apply_in_capture(&mut capture, &edit, &mut out).unwrap();
+                let written = out.len() + capture.behind() - before;
+                assert!(written <= STEP, "{what}: {written} bytes");
+                assert!(capture.owns_values() && store.used_memory() + STEP > memory, "{what}");
+                // The value is freed after it is written, as other deleted data is.
+                let (mut at, mut steps) = (out.len(), 0);
+                while !store.go_on_capture(&mut capture, &mut out, |_| false) {
+                    assert!(out.len() - at <= 2 * STEP, "{what}: {} bytes in one go", out.len() - at);
+                    (at, steps) = (out.len(), steps + 1);
+                }
+                assert!(steps > 10 && capture.is_whole() && !capture.owns_values(), "{what}: {steps} steps");
+                check_sums(&mut store);
+                let mut loaded = Store::new(Partitions::new(1).unwrap(), 0..1);
+                loaded.load_section(slot, capture.entries(), &out).unwrap();
+                assert_eq!(loaded.digest(slot), capture.digest(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_write_into_a_long_string_keeps_only_what_it_overwrites() {
+    let (slot, mut random) = (slot_of(b"{slot}"), fastrand::Rng::with_seed(1));
+    let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
+    let edit = |change| Edit::Key { db: Db(0), slot, key: b"{slot}".into(), change };
+    let value = (0..5 << 20).map(|_| random.u8(..)).collect::<Vec<_>>();
+    store.apply(&edit(Change::PutString { value: value.into(), expire_at: None })).unwrap();
+    let (mut out, mut capture, mut steps) = (Vec::new(), store.begin_capture(slot), 0);
+    while !store.go_on_capture(&mut capture, &mut out, |_| false) {
+        steps += 1;
+        for _ in 0..3 {
+            let len = random.usize(..5000);
+            let write = Change::WriteString { offset: random.u64(..6 << 20), bytes: vec![0; len].into() };
+            let before = out.len() + capture.behind();
+            store.apply_in_capture(&mut capture, &edit(write), &mut out).unwrap();
+            assert!(out.len() + capture.behind() - before <= len + 8192);
+        }
+    }
+    assert!(steps > 100 && capture.is_whole() && capture.behind() == 0);
+    let mut loaded = Store::new(Partitions::new(1).unwrap(), 0..1);
+    loaded.load_section(slot, capture.entries(), &out).unwrap();
+    assert_eq!(loaded.digest(slot), capture.digest());
+}
+
+#[test]
+fn a_capture_that_is_given_up_leaves_what_it_owns_to_be_freed() {
+    for (key, change) in large_keys() {
+        let (slot, mut store) = (slot_of(b"{slot}"), Store::new(Partitions::new(1).unwrap(), 0..1));
+        let edit = |change| Edit::Key { db: Db(0), slot, key: key.into(), change };
+        store.apply(&edit(change)).unwrap();
+        let (mut out, mut capture) = (Vec::new(), store.begin_capture(slot));
+        assert!(!store.go_on_capture(&mut capture, &mut out, |_| false));
+        let delete = edit(Change::Delete(Removal::Deleted));
+        store.apply_in_capture(&mut capture, &delete, &mut out).unwrap();
+        let memory = store.used_memory();
+        store.end_capture(capture);
+        assert!(store.used_memory() + STEP > memory || key == b"{slot}string", "{}", key.escape_ascii());
+        check_sums(&mut store);
+    }
 }

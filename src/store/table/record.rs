@@ -381,6 +381,7 @@ impl Drop for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::memory::allocated;
     use crate::store::table::Seed;
     use crate::store::value::elements::ElementTable;
 
@@ -425,5 +426,21 @@ mod tests {
         assert!(record.take_structure().is_none());
         record.replace(Record::with_structure(b"key", structure(), None, 0));
         assert!(record.structure_mut().is_some());
+    }
+
+    #[test]
+    fn classes_are_those_of_the_allocator() {
+        let sizes = (1..5000).chain((5000..300_000).step_by(509)).chain((1..20).map(|power| 1 << power));
+        for bytes in sizes {
+            // SAFETY: the block is only measured, and freed once.
+            let class = unsafe {
+                let block = libmimalloc_sys::mi_malloc(bytes);
+                let class = libmimalloc_sys::mi_usable_size(block);
+                libmimalloc_sys::mi_free(block);
+                class
+            };
+            // The allocator has two classes of less than 16 bytes.
+            assert_eq!(allocated(bytes), class.next_multiple_of(16), "{bytes}");
+        }
     }
 }

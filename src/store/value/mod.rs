@@ -348,6 +348,22 @@ pub(super) fn load_entry(
     }
 }
 
+/// What [`Slices::save_before`] has saved of a value before a change.
+pub(super) enum Saved {
+    /// All that the change takes away.
+    All,
+    /// All but the parts that the change cuts off: they must be handed to [`Slices::claim`].
+    ButParts,
+    /// Not the rest: it must be written before the change. So it is where little is left.
+    NotRest,
+}
+
+impl Saved {
+    const fn unless_rest(writes_rest: bool) -> Self {
+        if writes_rest { Self::NotRest } else { Self::All }
+    }
+}
+
 /// Capture of a large value for a snapshot, written in slices with edits in between.
 pub(super) enum Slices {
     /// Capture of a string.
@@ -387,8 +403,19 @@ impl Slices {
         }
     }
 
+    /// Bytes of old content that edits have removed from the value and that are still to be written.
+    pub fn kept(&self) -> usize {
+        match self {
+            Self::String(slices) => slices.kept(),
+            Self::List(slices) => slices.kept(),
+            Self::Stream(slices) => slices.kept(),
+            // What edits remove is written at once.
+            Self::Elements(_) | Self::SortedSet(_) => 0,
+        }
+    }
+
     /// Writes until nothing is left or `go_on`, called with the length of `out`, returns false. Returns whether nothing
-    /// is left. `value` is the key's current value.
+    /// is left. `value` is the value as it is now.
     pub fn go_on(&mut self, value: Value<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
         match (self, value) {
             (Self::String(slices), Value::String(value)) => slices.go_on(value, out, go_on),
@@ -396,23 +423,51 @@ impl Slices {
             (Self::SortedSet(slices), Value::SortedSet(value)) => slices.go_on(value, out, go_on),
             (Self::List(slices), Value::List(list)) => slices.go_on(list, out, go_on),
             (Self::Stream(slices), Value::Stream(stream)) => slices.go_on(stream, out, go_on),
-            // The key holds a value of another form by now, and what was left was written before that change.
+            // Our own bug: a value that is replaced by one of another type is taken out of the store before.
             (Self::String(_) | Self::SortedSet(_) | Self::List(_) | Self::Stream(_), _) => true,
         }
     }
 
-    /// Call before `change` is applied to the key, which holds `value`: writes the elements that it changes. Returns
-    /// whether the caller must first have all of the rest written.
-    pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
+    /// Call before `change`, which does not replace the whole value, is applied to it: writes or keeps what it changes.
+    pub fn save_before(&mut self, value: Value<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> Saved {
         match (self, value) {
             // The value stays as it is, and the caller follows it to its other key.
-            _ if matches!(change, Change::Move { .. }) => false,
-            (Self::String(_), _) => string::slices::Slices::is_changed_by(change),
-            (Self::Elements(slices), value) => slices.save_before(value.elements(), change, out),
-            (Self::SortedSet(slices), Value::SortedSet(value)) => slices.save_before(value, change, out),
+            _ if matches!(change, Change::Move { .. }) => Saved::All,
+            (Self::String(slices), Value::String(value)) => Saved::unless_rest(slices.save_before(value, change)),
+            (Self::Elements(slices), value) => Saved::unless_rest(slices.save_before(value.elements(), change, out)),
+            (Self::SortedSet(slices), Value::SortedSet(value)) => {
+                Saved::unless_rest(slices.save_before(value, change, out))
+            }
             (Self::List(slices), Value::List(list)) => slices.save_before(list, change),
             (Self::Stream(slices), Value::Stream(stream)) => slices.save_before(stream, change, out),
-            (Self::SortedSet(_) | Self::List(_) | Self::Stream(_), _) => true,
+            (Self::String(_) | Self::SortedSet(_) | Self::List(_) | Self::Stream(_), _) => Saved::NotRest,
+        }
+    }
+
+    /// Takes in a part that a change has cut off the value. Returns it if nothing of it is needed.
+    pub fn claim(&mut self, part: Structure) -> Option<Structure> {
+        match (self, part) {
+            (Self::List(slices), Structure::List(chunks)) => slices.claim(chunks).map(Structure::List),
+            (Self::Stream(slices), Structure::Stream(stream)) => slices.claim(stream).map(Structure::Stream),
+            (_, part) => Some(part),
+        }
+    }
+
+    /// Whether parts were claimed.
+    pub fn owns_parts(&self) -> bool {
+        match self {
+            Self::List(slices) => slices.owns_parts(),
+            Self::Stream(slices) => slices.owns_parts(),
+            Self::String(_) | Self::Elements(_) | Self::SortedSet(_) => false,
+        }
+    }
+
+    /// The parts that were claimed.
+    pub fn into_parts(self) -> Vec<Structure> {
+        match self {
+            Self::List(slices) => slices.into_parts().into_iter().map(Structure::List).collect(),
+            Self::Stream(slices) => slices.into_parts().map(Structure::Stream).collect(),
+            Self::String(_) | Self::Elements(_) | Self::SortedSet(_) => Vec::new(),
         }
     }
 }

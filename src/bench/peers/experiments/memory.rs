@@ -50,8 +50,8 @@ pub fn elements(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     Ok(rows)
 }
 
-/// Has a server write one key again and again, so that what does not grow with the data, such as the buffers of its log,
-/// is there before it is measured.
+/// Has a server write one key again and again. What does not grow with the data, such as the log's buffers, is then
+/// there before anything is measured.
 fn warm_up(server: &Server) -> Result<(), PeersError> {
     let mut client = server.client()?;
     let mut batch = Vec::new();

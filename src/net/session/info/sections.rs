@@ -130,6 +130,7 @@ fn stats(report: &Report<'_>, out: &mut Lines) {
     out.put("instantaneous_output_kbps", kilobytes(rate(2)));
     out.put("rejected_connections", report.sum(|s| s.clients.rejected));
     out.put("accept_exhausted", report.sum(|s| s.clients.exhausted));
+    out.put("expired_subkeys", report.sum(|s| s.engine.expired_fields));
     out.put("expired_keys", report.sum(|s| s.engine.expired));
     out.put("evicted_keys", 0);
     out.put("evicted_clients", report.sum(|s| s.clients.evicted));

@@ -1,8 +1,7 @@
 //! Writes a value that has a table of elements to a snapshot in slices.
 //!
 //! The elements are swept like the keys of a slot ([`crate::store::capture`]), and only the old content of edited
-//! elements must be written before an edit. An edit that replaces the whole value first has all remaining elements
-//! written, at about 70 ns each. A single element is written in one go.
+//! elements must be written before an edit. A single element is written in one go.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -47,7 +46,7 @@ impl Slices {
     ) -> bool {
         match elements {
             Some(elements) if self.left > 0 => self.sweep(elements, out, go_on),
-            // A value keeps its table until the key gets another value, and what was left was written before that.
+            // A value keeps its table as long as it is captured.
             _ => true,
         }
     }

@@ -57,6 +57,15 @@ fn outer<T>(parts: &mut VecDeque<T>, end: End) -> Option<&mut T> {
     }
 }
 
+/// The parts from one end to the other.
+fn from<T>(parts: &VecDeque<T>, end: End) -> impl Iterator<Item = &T> {
+    let (left, right) = match end {
+        End::Left => (Some(parts.iter()), None),
+        End::Right => (None, Some(parts.iter().rev())),
+    };
+    left.into_iter().flatten().chain(right.into_iter().flatten())
+}
+
 fn put<T>(parts: &mut VecDeque<T>, end: End, part: T) {
     match end {
         End::Left => parts.push_front(part),
@@ -284,8 +293,25 @@ impl Chunks {
         self.size.exchange(before, run.size);
     }
 
+    /// Number of elements in the chunks that [`Self::pop`] of `count` elements removes whole.
+    pub(super) fn whole(&self, end: End, count: usize) -> usize {
+        let mut whole = 0;
+        for run in from(&self.runs, end) {
+            if whole + run.size.len <= count {
+                whole += run.size.len;
+                continue;
+            }
+            let mut chunks = from(&run.chunks, end);
+            while let Some(chunk) = chunks.next().filter(|chunk| whole + chunk.len() <= count) {
+                whole += chunk.len();
+            }
+            break;
+        }
+        whole
+    }
+
     /// Removes `count` elements, of which there must be more, from one end. Returns the chunks that it removed whole,
-    /// which may be too many to be freed at once.
+    /// in order, which may be too many to be freed at once.
     pub(super) fn pop(&mut self, end: End, mut count: usize) -> Option<Self> {
         let (mut removed, mut rest) = (Self::new(), Run::new());
         while count > 0 {
@@ -295,14 +321,18 @@ impl Chunks {
                 count -= before.len;
                 self.sum = self.sum.without(end, run.sum);
                 self.size.exchange(before, Size::default());
-                removed.runs.extend(take(&mut self.runs, end));
+                if let Some(run) = take(&mut self.runs, end) {
+                    put(&mut removed.runs, end.opposite(), run);
+                }
                 continue;
             }
             let Some(chunk) = outer(&mut run.chunks, end) else { break };
             let chunk_before = chunk.size();
             let (after, gone) = if chunk_before.len <= count {
                 let sum = chunk.sum();
-                rest.chunks.extend(take(&mut run.chunks, end));
+                if let Some(chunk) = take(&mut run.chunks, end) {
+                    put(&mut rest.chunks, end.opposite(), chunk);
+                }
                 (Size::default(), sum)
             } else {
                 let sum = chunk.pop(end, count);
@@ -316,7 +346,7 @@ impl Chunks {
         }
         if !rest.chunks.is_empty() {
             rest.add_up();
-            removed.runs.push_back(rest);
+            put(&mut removed.runs, end.opposite(), rest);
         }
         removed.add_up();
         (!removed.is_empty()).then_some(removed)

@@ -23,6 +23,7 @@ mod view;
 
 use self::chunks::Chunks;
 use self::digest::Sum;
+use crate::encoding::edit::End;
 use crate::encoding::entry::{self, Head};
 
 pub(super) use edits::{check, insert, make, pop, push, remove, set};
@@ -92,6 +93,15 @@ impl<'a> ListRef<'a> {
     /// All elements, to be walked from either end.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
         self.iter_from(0)
+    }
+
+    /// Number of elements in the chunks that are cut off whole if `count` elements, of which there must be more, are
+    /// removed from one end.
+    fn cut_off(self, end: End, count: usize) -> usize {
+        match self.0 {
+            Layout::Packed(_) => 0,
+            Layout::Chunks(chunks) => chunks.whole(end, count),
+        }
     }
 
     /// Whether the list is small and packed ("listpack" in OBJECT ENCODING) rather than in chunks ("quicklist").

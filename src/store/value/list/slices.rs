@@ -2,15 +2,16 @@
 //!
 //! What the list is, seen from the snapshot, is a row of pieces ([`Piece`]): elements that are still to be written,
 //! others that are not, and between them what edits have taken away since the capture began. An edit changes the row
-//! as it changes the list, and only the old elements that it removes must be kept. An edit that replaces the whole list
-//! first has all that is left written.
+//! as it changes the list, and only the old elements that it removes must be kept: chunks that it cuts off as they are.
 
 use std::collections::VecDeque;
 
+use super::chunks::Chunks;
 use super::{ListRef, edits};
 use crate::encoding::edit::{Change, End};
 use crate::encoding::entry::{self, Head};
 use crate::store::pace::{Pace, STEP};
+use crate::store::value::Saved;
 
 /// State of a list's capture for a snapshot.
 pub(in crate::store) struct Slices {
@@ -18,6 +19,10 @@ pub(in crate::store) struct Slices {
     left: usize,
     /// The present list and what is gone from it, from the left. The `New` and `Old` ones are the list.
     pieces: VecDeque<Piece>,
+    /// Number of bytes in the `Gone` pieces.
+    kept: usize,
+    /// Chunks that were cut off and whose elements have all been written.
+    spent: Vec<Chunks>,
 }
 
 /// A part of the row that the snapshot makes of the list.
@@ -28,6 +33,15 @@ enum Piece {
     Old(usize),
     /// Elements that are still to be written but no longer in the list.
     Gone(VecDeque<Block>),
+    /// Chunks that were cut off.
+    Cut(Cut),
+}
+
+/// Chunks that were cut off the list: a list with a row of its own.
+struct Cut {
+    /// `None` until they have been claimed.
+    chunks: Option<Chunks>,
+    pieces: VecDeque<Piece>,
 }
 
 /// Some elements in the form in which a snapshot has them.
@@ -42,6 +56,14 @@ struct Splice {
     index: usize,
     removed: usize,
     inserted: usize,
+    /// Whether what is removed are chunks that are cut off.
+    cuts: bool,
+}
+
+impl Splice {
+    const fn new(index: usize, removed: usize, inserted: usize) -> Self {
+        Self { index, removed, inserted, cuts: false }
+    }
 }
 
 impl Slices {
@@ -51,7 +73,8 @@ impl Slices {
             return None;
         }
         entry::begin_list(out, head, list.len(), list.content_len());
-        Some(Self { left: list.len(), pieces: VecDeque::from([Piece::Old(list.len())]) })
+        let pieces = VecDeque::from([Piece::Old(list.len())]);
+        Some(Self { left: list.len(), pieces, kept: 0, spent: Vec::new() })
     }
 
     /// Whether exactly the elements from the beginning have been written.
@@ -59,47 +82,21 @@ impl Slices {
         self.left == 0
     }
 
+    /// Number of bytes of elements that are kept.
+    pub const fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// Writes elements until none is left or `go_on`, called with the length of `out`, returns false. Returns whether
     /// none is left.
     pub fn go_on(&mut self, list: ListRef<'_>, out: &mut Vec<u8>, go_on: &mut dyn FnMut(usize) -> bool) -> bool {
-        let (mut pace, mut at, mut goes_on) = (Pace::new(), 0, true);
-        while self.left > 0 && goes_on {
-            let Some(piece) = self.pieces.pop_front() else { break };
-            match piece {
-                Piece::New(count) => at += count,
-                Piece::Old(count) => {
-                    let mut written = 0;
-                    let mut elements = list.iter_from(at).take(count);
-                    while goes_on && let Some(element) = elements.next() {
-                        entry::write_element(out, element);
-                        written += 1;
-                        goes_on = pace.count(element.len(), || go_on(out.len())).is_continue();
-                    }
-                    at += written;
-                    self.left -= written;
-                    if written < count {
-                        self.pieces.push_front(Piece::Old(count - written));
-                    }
-                }
-                Piece::Gone(mut blocks) => {
-                    while goes_on && let Some(block) = blocks.pop_front() {
-                        out.extend_from_slice(&block.bytes);
-                        self.left -= block.count;
-                        goes_on = pace.count(block.bytes.len(), || go_on(out.len())).is_continue();
-                    }
-                    if !blocks.is_empty() {
-                        self.pieces.push_front(Piece::Gone(blocks));
-                    }
-                }
-            }
-        }
-        self.pieces.push_front(Piece::New(at));
-        self.left == 0
+        let Self { left, pieces, kept, spent } = self;
+        Writer { left, kept, spent, pace: Pace::new(), out, go_on, goes_on: true }.write(list, pieces);
+        self.is_whole()
     }
 
-    /// Call before `change` is applied: keeps the elements that it removes. Returns whether the caller must first have
-    /// all remaining elements written.
-    pub fn save_before(&mut self, list: ListRef<'_>, change: &Change<'_>) -> bool {
+    /// Call before `change` is applied: keeps the elements that it removes.
+    pub fn save_before(&mut self, list: ListRef<'_>, change: &Change<'_>) -> Saved {
         let len = list.len();
         let index = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
         match change {
@@ -107,43 +104,89 @@ impl Slices {
             Change::SetExpiry(_) => {}
             Change::PushElements { end, elements } => {
                 let index = if *end == End::Left { 0 } else { len };
-                self.change(list, [Splice { index, removed: 0, inserted: elements.len() }]);
+                self.change(list, [Splice::new(index, 0, elements.len())]);
             }
-            Change::PopElements { end, count } if index(*count) < len => {
-                let removed = index(*count);
-                let index = if *end == End::Left { 0 } else { len - removed };
-                self.change(list, [Splice { index, removed, inserted: 0 }]);
-            }
+            Change::PopElements { end, count } if index(*count) < len => return self.pop(list, *end, index(*count)),
             Change::SetElement { index: at, .. } if index(*at) < len => {
-                self.change(list, [Splice { index: index(*at), removed: 1, inserted: 1 }]);
+                self.change(list, [Splice::new(index(*at), 1, 1)]);
             }
             Change::InsertElement { index: at, .. } if index(*at) <= len => {
-                self.change(list, [Splice { index: index(*at), removed: 0, inserted: 1 }]);
+                self.change(list, [Splice::new(index(*at), 0, 1)]);
             }
             Change::RemoveElements(ranges) if edits::removed_by(ranges, len).is_some_and(|count| count < len) => {
-                let splice =
-                    |range: std::ops::Range<usize>| Splice { index: range.start, removed: range.len(), inserted: 0 };
-                self.change(list, edits::spans(ranges).map(splice));
+                self.change(list, edits::spans(ranges).map(|range| Splice::new(range.start, range.len(), 0)));
             }
-            // The key is deleted or gets another value; or the change contradicts the list.
-            _ => return true,
+            // The last elements go; or the change contradicts the list.
+            _ => return Saved::NotRest,
         }
-        false
+        Saved::All
+    }
+
+    /// Keeps `count` elements at one end that are about to be removed.
+    fn pop(&mut self, list: ListRef<'_>, end: End, count: usize) -> Saved {
+        let (len, whole) = (list.len(), list.cut_off(end, count));
+        let cut = |index| Splice { cuts: true, ..Splice::new(index, whole, 0) };
+        match end {
+            End::Left => self.change(list, [cut(0), Splice::new(whole, count - whole, 0)]),
+            End::Right => self.change(list, [Splice::new(len - count, count - whole, 0), cut(len - whole)]),
+        }
+        if whole > 0 { Saved::ButParts } else { Saved::All }
+    }
+
+    /// Takes in chunks that were cut off. Returns them if nothing in them is still to be written.
+    pub fn claim(&mut self, chunks: Chunks) -> Option<Chunks> {
+        let cuts =
+            self.pieces.iter_mut().filter_map(|piece| if let Piece::Cut(cut) = piece { Some(cut) } else { None });
+        let Some(place) = cuts.map(|cut| &mut cut.chunks).find(|place| place.is_none()) else { return Some(chunks) };
+        *place = Some(chunks);
+        None
+    }
+
+    /// Whether chunks were claimed.
+    pub fn owns_parts(&self) -> bool {
+        !self.spent.is_empty() || self.pieces.iter().any(|piece| matches!(piece, Piece::Cut(_)))
+    }
+
+    /// The chunks that were claimed.
+    pub fn into_parts(self) -> Vec<Chunks> {
+        let (mut parts, mut pieces) = (self.spent, self.pieces);
+        while let Some(piece) = pieces.pop_front() {
+            if let Piece::Cut(cut) = piece {
+                parts.extend(cut.chunks);
+                pieces.extend(cut.pieces);
+            }
+        }
+        parts
     }
 
     /// Changes the row of pieces as the list is changed by these splices, which ascend and count what is there before.
     fn change(&mut self, list: ListRef<'_>, splices: impl IntoIterator<Item = Splice>) {
         let mut row = Row { from: std::mem::take(&mut self.pieces), to: VecDeque::new() };
         let mut at = 0;
-        for Splice { index, removed, inserted } in splices {
+        for Splice { index, removed, inserted, cuts } in splices {
             while let Some((piece, count)) = row.next(index - at) {
                 at += count;
                 row.add(piece);
             }
+            if cuts {
+                let mut cut = Row { from: row.from, to: VecDeque::new() };
+                while let Some((piece, count)) = cut.next(index + removed - at) {
+                    at += count;
+                    cut.add(piece);
+                }
+                row.from = cut.from;
+                if removed > 0 {
+                    row.add(Piece::Cut(Cut { chunks: None, pieces: cut.to }));
+                }
+            }
             while let Some((piece, count)) = row.next(index + removed - at) {
                 match piece {
-                    Piece::Old(_) => row.add(Piece::Gone(blocks(list.iter_from(at).take(count)))),
-                    Piece::Gone(_) => row.add(piece),
+                    Piece::Old(_) => {
+                        let gone = blocks(list.iter_from(at).take(count));
+                        self.kept += gone.iter().map(|block| block.bytes.len()).sum::<usize>();
+                        row.add(Piece::Gone(gone));
+                    }
+                    Piece::Gone(_) | Piece::Cut(_) => row.add(piece),
                     Piece::New(_) => {}
                 }
                 at += count;
@@ -156,6 +199,75 @@ impl Slices {
             row.add(piece);
         }
         self.pieces = row.to;
+    }
+}
+
+/// Writes pieces of a list, and of what is cut off it.
+struct Writer<'w> {
+    left: &'w mut usize,
+    kept: &'w mut usize,
+    spent: &'w mut Vec<Chunks>,
+    pace: Pace,
+    out: &'w mut Vec<u8>,
+    go_on: &'w mut dyn FnMut(usize) -> bool,
+    goes_on: bool,
+}
+
+impl Writer<'_> {
+    /// Writes the pieces of `list` until none is left or there is no time for more. Returns whether none is left.
+    fn write(&mut self, list: ListRef<'_>, pieces: &mut VecDeque<Piece>) -> bool {
+        let mut at = 0;
+        while self.goes_on
+            && let Some(piece) = pieces.pop_front()
+        {
+            match piece {
+                Piece::New(count) => at += count,
+                Piece::Old(count) => {
+                    let mut written = 0;
+                    let mut elements = list.iter_from(at).take(count);
+                    while self.goes_on
+                        && let Some(element) = elements.next()
+                    {
+                        entry::write_element(self.out, element);
+                        written += 1;
+                        self.count(element.len());
+                    }
+                    at += written;
+                    *self.left -= written;
+                    if written < count {
+                        pieces.push_front(Piece::Old(count - written));
+                    }
+                }
+                Piece::Gone(mut blocks) => {
+                    while self.goes_on
+                        && let Some(block) = blocks.pop_front()
+                    {
+                        self.out.extend_from_slice(&block.bytes);
+                        *self.left -= block.count;
+                        *self.kept -= block.bytes.len();
+                        self.count(block.bytes.len());
+                    }
+                    if !blocks.is_empty() {
+                        pieces.push_front(Piece::Gone(blocks));
+                    }
+                }
+                Piece::Cut(Cut { chunks: None, .. }) => {}
+                Piece::Cut(Cut { chunks: Some(chunks), pieces: mut own }) => {
+                    if self.write(ListRef::chunks(&chunks), &mut own) {
+                        self.spent.push(chunks);
+                    } else {
+                        pieces.push_front(Piece::Cut(Cut { chunks: Some(chunks), pieces: own }));
+                    }
+                }
+            }
+        }
+        let is_done = pieces.is_empty();
+        pieces.push_front(Piece::New(at));
+        is_done
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.goes_on = self.pace.count(bytes, || (self.go_on)(self.out.len())).is_continue();
     }
 }
 
@@ -173,7 +285,7 @@ impl Row {
             return None;
         }
         Some(match self.from.pop_front()? {
-            Piece::Gone(blocks) => (Piece::Gone(blocks), 0),
+            gone @ (Piece::Gone(_) | Piece::Cut(_)) => (gone, 0),
             Piece::New(count) if count > most => {
                 self.from.push_front(Piece::New(count - most));
                 (Piece::New(most), most)

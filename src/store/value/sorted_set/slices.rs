@@ -2,8 +2,7 @@
 //!
 //! The members are written in their order, so that loading them appends to the tree. Before an edit changes a member
 //! that the walk has not reached, its old score is written; the walk then skips it, as it does members that were
-//! created after the capture began, or were moved ahead of the walk. An edit that replaces the whole value first has
-//! all remaining members written, at about 70 ns each.
+//! created after the capture began, or were moved ahead of the walk.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -47,7 +46,7 @@ impl Slices {
     ) -> bool {
         match sorted_set.0 {
             Layout::Large(members) if self.left > 0 => self.walk(members, out, go_on),
-            // A sorted set stays large until the key gets another value, and what was left was written before that.
+            // A sorted set stays large as long as it is captured.
             Layout::Large(_) | Layout::Packed(_) => true,
         }
     }

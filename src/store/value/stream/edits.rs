@@ -19,8 +19,6 @@ const TOO_SMALL: Contradiction = "its stream has an event with a greater id";
 
 /// Bytes at which a block is full if no setting says so: parsing it is to take well below a millisecond.
 const LARGEST_BLOCK: usize = 1 << 20;
-/// Number of blocks that are freed at once.
-const FREED_AT_ONCE: usize = 16;
 
 /// Applies a change to a key that does not exist. Returns the record and the digest of the stream that the change
 /// creates; `None` if it creates none.
@@ -91,7 +89,7 @@ impl EventStream {
         }
     }
 
-    /// Applies a change. Returns parts that the stream has lost and that take long to free, as a stream.
+    /// Applies a change. Returns the blocks or the group that the stream has lost, as a stream.
     fn change(&mut self, change: &StreamChange<'_>, packing: &Packing) -> Result<Option<Box<Self>>, Contradiction> {
         match change {
             StreamChange::AddEvents { events, added } => self.add(events, *added, packing)?,
@@ -242,7 +240,7 @@ impl EventStream {
             self.block_memory -= block.memory();
         }
         self.trim_first(through);
-        (cut.len() > FREED_AT_ONCE).then(|| Box::new(Self::of_parts(Numbers::default(), cut, Pages::default())))
+        (!cut.is_empty()).then(|| Box::new(Self::of_parts(Numbers::default(), cut, Pages::default())))
     }
 
     /// Removes the events up to the id `through` from the first block.
@@ -302,9 +300,6 @@ impl EventStream {
         let group = self.groups.remove(place);
         self.digest = self.digest.wrapping_sub(group.digest);
         self.group_memory -= group.memory();
-        if group.parts() <= FREED_AT_ONCE {
-            return None;
-        }
         let mut groups = Pages::default();
         groups.push(group);
         Some(Box::new(Self::of_parts(Numbers::default(), Pages::default(), groups)))

@@ -2,13 +2,14 @@
 //!
 //! The groups and consumers are written at the beginning. Then what is pending is swept group by group, and then the
 //! events from the oldest to the newest. Before an edit, the old content of what it changes ahead of the sweep is
-//! written: a pending delivery at once, for their order is free; events that are trimmed at once too, with all before
-//! them. An event that is deleted alone is kept until its turn comes. Events and deliveries that are added after the
-//! beginning are skipped.
+//! written: a pending delivery at once, for their order is free. An event that is deleted alone is kept until its turn
+//! comes; so are blocks of events that are trimmed, and a group that is removed, as they are. Events and deliveries
+//! that are added after the beginning are skipped.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
+use super::block::Block;
 use super::edits::size_of_event;
 use super::group::Group;
 use super::image::entry_of;
@@ -17,6 +18,7 @@ use crate::encoding::edit::{Change, StreamChange};
 use crate::encoding::entry::{Head, PENDING_BYTES, begin_stream, write_pending, write_stream_event};
 use crate::encoding::event::EventId;
 use crate::store::pace::{Pace, STEP};
+use crate::store::value::Saved;
 
 /// Minimum size in bytes, in the snapshot, of a stream that is written in slices.
 const LARGE: usize = 4 * STEP;
@@ -35,11 +37,18 @@ pub(in crate::store) struct Slices {
     end: EventId,
     /// Events ahead of the sweep that were deleted, as they are written.
     deleted: BTreeMap<EventId, Vec<u8>>,
+    /// Number of bytes in `deleted`.
+    kept: usize,
+    /// Blocks that were trimmed, from the oldest to the newest, each with the last event that is of the beginning. All
+    /// their events come before those of the stream.
+    trimmed: Vec<(Box<EventStream>, EventId)>,
 }
 
 /// State of the capture of one group.
 struct Captured {
     name: Box<[u8]>,
+    /// The group, once it was removed from the stream.
+    removed: Option<Box<EventStream>>,
     /// By number of a consumer: its position in the payload.
     positions: Vec<u32>,
     /// First event whose delivery the sweep has not reached; `None` once it has reached the end.
@@ -51,7 +60,8 @@ struct Captured {
 impl Captured {
     fn of(group: &Group) -> Self {
         let next = Some(EventId::ZERO);
-        Self { name: group.name.clone(), positions: group.positions(), next, settled: HashSet::new() }
+        let (name, positions) = (group.name.clone(), group.positions());
+        Self { name, removed: None, positions, next, settled: HashSet::new() }
     }
 
     fn is_ahead(&self, id: EventId) -> bool {
@@ -78,12 +88,19 @@ impl Slices {
             next: EventId::ZERO,
             end: numbers.last,
             deleted: BTreeMap::new(),
+            kept: 0,
+            trimmed: Vec::new(),
         })
     }
 
     /// Whether exactly the stream from the beginning has been written.
     pub const fn is_whole(&self) -> bool {
         self.events == 0 && self.pending == 0
+    }
+
+    /// Number of bytes of deleted events that are kept.
+    pub const fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Writes until nothing is left or `go_on`, called with the length of `out`, returns false. Returns whether nothing
@@ -96,7 +113,18 @@ impl Slices {
             }
             self.group += 1;
         }
-        let swept = self.sweep_events(stream, self.end, out, |bytes, out| pace.count(bytes, || go_on(out.len())));
+        let trimmed = std::mem::take(&mut self.trimmed);
+        let parts = trimmed.iter().map(|(part, end)| (StreamRef::of(part), *end));
+        let swept = parts
+            .chain([(stream, self.end)])
+            .try_for_each(|part| self.sweep_events(part, out, |bytes, out| pace.count(bytes, || go_on(out.len()))));
+        self.trimmed = trimmed;
+        if swept.is_continue() {
+            // Events that were deleted behind all those that are left.
+            while let Some((_, event)) = self.deleted.pop_first() {
+                self.write_one_deleted(&event, out);
+            }
+        }
         swept.is_continue() || self.is_whole()
     }
 
@@ -108,95 +136,107 @@ impl Slices {
         out: &mut Vec<u8>,
         go_on: &mut dyn FnMut(usize) -> bool,
     ) -> ControlFlow<()> {
-        let captured = &mut self.groups[self.group];
-        let (Some(from), Some(group)) = (captured.next, stream.group(&captured.name)) else {
-            return ControlFlow::Continue(());
-        };
+        let Captured { name, removed, positions, next, settled } = &mut self.groups[self.group];
+        let stream = removed.as_deref().map_or(stream, StreamRef::of);
+        let (Some(from), Some(group)) = (*next, stream.group(name)) else { return ControlFlow::Continue(()) };
         for pending in group.pending_from(from) {
-            captured.next = pending.id.next();
-            if captured.settled.remove(&pending.id) {
+            *next = pending.id.next();
+            if settled.remove(&pending.id) {
                 continue;
             }
-            write_pending(out, &entry_of(self.group as u32, &captured.positions, pending));
+            write_pending(out, &entry_of(self.group as u32, positions, pending));
             self.pending = self.pending.wrapping_sub(1);
             pace.count(PENDING_BYTES, || go_on(out.len()))?;
         }
-        captured.next = None;
+        *next = None;
         ControlFlow::Continue(())
     }
 
-    /// Writes the events that the sweep has not reached, up to the id `to`, and those deleted among them.
+    /// Writes the events of a part of the stream, up to its last one of the beginning, that the sweep has not reached;
+    /// and those deleted among them.
     fn sweep_events(
         &mut self,
-        stream: StreamRef<'_>,
-        to: EventId,
+        (part, end): (StreamRef<'_>, EventId),
         out: &mut Vec<u8>,
         mut count: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        stream.visit(self.next, to, |event| {
+        part.visit(self.next, end, |event| {
             self.write_deleted(event.id, out);
             write_event(out, event);
             self.events = self.events.wrapping_sub(1);
             // No event has the greatest id behind it.
             self.next = event.id.next().unwrap_or(EventId::MAX);
             count(size_of_event(event), &*out)
-        })?;
-        if let Some(after) = to.next() {
-            self.write_deleted(after, out);
-            self.next = self.next.max(after);
-        } else {
-            self.write_deleted(EventId::MAX, out);
-        }
-        ControlFlow::Continue(())
+        })
     }
 
     /// Writes the deleted events before the id `before`.
     fn write_deleted(&mut self, before: EventId, out: &mut Vec<u8>) {
         while let Some(first) = self.deleted.first_entry().filter(|first| *first.key() < before) {
-            out.extend_from_slice(&first.remove());
-            self.events = self.events.wrapping_sub(1);
+            let event = first.remove();
+            self.write_one_deleted(&event, out);
         }
     }
 
-    /// Call before `change` is applied: writes what it changes. Returns whether the caller must first have all of the
-    /// rest written.
-    pub fn save_before(&mut self, stream: StreamRef<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> bool {
+    fn write_one_deleted(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(event);
+        self.events = self.events.wrapping_sub(1);
+        self.kept -= event.len();
+    }
+
+    /// Call before `change` is applied: writes or keeps what it changes.
+    pub fn save_before(&mut self, stream: StreamRef<'_>, change: &Change<'_>, out: &mut Vec<u8>) -> Saved {
         match change {
             // The expiry is part of the entry's head, which has been written.
-            Change::SetExpiry(_) => false,
-            // Events that are added must lie behind those of the beginning.
-            Change::Stream(StreamChange::SetStreamIds { last, .. }) => *last < self.end,
+            Change::SetExpiry(_) => Saved::All,
             Change::Stream(change) => {
                 self.save(stream, change, out);
-                false
+                let cuts = matches!(change, StreamChange::TrimStream { .. } | StreamChange::RemoveGroup(_));
+                if cuts { Saved::ButParts } else { Saved::All }
             }
-            _ => true,
+            _ => Saved::NotRest,
         }
+    }
+
+    /// Takes in blocks that were trimmed, or a group that was removed. Returns them if nothing of them is needed.
+    pub fn claim(&mut self, part: Box<EventStream>) -> Option<Box<EventStream>> {
+        let Some(group) = part.groups.last() else {
+            self.trimmed.push((part, self.end));
+            return None;
+        };
+        let Some(at) = self.position(&group.name).filter(|at| self.groups[*at].next.is_some()) else {
+            return Some(part);
+        };
+        self.groups[at].removed = Some(part);
+        None
+    }
+
+    /// Whether parts were claimed.
+    pub fn owns_parts(&self) -> bool {
+        !self.trimmed.is_empty() || self.groups.iter().any(|group| group.removed.is_some())
+    }
+
+    /// The parts that were claimed.
+    pub fn into_parts(self) -> impl Iterator<Item = Box<EventStream>> {
+        self.groups.into_iter().filter_map(|group| group.removed).chain(self.trimmed.into_iter().map(|(part, _)| part))
     }
 
     fn save(&mut self, stream: StreamRef<'_>, change: &StreamChange<'_>, out: &mut Vec<u8>) {
         match change {
             StreamChange::RemoveEvents { ids, pending_too, .. } => {
                 for id in ids.iter() {
-                    self.keep(stream, id);
+                    stream.get(id).into_iter().for_each(|event| self.keep(event));
                     if *pending_too {
                         (0..self.groups.len()).for_each(|group| self.settle(stream, group, id, out));
                     }
                 }
             }
             StreamChange::TrimStream { through, pending_too } => {
-                let through = (*through).min(self.end);
-                if through >= self.next {
-                    let _ = self.sweep_events(stream, through, out, |_, _| ControlFlow::Continue(()));
-                }
+                // Blocks all of whose events are trimmed are claimed; of the last one, some may stay.
+                let last = stream.0.blocks_to(*through).next().into_iter().flat_map(Block::iter);
+                last.take_while(|event| event.id <= *through).for_each(|event| self.keep(event));
                 if *pending_too {
-                    (0..self.groups.len()).for_each(|group| self.settle_all(stream, group, Some(through), out));
-                }
-            }
-            StreamChange::RemoveGroup(name) => {
-                if let Some(group) = self.position(name) {
-                    self.settle_all(stream, group, None, out);
-                    self.groups[group].next = None;
+                    (0..self.groups.len()).for_each(|group| self.settle_through(stream, group, *through, out));
                 }
             }
             StreamChange::PutConsumer(put) => {
@@ -215,24 +255,31 @@ impl Slices {
                     consumer.pending_from(EventId::ZERO).for_each(|id| self.settle(stream, group, id, out));
                 }
             }
-            // What is added is not of the beginning; the numbers and groups of the beginning have been written.
-            StreamChange::AddEvents { .. } | StreamChange::SetStreamIds { .. } | StreamChange::PutGroup { .. } => {}
+            // The events of the beginning up to there are gone, and those that are added may get their ids.
+            StreamChange::SetStreamIds { last, .. } => {
+                if stream.last().is_none_or(|event| event.id <= *last) {
+                    self.end = self.end.min(*last);
+                }
+            }
+            // What is added is not of the beginning; the numbers and groups of the beginning have been written, and a
+            // group that is removed is claimed.
+            StreamChange::AddEvents { .. } | StreamChange::PutGroup { .. } | StreamChange::RemoveGroup(_) => {}
         }
     }
 
-    /// Position of the group of this name in the payload.
+    /// Position in the payload of the group of this name, if it is still the stream's.
     fn position(&self, name: &[u8]) -> Option<usize> {
-        self.groups.binary_search_by(|group| (*group.name).cmp(name)).ok()
+        let at = self.groups.binary_search_by(|group| (*group.name).cmp(name)).ok()?;
+        self.groups[at].removed.is_none().then_some(at)
     }
 
     /// Keeps an event ahead of the sweep, if it is of the beginning.
-    fn keep(&mut self, stream: StreamRef<'_>, id: EventId) {
-        if (self.next..=self.end).contains(&id)
-            && let Some(event) = stream.get(id)
-        {
+    fn keep(&mut self, event: EventRef<'_>) {
+        if (self.next..=self.end).contains(&event.id) {
             let mut written = Vec::new();
             write_event(&mut written, event);
-            self.deleted.insert(id, written);
+            self.kept += written.len();
+            self.deleted.insert(event.id, written);
         }
     }
 
@@ -240,7 +287,7 @@ impl Slices {
     /// it.
     fn settle(&mut self, stream: StreamRef<'_>, group: usize, id: EventId, out: &mut Vec<u8>) {
         let captured = &mut self.groups[group];
-        if !captured.is_ahead(id) || !captured.settled.insert(id) {
+        if captured.removed.is_some() || !captured.is_ahead(id) || !captured.settled.insert(id) {
             return;
         }
         if let Some(pending) = stream.group(&captured.name).and_then(|group| group.pending(id)) {
@@ -249,12 +296,11 @@ impl Slices {
         }
     }
 
-    /// Settles all that is pending in a group ahead of the sweep, of the events up to the id `through`.
-    fn settle_all(&mut self, stream: StreamRef<'_>, group: usize, through: Option<EventId>, out: &mut Vec<u8>) {
+    /// Settles what is pending in a group ahead of the sweep, of the events up to the id `through`.
+    fn settle_through(&mut self, stream: StreamRef<'_>, group: usize, through: EventId, out: &mut Vec<u8>) {
         let captured = &self.groups[group];
         let (Some(from), Some(own)) = (captured.next, stream.group(&captured.name)) else { return };
-        let ids = own.pending_from(from).map(|pending| pending.id);
-        for id in ids.take_while(|id| through.is_none_or(|through| *id <= through)) {
+        for id in own.pending_from(from).map(|pending| pending.id).take_while(|id| *id <= through) {
             self.settle(stream, group, id, out);
         }
     }

@@ -7,6 +7,7 @@ use crate::ids::{Db, Partitions};
 use crate::store::Store;
 use crate::store::capture::STEP;
 use crate::store::model::StreamChanges;
+use crate::store::tests::check_sums;
 use crate::time::UnixMillis;
 
 const KEY: &[u8] = b"stream";
@@ -55,7 +56,7 @@ fn filled(count: u64, bytes: usize) -> Store {
 #[test]
 fn a_large_stream_is_captured_as_it_was_however_it_changes_meanwhile() {
     let slot = slot_of(KEY);
-    let mut in_between = 0;
+    let (mut in_between, mut claimed) = (0, 0);
     for seed in 0..120 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut store = filled(1200, 60);
@@ -77,8 +78,8 @@ fn a_large_stream_is_captured_as_it_was_however_it_changes_meanwhile() {
                     _ => changes.change(&mut random, None),
                 };
                 let edit = edit(change);
-                store.save_before(&mut capture, &edit, &mut out);
-                in_between += usize::from(store.apply(&edit).is_ok());
+                in_between += usize::from(store.apply_in_capture(&mut capture, &edit, &mut out).is_ok());
+                claimed += usize::from(capture.owns_values());
             }
         }
         assert!(capture.is_whole() && capture.behind() == 0, "seed {seed}");
@@ -86,13 +87,15 @@ fn a_large_stream_is_captured_as_it_was_however_it_changes_meanwhile() {
         let mut loaded = self::store();
         loaded.load_section(slot, 1, &out).unwrap();
         assert_eq!(loaded.digest(slot), capture.digest(), "seed {seed}");
+        check_sums(&mut store);
     }
     assert!(in_between > 500, "only {in_between} edits came in between");
+    assert!(claimed > 100, "only {claimed} times the capture owned a part");
 }
 
 #[test]
 fn no_slice_of_a_capture_is_long() {
-    let store = filled(20_000, 20);
+    let mut store = filled(20_000, 20);
     let (mut out, mut capture, mut before) = (Vec::new(), store.begin_capture(slot_of(KEY)), 0);
     while !store.go_on_capture(&mut capture, &mut out, |_| false) {
         assert!((1..=2 * STEP).contains(&(out.len() - before)), "{} bytes in one go", out.len() - before);
