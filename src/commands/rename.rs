@@ -1,10 +1,10 @@
 //! Commands that move or copy a value to another key or database: RENAME, RENAMENX, COPY, MOVE.
 //!
-//! MOVE, RENAME and RENAMENX hand the value over: one small edit says so, and nothing is copied. COPY logs the whole value
-//! as it is.
+//! MOVE, RENAME and RENAMENX hand the value over: one small edit says so, and nothing is copied. COPY logs the whole
+//! value as it is.
 //!
-//! A value that goes to another partition binds the snapshots of the two together: of the new key's, one from before the
-//! edit would not do with one of the old key's from after it, for the value would be in neither
+//! A value that goes to another partition binds the snapshots of the two together: of the new key's, one from before
+//! the edit would not do with one of the old key's from after it, for the value would be in neither
 //! (`partition::transfers`). So a value that is small enough to be logged in no time is logged, and binds nothing.
 
 use std::borrow::Cow;

@@ -1,9 +1,9 @@
 //! Snapshots that a core takes of its own partitions, of one or of several that are bound together
 //! (`partition::transfers`): slot by slot, in slices, between other work. Pure.
 //!
-//! The barriers of all partitions are logged before the first slot is captured; a barrier's position is its snapshot's. Each slot
-//! is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A slot too
-//! large for one slice continues in the next (`store::capture`).
+//! The barriers of all partitions are logged before the first slot is captured; a barrier's position is its snapshot's.
+//! Each slot is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A
+//! slot too large for one slice continues in the next (`store::capture`).
 
 use std::collections::VecDeque;
 
@@ -93,8 +93,8 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Begins a capture of partitions, each with its barrier; these were logged one after the other. `transfers` are what
-    /// they have given away. `None` if there are no partitions.
+    /// Begins a capture of partitions, each with its barrier; these were logged one after the other. `transfers` are
+    /// what they have given away. `None` if there are no partitions.
     pub fn new(partitions: Partitions, rest: VecDeque<(PartitionId, Lsn)>, transfers: Vec<Transfer>) -> Option<Self> {
         let (slot, slice, is_over) = (None, Slice::default(), false);
         let mut capture = Self { partitions, rest, transfers, next: 0, end: 0, slot, slice, is_over };
@@ -117,8 +117,8 @@ impl Capture {
     }
 
     /// Whether a value that moved now from one slot to another would be in neither slot's section: the slot that it
-    /// leaves is captured later, and the one that it comes to was captured before. While the slot that it leaves is being
-    /// captured, the value has to stay where it is, too.
+    /// leaves is captured later, and the one that it comes to was captured before. While the slot that it leaves is
+    /// being captured, the value has to stay where it is, too.
     pub fn would_lose(&self, from: Slot, to: Slot) -> bool {
         let is_in_progress = self.slot.as_ref().is_some_and(|capture| capture.slot() == from);
         !is_planted(Bug::MovedPastCapture) && (is_in_progress || self.is_ahead(from) && !self.is_ahead(to))
@@ -131,8 +131,8 @@ impl Capture {
     }
 
     /// Captures slots into the next slice until `go_on`, asked every few KiB, returns false, or the slice has about
-    /// [`SLICE`] bytes. `appended` is the last edit applied. Each partition has a slice with an `end`. Must not be called
-    /// when the capture [`Self::is_over`].
+    /// [`SLICE`] bytes. `appended` is the last edit applied. Each partition has a slice with an `end`. Must not be
+    /// called when the capture [`Self::is_over`].
     pub fn slice(&mut self, store: &mut Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
         self.slice.bytes.reserve(SLICE + STEP);
         let mut go_on = |bytes| bytes < SLICE && go_on();

@@ -38,8 +38,8 @@ pub fn keep_all(tails: &[Tail]) -> Vec<Lsn> {
 pub struct Findings {
     /// The streams that the core has read, and where each ends.
     pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that recovery went without, because they proved bad or need others that did. The manifest still names them: nothing is changed
-    /// unless all cores recover.
+    /// Snapshots that recovery went without, because they proved bad or need others that did. The manifest still names
+    /// them: nothing is changed unless all cores recover.
     pub bad: Vec<(PartitionId, Installed)>,
 }
 

@@ -140,8 +140,8 @@ impl<'s, D: Disk> Group<'s, D> {
         self.applied.push(Applied { partition, slot, bytes });
     }
 
-    /// Applies, in place of an edit that moves a value to another slot, two that delete it there and write it here as it
-    /// is. Returns false, and has done nothing, if the value is too large to be written with one edit: then it moves
+    /// Applies, in place of an edit that moves a value to another slot, two that delete it there and write it here as
+    /// it is. Returns false, and has done nothing, if the value is too large to be written with one edit: then it moves
     /// all the same, and the snapshot that it would be missing from is given up.
     #[cold]
     fn copy_over(&mut self, edit: &Edit<'_>) -> bool {

@@ -16,7 +16,8 @@ const MOST_WAITING: usize = 8 << 20;
 /// An order to a core from outside the cores.
 #[derive(Debug)]
 pub enum Order {
-    /// Put a barrier of a partition into the log; if it is for a checkpoint, those of all partitions that are bound to it.
+    /// Put a barrier of a partition into the log; if it is for a checkpoint, those of all partitions that are bound to
+    /// it.
     Barrier {
         /// The partition, which must be the core's.
         partition: PartitionId,

@@ -14,7 +14,8 @@
 //!
 //! The number of cores may differ from the number of streams: each core reads every stream that holds edits of its
 //! partitions. If a value has moved between partitions that are on different cores now, the cores cannot recover one by
-//! one: [`Loaded::replay`] says so, and [`replay_together`] recovers the partitions of all cores together, on one thread.
+//! one: [`Loaded::replay`] says so, and [`replay_together`] recovers the partitions of all cores together, on one
+//! thread.
 //!
 //! Where a snapshot proves bad and an older one is used, snapshots that have given a value to its partition between the
 //! two would leave that value nowhere; their older generations are used, too.
@@ -169,8 +170,8 @@ impl<'a, F: Files> Planned<'a, F> {
 pub struct Loaded<'a, F: Files>(Recovery<'a, F>);
 
 impl<'a, F: Files> Loaded<'a, F> {
-    /// Replays the log as far as it is durable, and holds back the edits after that. `None` if a value has moved from or
-    /// to a partition of another core, so that all have to be recovered together ([`replay_together`]). Blocks.
+    /// Replays the log as far as it is durable, and holds back the edits after that. `None` if a value has moved from
+    /// or to a partition of another core, so that all have to be recovered together ([`replay_together`]). Blocks.
     ///
     /// # Errors
     /// If the log is damaged, or the disk fails.
@@ -279,8 +280,9 @@ impl<F: Files> Recovery<'_, F> {
         Ok(())
     }
 
-    /// Takes older generations of partitions that have given a value to one which was filled from an older snapshot, and
-    /// of those that have given one to them. The manifest's rule makes sure that the older generations belong together.
+    /// Takes older generations of partitions that have given a value to one which was filled from an older snapshot,
+    /// and of those that have given one to them. The manifest's rule makes sure that the older generations belong
+    /// together.
     fn fall_back(&mut self) -> Result<(), StorageError> {
         let manifest = self.manifest.clone();
         let at = |replica: &Replica, partition| replica.place(partition).map(|place| place.position);
@@ -297,7 +299,7 @@ impl<F: Files> Recovery<'_, F> {
                 // Not a manifest that this program writes: the replay will say what is lost.
                 return Ok(());
             }
-            tracing::error!(partition = %from, "an older snapshot is used, because that of partition {to} has not got a value");
+            tracing::error!(partition = %from, "an older snapshot is used: that of partition {to} has not got a value");
             self.load_partition(from, false)?;
         }
     }

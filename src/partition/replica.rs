@@ -76,10 +76,10 @@ pub enum ReplayError {
     },
     /// A value that moves to another partition, whose state is from before that, while the state of the partition that
     /// it leaves is from after it: the value is nowhere.
-    #[error("the value that moved from partition {} to {} at {} is in neither: their states do not belong together", .0.from, .0.to, .0.position)]
+    #[error("the value that moved from partition {} to {} at {} is in neither of the two", .0.from, .0.to, .0.position)]
     Lost(Transfer),
     /// A value that moves between this replica and another one.
-    #[error("a value moved between partitions {} and {} at {}, one of which is elsewhere", .0.from, .0.to, .0.position)]
+    #[error("a value moved from partition {} to {} at {}, but one of them is elsewhere", .0.from, .0.to, .0.position)]
     Elsewhere(Transfer),
     /// An edit of a partition that does not exist.
     #[error("an edit of partition {0}, which does not exist")]
@@ -228,8 +228,8 @@ impl Replica {
         Ok(applied)
     }
 
-    /// Applies an edit that moves a value from a slot of `partition` to the slot `to`, to those of the two slots that do
-    /// not already hold it. Returns whether there were any.
+    /// Applies an edit that moves a value from a slot of `partition` to the slot `to`, to those of the two slots that
+    /// do not already hold it. Returns whether there were any.
     fn apply_move(
         &mut self,
         edit: &Edit<'_>,

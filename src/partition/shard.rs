@@ -213,8 +213,8 @@ impl<D: Disk> Shard<D> {
         })
     }
 
-    /// Appends a barrier of `partition` to the log and starts a commit; for a checkpoint, appends those of all partitions
-    /// that are bound to it. Empty if the log is poisoned.
+    /// Appends a barrier of `partition` to the log and starts a commit; for a checkpoint, appends those of all
+    /// partitions that are bound to it. Empty if the log is poisoned.
     pub fn barrier(&mut self, partition: PartitionId, checkpoint: bool) -> Vec<Barrier> {
         let bound = if checkpoint { self.bound_to(&[partition]) } else { vec![partition] };
         self.barriers(&bound, Purpose::for_node(checkpoint))
@@ -240,8 +240,8 @@ impl<D: Disk> Shard<D> {
         barriers
     }
 
-    /// Begins to take snapshots of a partition and of all that are bound to it, after appending barriers. Empty if other
-    /// snapshots are being taken, or the log is poisoned.
+    /// Begins to take snapshots of a partition and of all that are bound to it, after appending barriers. Empty if
+    /// other snapshots are being taken, or the log is poisoned.
     pub fn begin_capture(&mut self, partition: PartitionId) -> Vec<Barrier> {
         if self.capture.is_some() {
             return Vec::new();
@@ -289,8 +289,8 @@ impl<D: Disk> Shard<D> {
         self.capture.is_some()
     }
 
-    /// Captures the next slice of a snapshot until `go_on`, asked every few KiB, returns false. `None` if no snapshot is
-    /// being taken.
+    /// Captures the next slice of a snapshot until `go_on`, asked every few KiB, returns false. `None` if no snapshot
+    /// is being taken.
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
         if self.log.is_poisoned().is_some() {

@@ -202,8 +202,8 @@ fn write(path: &std::path::Path, slices: &[Slice]) {
     writer.finish().unwrap();
 }
 
-/// Takes a snapshot among edits, loads it and replays the log after it, and checks that this makes up the state. Returns
-/// whether all slots of the snapshot were of one moment; `None` if the edits made the capture abandon it.
+/// Takes a snapshot among edits, loads it and replays the log after it, and checks that this makes up the state.
+/// Returns whether all slots of the snapshot were of one moment; `None` if the edits made the capture abandon it.
 fn snapshot_and_replay(seed: u64) -> Option<bool> {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(seed);

@@ -2,9 +2,9 @@
 //! are taken at one moment. Pure.
 //!
 //! A value that moves from partition P to partition Q must not be missing from a snapshot of P unless Q's has it
-//! ([`crate::storage::Manifest`] has the rule). If the snapshots of the two were taken at different moments, there would
-//! always be a transfer between these, under load, and none could ever be installed. So whoever takes a snapshot of a
-//! partition takes those of all partitions that are bound to it, directly or through others, before the next edit.
+//! ([`crate::storage::Manifest`] has the rule). If the snapshots of the two were taken at different moments, there
+//! would always be a transfer between these, under load, and none could ever be installed. So whoever takes a snapshot
+//! of a partition takes those of all partitions that are bound to it, directly or through others, before the next edit.
 //! Nothing that they have given away is then missing.
 //!
 //! A transfer binds until the target's older generation has it.

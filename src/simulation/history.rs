@@ -117,7 +117,7 @@ impl History {
                 }
                 // Where one file is damaged, the older snapshots belong together.
                 Err(StorageError::Corrupt(why))
-                    if self.outcome.rotten == 1 && why.to_string().contains("is in neither") =>
+                    if self.outcome.rotten == 1 && why.to_string().contains("is in neither of the two") =>
                 {
                     return Err(format!("one file was damaged, but: {why}"));
                 }

@@ -71,8 +71,8 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Notes that a write was executed on `core` with the edits from `first` to `last`. Each edit changes one key, in the
-    /// order of the effect; one edit may change two keys.
+    /// Notes that a write was executed on `core` with the edits from `first` to `last`. Each edit changes one key, in
+    /// the order of the effect; one edit may change two keys.
     pub(super) fn wrote(&mut self, core: CoreId, first: Lsn, last: Lsn, effect: Effect) {
         apply(&mut self.content, &effect);
         self.streams[usize::from(core.0)].writes.push(Write { first, last, effect });

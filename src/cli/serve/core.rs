@@ -49,7 +49,8 @@ pub struct Seat {
 
 /// How far a core has come on its way to serve.
 pub enum Progress {
-    /// It has read everything, and waits for the cut. `None`: a value has moved between its partitions and another core's.
+    /// It has read everything, and waits for the cut. `None`: a value has moved between its partitions and another
+    /// core's.
     Replayed(Option<Findings>),
     /// Its partitions are as they were.
     Recovered(Recovery),

@@ -220,8 +220,8 @@ pub enum Change<'a> {
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
     Delete(Removal),
-    /// Another key gets the key's value and expiry, replacing whatever it held; the key is deleted. The other key may be
-    /// of another slot and of another partition, but of the same core. The edit is small however large the value is.
+    /// Another key gets the key's value and expiry, replacing whatever it held; the key is deleted. The other key may
+    /// be of another slot and of another partition, but of the same core. The edit is small however large the value is.
     Move {
         /// Database of the other key.
         to_db: Db,

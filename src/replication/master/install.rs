@@ -1,13 +1,13 @@
-//! Installs snapshots that are complete and verified: those of the node and those of the cores alike. What a snapshot has
-//! given away to other partitions must be in the snapshots of those ([`crate::storage::Manifest`] has the rule), so it
-//! may have to wait; those that need each other are installed together.
+//! Installs snapshots that are complete and verified: those of the node and those of the cores alike. What a snapshot
+//! has given away to other partitions must be in the snapshots of those ([`crate::storage::Manifest`] has the rule), so
+//! it may have to wait; those that need each other are installed together.
 //!
-//! A partition that others wait for is checkpointed next, whether it has changed or not. What waits is given up when the
-//! policy does not await it any more.
+//! A partition that others wait for is checkpointed next, whether it has changed or not. What waits is given up when
+//! the policy does not await it any more.
 
 use super::side::MasterSide;
 use super::waiting::Complete;
-use crate::storage::{Arrival, Files, Manifest, StorageError};
+use crate::storage::{Arrival, Files, Installed, Manifest, StorageError};
 
 /// Takes in a complete snapshot, and installs all that can be installed now. Returns whether the snapshot is installed
 /// or waits; otherwise nobody awaits it, and it is removed.
@@ -36,7 +36,8 @@ pub(crate) fn complete<F: Files>(shared: &MasterSide<F>, complete: Complete) -> 
         shared.waiting.release(&batch);
         if let Err(error) = installed {
             for lost in batch {
-                // If the sync failed, the file's bytes may be in the cache only, and another sync would not report that.
+                // If the sync failed, the file's bytes may be in the cache only, and another sync would not report
+                // that.
                 let _ = shared.dir.files().remove(&lost.path);
                 if !lost.is_of(partition, position) {
                     fail(shared, &lost, &error.to_string());
@@ -67,7 +68,8 @@ fn install<F: Files>(shared: &MasterSide<F>, batch: &[Complete]) -> Result<(), S
         }
         state.installed(*partition, installed.position, installed.bytes, now.saturating_sub(*started), now);
         state.counters.self_installed += u64::from(*by_core);
-        tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, by_core, "checkpoint installed");
+        let Installed { position, bytes, .. } = installed;
+        tracing::debug!(%partition, %position, bytes, by_core, "checkpoint installed");
     }
     drop(state);
     shared.wake();

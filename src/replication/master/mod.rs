@@ -3,7 +3,8 @@
 //!
 //! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of a core's own snapshot ≤
 //! durable. The manifest names a snapshot only once it is whole, verified (a node's snapshot against its barrier) and
-//! on disk, and so are the snapshots that it needs (`install`); log is dropped only when the manifest no longer needs it.
+//! on disk, and so are the snapshots that it needs (`install`); log is dropped only when the manifest no longer needs
+//! it.
 //!
 //! | thread | does |
 //! |---|---|

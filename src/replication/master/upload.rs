@@ -129,8 +129,8 @@ impl<F: Files> Uploads<F> {
         }
     }
 
-    /// Asks for the next chunk, or verifies the snapshot if it is complete and installs it, at once or when those that it
-    /// needs have come.
+    /// Asks for the next chunk, or verifies the snapshot if it is complete and installs it, at once or when those that
+    /// it needs have come.
     fn go_on(&mut self, shared: &MasterSide<F>, receiving: Receiving<F>) -> Message<'static> {
         if !receiving.intake.is_complete() {
             let have = receiving.intake.have();

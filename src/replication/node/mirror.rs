@@ -30,8 +30,8 @@ impl Trust {
         *self == Self::Suspect
     }
 
-    /// Notes that the state cannot go on, though nothing is wrong with it: the log after it is not available, or another
-    /// partition's state does not belong to it. It is to be begun anew from the master's snapshot.
+    /// Notes that the state cannot go on, though nothing is wrong with it: the log after it is not available, or
+    /// another partition's state does not belong to it. It is to be begun anew from the master's snapshot.
     pub fn stranded(&mut self) {
         *self = Self::Suspect;
     }

@@ -22,7 +22,8 @@ mod generated {
 }
 use generated::rollbook::manifest as fb;
 
-/// Version of the layout of a data directory. Up to version 2, no value moved from one slot to another with a small edit.
+/// Version of the layout of a data directory. Up to version 2, no value moved from one slot to another with a small
+/// edit.
 pub const VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"ROLLMAN\n";

@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(m.transfers, []);
     }
 
-    /// Random transfers and snapshots, installed as soon as they fit: no pair of generations that recovery may take ever
-    /// lacks a value.
+    /// Random transfers and snapshots, installed as soon as they fit: no pair of generations that recovery may take
+    /// ever lacks a value.
     #[test]
     fn whatever_is_installed_no_generation_lacks_what_another_gave_away() {
         for seed in 0..300 {

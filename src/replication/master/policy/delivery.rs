@@ -93,8 +93,8 @@ impl Policy {
         self.pending.retain(|pending| pending.by_core || pending.whole);
     }
 
-    /// Most checkpoints that may be under way at a time in a core's stream if requests wait for them. Where partitions are
-    /// bound together, a checkpoint is of several of them, and the next one may be of the same.
+    /// Most checkpoints that may be under way at a time in a core's stream if requests wait for them. Where partitions
+    /// are bound together, a checkpoint is of several of them, and the next one may be of the same.
     pub(super) fn wanted_at_once(&self, core: CoreId) -> usize {
         if self.pending_in(core).any(|pending| !pending.transfers.is_empty()) { 1 } else { WANTED_AT_ONCE }
     }

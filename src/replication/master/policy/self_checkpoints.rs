@@ -1,7 +1,7 @@
 //! Snapshots that the master's cores take themselves while no node delivers any (`delivery`). Part of the policy.
 //!
-//! A core takes one snapshot at a time, with those of the partitions that are bound to it. A partition that a request waits for comes first, then the one with the oldest
-//! older generation: that one keeps log from being dropped.
+//! A core takes one snapshot at a time, with those of the partitions that are bound to it. A partition that a request
+//! waits for comes first, then the one with the oldest older generation: that one keeps log from being dropped.
 
 use std::cmp::Reverse;
 use std::time::Duration;
