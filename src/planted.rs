@@ -49,6 +49,16 @@ pub(crate) enum Bug {
     SnapshotNameUnsynced,
     /// The manifest names a snapshot before the snapshot is in place.
     RecordedBeforeMoved,
+    /// A snapshot is installed though the newest snapshot of another partition lacks a value that it has given away.
+    TransfersIgnored,
+    /// A snapshot becomes the older one though that of another partition lacks a value that it has given away.
+    OlderTransfersIgnored,
+    /// Snapshots that need each other are recorded one after the other.
+    RecordedOneByOne,
+    /// A snapshot forgets the values that its partition has given away in former lives of the master.
+    TransfersForgotten,
+    /// A value that leaves a slot while a core takes its partition's snapshot is not copied.
+    MovedPastCapture,
     /// The edits of a group are logged one by one instead of as a unit.
     GroupSplit,
     /// A read does not wait until the edit that it observed is acknowledged.

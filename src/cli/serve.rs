@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use self::core::{Launch, Progress, Recovery, Seat};
+use self::core::{Launch, Progress, Recovery, Seat, Verdict};
 use super::arguments::Configuration;
 use super::preflight::{Ready, ports};
 use super::signals::{Signals, Told};
@@ -24,7 +24,7 @@ use crate::engine::{Cores, Mail};
 use crate::ids::{CoreId, Placement};
 use crate::net::Service;
 use crate::partition::order::{Order, Reporter, reports};
-use crate::partition::{Cut, Findings, Tally, keep_all};
+use crate::partition::{Cut, Findings, Tally, keep_all, recovery};
 use crate::replication::master::prediction::{Measured, Work};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
@@ -119,7 +119,7 @@ struct Starting {
     probed: Probed,
     bells: Arc<[Arc<Bell>]>,
     recoveries: Receiver<(CoreId, Result<Progress, StorageError>)>,
-    cuts: Vec<Sender<Arc<Cut>>>,
+    verdicts: Vec<Sender<Verdict>>,
     launches: Vec<Sender<Launch>>,
     threads: Vec<JoinHandle<()>>,
     marks: Vec<Arc<StreamMarks>>,
@@ -141,11 +141,11 @@ impl Starting {
         let bells: Arc<[Arc<Bell>]> = bells.into();
         let endpoints: Vec<Endpoint<Mail>> = mesh(&bells);
         let (recovered, recoveries) = channel();
-        let (mut cuts, mut launches) = (Vec::new(), Vec::new());
+        let (mut verdicts, mut launches) = (Vec::new(), Vec::new());
         let mut threads = Vec::new();
         for ((core, endpoint), bell) in (0..cores).map(CoreId).zip(endpoints).zip(bells.iter()) {
-            let ((send_cut, cut), (launch, launched)) = (channel(), channel());
-            cuts.push(send_cut);
+            let ((send_verdict, verdict), (launch, launched)) = (channel(), channel());
+            verdicts.push(send_verdict);
             launches.push(launch);
             let seat = Seat {
                 core,
@@ -155,7 +155,7 @@ impl Starting {
                 endpoint,
                 bell: Arc::clone(bell),
                 recovered: recovered.clone(),
-                cut,
+                verdict,
                 launched,
             };
             let events = events.clone();
@@ -169,7 +169,7 @@ impl Starting {
         let partitions = (0..placement.partitions().count()).map(|_| PartitionMarks::new()).collect();
         let marks = (0..cores).map(|_| Arc::new(StreamMarks::new())).collect();
         let config = config.clone();
-        Ok(Self { config, dir, placement, probed, bells, recoveries, cuts, launches, threads, marks, partitions })
+        Ok(Self { config, dir, placement, probed, bells, recoveries, verdicts, launches, threads, marks, partitions })
     }
 
     /// Waits until all cores have read their files, decides and records how far the streams count, and waits until they
@@ -177,9 +177,16 @@ impl Starting {
     fn recover(&self, started: Instant) -> Result<Vec<Recovery>, Failure> {
         let findings =
             self.wait_for_all(|progress| if let Progress::Replayed(found) = progress { Some(found) } else { None })?;
-        let cut = Arc::new(Cut::decide(&self.dir, &findings, &keep_all)?);
-        // A core that has ended is missed below.
-        self.cuts.iter().for_each(|core| drop(core.send(Arc::clone(&cut))));
+        // If a value has moved between two cores' partitions, none of them can recover by itself.
+        let (cut, findings) = match findings.into_iter().collect::<Option<Vec<_>>>() {
+            Some(findings) => {
+                let cut = Arc::new(Cut::decide(&self.dir, &findings, &keep_all)?);
+                // A core that has ended is missed below.
+                self.verdicts.iter().for_each(|core| drop(core.send(Verdict::Cut(Arc::clone(&cut)))));
+                (cut, findings)
+            }
+            None => self.recover_together()?,
+        };
         let recovered =
             self.wait_for_all(|progress| if let Progress::Recovered(core) = progress { Some(core) } else { None })?;
         cut.record(&self.dir)?;
@@ -197,6 +204,24 @@ impl Starting {
         );
         report_ends(&findings, &cut);
         Ok(recovered)
+    }
+
+    /// Recovers the partitions of all cores on this thread, and hands them to the cores.
+    fn recover_together(&self) -> Result<(Arc<Cut>, Vec<Findings>), Failure> {
+        tracing::info!("values have moved between partitions that are on different cores now: all recover together");
+        let mut recovered = Vec::new();
+        for core in &self.verdicts {
+            let (send, receive) = channel();
+            // A core that has ended is missed later.
+            let _ = core.send(Verdict::Together(receive));
+            recovered.push(send);
+        }
+        let (replayed, findings) = recovery::replay_together(&self.dir)?;
+        let cut = Cut::decide(&self.dir, &findings, &keep_all)?;
+        for (core, its) in recovered.iter().zip(replayed.finish_for(self.placement, &cut)?) {
+            let _ = core.send(its);
+        }
+        Ok((Arc::new(cut), findings))
     }
 
     /// Waits until all cores have reported what `wanted` wants of them.

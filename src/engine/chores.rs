@@ -60,9 +60,8 @@ impl<D: Disk> Engine<D> {
     pub fn obey(&mut self, order: Order, front: &mut impl Front<D>) {
         match order {
             Order::Barrier { partition, checkpoint } => {
-                if let Some(barrier) = self.shard.barrier(partition, checkpoint) {
-                    self.chores.reporter.barrier(barrier);
-                }
+                let barriers = self.shard.barrier(partition, checkpoint);
+                barriers.into_iter().for_each(|barrier| self.chores.reporter.barrier(barrier));
             }
             Order::Capture(partition) => self.begin_capture(partition),
             Order::LogUsedUp(used_up) => self.shard.set_log_used_up(used_up),
@@ -79,15 +78,14 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Begins a snapshot of a partition, or says why not.
+    /// Begins the snapshots of a partition and of those that are bound to it, or says why not.
     fn begin_capture(&mut self, partition: PartitionId) {
-        match self.shard.begin_capture(partition) {
-            Some(barrier) => self.chores.reporter.barrier(barrier),
-            None => {
-                let why = "the core takes another snapshot, or its log has failed";
-                self.chores.reporter.slice(Slice::refusal(partition, why));
-            }
+        let barriers = self.shard.begin_capture(partition);
+        if barriers.is_empty() {
+            let why = "the core takes another snapshot, or its log has failed";
+            self.chores.reporter.slice(Slice::refusal(partition, why));
         }
+        barriers.into_iter().for_each(|barrier| self.chores.reporter.barrier(barrier));
         self.chores.capture_at.get_or_insert(self.now);
     }
 

@@ -1,11 +1,16 @@
-//! A snapshot that a core takes of one of its own partitions: slot by slot, in slices, between other work. Pure.
+//! Snapshots that a core takes of its own partitions, of one or of several that are bound together
+//! (`partition::transfers`): slot by slot, in slices, between other work. Pure.
 //!
-//! A barrier is logged before the first slot is captured; the barrier's position is the snapshot's position. Each slot
-//! is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A slot too
-//! large for one slice continues in the next (`store::capture`).
+//! The barriers of all partitions are logged before the first slot is captured; a barrier's position is its snapshot's.
+//! Each slot is captured as it is when its turn begins, and its section records the lsn of the last edit before that. A
+//! slot too large for one slice continues in the next (`store::capture`).
+
+use std::collections::VecDeque;
 
 use crate::encoding::edit::Edit;
 use crate::ids::{Lsn, PartitionId, Partitions, Slot};
+use crate::planted::{Bug, is_planted};
+use crate::storage::Transfer;
 use crate::store::capture::{STEP, SlotCapture};
 use crate::store::{ApplyError, Store};
 
@@ -26,6 +31,8 @@ pub struct Slice {
     pub begins: bool,
     /// Entries; they begin with the rest of the section that the slice before left unfinished.
     pub bytes: Vec<u8>,
+    /// In the first slice: the last transfers from the partition to others, as far as these may lack them.
+    pub transfers: Vec<Transfer>,
     /// Sections that begin in this slice, in order.
     pub sections: Vec<SectionStart>,
     /// How the capture ended, in its last slice; `None` in the others.
@@ -63,8 +70,17 @@ pub enum End {
     Abandoned(&'static str),
 }
 
-/// The state of a capture: how far the partition's slots have been captured.
+/// The state of a capture: how far the partitions' slots have been captured.
+///
+/// Always: a slot that is captured after a value has left it is captured after the value has come to its new slot, if
+/// that is captured, too ([`Self::would_lose`]). So all that the snapshots have given away, they gave before their
+/// barriers.
 pub(super) struct Capture {
+    partitions: Partitions,
+    /// The partitions that follow the present one, each with its barrier.
+    rest: VecDeque<(PartitionId, Lsn)>,
+    /// What each partition has given away to others.
+    transfers: Vec<Transfer>,
     /// The next slot to capture; slots from here up to `end` have not been begun.
     next: u16,
     end: u16,
@@ -72,19 +88,51 @@ pub(super) struct Capture {
     slot: Option<SlotCapture>,
     /// The slice being filled; [`Self::slice`] returns it.
     slice: Slice,
+    /// Whether the last slice was returned.
+    is_over: bool,
 }
 
 impl Capture {
-    /// Begins a capture of `partition`, whose barrier was logged at `barrier`.
-    pub fn new(partitions: Partitions, partition: PartitionId, barrier: Lsn) -> Self {
-        let slots = partitions.slots(partition);
-        let slice = Slice { partition, barrier, begins: true, ..Slice::default() };
-        Self { next: slots.start, end: slots.end, slot: None, slice }
+    /// Begins a capture of partitions, each with its barrier; these were logged one after the other. `transfers` are
+    /// what they have given away. `None` if there are no partitions.
+    pub fn new(partitions: Partitions, rest: VecDeque<(PartitionId, Lsn)>, transfers: Vec<Transfer>) -> Option<Self> {
+        let (slot, slice, is_over) = (None, Slice::default(), false);
+        let mut capture = Self { partitions, rest, transfers, next: 0, end: 0, slot, slice, is_over };
+        capture.begin_next().then_some(capture)
+    }
+
+    /// Begins with the next partition. Returns whether there is one.
+    fn begin_next(&mut self) -> bool {
+        let Some((partition, barrier)) = self.rest.pop_front() else { return false };
+        let slots = self.partitions.slots(partition);
+        (self.next, self.end, self.slot) = (slots.start, slots.end, None);
+        let transfers = self.transfers.iter().filter(|transfer| transfer.from == partition).copied().collect();
+        self.slice = Slice { partition, barrier, begins: true, transfers, ..Slice::default() };
+        true
+    }
+
+    /// Whether all partitions have been captured, or the capture has ended before.
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether a value that moved now from one slot to another would be in neither slot's section: the slot that it
+    /// leaves is captured later, and the one that it comes to was captured before. While the slot that it leaves is
+    /// being captured, the value has to stay where it is, too.
+    pub fn would_lose(&self, from: Slot, to: Slot) -> bool {
+        let is_in_progress = self.slot.as_ref().is_some_and(|capture| capture.slot() == from);
+        !is_planted(Bug::MovedPastCapture) && (is_in_progress || self.is_ahead(from) && !self.is_ahead(to))
+    }
+
+    /// Whether a slot is to be captured and was not begun.
+    fn is_ahead(&self, slot: Slot) -> bool {
+        let partition = self.partitions.of(slot);
+        (self.next..self.end).contains(&slot.0) || self.rest.iter().any(|(rest, _)| *rest == partition)
     }
 
     /// Captures slots into the next slice until `go_on`, asked every few KiB, returns false, or the slice has about
-    /// [`SLICE`] bytes. `appended` is the last edit applied. After it has returned a slice with an `end`, it must not
-    /// be called again.
+    /// [`SLICE`] bytes. `appended` is the last edit applied. Each partition has a slice with an `end`. Must not be
+    /// called when the capture [`Self::is_over`].
     pub fn slice(&mut self, store: &mut Store, appended: Lsn, mut go_on: impl FnMut() -> bool) -> Slice {
         self.slice.bytes.reserve(SLICE + STEP);
         let mut go_on = |bytes| bytes < SLICE && go_on();
@@ -94,7 +142,15 @@ impl Capture {
             }
         }
         let following = Slice { partition: self.slice.partition, barrier: self.slice.barrier, ..Slice::default() };
-        std::mem::replace(&mut self.slice, following)
+        let slice = std::mem::replace(&mut self.slice, following);
+        if let Some(end) = slice.end {
+            self.is_over = !self.begin_next();
+            if let End::Abandoned(why) = end {
+                // The snapshots of the other partitions would wait for this one.
+                self.abandon(store, why);
+            }
+        }
+        slice
     }
 
     /// Captures more of one slot. Returns whether the slot is complete.
@@ -132,9 +188,11 @@ impl Capture {
     /// As [`Store::apply`].
     #[inline]
     pub fn apply(&mut self, store: &mut Store, partition: PartitionId, edit: &Edit<'_>) -> Result<(), ApplyError> {
-        let Some(slot) = self.slot.as_mut().filter(|_| partition == self.slice.partition) else {
+        let Some(slot) = &mut self.slot else { return store.apply(edit) };
+        let arrives = || edit.moves_to().is_some_and(|to| self.partitions.of(to) == self.slice.partition);
+        if partition != self.slice.partition && !arrives() {
             return store.apply(edit);
-        };
+        }
         if slot.is_ended_by(edit) {
             self.abandon(store, "all keys were flushed or databases swapped in the middle of a slot");
             return store.apply(edit);
@@ -183,7 +241,7 @@ mod tests {
             Edit::Key { db: Db(0), slot: slot_of(&key), key: key.into(), change }
         };
         (0..150).for_each(|n| store.apply(&edit(n, 1)).unwrap());
-        let mut capture = Capture::new(partitions, PartitionId(0), Lsn(9));
+        let mut capture = Capture::new(partitions, [(PartitionId(0), Lsn(9))].into(), Vec::new()).unwrap();
         while capture.slot.is_none() {
             capture.slice(&mut store, Lsn(9), || false);
         }

@@ -38,8 +38,8 @@ pub fn keep_all(tails: &[Tail]) -> Vec<Lsn> {
 pub struct Findings {
     /// The streams that the core has read, and where each ends.
     pub ends: Vec<(StreamId, StreamEnd)>,
-    /// Snapshots that proved bad, so that recovery went without them. The manifest still names them: nothing is changed
-    /// unless all cores recover.
+    /// Snapshots that recovery went without, because they proved bad or need others that did. The manifest still names
+    /// them: nothing is changed unless all cores recover.
     pub bad: Vec<(PartitionId, Installed)>,
 }
 
@@ -106,9 +106,7 @@ impl Cut {
     /// # Errors
     /// If the disk fails.
     pub fn record<F: Files>(&self, dir: &DataDir<F>) -> Result<(), StorageError> {
-        for (partition, installed) in &self.bad {
-            dir.discard_snapshot(*partition, *installed)?;
-        }
+        dir.discard_snapshots(&self.bad)?;
         let Some((Tail { stream, .. }, _)) = self.streams.first() else { return Ok(()) };
         let last = |tail: &Tail, last| if is_planted(Bug::CutNotRecorded) { tail.end } else { last };
         let lasts: Vec<_> = self.streams.iter().map(|(tail, cut)| (tail.stream.core, last(tail, *cut))).collect();

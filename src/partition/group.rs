@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::shard::Shard;
 use crate::commands::registry::Route;
-use crate::commands::{Context, Spec, plan};
+use crate::commands::{Context, Scratch, Spec, plan};
 use crate::config::Durability;
 use crate::encoding::edit::{Change, Edit, Removal};
 use crate::encoding::resp::{Args, Reply};
@@ -20,6 +20,8 @@ pub struct Group<'s, D: Disk = DirectDisk> {
     shard: &'s mut Shard<D>,
     /// Edits that were applied and are not logged yet, in order.
     applied: SmallVec<[Applied; 4]>,
+    /// The slots that values have come to, each with the index of its edit in `applied`.
+    arrivals: Vec<(usize, Slot)>,
     /// Lsn of the last edit logged for this unit; 0 if there is none.
     wrote: Lsn,
     /// Lsn of the last edit of any data that this unit's commands have read.
@@ -60,7 +62,7 @@ impl<'s, D: Disk> Group<'s, D> {
     #[inline]
     pub(super) fn new(shard: &'s mut Shard<D>) -> Self {
         shard.encoded.clear();
-        Self { shard, applied: SmallVec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
+        Self { shard, applied: SmallVec::new(), arrivals: Vec::new(), wrote: Lsn(0), looked_at: Lsn(0) }
     }
 
     /// Runs a command: plans it and applies its edits, so that the next command of the unit sees them.
@@ -105,6 +107,13 @@ impl<'s, D: Disk> Group<'s, D> {
         if shard.contradiction.is_some() {
             return;
         }
+        if let (Edit::Key { slot, .. }, Some(to)) = (edit, edit.moves_to()) {
+            if !shard.may_hand_over(*slot, to) && self.copy_over(edit) {
+                return;
+            }
+            self.arrivals.push((self.applied.len(), to));
+        }
+        let shard = &mut *self.shard;
         let (partition, slot) = match edit {
             Edit::Key { slot, .. } => (shard.placement.partitions().of(*slot), Some(*slot)),
             Edit::Flush { partition, .. } | Edit::SwapDb { partition, .. } | Edit::Barrier { partition, .. } => {
@@ -132,6 +141,27 @@ impl<'s, D: Disk> Group<'s, D> {
         self.applied.push(Applied { partition, slot, bytes });
     }
 
+    /// Applies, in place of an edit that moves a value to another slot, two that delete it there and write it here as
+    /// it is. Returns false, and has done nothing, if the value is too large to be written with one edit: then it moves
+    /// all the same, and the snapshot that it would be missing from is given up.
+    #[cold]
+    fn copy_over(&mut self, edit: &Edit<'_>) -> bool {
+        let Edit::Key { db, slot, key, change: Change::Move { to_db, to_key } } = edit else { return false };
+        let Some(entry) = self.shard.store.get(*db, *slot, key) else { return false };
+        let mut scratch = Scratch::default();
+        let Ok(copy) = scratch.copy_of(&entry) else {
+            let shard = &mut *self.shard;
+            if let Some(capture) = shard.capture.as_mut().filter(|capture| capture.would_lose(*slot, slot_of(to_key))) {
+                let why = "a value too large to be copied moved to a slot that was captured before";
+                capture.abandon(&mut shard.store, why);
+            }
+            return false;
+        };
+        self.apply(&Edit::Key { db: *db, slot: *slot, key: (&**key).into(), change: Change::Delete(Removal::Deleted) });
+        self.apply(&Edit::Key { db: *to_db, slot: slot_of(to_key), key: (&**to_key).into(), change: copy });
+        true
+    }
+
     /// Logs the edits that were applied, as one group, and ends the unit.
     #[inline]
     pub fn commit(mut self) -> Committed {
@@ -153,8 +183,13 @@ impl<'s, D: Disk> Group<'s, D> {
         self.wrote = shard.log.append(&shard.encoded);
         shard.encoded.clear();
         let first = self.wrote.0 + 1 - self.applied.len() as u64;
-        for (lsn, Applied { partition, slot, bytes }) in (first..).map(Lsn).zip(self.applied.drain(..)) {
+        let mut arrivals = self.arrivals.drain(..).peekable();
+        for (index, Applied { partition, slot, bytes }) in self.applied.drain(..).enumerate() {
+            let lsn = Lsn(first + index as u64);
             shard.partitions[usize::from(partition.0)].note(lsn, bytes);
+            if let Some((_, to)) = arrivals.next_if(|(at, _)| *at == index) {
+                shard.note_arrival(partition, to, lsn, self.wrote);
+            }
             match slot {
                 Some(slot) => shard.last_edits[usize::from(slot.0)] = self.wrote,
                 None => {
@@ -296,6 +331,36 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_logged_as_it_is_where_a_snapshot_under_way_would_miss_it() {
+        on_a_core(Durability::Async, |mut rig| {
+            let (set, rename) = (rig.spec("set"), rig.spec("rename"));
+            let slots = |range: std::ops::Range<u16>| {
+                (0..).map(|n| format!("k{n}")).find(|key| range.contains(&slot_of(key.as_bytes()).0)).unwrap()
+            };
+            let (early, late, later) = (slots(0..500), slots(7000..7500), slots(7600..8100));
+            let edits = |rig: &mut Rig, spec: &Spec, command: String| {
+                let before = rig.appended();
+                rig.unit(&[(spec, &command)]);
+                rig.appended().0 - before.0
+            };
+            edits(&mut rig, &set, format!("SET {late} {}", "v".repeat(500)));
+            assert_eq!(rig.shard.begin_capture(PartitionId(0)).len(), 1);
+            let mut steps = 4000;
+            rig.shard.capture(|| {
+                steps -= 1;
+                steps > 0
+            });
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {later}")), 1, "both are captured later");
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {later} {early}")), 2, "it would be in neither");
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {early} {late}")), 1, "it is in the later one");
+            while rig.shard.is_capturing() {
+                rig.shard.capture(|| true);
+            }
+            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {early}")), 1, "nothing is captured");
+        });
+    }
+
+    #[test]
     fn a_contradiction_stops_the_core_and_nothing_of_its_unit_is_logged() {
         on_a_core(Durability::Async, |mut rig| {
             let ([a, b, _], set) = (keys(), rig.spec("set"));
@@ -318,7 +383,7 @@ mod tests {
         on_a_core(Durability::Async, |mut rig| {
             let ([a, b, _], set, del) = (keys(), rig.spec("set"), rig.spec("del"));
             rig.unit(&[(&set, &format!("SET {a} {}", "a".repeat(1 << 20)))]);
-            rig.shard.begin_capture(PartitionId(0)).unwrap();
+            rig.shard.begin_capture(PartitionId(0));
             let capture = |rig: &mut Rig| rig.shard.capture(|| false).unwrap();
             while capture(&mut rig).bytes.is_empty() {}
             rig.unit(&[(&del, &format!("DEL {a}"))]);
@@ -330,7 +395,7 @@ mod tests {
             // With memory to spare it goes on.
             rig.memory.set(None);
             rig.unit(&[(&set, &format!("SET {a} {}", "a".repeat(1 << 20)))]);
-            rig.shard.begin_capture(PartitionId(0)).unwrap();
+            rig.shard.begin_capture(PartitionId(0));
             while capture(&mut rig).bytes.is_empty() {}
             rig.unit(&[(&del, &format!("DEL {a}")), (&set, &format!("SET {b} 2"))]);
             let end = std::iter::repeat_with(|| rig.shard.capture(|| true).unwrap().end).flatten().next();

@@ -25,6 +25,7 @@ pub mod replica;
 pub mod shard;
 #[cfg(test)]
 mod tests;
+mod transfers;
 
 pub use cut::{Cut, Findings, keep_all};
 pub use group::{Committed, Group, Ran};

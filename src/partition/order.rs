@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::capture::Slice;
 use crate::ids::{Caller, Lsn, PartitionId};
+use crate::storage::Transfer;
 
 /// Bytes of slices that may wait to be written to disk, over all cores; beyond it, cores pause their captures.
 const MOST_WAITING: usize = 8 << 20;
@@ -15,14 +16,15 @@ const MOST_WAITING: usize = 8 << 20;
 /// An order to a core from outside the cores.
 #[derive(Debug)]
 pub enum Order {
-    /// Put a barrier of a partition into the log.
+    /// Put a barrier of a partition into the log; if it is for a checkpoint, those of all partitions that are bound to
+    /// it.
     Barrier {
         /// The partition, which must be the core's.
         partition: PartitionId,
-        /// Whether the checkpoint node is to write a snapshot at the barrier.
+        /// Whether the checkpoint node is to write snapshots at the barriers.
         checkpoint: bool,
     },
-    /// Take a snapshot of this partition on the core itself.
+    /// Take snapshots of this partition, and of all that are bound to it, on the core itself.
     Capture(PartitionId),
     /// Refuse writes that need space, because the log has reached its maximum length (`true`), or accept them again
     /// (`false`).
@@ -40,10 +42,30 @@ pub struct Barrier {
     pub partition: PartitionId,
     /// Lsn of the barrier in the stream of the partition's core.
     pub lsn: Lsn,
-    /// Whether the checkpoint node is to write a snapshot at the barrier.
-    pub checkpoint: bool,
+    /// What the barrier is for.
+    pub purpose: Purpose,
     /// Digests of the partition's slots at the barrier.
     pub digests: Vec<u64>,
+    /// The last transfers from the partition to others, as far as these may lack it. Empty for a comparison.
+    pub transfers: Vec<Transfer>,
+}
+
+/// What a barrier was put into the log for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The checkpoint node compares digests.
+    Comparison,
+    /// The checkpoint node writes a snapshot.
+    NodeSnapshot,
+    /// The core takes a snapshot.
+    OwnSnapshot,
+}
+
+impl Purpose {
+    /// The purpose of a barrier that is put into the log for the node, for a checkpoint or only for a comparison.
+    pub const fn for_node(checkpoint: bool) -> Self {
+        if checkpoint { Self::NodeSnapshot } else { Self::Comparison }
+    }
 }
 
 /// The sending side of a core's reports. Cheap to clone; each core has one.

@@ -13,8 +13,14 @@
 //! [`Cut::record`].
 //!
 //! The number of cores may differ from the number of streams: each core reads every stream that holds edits of its
-//! partitions.
+//! partitions. If a value has moved between partitions that are on different cores now, the cores cannot recover one by
+//! one: [`Loaded::replay`] says so, and [`replay_together`] recovers the partitions of all cores together, on one
+//! thread.
+//!
+//! Where a snapshot proves bad and an older one is used, snapshots that have given a value to its partition between the
+//! two would leave that value nowhere; their older generations are used, too.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,12 +28,14 @@ use std::sync::Arc;
 use super::cut::{Cut, Findings, Rule};
 use super::load::LoadError;
 use super::origin::{Log, Origin, Snapshot, origin};
-use super::replica::{Place, Replica};
+use super::replica::{Place, ReplayError, Replica};
 use crate::encoding::frame::{Frame, FrameHeader};
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, StreamId};
 use crate::planted::{Bug, is_planted};
 use crate::storage::snapshot::{SnapshotReader, Subject};
-use crate::storage::{Corruption, DataDir, Files, Generations, Installed, Manifest, StorageError, StreamReader, path};
+use crate::storage::{
+    Corruption, DataDir, Files, Generations, Installed, Manifest, StorageError, StreamReader, Transfer, path,
+};
 use crate::store::Store;
 
 /// The recovered partitions of one core, with what was read for them.
@@ -36,8 +44,28 @@ pub struct Recovered {
     pub store: Store,
     /// The position of each partition, from the core's first partition on.
     pub places: Vec<Place>,
+    /// The transfers that still bind partitions together: the targets' older generations do not have them.
+    pub transfers: Vec<Transfer>,
     /// Counts of what was read.
     pub tally: Tally,
+}
+
+impl Recovered {
+    /// Divides what was recovered by [`plan_all`] among the cores of `placement`. The first one gets the counts.
+    fn divide(self, placement: Placement) -> Vec<Self> {
+        let Self { mut store, mut places, transfers, tally } = self;
+        let mut cores = Vec::new();
+        for core in (0..placement.cores()).rev().map(CoreId) {
+            let owned = placement.partitions_of(core);
+            let theirs = |transfer: &&Transfer| owned.contains(&transfer.from.0);
+            let transfers = transfers.iter().filter(theirs).copied().collect();
+            let places = places.split_off(usize::from(owned.start));
+            let tally = if core == CoreId(0) { tally } else { Tally::default() };
+            cores.push(Self { store: store.split_off(owned), places, transfers, tally });
+        }
+        cores.reverse();
+        cores
+    }
 }
 
 /// Counts of what recovery has read.
@@ -87,7 +115,11 @@ pub fn recover_all<F: Files>(
 ) -> Result<(Vec<Recovered>, Vec<Findings>, Cut), StorageError> {
     let cores = (0..placement.cores()).map(CoreId);
     let replayed = cores.map(|core| plan(dir, placement, core).load_snapshots()?.replay());
-    let replayed = replayed.collect::<Result<Vec<_>, _>>()?;
+    let Some(replayed) = replayed.collect::<Result<Option<Vec<_>>, _>>()? else {
+        let (replayed, findings) = replay_together(dir)?;
+        let cut = Cut::decide(dir, &findings, rule)?;
+        return Ok((replayed.finish_for(placement, &cut)?, findings, cut));
+    };
     let findings: Vec<_> = replayed.iter().map(|core| core.findings().clone()).collect();
     let cut = Cut::decide(dir, &findings, rule)?;
     let recovered = replayed.into_iter().map(|core| core.finish(&cut)).collect::<Result<_, _>>()?;
@@ -98,7 +130,24 @@ pub fn recover_all<F: Files>(
 pub fn plan<F: Files>(dir: &DataDir<F>, placement: Placement, core: CoreId) -> Planned<'_, F> {
     let replica = Replica::new(placement.partitions(), placement.partitions_of(core));
     let (manifest, tally, findings) = (dir.manifest(), Tally::default(), Findings::default());
-    Planned(Recovery { dir, core, manifest, replica, tally, findings })
+    Planned(Recovery { dir, core, manifest, replica, tally, findings, is_entangled: false })
+}
+
+/// Plans to recover all partitions together.
+fn plan_all<F: Files>(dir: &DataDir<F>) -> Planned<'_, F> {
+    let all = Placement::new(dir.manifest().partitions, 1).expect("one core may have all partitions");
+    plan(dir, all, CoreId(0))
+}
+
+/// Replays the streams of all partitions together, on this thread. Blocks.
+///
+/// # Errors
+/// If data is damaged or missing, so that the state cannot be known, or if the disk fails.
+pub fn replay_together<F: Files>(dir: &DataDir<F>) -> Result<(Replayed<'_, F>, Vec<Findings>), StorageError> {
+    let replayed = plan_all(dir).load_snapshots()?.replay()?;
+    let replayed = replayed.expect("no value has moved elsewhere if all partitions are here");
+    let findings = vec![replayed.findings().clone()];
+    Ok((replayed, findings))
 }
 
 /// A recovery that has not begun.
@@ -111,7 +160,8 @@ impl<'a, F: Files> Planned<'a, F> {
     /// If a partition has no good snapshot and its log does not reach back to its first edit, or if the disk fails.
     pub fn load_snapshots(mut self) -> Result<Loaded<'a, F>, StorageError> {
         let mut partitions = self.0.replica.owned().map(PartitionId);
-        partitions.try_for_each(|partition| self.0.load_partition(partition))?;
+        partitions.try_for_each(|partition| self.0.load_partition(partition, true))?;
+        self.0.fall_back()?;
         Ok(Loaded(self.0))
     }
 }
@@ -120,14 +170,19 @@ impl<'a, F: Files> Planned<'a, F> {
 pub struct Loaded<'a, F: Files>(Recovery<'a, F>);
 
 impl<'a, F: Files> Loaded<'a, F> {
-    /// Replays the log as far as it is durable, and holds back the edits after that. Blocks.
+    /// Replays the log as far as it is durable, and holds back the edits after that. `None` if a value has moved from
+    /// or to a partition of another core, so that all have to be recovered together ([`replay_together`]). Blocks.
     ///
     /// # Errors
     /// If the log is damaged, or the disk fails.
-    pub fn replay(mut self) -> Result<Replayed<'a, F>, StorageError> {
-        let held = self.0.replay_all()?;
+    pub fn replay(mut self) -> Result<Option<Replayed<'a, F>>, StorageError> {
+        let held = self.0.replay_all();
+        if self.0.is_entangled {
+            return Ok(None);
+        }
+        let held = held?;
         self.0.look_ahead()?;
-        Ok(Replayed { recovery: self.0, held })
+        Ok(Some(Replayed { recovery: self.0, held }))
     }
 }
 
@@ -171,9 +226,18 @@ impl<F: Files> Replayed<'_, F> {
             let frame = Frame { header, bytes: &bytes[..header.len()] };
             recovery.apply(&frame).map_err(damaged)?;
         }
+        let transfers = recovery.transfers();
         let Recovery { replica, tally, .. } = recovery;
         let places = replica.owned().filter_map(|p| replica.place(PartitionId(p))).collect();
-        Ok(Recovered { store: replica.into_store(), places, tally })
+        Ok(Recovered { store: replica.into_store(), places, transfers, tally })
+    }
+
+    /// Does the same for partitions that were recovered together, and divides them among the cores of `placement`.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_for(self, placement: Placement, cut: &Cut) -> Result<Vec<Recovered>, StorageError> {
+        Ok(self.finish(cut)?.divide(placement))
     }
 }
 
@@ -185,15 +249,25 @@ struct Recovery<'a, F: Files> {
     replica: Replica,
     tally: Tally,
     findings: Findings,
+    /// Whether a value has moved between this core's partitions and another one's.
+    is_entangled: bool,
 }
 
 impl<F: Files> Recovery<'_, F> {
-    /// Fills a partition from the origin that the table in [`super::origin`] gives.
-    fn load_partition(&mut self, partition: PartitionId) -> Result<(), StorageError> {
+    /// Fills a partition from the origin that the table in [`super::origin`] gives. If its newest snapshot is not
+    /// `usable`, it counts as bad.
+    fn load_partition(&mut self, partition: PartitionId, usable: bool) -> Result<(), StorageError> {
         let Generations { newest, older } = self.manifest.generations(partition);
         let log = if self.manifest.keeps_whole_log(partition) { Log::Whole } else { Log::Partial };
         let mut worst = None;
-        let newest = self.try_to_load(partition, newest, &mut worst)?;
+        let newest = match newest.filter(|_| !usable) {
+            Some(unusable) => {
+                self.replica.reset(partition);
+                self.findings.bad.push((partition, unusable));
+                Snapshot::Bad
+            }
+            None => self.try_to_load(partition, newest, &mut worst)?,
+        };
         match origin(newest, log, || self.try_to_load(partition, older, &mut worst))? {
             Origin::Newest | Origin::Older => {}
             Origin::Log => self.replica.reset(partition),
@@ -204,6 +278,50 @@ impl<F: Files> Recovery<'_, F> {
             }
         }
         Ok(())
+    }
+
+    /// Takes older generations of partitions that have given a value to one which was filled from an older snapshot,
+    /// and of those that have given one to them. The manifest's rule makes sure that the older generations belong
+    /// together.
+    fn fall_back(&mut self) -> Result<(), StorageError> {
+        let manifest = self.manifest.clone();
+        let at = |replica: &Replica, partition| replica.place(partition).map(|place| place.position);
+        loop {
+            let is_lost = |t: &&Transfer| {
+                at(&self.replica, t.from).is_some_and(|at| at >= t.position)
+                    && at(&self.replica, t.to).is_some_and(|at| at < t.position)
+            };
+            let Some(Transfer { from, to, .. }) = manifest.transfers.iter().find(is_lost).copied() else {
+                return Ok(());
+            };
+            let is_used = |installed: &Installed| at(&self.replica, from) >= Some(installed.position);
+            if !manifest.generations(from).newest.as_ref().is_some_and(is_used) {
+                // Not a manifest that this program writes: the replay will say what is lost.
+                return Ok(());
+            }
+            tracing::error!(partition = %from, "an older snapshot is used: that of partition {to} has not got a value");
+            self.load_partition(from, false)?;
+        }
+    }
+
+    /// The transfers that still bind partitions together, once the snapshots that proved bad are discarded.
+    fn transfers(&self) -> Vec<Transfer> {
+        if is_planted(Bug::TransfersForgotten) {
+            return Vec::new();
+        }
+        let older = |partition| {
+            let Generations { newest, older } = self.manifest.generations(partition);
+            let is_bad = |installed: &Installed| self.findings.bad.contains(&(partition, *installed));
+            newest.filter(|newest| !is_bad(newest)).and(older).map(|older| older.position)
+        };
+        let mut last = BTreeMap::new();
+        for transfer in self.manifest.transfers.iter().copied().chain(self.replica.transfers()) {
+            let latest = last.entry((transfer.from, transfer.to)).or_insert(transfer);
+            *latest = (*latest).max(transfer);
+        }
+        let owned = self.replica.owned();
+        let binds = |t: &Transfer| owned.contains(&t.from.0) && older(t.to).is_none_or(|older| older < t.position);
+        last.into_values().filter(binds).collect()
     }
 
     /// Fills a partition from a snapshot, if one is installed. If the snapshot is bad, leaves the reason in `worst`.
@@ -327,6 +445,7 @@ impl<F: Files> Recovery<'_, F> {
         }
         while let Some(Frame { header, bytes }) = reader.next()? {
             self.tally.log_bytes += bytes.len() as u64;
+            self.is_entangled |= self.replica.is_entangled(&Frame { header, bytes });
             let bytes = bytes.to_vec();
             let (file, offset) = reader.place().unwrap_or((self.dir.path(), 0));
             held.push(Held { header, bytes, file: file.to_owned(), offset });
@@ -345,6 +464,7 @@ impl<F: Files> Recovery<'_, F> {
             *barriers += 1;
             differing.extend(reached.differing);
         });
+        self.is_entangled |= matches!(applied, Err(ReplayError::Elsewhere(_)));
         self.tally.edits += applied.map_err(|error| error.to_string())?;
         if differing.is_empty() {
             return Ok(());

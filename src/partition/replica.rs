@@ -3,15 +3,25 @@
 //! Always, for each partition: the store holds exactly the effect of the partition's edits up to its position; a slot
 //! that is *ahead* (its snapshot was written slot by slot) holds them up to the slot's own position. An edit at or
 //! below the position is skipped, so replaying twice, or from further back than needed, does no harm.
+//!
+//! An edit that moves a value to another slot has two halves, and each slot is given the half that it does not hold:
+//!
+//! | the slot that the value leaves | the slot that it comes to | then |
+//! |---|---|---|
+//! | holds the edit | holds it | nothing |
+//! | lacks it | lacks it | the value moves |
+//! | lacks it | holds it | the value is deleted where it was |
+//! | holds it | lacks it | the value is nowhere: the two states do not belong together ([`ReplayError::Lost`]) |
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use crate::encoding::edit::{Edit, EditError};
+use crate::encoding::edit::{Change, Edit, EditError, Removal};
 use crate::encoding::frame::Frame;
 use crate::ids::{PartitionId, Partitions, Position, Slot};
 use crate::planted::{Bug, is_planted};
+use crate::storage::Transfer;
 use crate::store::{ApplyError, Store};
 
 /// A contiguous range of partitions with their positions.
@@ -23,6 +33,8 @@ pub struct Replica {
     places: Vec<Place>,
     /// The positions of slots, for partitions that have slots ahead of them.
     ahead: BTreeMap<PartitionId, Ahead>,
+    /// The last transfer between each two partitions that was met in the log, whether it was new or not.
+    transfers: BTreeMap<(PartitionId, PartitionId), Position>,
 }
 
 /// How far a partition's edits have been applied.
@@ -62,6 +74,13 @@ pub enum ReplayError {
         /// How the edit contradicts the data.
         error: ApplyError,
     },
+    /// A value that moves to another partition, whose state is from before that, while the state of the partition that
+    /// it leaves is from after it: the value is nowhere.
+    #[error("the value that moved from partition {} to {} at {} is in neither of the two", .0.from, .0.to, .0.position)]
+    Lost(Transfer),
+    /// A value that moves between this replica and another one.
+    #[error("a value moved from partition {} to {} at {}, but one of them is elsewhere", .0.from, .0.to, .0.position)]
+    Elsewhere(Transfer),
     /// An edit of a partition that does not exist.
     #[error("an edit of partition {0}, which does not exist")]
     Partition(PartitionId),
@@ -71,7 +90,14 @@ impl Replica {
     /// Creates the partitions in `owned`, empty and before their first edit.
     pub fn new(partitions: Partitions, owned: Range<u16>) -> Self {
         let places = vec![Place::default(); owned.len()];
-        Self { store: Store::new(partitions, owned.clone()), partitions, owned, places, ahead: BTreeMap::new() }
+        Self {
+            store: Store::new(partitions, owned.clone()),
+            partitions,
+            owned,
+            places,
+            ahead: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+        }
     }
 
     /// The range of partition numbers that this replica holds.
@@ -171,6 +197,10 @@ impl Replica {
             let position = Position::new(frame.header.stream.epoch, lsn);
             let edit = Edit::decode(bytes)?;
             let partition = self.partition_of(&edit)?;
+            if let Some(to) = edit.moves_to() {
+                applied += u64::from(self.apply_move(&edit, partition, to, position)?);
+                continue;
+            }
             let is_new = |place: Position| {
                 if is_planted(Bug::EpochIgnored) { place.lsn < position.lsn } else { place < position }
             };
@@ -196,6 +226,69 @@ impl Replica {
             }
         }
         Ok(applied)
+    }
+
+    /// Applies an edit that moves a value from a slot of `partition` to the slot `to`, to those of the two slots that
+    /// do not already hold it. Returns whether there were any.
+    fn apply_move(
+        &mut self,
+        edit: &Edit<'_>,
+        partition: PartitionId,
+        to: Slot,
+        position: Position,
+    ) -> Result<bool, ReplayError> {
+        let Edit::Key { db, slot, key, .. } = edit else { return Ok(false) };
+        let to_partition = self.partitions.of(to);
+        let transfer = Transfer { from: partition, to: to_partition, position };
+        let contradiction = |error| ReplayError::Contradiction { partition, error };
+        let lacks = [self.lacks(*slot, position), self.lacks(to, position)];
+        match lacks.into() {
+            (None, None) => return Ok(false),
+            (Some(true), None) | (None, Some(true)) => return Err(ReplayError::Elsewhere(transfer)),
+            (Some(false), Some(true)) => return Err(ReplayError::Lost(transfer)),
+            (Some(true), Some(true)) => self.store.apply(edit).map_err(contradiction)?,
+            (Some(true), Some(false)) => {
+                let change = Change::Delete(Removal::Deleted);
+                let leave = Edit::Key { db: *db, slot: *slot, key: (&**key).into(), change };
+                self.store.apply(&leave).map_err(contradiction)?;
+            }
+            (Some(false), _) | (_, Some(false)) => {}
+        }
+        if partition != to_partition {
+            self.transfers.insert((partition, to_partition), position);
+        }
+        for (partition, lacked) in [partition, to_partition].into_iter().zip(lacks) {
+            let Some(index) = self.index(partition) else { continue };
+            let place = &mut self.places[index];
+            place.position = place.position.max(position);
+            if lacked == Some(true) {
+                place.last_edit = position;
+            }
+            let reached = place.position;
+            self.forget_ahead(partition, reached);
+        }
+        Ok(lacks.contains(&Some(true)))
+    }
+
+    /// Whether a frame has an edit that moves a value between a slot of this replica and one that it does not have.
+    pub(super) fn is_entangled(&self, frame: &Frame<'_>) -> bool {
+        let has = |slot| self.index(self.partitions.of(slot)).is_some();
+        frame.edits().flatten().filter_map(|(_, bytes)| Edit::decode(bytes).ok()).any(|edit| {
+            let Edit::Key { slot, .. } = edit else { return false };
+            edit.moves_to().is_some_and(|to| has(slot) != has(to))
+        })
+    }
+
+    /// Whether a slot does not hold the edit at `position`; `None` if this replica does not have the slot.
+    fn lacks(&self, slot: Slot, position: Position) -> Option<bool> {
+        self.index(self.partitions.of(slot))?;
+        let held = self.slot_position(slot);
+        Some(if is_planted(Bug::EpochIgnored) { held.lsn < position.lsn } else { held < position })
+    }
+
+    /// The last transfer between each two partitions that was met in the log, whether it was new or not.
+    pub fn transfers(&self) -> impl Iterator<Item = Transfer> {
+        self.transfers.iter().map(|((from, to), position)| Transfer { from: *from, to: *to, position: *position })
     }
 
     /// Forgets the slots that were ahead of a partition that has reached `position`, once none of them is.
@@ -229,7 +322,8 @@ impl Replica {
         let places = self.places.split_off(at);
         self.owned.end = range.start;
         let ahead = self.ahead.split_off(&PartitionId(range.start));
-        Self { store: self.store.split_off(range.clone()), partitions: self.partitions, owned: range, places, ahead }
+        let store = self.store.split_off(range.clone());
+        Self { store, partitions: self.partitions, owned: range, places, ahead, transfers: BTreeMap::new() }
     }
 
     /// Appends a replica whose partitions follow this one's.
@@ -238,6 +332,7 @@ impl Replica {
         self.owned.end = other.owned.end;
         self.places.extend(other.places);
         self.ahead.extend(other.ahead);
+        self.transfers.extend(other.transfers);
         self.store.merge(other.store);
     }
 

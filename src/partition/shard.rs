@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::capture::{Capture, Slice};
 use super::group::Group;
 use super::memory::{MemoryBound, MemoryShare};
-use super::order::Barrier;
+use super::order::{Barrier, Purpose};
+use super::transfers::{Transfers, most_bound};
 use crate::commands::registry::Flags;
 use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
 use crate::config::{Durability, Packing};
 use crate::encoding::edit::{Edit, EncodedEdits};
-use crate::ids::{CoreId, Lsn, PartitionId, Placement};
-use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks};
+use crate::ids::{CoreId, Lsn, PartitionId, Placement, Position, Slot};
+use crate::storage::{DirectDisk, Disk, Log, PartitionMarks, Space, StreamMarks, Transfer};
 use crate::store::Store;
 use crate::time::UnixMillis;
 
@@ -44,7 +45,9 @@ pub struct Shard<D: Disk = DirectDisk> {
     pub(super) memory: MemoryShare,
     /// Whether the log has reached `log.max_bytes`.
     log_used_up: bool,
-    /// The snapshot that this core is taking, if any.
+    /// The values that have moved between this core's partitions.
+    pub(super) transfers: Transfers,
+    /// The snapshots that this core is taking, if any.
     pub(super) capture: Option<Capture>,
     /// What was removed by expiry and not yet taken by [`Self::take_expired`].
     pub(super) expired: Expired,
@@ -81,12 +84,25 @@ impl<D: Disk> Shard<D> {
             last_edits: vec![Lsn(0); usize::from(crate::ids::SLOTS)],
             memory,
             log_used_up: false,
+            transfers: Transfers::default(),
             capture: None,
             expired: Expired::default(),
             contradiction: None,
             encoded: EncodedEdits::new(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Takes in the transfers that recovery has found, which still bind partitions together.
+    pub fn bind(&mut self, transfers: impl IntoIterator<Item = Transfer>) {
+        self.transfers = transfers.into_iter().collect();
+    }
+
+    /// The transfers that may still bind partitions together.
+    #[cfg(test)]
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = Transfer> {
+        let partitions = (0..self.placement.partitions().count()).map(PartitionId);
+        partitions.flat_map(|partition| self.transfers.of(partition))
     }
 
     /// The core that owns this shard.
@@ -197,29 +213,75 @@ impl<D: Disk> Shard<D> {
         })
     }
 
-    /// Appends a barrier of `partition` to the log and starts a commit. `None` if the log is poisoned.
-    pub fn barrier(&mut self, partition: PartitionId, checkpoint: bool) -> Option<Barrier> {
-        if self.log.is_poisoned().is_some() {
-            return None;
-        }
-        let digests = self.store.digests(partition);
-        self.encoded.clear();
-        self.encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
-        let lsn = self.log.append(&self.encoded);
-        // The node sees only durable frames, and somebody may be waiting for the checkpoint.
-        self.log.commit_now();
-        Some(Barrier { partition, lsn, checkpoint, digests })
+    /// Appends a barrier of `partition` to the log and starts a commit; for a checkpoint, appends those of all
+    /// partitions that are bound to it. Empty if the log is poisoned.
+    pub fn barrier(&mut self, partition: PartitionId, checkpoint: bool) -> Vec<Barrier> {
+        let bound = if checkpoint { self.bound_to(&[partition]) } else { vec![partition] };
+        self.barriers(&bound, Purpose::for_node(checkpoint))
     }
 
-    /// Begins to take a snapshot of a partition, after appending a barrier. `None` if another snapshot is being taken,
-    /// or the log is poisoned.
-    pub fn begin_capture(&mut self, partition: PartitionId) -> Option<Barrier> {
-        if self.capture.is_some() {
-            return None;
+    fn barriers(&mut self, partitions: &[PartitionId], purpose: Purpose) -> Vec<Barrier> {
+        if self.log.is_poisoned().is_some() {
+            return Vec::new();
         }
-        let barrier = self.barrier(partition, false)?;
-        self.capture = Some(Capture::new(self.placement.partitions(), partition, barrier.lsn));
-        Some(barrier)
+        let checkpoint = purpose == Purpose::NodeSnapshot;
+        let mut barriers = Vec::with_capacity(partitions.len());
+        for partition in partitions.iter().copied() {
+            let digests = self.store.digests(partition);
+            self.encoded.clear();
+            self.encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
+            let lsn = self.log.append(&self.encoded);
+            let compares = purpose == Purpose::Comparison;
+            let transfers = if compares { Vec::new() } else { self.transfers.of(partition) };
+            barriers.push(Barrier { partition, lsn, purpose, digests, transfers });
+        }
+        // The node sees only durable frames, and somebody may be waiting for the checkpoint.
+        self.log.commit_now();
+        barriers
+    }
+
+    /// Begins to take snapshots of a partition and of all that are bound to it, after appending barriers. Empty if
+    /// other snapshots are being taken, or the log is poisoned.
+    pub fn begin_capture(&mut self, partition: PartitionId) -> Vec<Barrier> {
+        if self.capture.is_some() {
+            return Vec::new();
+        }
+        let bound = self.bound_to(&[partition]);
+        let barriers = self.barriers(&bound, Purpose::OwnSnapshot);
+        let captured = barriers.iter().map(|barrier| (barrier.partition, barrier.lsn)).collect();
+        let transfers = barriers.iter().flat_map(|barrier| barrier.transfers.iter().copied()).collect();
+        self.capture = Capture::new(self.placement.partitions(), captured, transfers);
+        barriers
+    }
+
+    /// The partitions of this core that are bound to one of `partitions`, and these themselves.
+    fn bound_to(&mut self, partitions: &[PartitionId]) -> Vec<PartitionId> {
+        self.transfers.forget_past(&self.partitions, self.log.stream().epoch);
+        let owned = self.placement.partitions_of(self.core);
+        // A partition that another core had been bound to before the number of cores changed may be elsewhere now.
+        self.transfers.bound_to(partitions).into_iter().filter(|bound| owned.contains(&bound.0)).collect()
+    }
+
+    /// Whether a value may move from one slot to another with a small edit, which binds their partitions together: not
+    /// so many as the checkpoint node cannot copy at one moment, and not past a snapshot that this core is taking.
+    pub(super) fn may_hand_over(&mut self, from: Slot, to: Slot) -> bool {
+        if self.capture.as_ref().is_some_and(|capture| capture.would_lose(from, to)) {
+            return false;
+        }
+        let partitions = self.placement.partitions();
+        let (from, to) = (partitions.of(from), partitions.of(to));
+        from == to || self.bound_to(&[from, to]).len() <= most_bound(partitions.count())
+    }
+
+    /// Notes that the edit `lsn`, of a unit that ends with `wrote`, has moved a value from partition `from` to the slot
+    /// `to`.
+    pub(super) fn note_arrival(&mut self, from: PartitionId, to: Slot, lsn: Lsn, wrote: Lsn) {
+        self.last_edits[usize::from(to.0)] = wrote;
+        let to = self.placement.partitions().of(to);
+        if to != from {
+            self.partitions[usize::from(to.0)].note(lsn, 0);
+            self.transfers.note(Transfer { from, to, position: Position::new(self.log.stream().epoch, lsn) });
+        }
     }
 
     /// Whether a snapshot is being taken.
@@ -227,7 +289,7 @@ impl<D: Disk> Shard<D> {
         self.capture.is_some()
     }
 
-    /// Captures the next slice of the snapshot until `go_on`, asked every few KiB, returns false. `None` if no snapshot
+    /// Captures the next slice of a snapshot until `go_on`, asked every few KiB, returns false. `None` if no snapshot
     /// is being taken.
     pub fn capture(&mut self, go_on: impl FnMut() -> bool) -> Option<Slice> {
         let capture = self.capture.as_mut()?;
@@ -236,9 +298,11 @@ impl<D: Disk> Shard<D> {
         }
         let slice = capture.slice(&mut self.store, self.log.appended(), go_on);
         if slice.end.is_some() {
-            self.capture = None;
             // The snapshot can be used only once all edits that it holds are durable.
             self.log.commit_now();
+        }
+        if capture.is_over() {
+            self.capture = None;
         }
         Some(slice)
     }

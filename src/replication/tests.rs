@@ -20,7 +20,7 @@ use crate::config::Password;
 use crate::encoding::edit::{Change, Edit, EncodedEdits};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, Partitions, Placement, StreamId};
-use crate::partition::order::{Barrier, Order, Reporter, reports};
+use crate::partition::order::{Barrier, Order, Purpose, Reporter, reports};
 use crate::partition::{keep_all, recover_all};
 use crate::runtime::bell::Bell;
 use crate::runtime::inbox::Inbox;
@@ -236,7 +236,13 @@ impl Core {
         let mut encoded = EncodedEdits::new();
         encoded.push(partition, &Edit::Barrier { partition, checkpoint, digests: (&digests).into() });
         let lsn = log.append(&encoded);
-        self.reporter.barrier(Barrier { partition, lsn, checkpoint, digests });
+        self.reporter.barrier(Barrier {
+            partition,
+            lsn,
+            purpose: Purpose::for_node(checkpoint),
+            digests,
+            transfers: Vec::new(),
+        });
     }
 }
 

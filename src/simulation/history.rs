@@ -19,7 +19,7 @@ use crate::config::Durability;
 use crate::ids::{CoreId, Db, Lsn, PartitionId, StreamId};
 use crate::replication::master::policy;
 use crate::storage::model::{Process, World};
-use crate::storage::{Manifest, StorageError};
+use crate::storage::{Installed, Manifest, StorageError};
 
 /// How long peace may take until everything is mirrored and checkpointed, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -114,6 +114,12 @@ impl History {
                     self.outcome.starts += 1;
                     self.check_recovered()?;
                     return Ok(true);
+                }
+                // Where one file is damaged, the older snapshots belong together.
+                Err(StorageError::Corrupt(why))
+                    if self.outcome.rotten == 1 && why.to_string().contains("is in neither of the two") =>
+                {
+                    return Err(format!("one file was damaged, but: {why}"));
                 }
                 Err(StorageError::Corrupt(why)) if self.outcome.rotten > 0 => {
                     self.world.note(|| format!("refused: {why}"));
@@ -278,8 +284,12 @@ impl History {
         self.requests += 1;
         let number = self.requests;
         let request = self.world.draw(|random| Request::random(random, number));
-        let Some((executed, reply)) = master.execute(&request) else { return Ok(()) };
         let core = master.core_of(request.key());
+        if request.new_name().is_some_and(|name| master.core_of(name) != core) {
+            return Ok(());
+        }
+        let before = master.appended(core);
+        let Some((executed, reply)) = master.execute(&request) else { return Ok(()) };
         let oracle = &mut *self.oracle.borrow_mut();
         let name = || {
             request.words.iter().map(|w| w[..w.len().min(24)].escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
@@ -301,7 +311,9 @@ impl History {
         }
         let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
         if !effect.is_empty() {
-            oracle.wrote(core, executed.wrote, request.edits(&effect), effect);
+            // A value that gets another name takes one edit or two, by its size.
+            let edits = if request.new_name().is_some() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
+            oracle.wrote(core, Lsn(executed.wrote.0 + 1 - edits), executed.wrote, effect);
         }
         if self.settings.durability != Durability::Async {
             if executed.gate < tells_of {
@@ -332,6 +344,16 @@ impl History {
                 (marks.mirrored(), marks.durable(), marks.synced(), marks.written());
             if mirrored > durable || durable > synced || synced > written {
                 return Err("mirrored ≤ durable ≤ synced ≤ written does not hold".to_owned());
+            }
+        }
+        let manifest = master.shared.dir.manifest();
+        for transfer in master.cores.iter().flat_map(|core| core.borrow().transfers().collect::<Vec<_>>()) {
+            let [from, to] = [transfer.from, transfer.to].map(|partition| manifest.generations(partition));
+            for (from, to) in [(from.newest, to.newest), (from.older, to.older)] {
+                let has = |snapshot: Option<Installed>| snapshot.is_some_and(|s| s.position >= transfer.position);
+                if has(from) && !has(to) {
+                    return Err(format!("{transfer:?} is in neither of two snapshots that may be used together"));
+                }
             }
         }
         let status = master.shared.status();

@@ -55,7 +55,7 @@ impl Request {
         let stream = format!("stream{}", random.u8(0..3)).into_bytes();
         // Far ahead, and another time than any before.
         let at = (4_000_000_000_000 + number).to_string().into_bytes();
-        match random.u8(0..47) {
+        match random.u8(0..53) {
             0..=6 => Self::new(&[b"SET", &key, &value]),
             7 => Self::new(&[b"APPEND", &key, &value[..value.len().min(20)]]),
             8 | 9 => Self::new(&[b"INCR", &counter]),
@@ -84,13 +84,24 @@ impl Request {
             42 => Self::new(&[b"RENAME", &a, &b]),
             43 => Self::new(&[b"RENAMENX", x, y]),
             44 => Self::new(&[b"RENAME", x, y]),
+            45..=50 => Self::rename(random),
             _ => Self::new(&[b"HPEXPIREAT", &hash, &at, b"FIELDS", b"1", &field]),
         }
     }
 
-    /// Number of edits that the request has if this is its effect.
-    pub(super) fn edits(&self, effect: &Effect) -> usize {
-        if self.words[0].starts_with(b"RENAME") { effect.len().min(1) } else { effect.len() }
+    /// Draws a request that gives a key of some type another name, mostly in another slot.
+    fn rename(random: &mut fastrand::Rng) -> Self {
+        let (name, count) =
+            [("hash", 6), ("hash", 6), ("set", 4), ("zset", 4), ("list", 4), ("stream", 3)][random.usize(0..6)];
+        let from = random.usize(0..count);
+        let to = (from + random.usize(1..count)) % count;
+        let command: &[u8] = if random.u8(0..4) == 0 { b"RENAMENX" } else { b"RENAME" };
+        Self::new(&[command, format!("{name}{from}").as_bytes(), format!("{name}{to}").as_bytes()])
+    }
+
+    /// The other key that the request names, if it is one that renames.
+    pub(super) fn new_name(&self) -> Option<&[u8]> {
+        self.words[0].starts_with(b"RENAME").then(|| &*self.words[2])
     }
 
     /// A request that reads the whole value of `key`, whichever type keys of this name have.

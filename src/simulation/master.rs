@@ -102,7 +102,8 @@ pub(super) async fn start(
         let options = log_options(&dir, StreamId::new(epoch, core), settings);
         let log = open_log(process, options, marks, oracle, settings.settles_late).await?;
         let (partitions, memory) = (partitions.clone(), memory.clone());
-        let shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
+        let mut shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
+        shard.bind(recovered.transfers);
         cores.push(Rc::new(RefCell::new(shard)));
     }
     let mut policy = Policy::new(&dir.manifest(), &options.last_edits, options.pace);
@@ -187,6 +188,11 @@ impl Master {
         Some((committed, out))
     }
 
+    /// The last edit of a core that was appended to its log.
+    pub(super) fn appended(&self, core: CoreId) -> Lsn {
+        self.cores[usize::from(core.0)].borrow().log().appended()
+    }
+
     /// The last edit of a core that is as safe as the settings' durability asks for, with all before it.
     pub(super) fn safe(&self, core: CoreId) -> Lsn {
         self.cores[usize::from(core.0)].borrow().safe()
@@ -234,10 +240,12 @@ impl Master {
                     for order in inbox.take() {
                         match order {
                             Order::Barrier { partition, checkpoint } => {
-                                let placed = core.borrow_mut().barrier(partition, checkpoint);
-                                let Some(barrier) = placed else { continue };
-                                world.note(|| format!("barrier of partition {} at {}", barrier.partition, barrier.lsn));
-                                reporter.barrier(barrier);
+                                let barriers = core.borrow_mut().barrier(partition, checkpoint);
+                                for barrier in barriers {
+                                    let (partition, lsn) = (barrier.partition, barrier.lsn);
+                                    world.note(|| format!("barrier of partition {partition} at {lsn}"));
+                                    reporter.barrier(barrier);
+                                }
                             }
                             Order::Capture(partition) => {
                                 captures.iter().for_each(|captures| captures.borrow_mut().push_back(partition));
@@ -264,12 +272,14 @@ impl Master {
                 world.sleep(Duration::from_micros(world.draw(|random| random.u64(100..20_000)))).await;
                 while let Some(partition) = next_of(&asked) {
                     let core = placement.core_of(partition);
-                    let Some(barrier) = cores[usize::from(core.0)].borrow_mut().begin_capture(partition) else {
+                    let barriers = cores[usize::from(core.0)].borrow_mut().begin_capture(partition);
+                    if barriers.is_empty() {
                         snapshots.on(&shared, Slice::refusal(partition, "busy"));
-                        continue;
-                    };
-                    world.note(|| format!("partition {partition} is captured after {}", barrier.lsn));
-                    reporter.barrier(barrier);
+                    }
+                    for barrier in barriers {
+                        world.note(|| format!("partition {} is captured after {}", barrier.partition, barrier.lsn));
+                        reporter.barrier(barrier);
+                    }
                 }
                 for core in &cores {
                     // At this number of steps most slots are captured in one slice, so that edits mostly come between

@@ -71,11 +71,10 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Notes that a write was executed on `core` with so many edits, the last of which is `last`. Each edit changes one
-    /// key, in the order of the effect; one edit may change two keys.
-    pub(super) fn wrote(&mut self, core: CoreId, last: Lsn, edits: usize, effect: Effect) {
+    /// Notes that a write was executed on `core` with the edits from `first` to `last`. Each edit changes one key, in
+    /// the order of the effect; one edit may change two keys.
+    pub(super) fn wrote(&mut self, core: CoreId, first: Lsn, last: Lsn, effect: Effect) {
         apply(&mut self.content, &effect);
-        let first = Lsn(last.0 + 1 - edits as u64);
         self.streams[usize::from(core.0)].writes.push(Write { first, last, effect });
     }
 

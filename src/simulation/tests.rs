@@ -117,7 +117,7 @@ fn the_same_seed_makes_the_same_history() {
 
 /// The planted bugs, each with the number of seeds within which it must be found. The numbers leave some room, since
 /// any change of what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 28] = [
+const PLANTED: [(Bug, u64); 32] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
@@ -140,6 +140,10 @@ const PLANTED: [(Bug, u64); 28] = [
     (Bug::SnapshotUnsynced, 10),
     (Bug::SnapshotNameUnsynced, 10),
     (Bug::RecordedBeforeMoved, 10),
+    (Bug::TransfersIgnored, 100),
+    (Bug::OlderTransfersIgnored, 100),
+    (Bug::RecordedOneByOne, 100),
+    (Bug::TransfersForgotten, 200),
     (Bug::GroupSplit, 300),
     (Bug::ReadNotGated, 10),
     (Bug::FollowedLate, 5),

@@ -36,5 +36,5 @@ pub use log::marks::{PartitionMarks, StreamMarks, SyncedEnd};
 pub use log::reader::StreamReader;
 pub use log::tail::TailReader;
 pub use log::{Commit, DirectDisk, Disk, Log, LogOptions, LogStats, Space};
-pub use manifest::{EpochRecord, Generations, Installed, Manifest, StreamRecord};
+pub use manifest::{Arrival, EpochRecord, Generations, Installed, Manifest, StreamRecord, Transfer};
 pub use probe::{Probed, SyncMethod};

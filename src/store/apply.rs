@@ -46,7 +46,7 @@ impl ApplyError {
 /// record and a step frees up to seven, so freeing keeps up.
 const STEPS_PER_EDIT: usize = 1;
 
-const ELSEWHERE: Contradiction = "it is moved to a key of another slot, or to itself";
+const ITSELF: Contradiction = "it is moved to itself";
 pub(super) const NOT_HERE: &str = "it is not in this store";
 
 impl Store {
@@ -127,8 +127,8 @@ impl Store {
         result
     }
 
-    /// Moves a value to another key of the slot, with its expiry. A structure goes over as it is, in the same time
-    /// however large it is; what the other key held is set aside to be freed in slices.
+    /// Moves a value to another key, with its expiry. A structure goes over as it is, in the same time however large it
+    /// is; what the other key held is set aside to be freed in slices.
     fn move_value(
         &mut self,
         from: (Db, &[u8]),
@@ -139,15 +139,17 @@ impl Store {
         if !fit(to.1) {
             return Err(TOO_LONG);
         }
-        if from == to || slot_of(to.1) != slot {
-            return Err(ELSEWHERE);
+        if from == to {
+            return Err(ITSELF);
         }
+        let to_slot = slot_of(to.1);
+        let to_index = self.index(to_slot).ok_or(NOT_HERE)?;
         let (source, target) = (Key::new(self.seed, from.1), Key::new(self.seed, to.1));
         let taken = self.in_map(from.0, slot, index, |map, _, tally, _| map.take(source, tally));
         let (record, digest) = taken.ok_or(MISSING)?;
         let record = record.renamed(target.bytes);
         record.touch(self.clock);
-        self.in_map(to.0, slot, index, |map, tools, tally, garbage| {
+        self.in_map(to.0, to_slot, to_index, |map, tools, tally, garbage| {
             map.delete(target, tally, garbage);
             map.add(target, record, digest, tools.seed, tally);
         });

@@ -285,14 +285,15 @@ impl Store {
     /// Saves what `edit` changes. Returns the position of the large key that claims the parts that the edit cuts off.
     fn save_before(&mut self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) -> Option<usize> {
         let Edit::Key { db, slot, key, change } = edit else { return None };
-        if *slot != capture.slot {
-            return None;
-        }
-        let claims = self.save(capture, (*db, key), change, out);
-        if let Change::Move { to_db, to_key } = change {
+        let is_here = *slot == capture.slot;
+        // A value does not leave the slot for another one (`partition::capture`); that would end the capture.
+        let claims = if is_here { self.save(capture, (*db, key), change, out) } else { None };
+        if let Change::Move { to_db, to_key } = change
+            && edit.moves_to().unwrap_or(*slot) == capture.slot
+        {
             // What the other key holds is replaced.
             self.save(capture, (*to_db, to_key), &Change::Delete(Removal::Deleted), out);
-            if let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key)) {
+            if is_here && let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key)) {
                 large.place = Place::Key(*to_db, (**to_key).into());
             }
         }

@@ -1,7 +1,9 @@
-//! Promise: a large value that gets another name in its slot, or goes to another database, costs the log no more than a
-//! small one; memory, log, mirror and snapshots hold it under its new name.
+//! Promise: a large value that gets another name, in its slot or in another partition, or goes to another database,
+//! costs the log no more than a small one; memory, log, mirror and snapshots hold it under its new name.
 
 use std::time::Duration;
+
+use rollbook::encoding::slot::slot_of;
 
 use crate::harness::{Conn, Home, Server, eventually, verify};
 
@@ -17,14 +19,21 @@ fn write_hash(conn: &mut Conn, key: &str) {
     }
 }
 
-/// Bytes that have been written to the logs of both cores, once all that `conn` wrote is on disk.
+/// Bytes that have been written to the logs of the cores, one or two, once all that `conn` wrote is on disk.
 fn written(server: &Server, conn: &mut Conn) -> f64 {
     assert_eq!(conn.call("WAITAOF 1 0 60000").items()[0].int(), 1);
     let info = server.info();
     let of_core = |core: &str| -> Option<f64> {
         info.get(core)?.split(',').find_map(|field| field.strip_prefix("log_bytes=")?.parse().ok())
     };
-    of_core("core0").expect("a core") + of_core("core1").expect("another")
+    of_core("core0").expect("a core") + of_core("core1").unwrap_or_default()
+}
+
+/// Waits until the node, which may not have connected yet, holds everything.
+fn wait_for_node(server: &Server) {
+    eventually("the node holds everything", Duration::from_secs(60), || {
+        (server.connect().call("WAIT 1 1000").int() == 1).then_some(())
+    });
 }
 
 fn assert_moved(server: &Server) {
@@ -55,7 +64,7 @@ fn what_is_handed_over_is_there_under_its_new_name() {
     assert_eq!(verify(&home.data()).code, Some(0));
     server = home.start();
     assert_moved(&server);
-    assert_eq!(server.connect().call("WAIT 1 60000").int(), 1);
+    wait_for_node(&server);
     assert_eq!(server.connect().call("SAVE").text(), "OK");
     eventually("digests are compared", Duration::from_secs(60), || {
         (server.info_number("digests_compared") > 0.0).then_some(())
@@ -63,4 +72,66 @@ fn what_is_handed_over_is_there_under_its_new_name() {
     assert_eq!(server.info_number("digests_differed"), 0.0);
     assert!(server.terminate().success());
     assert_moved(&home.start());
+}
+
+/// Two keys in different partitions, which two cores have if there are two.
+fn far_apart() -> [String; 2] {
+    let of = |partition| {
+        let mut keys = (0..).map(|n| format!("key:{n}"));
+        // There are 256 partitions, of 64 slots each.
+        keys.find(|key| slot_of(key.as_bytes()).0 / 64 == partition).expect("there are keys of all")
+    };
+    [of(5), of(200)]
+}
+
+fn assert_there(server: &Server, key: &str, other: &str) {
+    let mut conn = server.connect();
+    assert_eq!(conn.call(&format!("EXISTS {other}")).int(), 0);
+    assert_eq!(conn.call(&format!("HLEN {key}")).int(), FIELDS as i64);
+    assert_eq!(conn.call(&format!("HGET {key} field:4711")).text(), "value:4711");
+}
+
+#[test]
+fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
+    let mut home = Home::with_node().set("server.cores", "1");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let [a, b] = far_apart();
+    write_hash(&mut conn, &a);
+    let before = written(&server, &mut conn);
+    for _ in 0..5 {
+        assert_eq!(conn.call(&format!("RENAME {a} {b}")).text(), "OK");
+        assert_eq!(conn.call(&format!("RENAMENX {b} {a}")).int(), 1);
+    }
+    let grown = written(&server, &mut conn) - before;
+    assert!(grown < FEW_BYTES, "{grown} bytes in the log");
+    assert_there(&server, &a, &b);
+    server.kill();
+    assert_eq!(verify(&home.data()).code, Some(0));
+    for cores in ["2", "1", "1", "2"] {
+        home = home.set("server.cores", cores);
+        server = home.start();
+        assert_there(&server, &a, &b);
+        conn = server.connect();
+        wait_for_node(&server);
+        if cores == "2" {
+            assert_eq!(conn.call("SAVE").text(), "OK");
+        } else {
+            assert_eq!(conn.call(&format!("RENAME {a} {b}")).text(), "OK");
+            assert_eq!(conn.call("SAVE").text(), "OK");
+            assert_eq!(conn.call(&format!("RENAME {b} {a}")).text(), "OK");
+            assert_eq!(conn.call("WAITAOF 1 0 60000").items()[0].int(), 1);
+        }
+        server.kill();
+    }
+    server = home.start();
+    assert_there(&server, &a, &b);
+    wait_for_node(&server);
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    eventually("digests are compared", Duration::from_secs(60), || {
+        (server.info_number("digests_compared") > 0.0).then_some(())
+    });
+    assert_eq!(server.info_number("digests_differed"), 0.0);
+    assert!(server.terminate().success());
+    assert_there(&home.start(), &a, &b);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Printer, Shown, is_dir};
 use crate::storage::manifest::codec;
-use crate::storage::{Corruption, DataDir, Generations, Installed, Manifest, StorageError};
+use crate::storage::{Corruption, DataDir, Generations, Installed, Manifest, StorageError, Transfer};
 
 /// Prints the manifest at `path`.
 pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
@@ -41,6 +41,9 @@ pub(super) fn show(path: &Path, out: &mut Printer<'_>) -> Shown {
             }
         }
     }
+    for Transfer { from, to, position } in &manifest.transfers {
+        out.line(format!("a value moved from partition {from} to {to} at {position}"))?;
+    }
     Ok(None)
 }
 
@@ -52,8 +55,11 @@ fn value(manifest: &Manifest) -> Value {
     let snapshots = manifest.snapshots.iter().enumerate().filter(|(_, g)| g.newest.is_some()).map(|(partition, g)| {
         json!({"partition": partition, "newest": g.newest.as_ref().map(installed), "older": g.older.as_ref().map(installed)})
     });
+    let transfers = manifest.transfers.iter();
+    let transfers = transfers.map(|t| json!({"from": t.from.0, "to": t.to.0, "position": t.position.to_string()}));
     json!({"id": manifest.id.to_string(), "partitions": manifest.partitions.count(),
-        "epochs": epochs.collect::<Vec<_>>(), "snapshots": snapshots.collect::<Vec<_>>()})
+        "epochs": epochs.collect::<Vec<_>>(), "snapshots": snapshots.collect::<Vec<_>>(),
+        "transfers": transfers.collect::<Vec<_>>()})
 }
 
 fn installed(s: &Installed) -> Value {

@@ -212,7 +212,7 @@ mod tests {
         bytes[8] += 1;
         std::fs::write(&manifests[0], &bytes).unwrap();
         assert_eq!(with(4).verdict, Verdict::Blocker(Exit::Config));
-        assert!(with(4).text.contains("version 2") && with(4).text.contains("data.dir"), "{}", with(4).text);
+        assert!(with(4).text.contains("version 3") && with(4).text.contains("data.dir"), "{}", with(4).text);
 
         manifests.iter().for_each(|file| std::fs::write(file, "rubbish").unwrap());
         assert_eq!(with(4).verdict, Verdict::Blocker(Exit::Data));

@@ -16,7 +16,7 @@ use crate::partition::replica::Place;
 use crate::partition::{Cut, Findings, Recovered, Shard, Tally, recovery};
 use crate::runtime::bell::Bell;
 use crate::runtime::mesh::Endpoint;
-use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks};
+use crate::storage::{Commit, DataDir, Log, LogOptions, PartitionMarks, Probed, StorageError, StreamMarks, Transfer};
 use crate::store::Store;
 
 /// Bytes of registered I/O memory. Only the log's buffers use it, and glommio allocates more by itself when it runs
@@ -41,18 +41,27 @@ pub struct Seat {
     pub bell: Arc<Bell>,
     /// Where it reports what it has found in the files, and then what it has recovered.
     pub recovered: Sender<(CoreId, Result<Progress, StorageError>)>,
-    /// Where it is told how far the streams count.
-    pub cut: Receiver<Arc<Cut>>,
+    /// Where it is told how its recovery ends.
+    pub verdict: Receiver<Verdict>,
     /// Where it is told to serve.
     pub launched: Receiver<Launch>,
 }
 
 /// How far a core has come on its way to serve.
 pub enum Progress {
-    /// It has read everything, and waits for the cut.
-    Replayed(Findings),
+    /// It has read everything, and waits for the cut. `None`: a value has moved between its partitions and another
+    /// core's.
+    Replayed(Option<Findings>),
     /// Its partitions are as they were.
     Recovered(Recovery),
+}
+
+/// How the recovery of a core ends.
+pub enum Verdict {
+    /// The streams count so far.
+    Cut(Arc<Cut>),
+    /// All cores' partitions are recovered together; those of this core come here.
+    Together(Receiver<Recovered>),
 }
 
 /// What a core has recovered; the data stays with it.
@@ -97,7 +106,7 @@ impl Seat {
     }
 
     async fn live(self) -> Result<(), String> {
-        let (Recovered { store, places, tally }, took) = match self.recover() {
+        let (Recovered { store, places, transfers, tally }, took) = match self.recover() {
             Ok(Some(recovered)) => recovered,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -108,7 +117,7 @@ impl Seat {
         let _ = self.recovered.send((self.core, Ok(Progress::Recovered(Recovery { places, tally, took }))));
         let Ok(launch) = self.launched.recv() else { return Ok(()) };
         let ready = launch.ready.clone();
-        match self.prepare(launch, store).await {
+        match self.prepare(launch, store, transfers).await {
             Ok(server) => {
                 let _ = ready.send(Ok(()));
                 server.run().await.map_err(|e| e.to_string())
@@ -127,14 +136,23 @@ impl Seat {
         let snapshots = began.elapsed();
         let replayed = loaded.replay()?;
         let log = began.elapsed() - snapshots;
+        let findings = replayed.as_ref().map(|replayed| replayed.findings().clone());
         // If nobody listens any more, another core has failed: this one then gets no answer either.
-        let _ = self.recovered.send((self.core, Ok(Progress::Replayed(replayed.findings().clone()))));
-        let Ok(cut) = self.cut.recv() else { return Ok(None) };
-        Ok(Some((replayed.finish(&cut)?, [snapshots, log])))
+        let _ = self.recovered.send((self.core, Ok(Progress::Replayed(findings))));
+        let recovered = match (self.verdict.recv(), replayed) {
+            (Ok(Verdict::Cut(cut)), Some(replayed)) => replayed.finish(&cut)?,
+            (Ok(Verdict::Together(recovered)), replayed) => {
+                drop(replayed);
+                let Ok(recovered) = recovered.recv() else { return Ok(None) };
+                recovered
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some((recovered, [snapshots, log])))
     }
 
     /// Opens the log and prepares the listeners.
-    async fn prepare(self, launch: Launch, store: Store) -> Result<Server, String> {
+    async fn prepare(self, launch: Launch, store: Store, transfers: Vec<Transfer>) -> Result<Server, String> {
         let Launch { service, reporter, .. } = launch;
         let config = &service.config;
         let durability = config.log.durability;
@@ -151,7 +169,8 @@ impl Seat {
         };
         let log = Log::open(options, launch.marks).await.map_err(|e| e.to_string())?;
         let memory = Arc::clone(&service.cores.memory);
-        let shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability, memory);
+        let mut shard = Shard::new(self.core, self.placement, store, log, launch.partitions, durability, memory);
+        shard.bind(transfers);
         let engine = Engine::new(Arc::clone(&service.cores), shard, self.endpoint, reporter);
         Server::new(engine, service, self.bell, launch.listeners)
             .map_err(|e| format!("cannot set up the network ring: {e}"))

@@ -29,6 +29,7 @@ use std::borrow::Cow;
 
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
+use crate::encoding::slot::slot_of;
 use crate::ids::{Db, PartitionId, Slot};
 use crate::time::UnixMillis;
 
@@ -219,8 +220,8 @@ pub enum Change<'a> {
     SetExpiry(Option<UnixMillis>),
     /// The key is deleted.
     Delete(Removal),
-    /// Another key of the same slot gets the key's value and expiry, replacing whatever it held; the key is deleted.
-    /// The edit is small however large the value is.
+    /// Another key gets the key's value and expiry, replacing whatever it held; the key is deleted. The other key may
+    /// be of another slot and of another partition, but of the same core. The edit is small however large the value is.
     Move {
         /// Database of the other key.
         to_db: Db,
@@ -250,6 +251,17 @@ pub enum EditError {
 }
 
 impl<'a> Edit<'a> {
+    /// Slot to which the edit moves a value, if that is not the slot that the value comes from.
+    #[inline]
+    pub fn moves_to(&self) -> Option<Slot> {
+        match self {
+            Self::Key { slot, change: Change::Move { to_key, .. }, .. } => {
+                Some(slot_of(to_key)).filter(|to| to != slot)
+            }
+            _ => None,
+        }
+    }
+
     /// Decodes the edit in a flatbuffer.
     ///
     /// # Errors

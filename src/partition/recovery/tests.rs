@@ -1,5 +1,7 @@
 //! Recovery from real files on a model disk: a case for each row of the table of origins, and streams that are cut off.
 
+mod transfers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -65,18 +67,38 @@ impl Home {
         path::segment(self.data.path(), stream(core), Lsn(1))
     }
 
-    /// Writes the whole of a stream's only segment.
+    /// Writes the whole of a stream's only segment, with edits that each set a key.
     fn write(&self, core: u16, frames: &[Said]) {
+        let mut first = 1;
+        let frames = frames.iter().map(|(last, synced, durable)| {
+            let edits = (std::mem::replace(&mut first, last + 1)..=*last).map(|lsn| edit(self.placement, core, lsn));
+            (edits.collect(), *synced, *durable)
+        });
+        self.write_frames(core, &frames.collect::<Vec<_>>());
+    }
+
+    /// Writes the whole of a stream's only segment: frames of these edits, each of which calls those before it durable.
+    fn write_edits(&self, core: u16, frames: &[Vec<Edit<'static>>]) {
+        let mut last = 0;
+        let frames = frames.iter().map(|edits| {
+            let before = last;
+            last += edits.len() as u64;
+            (edits.clone(), before, before)
+        });
+        self.write_frames(core, &frames.collect::<Vec<_>>());
+    }
+
+    fn write_frames(&self, core: u16, frames: &[(Vec<Edit<'static>>, u64, u64)]) {
         let mut file = vec![0; SEGMENT as usize];
         let header = SegmentHeader { stream: stream(core), first: Lsn(1), previous: Lsn(0), bytes: SEGMENT };
         header.write(self.data.id(), file.first_chunk_mut().unwrap());
         let (mut at, mut first) = (BLOCK, 1);
-        for (last, synced, durable) in frames {
+        for (frame, synced, durable) in frames {
+            let last = first + frame.len() as u64 - 1;
             let mut edits = EncodedEdits::new();
-            for lsn in first..=*last {
-                let edit = edit(self.placement, core, lsn);
-                let Edit::Key { slot, .. } = &edit else { unreachable!("only keys are edited") };
-                edits.push(self.placement.partitions().of(*slot), &edit);
+            for edit in frame {
+                let Edit::Key { slot, .. } = edit else { unreachable!("only keys are edited") };
+                edits.push(self.placement.partitions().of(*slot), edit);
             }
             let header = FrameHeader {
                 body_len: edits.as_bytes().len() as u32,

@@ -3,7 +3,8 @@
 //!
 //! Always, per stream: position of a node's snapshot ≤ mirrored ≤ durable; newest section of a core's own snapshot ≤
 //! durable. The manifest names a snapshot only once it is whole, verified (a node's snapshot against its barrier) and
-//! on disk; log is dropped only when the manifest no longer needs it.
+//! on disk, and so are the snapshots that it needs (`install`); log is dropped only when the manifest no longer needs
+//! it.
 //!
 //! | thread | does |
 //! |---|---|
@@ -24,6 +25,7 @@ mod claims;
 mod counters;
 pub(crate) mod download;
 pub(crate) mod feed;
+pub(crate) mod install;
 pub(crate) mod intake;
 pub mod policy;
 pub mod prediction;
@@ -34,6 +36,7 @@ pub(crate) mod side;
 pub(crate) mod status;
 mod unauthenticated;
 pub(crate) mod upload;
+pub(crate) mod waiting;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};

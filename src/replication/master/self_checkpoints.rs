@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::install;
 use super::side::MasterSide;
+use super::waiting::Complete;
 use crate::ids::{Lsn, PartitionId, Partitions, Position, SLOTS};
 use crate::partition::capture::{End, SectionStart, Slice};
 use crate::partition::order::Slices;
 use crate::storage::snapshot::{SectionHeader, SnapshotReader, SnapshotWriter, Subject, Summary};
-use crate::storage::{Files, OsFiles, StorageError, failpoint, path};
+use crate::storage::{Arrival, Files, OsFiles, StorageError, Transfer, failpoint, path};
 use crate::store::Store;
 
 /// How often a complete snapshot is checked for being durable.
@@ -35,8 +37,8 @@ pub(super) fn run(shared: &MasterSide, slices: &Slices) {
 pub(crate) struct SelfCheckpoints<F: Files> {
     /// Snapshots whose slices are still coming in.
     writing: BTreeMap<PartitionId, Writing<F>>,
-    /// Snapshots that are written, and wait until they may be installed.
-    complete: Vec<Complete>,
+    /// Snapshots that are written, and wait until every edit in them is durable.
+    complete: Vec<Written>,
 }
 
 impl<F: Files> Default for SelfCheckpoints<F> {
@@ -51,20 +53,22 @@ struct Writing<F: Files> {
     path: PathBuf,
     writer: SnapshotWriter<F>,
     newest: Lsn,
+    transfers: Vec<Transfer>,
     started: Duration,
 }
 
 /// The state of a snapshot after a slice was written.
 enum Progress<F: Files> {
     More(Writing<F>),
-    Complete(Complete),
+    Complete(Written),
 }
 
 /// A snapshot that is written, and waits until every edit in it is durable.
-struct Complete {
+struct Written {
     partition: PartitionId,
     path: PathBuf,
     newest: Lsn,
+    transfers: Vec<Transfer>,
     started: Duration,
     summary: Summary,
 }
@@ -79,13 +83,15 @@ impl<F: Files> SelfCheckpoints<F> {
             (Some(End::Abandoned(why)), _) => Err(why.to_owned()),
             (_, Some(writing)) => writing.take(shared, &slice).map_err(|e| e.to_string()),
             (_, None) if slice.begins => {
-                let begun = Writing::begin(shared, partition, slice.barrier);
+                let begun = Writing::begin(shared, &slice);
                 begun.and_then(|writing| writing.take(shared, &slice)).map_err(|e| e.to_string())
             }
             (_, None) => return,
         };
         let mut state = shared.state();
         let now = shared.clock.now();
+        // The barriers of all partitions that are captured together come before the first slice.
+        state.catch_up(now);
         match taken {
             Ok(Progress::More(writing)) => {
                 state.policy.progress(partition, now);
@@ -97,7 +103,7 @@ impl<F: Files> SelfCheckpoints<F> {
             }
             Err(why) => {
                 drop(state);
-                fail(shared, partition, &path(shared, partition), &why);
+                fail(shared, partition, &path(shared, partition, slice.barrier), &why);
             }
         }
     }
@@ -110,18 +116,20 @@ impl<F: Files> SelfCheckpoints<F> {
             marks.durable() >= complete.newest || marks.has_ended()
         });
         self.complete = waiting;
-        let durable: Vec<Complete> = durable;
+        let durable: Vec<Written> = durable;
         durable.into_iter().for_each(|complete| complete.install(shared));
     }
 }
 
 impl<F: Files> Writing<F> {
-    fn begin(shared: &MasterSide<F>, partition: PartitionId, barrier: Lsn) -> Result<Self, StorageError> {
-        let path = path(shared, partition);
+    fn begin(shared: &MasterSide<F>, slice: &Slice) -> Result<Self, StorageError> {
+        let Slice { partition, barrier, .. } = *slice;
+        let path = path(shared, partition, barrier);
         let position = Position::new(shared.epoch, barrier);
         let writer = SnapshotWriter::create_in(shared.dir.files(), &path, subject(shared, partition), position)?;
         failpoint::reach("own.begun");
-        Ok(Self { barrier, path, writer, newest: barrier, started: shared.clock.now() })
+        let (transfers, started) = (slice.transfers.clone(), shared.clock.now());
+        Ok(Self { barrier, path, writer, newest: barrier, transfers, started })
     }
 
     /// Writes a slice, and finishes the file after the last one.
@@ -130,11 +138,12 @@ impl<F: Files> Writing<F> {
         if slice.end.is_none() {
             return Ok(Progress::More(self));
         }
-        let Self { path, mut writer, newest, started, .. } = self;
+        let Self { path, mut writer, newest, transfers, started, .. } = self;
         writer.end_section();
         let summary = writer.finish()?;
         failpoint::reach("own.written");
-        Ok(Progress::Complete(Complete { partition: slice.partition, path, newest, started, summary }))
+        let partition = slice.partition;
+        Ok(Progress::Complete(Written { partition, path, newest, transfers, started, summary }))
     }
 
     /// Writes the entries of a slice and the headers of the sections that begin in it.
@@ -151,10 +160,10 @@ impl<F: Files> Writing<F> {
     }
 }
 
-impl Complete {
-    /// Verifies the file and installs it in the data directory.
+impl Written {
+    /// Verifies the file, and installs it in the data directory, at once or when the snapshots that it needs have come.
     fn install<F: Files>(self, shared: &MasterSide<F>) {
-        let Self { partition, path, newest, started, summary } = self;
+        let Self { partition, path, newest, transfers, started, summary } = self;
         let core = shared.placement.core_of(partition);
         if shared.streams[usize::from(core.0)].durable() < newest {
             return fail(shared, partition, &path, "the log ended before all edits of the snapshot were durable");
@@ -162,17 +171,11 @@ impl Complete {
         if let Err(why) = verify(shared, partition, &path, &summary) {
             return fail(shared, partition, &path, &why);
         }
-        let installed = summary.installed;
-        if let Err(e) = shared.dir.install_snapshot(partition, &path, installed) {
-            return fail(shared, partition, &path, &e.to_string());
+        let arrival = Arrival { partition, installed: summary.installed, transfers };
+        let complete = Complete { arrival, path: path.clone(), started, by_core: true };
+        if let Err(e) = install::complete(shared, complete) {
+            fail(shared, partition, &path, &e.to_string());
         }
-        let now = shared.clock.now();
-        let mut state = shared.state();
-        state.installed(partition, installed.position, installed.bytes, now.saturating_sub(started), now);
-        state.counters.self_installed += 1;
-        drop(state);
-        shared.wake();
-        tracing::debug!(%partition, position = %installed.position, bytes = installed.bytes, "own checkpoint installed");
     }
 }
 
@@ -205,9 +208,11 @@ fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, path: &std::pa
     // The unfinished file is of no use. If it cannot be removed, the next attempt or the next start does that.
     let _ = shared.dir.files().remove(path);
     tracing::warn!(%partition, "the server's own checkpoint failed: {why}");
+    let now = shared.clock.now();
     let mut state = shared.state();
+    state.catch_up(now);
     state.counters.failed += 1;
-    state.policy.capture_failed(partition, why, shared.clock.now());
+    state.policy.capture_failed(partition, why, now);
     drop(state);
     shared.wake();
 }
@@ -216,10 +221,10 @@ fn subject<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> Subject 
     Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition }
 }
 
-/// Path of the file that a partition's snapshot is written to: no upload has such a name, and the next start removes
+/// Path of the file that the snapshot at a barrier is written to: no upload has such a name, and the next start removes
 /// the file.
-fn path<F: Files>(shared: &MasterSide<F>, partition: PartitionId) -> PathBuf {
-    shared.dir.path().join(path::INCOMING).join(format!("own-{:05}.part", partition.0))
+fn path<F: Files>(shared: &MasterSide<F>, partition: PartitionId, barrier: Lsn) -> PathBuf {
+    shared.dir.path().join(path::INCOMING).join(format!("own-{:05}-{:020}.part", partition.0, barrier.0))
 }
 
 #[cfg(test)]
@@ -278,7 +283,8 @@ pub(super) mod tests {
         let entries = store.write_section(slot, &mut bytes);
         let rest = bytes.split_off(7);
         let sections = vec![SectionStart { at: 0, slot, lsn, entries, digest: store.digest(slot).0 }];
-        let first = Slice { partition: PARTITION, barrier, begins: true, bytes, sections, end: None };
+        let first =
+            Slice { partition: PARTITION, barrier, begins: true, bytes, sections, end: None, ..Slice::default() };
         let last =
             Slice { bytes: rest, sections: Vec::new(), begins: false, end: Some(End::Complete), ..Slice::default() };
         [first, Slice { partition: PARTITION, barrier, ..last }]

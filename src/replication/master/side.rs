@@ -12,6 +12,7 @@ use super::counters::Counters;
 use super::policy::{BarrierReport, BarrierRequest, Observed, Outcome, Policy, Ticket};
 use super::prediction::{self, Speed};
 use super::sessions::Sessions;
+use super::waiting::{Complete, Waiting};
 
 use super::{Options, Saver};
 use crate::auth::guard::Guard;
@@ -59,6 +60,8 @@ pub(crate) struct MasterSide<F: Files = OsFiles> {
     ended_log_bytes: u64,
     /// Partitions whose snapshots are being uploaded.
     pub(super) uploads: Claims,
+    /// Snapshots that are complete and wait for others.
+    pub(super) waiting: Waiting,
     stopping: AtomicBool,
     state: Mutex<State>,
     /// Notified when the policy thread or a waiter should look at the state.
@@ -117,9 +120,9 @@ impl State {
 
     /// Tells the policy of the barriers that cores have reported.
     pub fn catch_up(&mut self, now: Duration) {
-        while let Ok(Barrier { partition, lsn, checkpoint, digests }) = self.barriers.try_recv() {
+        while let Ok(Barrier { partition, lsn, purpose, digests, transfers }) = self.barriers.try_recv() {
             let position = Position::new(self.epoch, lsn);
-            self.policy.executed(BarrierReport { partition, position, checkpoint, digests }, now);
+            self.policy.executed(BarrierReport { partition, position, purpose, transfers, digests }, now);
         }
     }
 }
@@ -159,11 +162,45 @@ impl<F: Files> MasterSide<F> {
             recovered_in: prediction::slowest(&options.measured),
             ended_log_bytes,
             uploads: Claims::default(),
+            waiting: Waiting::default(),
             stopping: AtomicBool::new(false),
             state: Mutex::new(state),
             bell: Condvar::new(),
         };
         (shared, options.reports.slices)
+    }
+
+    /// Notes the position of a partition's older snapshot, for its core.
+    pub(super) fn note_older(&self, partition: PartitionId, position: Position) {
+        if position.epoch == self.epoch {
+            self.partitions[usize::from(partition.0)].set_older_snapshot(position.lsn);
+        }
+    }
+
+    /// Gives up the snapshots that wait and that the policy does not await any more, and makes it want the partitions
+    /// that the others wait for.
+    pub(super) fn look_at_waiting(&self) {
+        let manifest = self.dir.manifest();
+        let mut state = self.state();
+        let policy = &mut state.policy;
+        let given_up = self.waiting.take(|waiting| !policy.awaits(waiting.arrival.partition, waiting.position()));
+        self.waiting.missing(&manifest).into_iter().for_each(|partition| policy.want_for_others(partition));
+        drop(state);
+        self.discard(given_up);
+    }
+
+    /// Gives up the snapshot of a partition that waits, if there is one, because another one is coming.
+    pub(super) fn forget_waiting(&self, partition: PartitionId) {
+        self.discard(self.waiting.take(|waiting| waiting.arrival.partition == partition));
+    }
+
+    fn discard(&self, given_up: Vec<Complete>) {
+        for waiting in given_up {
+            let (partition, position) = (waiting.arrival.partition, waiting.position());
+            tracing::debug!(%partition, %position, "a snapshot that waited for others is given up");
+            // If it cannot be removed, the next upload of the partition or the next start does that.
+            let _ = self.dir.files().remove(&waiting.path);
+        }
     }
 
     /// Sends an order to the core that owns a partition.
@@ -296,6 +333,8 @@ impl PolicyLoop {
             self.next_reminder = now + REMIND;
             remind(shared);
         }
+        // Before the orders: what was given up must be gone when the next snapshot of its partition comes.
+        shared.look_at_waiting();
         for BarrierRequest { partition, checkpoint } in requests {
             shared.order(partition, Order::Barrier { partition, checkpoint });
         }

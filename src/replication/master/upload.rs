@@ -1,19 +1,21 @@
 //! Takes snapshots from the node: each is collected in a file of its own, then verified as a whole and against its
-//! barrier, then installed.
+//! barrier, then installed, together with those that it needs (`install`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::claims::Claim;
+use super::install;
 use super::intake::{ChunkAction, Intake};
 use super::policy::Verdict;
 use super::side::MasterSide;
+use super::waiting::Complete;
 use crate::ids::{PartitionId, Position};
 use crate::replication::link::{LinkError, Receiver, Sender};
 use crate::replication::protocol::{Message, Offer, Reason};
 use crate::storage::files::{Access, PlainFile};
 use crate::storage::snapshot::{self, Subject};
-use crate::storage::{Files, StorageError, path};
+use crate::storage::{Arrival, Files, Installed, StorageError, Transfer, path};
 
 /// The file is synced after every so many bytes, so that an upload does not end in one long burst of writes beside the
 /// log's.
@@ -47,6 +49,8 @@ struct Receiving<F: Files> {
     claim: Claim,
     /// The digests that the snapshot's barrier bears.
     digests: Vec<u64>,
+    /// What the snapshot has given away to other partitions.
+    transfers: Vec<Transfer>,
     path: PathBuf,
     file: F::File,
     intake: Intake,
@@ -103,10 +107,12 @@ impl<F: Files> Uploads<F> {
             Verdict::Here => Message::Installed,
             Verdict::Stale => refusal(Reason::Stale, "a snapshot of a former life of the master"),
             Verdict::Unwanted => refusal(Reason::Unwanted, "nobody waits for this snapshot"),
-            Verdict::Wanted(digests) => match Receiving::begin(shared, offer, claim, digests, now) {
-                Ok(receiving) => self.go_on(shared, receiving),
-                Err(rejected) => reject(shared, offer, &rejected),
-            },
+            Verdict::Wanted { digests, transfers } => {
+                match Receiving::begin(shared, offer, claim, (digests, transfers), now) {
+                    Ok(receiving) => self.go_on(shared, receiving),
+                    Err(rejected) => reject(shared, offer, &rejected),
+                }
+            }
         }
     }
 
@@ -123,20 +129,27 @@ impl<F: Files> Uploads<F> {
         }
     }
 
-    /// Asks for the next chunk, or installs the snapshot if it is complete.
+    /// Asks for the next chunk, or verifies the snapshot if it is complete and installs it, at once or when those that
+    /// it needs have come.
     fn go_on(&mut self, shared: &MasterSide<F>, receiving: Receiving<F>) -> Message<'static> {
         if !receiving.intake.is_complete() {
             let have = receiving.intake.have();
             self.receiving = Some(receiving);
             return Message::Resume(have);
         }
-        let Receiving { offer, claim: _claim, digests, path, file, started, .. } = receiving;
+        let Receiving { offer, claim: _claim, digests, transfers, path, file, started, .. } = receiving;
         drop(file);
-        match install(shared, &path, offer, &digests) {
-            Ok(()) => {
-                note_installed(shared, offer, started);
-                Message::Installed
-            }
+        let verified = verify(shared, &path, offer, &digests).map(|installed| {
+            let arrival = Arrival { partition: offer.partition, installed, transfers };
+            Complete { arrival, path, started, by_core: false }
+        });
+        let kept = verified.and_then(|complete| {
+            let full = |e: StorageError| Rejected { reason: Reason::Disk, text: e.to_string() };
+            install::complete(shared, complete).map_err(full)
+        });
+        match kept {
+            Ok(true) => Message::Installed,
+            Ok(false) => refusal(Reason::Unwanted, "nobody waits for this snapshot any more"),
             Err(rejected) => reject(shared, offer, &rejected),
         }
     }
@@ -147,10 +160,11 @@ impl<F: Files> Receiving<F> {
         shared: &MasterSide<F>,
         offer: Offer,
         claim: Claim,
-        digests: Vec<u64>,
+        (digests, transfers): (Vec<u64>, Vec<Transfer>),
         now: Duration,
     ) -> Result<Self, Rejected> {
         let path = incoming(shared.dir.path(), &offer);
+        shared.forget_waiting(offer.partition);
         remove_others(shared, &path, offer.partition);
         let open = || {
             let file = shared.dir.files().open(&path, Access::Write)?;
@@ -163,7 +177,7 @@ impl<F: Files> Receiving<F> {
             tracing::info!(partition = %offer.partition, position = %offer.position, resume, "upload resumed");
             shared.state().counters.resumed += 1;
         }
-        Ok(Self { offer, claim, digests, path, file, intake, unsynced: 0, started: now })
+        Ok(Self { offer, claim, digests, transfers, path, file, intake, unsynced: 0, started: now })
     }
 
     fn write(&mut self, shared: &MasterSide<F>, offset: u64, bytes: &[u8]) -> Result<(), Rejected> {
@@ -206,19 +220,8 @@ fn fail<F: Files>(shared: &MasterSide<F>, partition: PartitionId, position: Posi
     shared.wake();
 }
 
-/// Tells the policy and the counters that the node's snapshot was installed.
-fn note_installed<F: Files>(shared: &MasterSide<F>, offer: Offer, started: Duration) {
-    let now = shared.clock.now();
-    let mut state = shared.state();
-    state.installed(offer.partition, offer.position, offer.bytes, now.saturating_sub(started), now);
-    state.policy.delivered();
-    drop(state);
-    shared.wake();
-    tracing::debug!(partition = %offer.partition, position = %offer.position, bytes = offer.bytes, "checkpoint installed");
-}
-
-/// Verifies the whole file and installs it in the data directory.
-fn install<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<(), Rejected> {
+/// Verifies the whole file.
+fn verify<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests: &[u64]) -> Result<Installed, Rejected> {
     let subject = Subject { id: shared.dir.id(), partitions: shared.partition_count(), partition: offer.partition };
     let damaged = |text: String| {
         // The next upload must begin with the first byte.
@@ -236,11 +239,7 @@ fn install<F: Files>(shared: &MasterSide<F>, file: &Path, offer: Offer, digests:
     if summary.digests != digests {
         return Err(damaged("the snapshot's digests are not its barrier's".to_owned()));
     }
-    shared.dir.install_snapshot(offer.partition, file, installed).map_err(|e| {
-        // If the sync failed, the file's bytes may be in the cache only, and another sync would not report that.
-        let _ = shared.dir.files().remove(file);
-        Rejected { reason: Reason::Disk, text: e.to_string() }
-    })
+    Ok(installed)
 }
 
 fn disk(file: &Path, e: &std::io::Error) -> Rejected {
@@ -258,7 +257,7 @@ fn incoming(data: &Path, offer: &Offer) -> PathBuf {
 /// Removes the files of former uploads of the partition.
 fn remove_others<F: Files>(shared: &MasterSide<F>, file: &Path, partition: PartitionId) {
     let prefix = format!("{:05}-", partition.0);
-    remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file);
+    remove_parts(shared, |name, path| name.starts_with(&prefix) && path != file && !shared.waiting.is_installing(path));
 }
 
 /// Removes uploads of former epochs, which cannot be resumed in the present one.

@@ -13,7 +13,7 @@ use crate::partition::replica::{Reached, ReplayError};
 use crate::planted::{Bug, is_planted};
 use crate::replication::link::LinkError;
 use crate::replication::protocol::{Message, Reason, Received, Role};
-use crate::storage::Files;
+use crate::storage::{Files, Transfer};
 
 /// Why a stream cannot be followed any further.
 #[derive(Debug, thiserror::Error)]
@@ -188,9 +188,14 @@ fn apply(
         barriers.push(reached);
     });
     if let Err(why) = applied {
-        // Bytes that are no edit at all say nothing against any partition.
-        if let ReplayError::Contradiction { partition, .. } = why {
-            part.trust(partition).contradicted();
+        match why {
+            ReplayError::Contradiction { partition, .. } => _ = part.trust(partition).contradicted(),
+            // The master's newest snapshots belong together.
+            ReplayError::Lost(Transfer { from, to, .. }) => {
+                [from, to].into_iter().for_each(|partition| part.trust(partition).stranded());
+            }
+            // Bytes that are no edit at all say nothing against any partition.
+            _ => {}
         }
         let (stream, after) = (frame.header.stream, Lsn(frame.header.first.0 - 1));
         return Err(FollowError::Contradiction { stream, after, why });

@@ -12,8 +12,8 @@ pub enum Trust {
     /// Nothing is known against the state.
     #[default]
     Good,
-    /// The state differed from the master's, an edit contradicted it, or the log after it is not available: it is to be
-    /// begun anew.
+    /// The state differed from the master's, an edit contradicted it, the log after it is not available, or it does not
+    /// belong together with another partition's: it is to be begun anew.
     Suspect,
     /// The state was begun anew, and has not agreed at a barrier since. If it differs again, the cause is not on this
     /// node, and the state stays as it is.
@@ -30,7 +30,8 @@ impl Trust {
         *self == Self::Suspect
     }
 
-    /// Notes that the log after the state is not available, but a later snapshot is: the state is to be begun anew.
+    /// Notes that the state cannot go on, though nothing is wrong with it: the log after it is not available, or
+    /// another partition's state does not belong to it. It is to be begun anew from the master's snapshot.
     pub fn stranded(&mut self) {
         *self = Self::Suspect;
     }

@@ -50,6 +50,7 @@ use super::link::{LinkError, Links};
 use super::protocol::Reason;
 use crate::config::Password;
 use crate::ids::DirectoryId;
+use crate::partition::replica::ReplayError;
 use crate::storage::{Files, OsFiles, StorageError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -182,7 +183,10 @@ fn follow_masters(node: &Node, mirror: &mut Option<Part>) -> Result<(), NodeErro
                 return Err(NodeError::Refused(text));
             }
             Err(e) => {
-                if matches!(e, SessionError::Follow(FollowError::Differs { .. })) {
+                if let SessionError::Follow(
+                    FollowError::Differs { .. } | FollowError::Contradiction { why: ReplayError::Lost(_), .. },
+                ) = &e
+                {
                     // The master is healthy, so the pause does not grow: where many partitions differ, each begins anew
                     // after the shortest pause. This ends, because a partition does not begin anew again before it has
                     // agreed.

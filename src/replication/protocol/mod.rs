@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use message::{Hello, Kept, Message, Offer, Reason, Received, Role, StreamInfo, Welcome};
 
 /// Version of this protocol. Both ends must speak the same version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// How often an end that has nothing else to send sends a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Longest silence of an end that owes nothing but heartbeats, before it counts as dead.

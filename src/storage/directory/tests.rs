@@ -242,9 +242,9 @@ fn the_last_snapshot_is_not_forgotten_when_the_log_is_incomplete() {
     let data = open(dir.path());
     let [_, second, third] = positions();
     let generations = data.manifest().generations(PARTITION);
-    data.discard_snapshot(PARTITION, generations.newest.unwrap()).unwrap();
+    data.discard_snapshots(&[(PARTITION, generations.newest.unwrap())]).unwrap();
     assert!(!path::snapshot(dir.path(), PARTITION, third).exists());
-    data.discard_snapshot(PARTITION, generations.older.unwrap()).unwrap();
+    data.discard_snapshots(&[(PARTITION, generations.older.unwrap())]).unwrap();
     assert_eq!(data.manifest().generations(PARTITION).newest.map(|s| s.position), Some(second));
     assert!(path::snapshot(dir.path(), PARTITION, second).exists());
 }

@@ -94,6 +94,10 @@ impl<D: Disk> Driver<D> {
         Ok(driver)
     }
 
+    pub(super) const fn stream(&self) -> crate::ids::StreamId {
+        self.options.stream
+    }
+
     #[inline]
     pub(super) fn append(&self, edits: &EncodedEdits) -> Lsn {
         let (lsn, wake) = self.writer.borrow_mut().append(edits.as_bytes(), edits.count());

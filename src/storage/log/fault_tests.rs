@@ -434,5 +434,5 @@ fn a_segment_of_another_version_is_refused_by_name() {
     header[8] = 1;
     log.write_at(Lsn(1), 0, &header);
     let refused = read(&spec(&log)).unwrap_err().to_string();
-    assert!(refused.contains("format version 1, but this program knows only version 3"), "{refused}");
+    assert!(refused.contains("format version 1, but this program knows only version 4"), "{refused}");
 }

@@ -246,6 +246,7 @@ pub struct PartitionMarks {
     last_edit: AtomicU64,
     edits: AtomicU64,
     bytes: AtomicU64,
+    older_snapshot: AtomicU64,
 }
 
 impl PartitionMarks {
@@ -261,6 +262,16 @@ impl PartitionMarks {
         self.last_edit.store(lsn.0, Relaxed);
         self.edits.store(self.edits.load(Relaxed) + 1, Relaxed);
         self.bytes.store(self.bytes.load(Relaxed) + bytes, Release);
+    }
+
+    /// Notes the position of the partition's older snapshot, once it was made in this epoch.
+    pub fn set_older_snapshot(&self, lsn: Lsn) {
+        self.older_snapshot.store(lsn.0, Release);
+    }
+
+    /// Lsn of the partition's older installed snapshot; 0 if it was not made in this epoch.
+    pub fn older_snapshot(&self) -> Lsn {
+        Lsn(self.older_snapshot.load(Acquire))
     }
 
     /// Lsn of the partition's last edit in this epoch; 0 if there was none.

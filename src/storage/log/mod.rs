@@ -193,6 +193,11 @@ impl<D: Disk> Log<D> {
         Ok(Self { driver: Driver::open(disk, options, marks).await? })
     }
 
+    /// The stream that this log is of.
+    pub fn stream(&self) -> StreamId {
+        self.driver.stream()
+    }
+
     /// Processes completions of the disk, and wakes the task that waits for them. Returns whether a commit has ended.
     /// Costs no system call.
     pub fn poll(&self) -> bool {

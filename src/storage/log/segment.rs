@@ -24,8 +24,8 @@ use crate::encoding::frame::BLOCK;
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, StreamId};
 
 /// Version of the format of segments and of the frames in them. Frames of version 1 had no `durable`; in barriers up to
-/// version 2, the digest of a value depended on its key.
-pub const VERSION: u32 = 3;
+/// version 2, the digest of a value depended on its key; up to version 3, no value moved to another slot.
+pub const VERSION: u32 = 4;
 /// Smallest size of a segment in bytes: its header, a frame, and the block reserved for the seal.
 pub const MIN_BYTES: u64 = 3 * BLOCK as u64;
 

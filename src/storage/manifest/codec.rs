@@ -13,8 +13,8 @@
 
 use flatbuffers::FlatBufferBuilder;
 
-use super::{EpochRecord, Generations, Installed, Manifest, StreamRecord};
-use crate::ids::{DirectoryId, Epoch, Lsn, Partitions, Position};
+use super::{EpochRecord, Generations, Installed, Manifest, StreamRecord, Transfer};
+use crate::ids::{DirectoryId, Epoch, Lsn, PartitionId, Partitions, Position};
 
 #[allow(warnings, clippy::all, clippy::pedantic, missing_docs, unsafe_code)]
 mod generated {
@@ -22,8 +22,9 @@ mod generated {
 }
 use generated::rollbook::manifest as fb;
 
-/// Version of the layout of a data directory.
-pub const VERSION: u32 = 2;
+/// Version of the layout of a data directory. Up to version 2, no value moved from one slot to another with a small
+/// edit.
+pub const VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"ROLLMAN\n";
 const FORMAT: usize = 8;
@@ -65,11 +66,15 @@ pub fn encode(manifest: &Manifest, sequence: u64) -> Vec<u8> {
         })
     });
     let snapshots = b.create_vector(&snapshots.collect::<Vec<_>>());
+    let transfers = manifest.transfers.iter();
+    let transfers = transfers.map(|t| fb::Transfer::new(t.from.0, t.to.0, t.position.epoch.0, t.position.lsn.0));
+    let transfers = b.create_vector(&transfers.collect::<Vec<_>>());
     let args = fb::ManifestArgs {
         id: Some(id),
         partitions: manifest.partitions.count(),
         epochs: Some(epochs),
         snapshots: Some(snapshots),
+        transfers: Some(transfers),
     };
     let root = fb::Manifest::create(&mut b, &args);
     b.finish_minimal(root);
@@ -141,13 +146,17 @@ fn decode_body(root: fb::Manifest<'_>) -> Option<Manifest> {
         let position = Position::new(Epoch(s.epoch()), Lsn(s.lsn()));
         *place = Some(Installed { position, bytes: s.bytes(), crc: s.crc(), digest: s.digest() });
     }
+    for t in root.transfers() {
+        let position = Position::new(Epoch(t.epoch()), Lsn(t.lsn()));
+        manifest.transfers.push(Transfer { from: PartitionId(t.from()), to: PartitionId(t.to()), position });
+    }
     manifest.is_consistent().then_some(manifest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{CoreId, PartitionId};
+    use crate::ids::CoreId;
 
     fn sample() -> Manifest {
         let mut manifest = Manifest::new(DirectoryId([5; 16]), Partitions::new(4).unwrap());
@@ -158,6 +167,8 @@ mod tests {
             let position = Position::new(Epoch(1), Lsn(lsn));
             manifest.install(PartitionId(3), Installed { position, bytes: 100, crc: 7, digest: u64::MAX });
         }
+        let position = Position::new(Epoch(1), Lsn(8));
+        manifest.transfers.push(Transfer { from: PartitionId(3), to: PartitionId(1), position });
         manifest
     }
 

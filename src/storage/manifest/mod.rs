@@ -3,9 +3,17 @@
 //! Always: only the newest epoch may be open, so every stream of an older one has its `last`; `first ≤ last + 1`; a
 //! partition's newer snapshot is at a later position than its older one; neither is later than what its stream has
 //! reached.
+//!
+//! A value that moves from partition P to partition Q with the edit at position m (a [`Transfer`]) would be lost to a
+//! recovery from a snapshot of P that is after m and one of Q that is before. So for every transfer, and for the newest
+//! generation as for the older one: if P's snapshot has reached m, Q's has, too. [`Manifest::fitting`] says which new
+//! snapshots can be installed together so that this stays true.
 
 pub mod codec;
 pub(super) mod copies;
+mod transfers;
+
+pub use transfers::{Arrival, Transfer};
 
 use crate::ids::{CoreId, DirectoryId, Epoch, Lsn, PartitionId, Partitions, Placement, Position, StreamId};
 
@@ -20,6 +28,8 @@ pub struct Manifest {
     pub epochs: Vec<EpochRecord>,
     /// The installed snapshots, per partition.
     pub snapshots: Vec<Generations>,
+    /// The transfers that a newest snapshot has given away and the target's older generation does not have, in order.
+    pub transfers: Vec<Transfer>,
 }
 
 /// One epoch: a life of the master.
@@ -74,7 +84,7 @@ impl Manifest {
     /// The manifest of a new data directory.
     pub fn new(id: DirectoryId, partitions: Partitions) -> Self {
         let snapshots = vec![Generations::default(); usize::from(partitions.count())];
-        Self { id, partitions, epochs: Vec::new(), snapshots }
+        Self { id, partitions, epochs: Vec::new(), snapshots, transfers: Vec::new() }
     }
 
     /// The manifest of a data directory that begins with `snapshots`, one for each partition in order, and without log.
@@ -85,7 +95,8 @@ impl Manifest {
         let stream = StreamRecord { first: reached.lsn.next(), last: Some(reached.lsn) };
         let epochs = vec![EpochRecord { epoch: reached.epoch, streams: vec![stream] }];
         let generation = |newest| Generations { newest: Some(newest), older: None };
-        Self { id, partitions, epochs, snapshots: snapshots.into_iter().map(generation).collect() }
+        let snapshots = snapshots.into_iter().map(generation).collect();
+        Self { id, partitions, epochs, snapshots, transfers: Vec::new() }
     }
 
     /// The newest epoch.
@@ -207,6 +218,8 @@ impl Manifest {
         let Some(generations) = self.snapshots.get_mut(usize::from(partition.0)) else { return false };
         if generations.newest == Some(bad) {
             generations.newest = generations.older.take();
+            // All that the older generation has given away is in the older generations of other partitions.
+            self.transfers.retain(|transfer| transfer.from != partition);
             true
         } else {
             generations.older.take_if(|older| *older == bad).is_some()
@@ -245,7 +258,9 @@ impl Manifest {
             (None, older) => older.is_none(),
             _ => true,
         });
-        in_order && ended && placed && sane && generations
+        let known = |p: PartitionId| p.0 < self.partitions.count();
+        let transfers = self.transfers.iter().all(|t| t.from != t.to && known(t.from) && known(t.to));
+        in_order && ended && placed && sane && generations && transfers
     }
 }
 

@@ -229,7 +229,7 @@ impl Model {
     }
 
     fn move_value(&mut self, at: &(u8, Vec<u8>), to: (u8, Vec<u8>)) -> bool {
-        if *at == to || slot_of(&at.1) != slot_of(&to.1) {
+        if *at == to {
             return false;
         }
         let Some(content) = self.0.remove(at) else { return false };

@@ -8,13 +8,13 @@
 //! |---|---|
 //! | it cannot write a snapshot, or its snapshot cannot be installed or shows no progress | fails |
 //! | log had to be dropped for `PATIENCE`, and none of the node's snapshots was installed meanwhile | fails |
-//! | one of its snapshots is installed | delivers |
+//! | one of its snapshots is complete and verified | delivers |
 //!
 //! If the cores cannot take snapshots, the node is counted on whatever happens.
 
 use std::time::Duration;
 
-use super::{PATIENCE, Policy, RETRY_AFTER};
+use super::{PATIENCE, Policy, RETRY_AFTER, WANTED_AT_ONCE};
 use crate::ids::{CoreId, PartitionId};
 use crate::planted::{Bug, is_planted};
 
@@ -35,7 +35,7 @@ impl Policy {
         self.delivery.failure.as_deref()
     }
 
-    /// Takes in that a snapshot of the node was installed.
+    /// Takes in that a snapshot of the node is complete and verified.
     pub fn delivered(&mut self) {
         self.delivery.failure = None;
         self.delivery.awaited_since = None;
@@ -90,20 +90,26 @@ impl Policy {
         self.delivery.failure = Some(why.to_owned());
         self.delivery.try_at = now + RETRY_AFTER;
         // The node's other checkpoints are left to the cores.
-        self.pending.retain(|pending| pending.by_core);
+        self.pending.retain(|pending| pending.by_core || pending.whole);
+    }
+
+    /// Most checkpoints that may be under way at a time in a core's stream if requests wait for them. Where partitions
+    /// are bound together, a checkpoint is of several of them, and the next one may be of the same.
+    pub(super) fn wanted_at_once(&self, core: CoreId) -> usize {
+        if self.pending_in(core).any(|pending| !pending.transfers.is_empty()) { 1 } else { WANTED_AT_ONCE }
     }
 
     /// Whether the node may be asked for another snapshot in `core`'s stream, of which at most `most` may be under way.
     pub(super) fn may_ask_node(&self, core: CoreId, most: usize, now: Duration) -> bool {
         if self.counts_on_node() {
-            return self.pending_in(core).count() < most;
+            return self.pending_in(core).filter(|pending| !pending.whole).count() < most;
         }
-        now >= self.delivery.try_at && self.pending.iter().all(|pending| pending.by_core)
+        now >= self.delivery.try_at && self.pending.iter().all(|pending| pending.by_core || pending.whole)
     }
 
     /// Whether a connected node was asked for a snapshot of `partition`, and has not used up `PATIENCE`.
     pub(super) fn is_tried_with(&self, partition: PartitionId, now: Duration) -> bool {
-        let tried = |p: &super::Pending| p.partition == partition && !p.by_core && now < p.since + PATIENCE;
+        let tried = |p: &super::Pending| p.partition == partition && !p.by_core && !p.whole && now < p.since + PATIENCE;
         self.connected && self.pending.iter().any(tried)
     }
 }

@@ -24,6 +24,7 @@ impl Policy {
             let by_age = stale && (now >= p.due_at || self.pressed);
             let under_way = self.pending.iter().any(|p| p.partition == id);
             let allowed = now >= p.not_before && p.diverged.is_none() && !under_way;
+            let wanted = wanted || p.wanted_by_others;
             (allowed && (wanted || by_edits || by_age)).then_some((wanted, behind, std::cmp::Reverse(id)))
         });
         due.max().map(|(wanted, _, id)| (id.0, wanted))
@@ -57,7 +58,7 @@ impl Policy {
         for pending in &mut self.pending {
             let core = usize::from(self.placement.core_of(pending.partition).0);
             let mirrored = self.observed.mirrored.get(core).copied().unwrap_or_default();
-            if !pending.by_core && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
+            if !pending.by_core && !pending.whole && pending.placed.as_ref().is_some_and(|(at, _)| at.lsn > mirrored) {
                 // The node has not reached the barrier yet. That it is slow is no reason to give up.
                 pending.moved = now;
             }
@@ -76,6 +77,7 @@ mod tests {
     use super::super::{BarrierReport, Observed, Pace};
     use super::*;
     use crate::ids::{DirectoryId, Epoch, Lsn, Partitions, Position};
+    use crate::partition::order::Purpose;
     use crate::storage::{EpochRecord, Manifest, StreamRecord};
 
     /// The longest time that a partition was without a barrier, while every partition is edited all the time.
@@ -99,7 +101,16 @@ mod tests {
                 let core = usize::from(policy.placement.core_of(partition).0);
                 ends[core].0 += 1;
                 let position = Position::new(Epoch(1), ends[core]);
-                policy.executed(BarrierReport { partition, position, checkpoint, digests: Vec::new() }, now);
+                policy.executed(
+                    BarrierReport {
+                        partition,
+                        position,
+                        purpose: Purpose::for_node(checkpoint),
+                        transfers: Vec::new(),
+                        digests: Vec::new(),
+                    },
+                    now,
+                );
                 policy.compared(partition, position, false, now);
                 if checkpoint {
                     policy.installed(partition, position, now);

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::ids::{Lsn, PartitionId, Position};
+use crate::partition::order::Purpose;
+use crate::storage::Transfer;
 
 /// How often partitions are checkpointed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,10 @@ pub struct BarrierReport {
     pub partition: PartitionId,
     /// Position of the barrier.
     pub position: Position,
-    /// Whether the node is to write a snapshot there; otherwise it only compares digests.
-    pub checkpoint: bool,
+    /// What the barrier is for.
+    pub purpose: Purpose,
+    /// The last transfers from the partition to others, as far as these may lack them.
+    pub transfers: Vec<Transfer>,
     /// The digests that the barrier bears, of the partition's slots in order.
     pub digests: Vec<u64>,
 }
@@ -51,9 +55,14 @@ pub struct BarrierReport {
 /// The policy's answer to a snapshot that the node offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The snapshot is awaited, and must have these digests.
-    Wanted(Vec<u64>),
-    /// This snapshot or a newer one is installed already.
+    /// The snapshot is awaited.
+    Wanted {
+        /// The digests that it must have.
+        digests: Vec<u64>,
+        /// What it has given away to other partitions.
+        transfers: Vec<Transfer>,
+    },
+    /// This snapshot is here already, or a newer one is installed.
     Here,
     /// The snapshot is of a former epoch.
     Stale,

@@ -7,14 +7,16 @@
 //!
 //! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A
 //! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when a request waits
-//! for it; a stale partition is due when its newest snapshot is older than `every`, so that an idle partition with an
-//! old generation does not hold the log forever.
+//! for it, or other partitions' snapshots do; a stale partition is due when its newest snapshot is older than `every`,
+//! so that an idle partition with an old generation does not hold the log forever.
 //!
 //! | what happens | told by | then |
 //! |---|---|---|
 //! | time passes | [`Policy::tick`] | asks for the barriers that are due; gives up checkpoints without progress |
 //! | a core executed a barrier | [`Policy::executed`] | awaits the node's snapshot at this barrier |
 //! | the node offers a snapshot | [`Policy::offer`] | wants it, has it already, or refuses it |
+//! | a snapshot is complete, but cannot be installed yet | [`Policy::completed`] | waits, at most as long as nothing arrives |
+//! | others wait for a partition's snapshot | [`Policy::want_for_others`] | it is due |
 //! | a snapshot is installed, or will not come | [`Policy::installed`], [`Policy::failed`] | decides tickets; the next partition's turn comes |
 //! | the node compared digests | [`Policy::compared`] | a difference stops the dropping of log |
 //! | a snapshot is needed, and no node delivers it | [`Policy::captures`] | orders cores to take snapshots themselves, `self_checkpoints` |
@@ -44,7 +46,8 @@ use self::partition::Partition;
 use self::round::Rounds;
 use self::tickets::Tickets;
 use crate::ids::{CoreId, Epoch, Lsn, PartitionId, Placement, Position, StreamId};
-use crate::storage::Manifest;
+use crate::partition::order::Purpose;
+use crate::storage::{Manifest, Transfer};
 
 /// Time after its last barrier at which an edited partition is due for the next one, with a checkpoint or without. The
 /// partitions that are due take turns within half a minute (`due`), so that every edited partition has a barrier at
@@ -74,8 +77,24 @@ struct Pending {
     /// Position and digests of its barrier: known once the core has executed the barrier or, without digests, once the
     /// core's own snapshot is complete.
     placed: Option<(Position, Vec<u64>)>,
+    /// The last transfers from the partition to others, as far as these may lack them.
+    transfers: Vec<Transfer>,
+    /// Whether the snapshot is complete, and waits for those of other partitions.
+    whole: bool,
     /// Whether the core takes the snapshot itself.
     by_core: bool,
+}
+
+impl Pending {
+    /// A checkpoint that is asked for now.
+    const fn new(partition: PartitionId, now: Duration, by_core: bool) -> Self {
+        Self { partition, since: now, moved: now, placed: None, transfers: Vec::new(), whole: false, by_core }
+    }
+
+    /// Whether its barrier is at `position`.
+    fn is_at(&self, position: Position) -> bool {
+        self.placed.as_ref().is_some_and(|(at, _)| *at == position)
+    }
 }
 
 /// The state machine of the checkpoints; see the module.
@@ -148,9 +167,9 @@ impl Policy {
         self.await_delivery(now);
         for core in self.running_cores() {
             while let Some((partition, is_wanted)) = self.next_due(core, now)
-                && self.may_ask_node(core, if is_wanted { WANTED_AT_ONCE } else { 1 }, now)
+                && self.may_ask_node(core, if is_wanted { self.wanted_at_once(core) } else { 1 }, now)
             {
-                self.pending.push(Pending { partition, since: now, moved: now, placed: None, by_core: false });
+                self.pending.push(Pending::new(partition, now, false));
                 self.state_mut(partition).barrier_at = now;
                 requests.push(BarrierRequest { partition, checkpoint: true });
             }
@@ -166,13 +185,24 @@ impl Policy {
         }
         let state = self.state_mut(report.partition);
         state.barrier = state.barrier.max(report.position.lsn);
-        if let Some(pending) = self.pending_of(report.partition)
-            && report.checkpoint
-            && !pending.by_core
-            && pending.placed.is_none()
-        {
+        let by_core = match report.purpose {
+            Purpose::Comparison => return,
+            Purpose::NodeSnapshot => false,
+            Purpose::OwnSnapshot => true,
+        };
+        if state.diverged.is_some() || state.newest.is_some_and(|newest| newest >= report.position) {
+            return;
+        }
+        // The core puts barriers of partitions into the log, too, that are bound to the one that was asked for. A later
+        // barrier's snapshot replaces an earlier one's; but a core that is taking a snapshot goes on with that.
+        match self.pending_of(report.partition) {
+            Some(under_way) if under_way.by_core && !by_core && !under_way.whole => return,
+            Some(under_way) => under_way.by_core = by_core,
+            None => self.pending.push(Pending::new(report.partition, now, by_core)),
+        }
+        if let Some(pending) = self.pending_of(report.partition) {
             pending.placed = Some((report.position, report.digests));
-            pending.moved = now;
+            (pending.transfers, pending.whole, pending.moved) = (report.transfers, false, now);
         }
     }
 
@@ -190,9 +220,10 @@ impl Policy {
             return Verdict::Unwanted;
         }
         match self.pending_of(partition) {
-            Some(Pending { placed: Some((at, digests)), moved, by_core: false, .. }) if *at == position => {
+            Some(Pending { placed: Some((at, _)), whole: true, .. }) if *at == position => Verdict::Here,
+            Some(Pending { placed: Some((at, digests)), transfers, moved, by_core: false, .. }) if *at == position => {
                 *moved = now;
-                Verdict::Wanted(digests.clone())
+                Verdict::Wanted { digests: digests.clone(), transfers: transfers.clone() }
             }
             _ => Verdict::Unwanted,
         }
@@ -202,6 +233,28 @@ impl Policy {
     pub fn progress(&mut self, partition: PartitionId, now: Duration) {
         if let Some(pending) = self.pending_of(partition) {
             pending.moved = now;
+        }
+        // Those that wait may wait for this one.
+        self.pending.iter_mut().filter(|pending| pending.whole).for_each(|waiting| waiting.moved = now);
+    }
+
+    /// Takes in that the snapshot of `partition` at `position` is complete and verified; it may have to wait for those
+    /// of other partitions.
+    pub fn completed(&mut self, partition: PartitionId, position: Position, now: Duration) {
+        if let Some(pending) = self.pending_of(partition).filter(|p| p.is_at(position)) {
+            (pending.whole, pending.moved) = (true, now);
+        }
+    }
+
+    /// Whether the snapshot of `partition` at `position` is awaited, by the node or by the core.
+    pub fn awaits(&self, partition: PartitionId, position: Position) -> bool {
+        self.pending.iter().any(|pending| pending.partition == partition && pending.is_at(position))
+    }
+
+    /// Takes in that complete snapshots of other partitions wait for one of this partition.
+    pub fn want_for_others(&mut self, partition: PartitionId) {
+        if self.pending_of(partition).is_none() {
+            self.state_mut(partition).wanted_by_others = true;
         }
     }
 
@@ -214,6 +267,7 @@ impl Policy {
         }
         (state.older, state.newest) = (state.newest, Some(position));
         (state.due_at, state.backlog, state.failed) = (now + every, 0, false);
+        state.wanted_by_others = false;
         if state.wanted.is_some_and(|wanted| wanted <= position) {
             state.wanted = None;
         }
@@ -313,7 +367,7 @@ impl Policy {
     pub fn wanted_from(&self, core: CoreId) -> Lsn {
         let placed = self
             .pending_in(core)
-            .filter(|p| !p.by_core)
+            .filter(|p| !p.by_core && !p.whole)
             .filter_map(|p| p.placed.as_ref())
             .map(|(position, _)| position.lsn)
             .min();
@@ -398,8 +452,7 @@ impl Policy {
 
     /// Whether the node's snapshot of `partition` at `position` is awaited.
     fn is_awaited(&mut self, partition: PartitionId, position: Position) -> bool {
-        let at = |p: &mut Pending| !p.by_core && p.placed.as_ref().is_some_and(|(at, _)| *at == position);
-        self.pending_of(partition).is_some_and(at)
+        self.pending_of(partition).is_some_and(|p| !p.by_core && p.is_at(position))
     }
 
     /// Gives up the checkpoint of a partition: fails the tickets that wait for it, and pauses before the next attempt.

@@ -29,6 +29,8 @@ pub(super) struct Partition {
     pub diverged: Option<Position>,
     /// A request waits for a snapshot at or after this position.
     pub wanted: Option<Position>,
+    /// Whether complete snapshots of other partitions wait for one of this partition.
+    pub wanted_by_others: bool,
     /// When the node may be asked for a snapshot again.
     pub not_before: Duration,
     /// When the core may be asked for a snapshot again.

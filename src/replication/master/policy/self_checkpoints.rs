@@ -1,7 +1,7 @@
 //! Snapshots that the master's cores take themselves while no node delivers any (`delivery`). Part of the policy.
 //!
-//! A core takes one snapshot at a time. A partition that a request waits for comes first, then the one with the oldest
-//! older generation: that one keeps log from being dropped.
+//! A core takes one snapshot at a time, with those of the partitions that are bound to it. A partition that a request
+//! waits for comes first, then the one with the oldest older generation: that one keeps log from being dropped.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -30,14 +30,14 @@ impl Policy {
         self.give_up_stuck(now);
         let mut partitions = Vec::new();
         for core in self.running_cores() {
-            if self.pending_in(core).any(|pending| pending.by_core) {
+            if self.pending_in(core).any(|pending| pending.by_core && !pending.whole) {
                 continue;
             }
             if let Some(partition) = self.next_capture(core, now) {
                 // The node's checkpoint of this partition is given up: should the node come to its barrier, the master
                 // will not want the snapshot.
                 self.pending.retain(|p| p.partition != partition);
-                self.pending.push(Pending { partition, since: now, moved: now, placed: None, by_core: true });
+                self.pending.push(Pending::new(partition, now, true));
                 self.state_mut(partition).barrier_at = now;
                 partitions.push(partition);
             }
@@ -52,7 +52,10 @@ impl Policy {
             let last_edit = self.last_edit(id);
             let wanted = state.wanted.is_some() && state.is_dirty(last_edit);
             let holds_log = self.pressed && state.is_stale(last_edit);
-            let allowed = now >= state.capture_not_before && state.diverged.is_none() && !self.is_tried_with(id, now);
+            let waits = self.pending.iter().any(|pending| pending.partition == id && pending.whole);
+            let allowed = now >= state.capture_not_before && state.diverged.is_none();
+            let allowed = allowed && !waits && !self.is_tried_with(id, now);
+            let wanted = wanted || state.wanted_by_others;
             (allowed && (wanted || holds_log)).then_some((wanted, Reverse((state.older, state.newest, id))))
         });
         due.max().map(|(_, Reverse((_, _, id)))| id)

@@ -130,7 +130,16 @@ impl World {
                         self.placed.insert(partition, position);
                     }
                     let digests = vec![position.lsn.0];
-                    self.policy.executed(BarrierReport { partition, position, checkpoint, digests }, self.now);
+                    self.policy.executed(
+                        BarrierReport {
+                            partition,
+                            position,
+                            purpose: Purpose::for_node(checkpoint),
+                            transfers: Vec::new(),
+                            digests,
+                        },
+                        self.now,
+                    );
                     if !checkpoint && self.policy.is_connected() {
                         self.policy.compared(partition, position, false, self.now);
                     }
@@ -214,7 +223,7 @@ impl World {
         // The node reaches the barrier, compares digests, writes the snapshot and offers it.
         self.policy.compared(partition, position, false, self.now);
         match self.policy.offer(partition, position, self.now) {
-            Verdict::Wanted(digests) => assert_eq!(digests, [position.lsn.0]),
+            Verdict::Wanted { digests, .. } => assert_eq!(digests, [position.lsn.0]),
             Verdict::Unwanted => return,
             // The core has taken a newer snapshot while the node was away.
             Verdict::Here if self.manifest.generations(partition).newest.is_some_and(|n| n.position > position) => {

@@ -37,12 +37,12 @@ impl Generator {
         format!("{{{}}}{number}", number % self.slots).into_bytes()
     }
 
-    /// A key, mostly one of the same slot as `key`, in any database.
+    /// A key, often one of the same slot as `key`, in any database.
     fn move_from(&mut self, key: &[u8], to_db: Db) -> Change<'static> {
         let name = String::from_utf8_lossy(key);
         let number: u32 = name.split('}').nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
         let in_slot = number % self.slots + self.slots * self.random.u32(..self.keys.div_ceil(self.slots));
-        let to_key = if self.random.u8(..20) == 0 { self.key() } else { self.numbered(in_slot) };
+        let to_key = if self.random.u8(..3) == 0 { self.key() } else { self.numbered(in_slot) };
         Change::Move { to_db, to_key: to_key.into() }
     }
 
