@@ -297,7 +297,7 @@ fn every_workload(home: &Home, cores: &str, without: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("bench.json");
     let port = home.port().to_string();
-    for about in rollbook::bench::workload::all().filter(|about| !without.contains(&about.name)) {
+    for about in rollbook::bench::workload::all().into_iter().filter(|about| !without.contains(&about.name)) {
         for (rate, pipeline) in [("max", "8"), ("2000", "1")] {
             let output = bench(
                 &[
