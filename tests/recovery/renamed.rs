@@ -36,6 +36,16 @@ fn wait_for_node(server: &Server) {
     });
 }
 
+/// Has everything saved, and asserts that the node's data has then been compared and is the same.
+fn assert_node_agrees(server: &Server) {
+    wait_for_node(server);
+    assert_eq!(server.connect().call("SAVE").text(), "OK");
+    eventually("digests are compared", Duration::from_secs(60), || {
+        (server.info_number("digests_compared") > 0.0).then_some(())
+    });
+    assert_eq!(server.info_number("digests_differed"), 0.0);
+}
+
 fn assert_moved(server: &Server) {
     let mut conn = server.connect();
     assert_eq!(conn.call("EXISTS {tag}old {tag}new").int(), 0);
@@ -64,12 +74,7 @@ fn what_is_handed_over_is_there_under_its_new_name() {
     assert_eq!(verify(&home.data()).code, Some(0));
     server = home.start();
     assert_moved(&server);
-    wait_for_node(&server);
-    assert_eq!(server.connect().call("SAVE").text(), "OK");
-    eventually("digests are compared", Duration::from_secs(60), || {
-        (server.info_number("digests_compared") > 0.0).then_some(())
-    });
-    assert_eq!(server.info_number("digests_differed"), 0.0);
+    assert_node_agrees(&server);
     assert!(server.terminate().success());
     assert_moved(&home.start());
 }
@@ -126,12 +131,7 @@ fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
     }
     server = home.start();
     assert_there(&server, &a, &b);
-    wait_for_node(&server);
-    assert_eq!(server.connect().call("SAVE").text(), "OK");
-    eventually("digests are compared", Duration::from_secs(60), || {
-        (server.info_number("digests_compared") > 0.0).then_some(())
-    });
-    assert_eq!(server.info_number("digests_differed"), 0.0);
+    assert_node_agrees(&server);
     assert!(server.terminate().success());
     assert_there(&home.start(), &a, &b);
 }

@@ -26,6 +26,7 @@ impl<F: Files> DataDir<F> {
     ///
     /// # Errors
     /// As [`Self::install_snapshots`].
+    #[cfg(test)]
     pub fn install_snapshot(
         &self,
         partition: PartitionId,
