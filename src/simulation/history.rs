@@ -351,8 +351,8 @@ impl History {
             let [from, to] = [transfer.from, transfer.to].map(|partition| manifest.generations(partition));
             for (from, to) in [(from.newest, to.newest), (from.older, to.older)] {
                 let has = |snapshot: Option<Installed>| snapshot.is_some_and(|s| s.position >= transfer.position);
-                // After a snapshot proved bad, its partition has no older one until two more are installed. It cannot fall
-                // back meanwhile, whatever the others have.
+                // After a snapshot proved bad, its partition has no older one until two more are installed. It cannot
+                // fall back meanwhile, whatever the others have.
                 let has_lost_one = to.is_none() && self.outcome.rotten > 0;
                 if has(from) && !has(to) && !has_lost_one {
                     return Err(format!("{transfer:?} is in neither of two snapshots that may be used together"));

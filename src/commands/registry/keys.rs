@@ -224,6 +224,8 @@ mod tests {
         assert_eq!(option("SORT a STORE b storedist c"), [5]);
         assert_eq!(option("SORT a STOREDIST b STORE c"), [5]);
         assert_eq!(option("SORT STORE STORE STORE"), [3]);
+        // The argument of an option is none, whatever it looks like; Redis would tell the word behind it.
+        assert_eq!(option("SORT a STORE store ALPHA"), [3]);
         assert_eq!(option("SORT a STORE b STORE STORE"), [5]);
         assert_eq!(option("SORT a STORE BY GET STORE"), [3]);
         assert_eq!(option("SORT a BY STORE get STORE LIMIT STORE STORE"), [0; 0]);
