@@ -137,7 +137,7 @@ impl<F: Files> DataDir<F> {
 
     /// Opens the data directory at `path` for reading; [`Found`] says what [`Self::open_in`] would do. Opening changes
     /// no file, and changes of the manifest are not stored. Methods that write other files (such as
-    /// [`Self::begin_epoch`] and [`Self::install_snapshot`]) must not be called. No master can start while it is open.
+    /// [`Self::begin_epoch`] and [`Self::install_snapshots`]) must not be called. No master can start while it is open.
     /// `None` if there is no data.
     ///
     /// # Errors
