@@ -17,3 +17,4 @@ mod mirror;
 mod operation;
 mod recovery;
 mod rules;
+mod timed;

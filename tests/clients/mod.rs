@@ -1,9 +1,8 @@
-//! What clients and strangers meet at the port: libraries, limits, hostile bytes, answers without delay.
+//! What clients and strangers meet at the port: libraries, limits, hostile bytes.
 
 mod hostile;
 mod libraries;
 mod memory_limit;
 mod port_limits;
-mod prompt;
 mod published_weaknesses;
 mod split_requests;

@@ -8,6 +8,7 @@
 //!   afterwards.
 //! * [`Dump`] is everything that a client can see.
 //! * [`Proxy`] is a network that can be bad.
+//! * [`Scripted`] is a server whose replies a test makes.
 //! * [`Disk`] is a small file system that can be filled and broken; [`StorageDaemon`] is a disk that fails or remembers
 //!   on demand.
 //!
@@ -31,6 +32,7 @@ mod ports;
 mod process;
 mod proxy;
 mod resp;
+mod scripted;
 mod server;
 mod storage_daemon;
 mod stream;
@@ -51,6 +53,7 @@ pub use ports::Port;
 pub use process::{Process, eventually, signal_pid as signal};
 pub use proxy::{Proxy, Step, Weather};
 pub use resp::{Conn, Value, encode};
+pub use scripted::{Scripted, measured, report_in};
 pub use server::{Refused, Server};
 pub use storage_daemon::{Fault, StorageDaemon};
 pub use stream::stream_facts;

@@ -1,9 +1,8 @@
-//! Starts: what they hold, how long they take, and when they refuse.
+//! Starts: what they hold, and when they refuse.
 
 mod clock_jumps;
 mod cores;
 mod golden;
 mod metadata;
-mod prediction;
 mod renamed;
 mod start_fails;
