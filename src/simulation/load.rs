@@ -221,8 +221,7 @@ impl Request {
                 let is_write = before != after.as_ref() || self.words[0] == b"XREADGROUP" && !reply.starts_with(b"-");
                 (reply, if is_write { vec![(key(), after.map(Value::Stream))] } else { Vec::new() })
             }
-            b"RENAME" | b"RENAMENX" => self.expected_of_rename(held, content),
-            b"MOVE" => self.expected_of_move(held, content),
+            b"RENAME" | b"RENAMENX" | b"MOVE" => self.expected_of_handing_over(held, content),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
@@ -251,25 +250,17 @@ impl Request {
         (reply, if members == before { Vec::new() } else { vec![(self.key(), left)] })
     }
 
-    /// What it must answer, and do, that a key which holds this gets another name.
-    fn expected_of_rename(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
-        let (replaces, to) = (self.words[0] == b"RENAME", (self.db, self.words[2].clone()));
+    /// What it must answer, and do, that a key which holds this gets another name or goes to the other database.
+    fn expected_of_handing_over(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
+        let (replaces, moves) = (self.words[0] == b"RENAME", self.words[0] == b"MOVE");
+        let to = if moves { (Db(1 - self.db.0), self.words[1].clone()) } else { (self.db, self.words[2].clone()) };
         match held {
-            None => (b"-ERR no such key\r\n".to_vec(), Vec::new()),
-            Some(_) if !replaces && content.contains_key(&to) => (integer(0), Vec::new()),
-            Some(value) => {
+            None if !moves => (b"-ERR no such key\r\n".to_vec(), Vec::new()),
+            Some(value) if replaces || !content.contains_key(&to) => {
                 let effect = vec![(self.key(), None), (to, Some(value.clone()))];
                 (if replaces { ok() } else { integer(1) }, effect)
             }
-        }
-    }
-
-    /// What it must answer, and do, that a key which holds this goes to the other database.
-    fn expected_of_move(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
-        let to = (Db(1 - self.db.0), self.words[1].clone());
-        match held.filter(|_| !content.contains_key(&to)) {
-            None => (integer(0), Vec::new()),
-            Some(value) => (integer(1), vec![(self.key(), None), (to, Some(value.clone()))]),
+            _ => (integer(0), Vec::new()),
         }
     }
 
