@@ -18,6 +18,8 @@ struct Rig {
     names: u32,
     /// Whether values are empty, as in sets.
     is_set: bool,
+    /// Whether every seventh name stays as it is.
+    spares: bool,
 }
 
 /// A digest that tells elements apart.
@@ -47,12 +49,28 @@ impl Rig {
         let mut random = fastrand::Rng::with_seed(seed);
         let table = ElementTable::with_capacity(Seed::get(), random.usize(..200));
         let names = 1 << random.u32(0..11);
-        Self { table, model: Model::new(), names, is_set: random.bool(), random }
+        Self { table, model: Model::new(), names, is_set: random.bool(), spares: false, random }
+    }
+
+    /// Fills a table some of whose elements stay from now on.
+    fn filled(seed: u64) -> Self {
+        let mut rig = Self::new(seed);
+        rig.names = rig.names.min(256);
+        (0..rig.random.usize(..1000)).for_each(|_| rig.change(14));
+        rig.spares = true;
+        rig
+    }
+
+    /// Lets the table grow or shrink, often as far as it goes.
+    fn swing(&mut self) {
+        let adds = [0, 16][self.random.usize(..2)];
+        (0..self.random.usize(..800)).for_each(|_| self.change(adds));
     }
 
     /// A name: one in eight is long, one is empty.
     fn name(&mut self) -> Vec<u8> {
         let number = self.random.u32(..self.names);
+        let number = if self.spares && number % 7 == 3 { number + 1 } else { number };
         let length = if number % 8 == 7 { 120 + number as usize % 16 } else { 4 };
         if number == 0 { Vec::new() } else { [&number.to_le_bytes()[..], &vec![b'n'; length]].concat() }
     }
@@ -153,8 +171,7 @@ fn memory_adds_up_to_nothing_when_all_is_freed() {
 #[test]
 fn a_scan_visits_what_stays_whatever_comes_and_goes() {
     with_seeds(60, |seed| {
-        let mut rig = Rig::new(seed);
-        (0..rig.random.usize(..3000)).for_each(|_| rig.change(14));
+        let mut rig = Rig::filled(seed);
         let (mut stays, mut seen, mut cursor) = (rig.model.clone(), BTreeSet::new(), 0);
         loop {
             let count = rig.random.usize(..30);
@@ -162,10 +179,7 @@ fn a_scan_visits_what_stays_whatever_comes_and_goes() {
             if cursor == 0 {
                 break;
             }
-            let adds = [0, 16][rig.random.usize(..2)];
-            for _ in 0..rig.random.usize(..300) {
-                rig.change(adds);
-            }
+            rig.swing();
             stays.retain(|name, _| rig.model.contains_key(name));
         }
         assert!(stays.keys().all(|name| seen.contains(name)));
@@ -175,8 +189,7 @@ fn a_scan_visits_what_stays_whatever_comes_and_goes() {
 #[test]
 fn a_sweep_visits_what_stays_exactly_once() {
     with_seeds(60, |seed| {
-        let mut rig = Rig::new(seed);
-        (0..rig.random.usize(..3000)).for_each(|_| rig.change(14));
+        let mut rig = Rig::filled(seed);
         let (mut stays, mut seen, mut next) = (rig.model.clone(), BTreeMap::new(), Some(0));
         while let Some(turn) = next {
             let swept = rig.table.sweep(turn, |element| {
@@ -184,10 +197,7 @@ fn a_sweep_visits_what_stays_exactly_once() {
                 ControlFlow::Continue(())
             });
             next = swept.continue_value().unwrap();
-            let adds = [0, 16][rig.random.usize(..2)];
-            for _ in 0..rig.random.usize(..300) {
-                rig.change(adds);
-            }
+            rig.swing();
             stays.retain(|name, _| rig.model.contains_key(name));
         }
         assert!(stays.keys().all(|name| seen[name] == 1));
@@ -200,19 +210,19 @@ fn a_table_is_captured_as_it_was_at_the_beginning() {
         out.extend_from_slice(&digest(element).to_le_bytes());
     }
     with_seeds(60, |seed| {
-        let mut rig = Rig::new(seed);
-        (0..rig.random.usize(..3000)).for_each(|_| rig.change(14));
+        let mut rig = Rig::filled(seed);
         let digests = rig.model.iter().map(lend).map(digest).collect::<BTreeSet<_>>();
         let (mut out, mut slices) = (Vec::new(), Slices::new(&rig.table, write));
         while !slices.go_on(Some(&rig.table), &mut out, &mut |_| false) {
-            for _ in 0..rig.random.usize(..100) {
+            let removes = rig.random.bool();
+            for _ in 0..rig.random.usize(..200) {
                 let (name, value, expire_at) = (rig.name(), rig.value(), rig.expiry());
                 let mut names = Elements::default();
                 names.push(&name);
                 if slices.save_before(Some(&rig.table), &Change::RemoveMembers(names), &mut out) {
                     break;
                 }
-                if rig.random.bool() {
+                if removes {
                     rig.table.remove(&name, digest);
                 } else {
                     rig.table.set(Element { name: &name, value: &value, expire_at }, digest);
