@@ -58,8 +58,8 @@ pub(super) struct Master {
     pub(super) bad_snapshots: usize,
 }
 
-/// Hashes and sets of the master leave their packed forms early, so that their tables grow and shrink; those of the node
-/// do not. The difference must not show.
+/// Packing of the master's values: hashes and sets soon leave their packed forms, so that their tables grow and shrink.
+/// Those of the node do not, and the difference must not show.
 fn packing() -> Packing {
     Packing { hash_entries: 3, set_integers: 3, set_entries: 3, ..Packing::default() }
 }

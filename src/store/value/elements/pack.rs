@@ -112,8 +112,8 @@ impl Pack {
         if number < self.len() { self.iter().nth(number) } else { None }
     }
 
-    /// Sets an element. `before` is told what the element of this name was, if there is one; `memory` is what all records
-    /// take. Returns the address of the element's record, if it has one.
+    /// Sets an element. `before` is told what the element of this name was, if there is one; `memory` is what all
+    /// records take. Returns the address of the element's record, if it has one.
     #[inline]
     pub fn set(
         &mut self,
