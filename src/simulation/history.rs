@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::load::{Request, tells, universe};
+use super::load::{DATABASES, Request, tells, universe};
 use super::master::{self, Master};
 use super::network::Network;
 use super::node::Node;
 use super::oracle::Oracle;
 use super::{Outcome, Settings};
 use crate::config::Durability;
-use crate::ids::{CoreId, Db, Lsn, PartitionId, StreamId};
+use crate::ids::{CoreId, Lsn, PartitionId, StreamId};
 use crate::replication::master::policy;
 use crate::storage::model::{Process, World};
 use crate::storage::{Installed, Manifest, StorageError};
@@ -149,14 +149,16 @@ impl History {
         for key in universe() {
             let (_, reply) = master.execute(&Request::read(&key)).ok_or("a read has to wait")?;
             if !tells(&reply, oracle.content.get(&key)) {
-                let (key, reply) = (key.escape_ascii(), reply.escape_ascii());
+                let (db, name) = (key.0, key.1.escape_ascii());
                 return Err(format!(
-                    "{key} should hold {:?}, but: {reply}",
-                    oracle.content.get(&key.to_string().into_bytes())
+                    "{name} in database {db} should hold {:?}, but: {}",
+                    oracle.content.get(&key),
+                    reply.escape_ascii()
                 ));
             }
         }
-        let keys: usize = master.cores.iter().map(|core| core.borrow().store().len(Db(0))).sum();
+        let held = |db| master.cores.iter().map(move |core| core.borrow().store().len(db));
+        let keys: usize = DATABASES.into_iter().flat_map(held).sum();
         if keys == oracle.content.len() {
             Ok(())
         } else {
@@ -284,7 +286,7 @@ impl History {
         self.requests += 1;
         let number = self.requests;
         let request = self.world.draw(|random| Request::random(random, number));
-        let core = master.core_of(request.key());
+        let core = master.core_of(request.name());
         if request.new_name().is_some_and(|name| master.core_of(name) != core) {
             return Ok(());
         }
@@ -309,10 +311,10 @@ impl History {
         if (executed.wrote > Lsn(0)) == effect.is_empty() {
             return Err(format!("{}: edit {}, but its effect is {effect:?}", name(), executed.wrote));
         }
-        let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
+        let tells_of = if effect.is_empty() { oracle.last_edit(core, &request.key()) } else { executed.wrote };
         if !effect.is_empty() {
-            // A value that gets another name takes one edit or two, by its size.
-            let edits = if request.new_name().is_some() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
+            // A value that is handed over takes one edit or two, by its size.
+            let edits = if request.hands_over() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
             oracle.wrote(core, Lsn(executed.wrote.0 + 1 - edits), executed.wrote, effect);
         }
         if self.settings.durability != Durability::Async {
