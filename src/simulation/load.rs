@@ -62,7 +62,7 @@ impl Request {
             _ => x.to_vec(),
         };
         let list = format!("list{}", random.u8(0..4)).into_bytes();
-        let field = format!("field{}", random.u8(0..5)).into_bytes();
+        let field = format!("field{}", random.u8(0..10)).into_bytes();
         let long = if random.u8(..) < 6 { random.usize(300..9_000) } else { random.usize(0..60) };
         let value = [number.to_string().as_bytes(), &vec![b'.'; long]].concat();
         let counter = format!("counter{}", random.u8(0..4)).into_bytes();

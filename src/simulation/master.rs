@@ -17,6 +17,7 @@ use super::network::{Line, Network};
 use super::oracle::Ledger;
 use super::{Settings, cut};
 use crate::commands::Context;
+use crate::config::Packing;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
 use crate::ids::{CoreId, Lsn, PartitionId, Placement, StreamId};
@@ -55,6 +56,12 @@ pub(super) struct Master {
     placement: Placement,
     /// Number of installed snapshots that proved bad when it started.
     pub(super) bad_snapshots: usize,
+}
+
+/// Packing of the master's values: hashes and sets soon leave their packed forms, so that their tables grow and shrink.
+/// Those of the node do not, and the difference must not show.
+fn packing() -> Packing {
+    Packing { hash_entries: 3, set_integers: 3, set_entries: 3, ..Packing::default() }
 }
 
 /// Starts a master on `process`, with the data directory `dir`: recovers, begins an epoch, and serves clients and
@@ -103,6 +110,7 @@ pub(super) async fn start(
         let log = open_log(process, options, marks, oracle, settings.settles_late).await?;
         let (partitions, memory) = (partitions.clone(), memory.clone());
         let mut shard = Shard::new(core, placement, recovered.store, log, partitions, settings.durability, memory);
+        shard.set_packing(packing());
         shard.bind(recovered.transfers);
         cores.push(Rc::new(RefCell::new(shard)));
     }

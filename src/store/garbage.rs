@@ -88,6 +88,12 @@ impl Garbage {
                     freed += table.own_memory();
                     self.subtables = table.into_subtables();
                 }
+                Some(Remains::Elements(mut packs)) => {
+                    if let Some(bytes) = packs.give_up() {
+                        freed += bytes;
+                        self.remains.push(Remains::Elements(packs));
+                    }
+                }
                 Some(Remains::Places(mut places)) => {
                     if let Some(bytes) = places.free_leaf(drop) {
                         freed += bytes;

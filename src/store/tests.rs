@@ -311,7 +311,7 @@ fn uses_are_noted_and_writes_count() {
     let sought = store.seek(db, slot, b"key");
     store.seek_bucket(&sought);
     store.seek_record(&sought);
-    assert!(store.memory_of(db, slot, b"key").unwrap() > 599 * 32);
+    assert!(store.memory_of(db, slot, b"key").unwrap() > 599 * 7);
 }
 
 #[test]

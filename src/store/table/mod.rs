@@ -1,9 +1,7 @@
 //! A hash table of records that never stalls: it grows and shrinks by one small subtable at a time (linear hashing).
 //!
-//! With `n` subtables and `2^(d-1) < n ≤ 2^d`, a hash belongs to the subtable given by its low `d` bits or, if that
-//! does not exist yet, to the one given by its low `d - 1` bits. Growing appends subtable `n` and moves its records
-//! there, all from one other subtable; shrinking undoes that. No operation touches more than two subtables, and most
-//! tables have only one.
+//! Growing appends a subtable and moves its records there, all from one other subtable; shrinking undoes that. No
+//! operation touches more than two subtables, and most tables have only one.
 //!
 //! A scan walks the subtables in the order of the *reversed* low bits of their hashes, and within a subtable in the
 //! order of the high bits. In the reversed order a subtable is an interval, and splitting it cuts the interval in two:
@@ -13,8 +11,10 @@
 //! |---|---|
 //! | `head`, `record` | a key and its value in one allocation, known by its address |
 //! | `subtable` | a few hundred records in buckets of one cache line each |
+//! | `intervals` | which subtable a hash belongs to, and the order of a walk |
 
 mod head;
+mod intervals;
 mod record;
 mod subtable;
 
@@ -23,6 +23,7 @@ use std::ops::ControlFlow;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(in crate::store) use head::MAX_LENGTH;
+pub(in crate::store) use intervals::{Interval, parent, part_of};
 pub(in crate::store) use record::{Record, RecordRef};
 pub(in crate::store) use subtable::Subtable;
 
@@ -61,7 +62,8 @@ impl Seed {
 }
 
 impl Hash {
-    /// Bits that choose a subtable.
+    /// Bits that choose a part of a table.
+    #[inline]
     const fn low(self) -> u32 {
         self.0 as u32
     }
@@ -71,9 +73,9 @@ impl Hash {
         self.low().reverse_bits()
     }
 
-    /// Bits that choose a place within a subtable.
+    /// Bits that choose a place within a part of a table; a record carries them.
     #[inline]
-    const fn high(self) -> u16 {
+    pub const fn high(self) -> u16 {
         (self.0 >> 48) as u16
     }
 }
@@ -145,22 +147,7 @@ impl Table {
     /// Index of the subtable that a hash belongs to.
     #[inline]
     fn subtable_of(&self, hash: Hash) -> usize {
-        if self.more.is_none() { 0 } else { self.interval_of(hash.low()).0 }
-    }
-
-    /// Index of the subtable for a hash with these low bits, and how many of the bits determine it.
-    fn interval_of(&self, low: u32) -> (usize, u32) {
-        let count = self.subtables();
-        let bits = count.next_power_of_two().trailing_zeros();
-        let half = (1 << bits) / 2;
-        let index = low as usize & ((1 << bits) - 1);
-        if index >= count {
-            (index - half, bits - 1)
-        } else if index < half && index + half >= count {
-            (index, bits - 1)
-        } else {
-            (index, bits)
-        }
+        if self.more.is_none() { 0 } else { part_of(self.subtables(), hash) }
     }
 
     /// Finds the record of a key.
@@ -294,17 +281,16 @@ impl Table {
         let mut at = Cursor::from_raw(cursor);
         let mut left = count.max(1);
         loop {
-            let (index, bits) = self.interval_of(at.interval.reverse_bits());
+            let interval = Interval::at(self.subtables(), at.interval);
             // If the cursor's subtable has been merged back since, the merged one contains records of which only half
             // were visited up to `within`.
-            let from = if bits < at.bits { 0 } else { at.within };
-            let (visited, next) = self.subtable(index).scan(from, left, &mut visit);
+            let from = if interval.bits < at.bits { 0 } else { at.within };
+            let (visited, next) = self.subtable(interval.index).scan(from, left, &mut visit);
             if let Some(within) = next {
-                return Cursor { within, bits, ..at }.raw();
+                return Cursor { within, bits: interval.bits, ..at }.raw();
             }
-            let end = u64::from((index as u32).reverse_bits()) + (1u64 << (32 - bits));
-            let Ok(interval) = u32::try_from(end) else { return 0 };
-            at = Cursor { interval, within: 0, bits: 0 };
+            let Some(next) = interval.next() else { return 0 };
+            at = Cursor { interval: next, within: 0, bits: 0 };
             left = left.saturating_sub(visited);
             if left == 0 {
                 return at.raw();
@@ -321,12 +307,12 @@ impl Table {
         from: u32,
         mut visit: impl FnMut(&'a Record) -> ControlFlow<()>,
     ) -> ControlFlow<(), Option<u32>> {
-        let (index, bits) = self.interval_of(from.reverse_bits());
-        let begins = (index as u32).reverse_bits();
+        let interval = Interval::at(self.subtables(), from);
+        let is_whole = interval.begins() == from;
         // Subtables that were split earlier may have been merged back: part of this one has been swept already.
-        let mut left = self.subtable(index).iter().filter(|r| begins == from || seed.hash(r.key()).turn() >= from);
+        let mut left = self.subtable(interval.index).iter().filter(|r| is_whole || seed.hash(r.key()).turn() >= from);
         left.try_for_each(&mut visit)?;
-        ControlFlow::Continue(u32::try_from(u64::from(begins) + (1u64 << (32 - bits))).ok())
+        ControlFlow::Continue(interval.next())
     }
 
     /// A random record, uniformly distributed.
@@ -378,11 +364,6 @@ impl Cursor {
     const fn raw(self) -> u64 {
         (self.interval as u64 >> 5 << 21) | (self.within as u64) << 5 | self.bits as u64
     }
-}
-
-/// Index of the subtable that a subtable was split from.
-const fn parent(subtable: usize) -> usize {
-    subtable - (1 << subtable.ilog2())
 }
 
 /// Maps a uniform 64-bit number to a number below `bound`.

@@ -1,4 +1,4 @@
-//! One key and its value, or one field of a large hash and its value, in a single allocation.
+//! One key and its value, or one element of a large value, in a single allocation.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
     use crate::store::memory::allocated;
     use crate::store::table::Seed;
-    use crate::store::value::elements::ElementTable;
+    use crate::store::value::elements::{Element, ElementTable};
 
     fn at(millis: u64) -> Option<UnixMillis> {
         Some(UnixMillis::new(millis))
@@ -413,14 +413,16 @@ mod tests {
     fn a_structure_belongs_to_one_record_at_a_time() {
         let structure = || {
             let mut fields = ElementTable::with_capacity(Seed::get(), 1);
-            fields.set((b"name", b"value"), |_| 0);
+            fields.set(Element::new((b"name", b"value")), |_| 0);
             Box::new(Structure::Hash(fields))
         };
         let mut record = Record::with_structure(b"key", structure(), None, 0);
         record.set_expire_at(at(5));
         let mut record = record.renamed(b"another key");
         assert_eq!((record.key(), record.expire_at()), (&b"another key"[..], at(5)));
-        assert!(matches!(record.stored(), Stored::Structure(Structure::Hash(fields)) if fields.get(b"name").is_some()));
+        assert!(
+            matches!(record.stored(), Stored::Structure(Structure::Hash(fields)) if fields.find(b"name").is_some())
+        );
         assert!(record.bytes_mut().is_none() && record.structure_mut().is_some() && record.kind().is_none());
         assert_eq!(record.take_structure().map(|structure| structure.len()), Some(1));
         assert!(record.take_structure().is_none());

@@ -2,7 +2,7 @@
 //!
 //! A record is made from a `Kind` and bytes, or from a `Structure`, so it never has a form that is not listed here.
 
-use super::elements::ElementTable;
+use super::elements::{ElementTable, Packs};
 use super::hash::expiring::table::{Due, ExpiringTable};
 use super::list::chunks::Chunks;
 use super::sorted_set::members::{Members, Place};
@@ -73,6 +73,8 @@ pub(in crate::store) enum Structure {
 pub(in crate::store) enum Remains {
     /// Records in a table.
     Table(Table),
+    /// Elements of a hash or set in packs.
+    Elements(Packs),
     /// Places of a sorted set's members in a tree.
     Places(Leaves<Place>),
     /// Times of a hash's fields in a tree.
@@ -124,10 +126,10 @@ impl Structure {
     /// appends what remains to `remains`.
     pub fn dismantle(self, remains: &mut Vec<Remains>) -> usize {
         match self {
-            Self::Hash(elements) | Self::Set(elements) => remains.push(Remains::Table(elements.into_table())),
+            Self::Hash(elements) | Self::Set(elements) => remains.push(Remains::Elements(elements.into_packs())),
             Self::ExpiringHash(fields) => {
-                let (table, times) = fields.into_parts();
-                remains.extend([Remains::Table(table), Remains::Times(times)]);
+                let (packs, times) = fields.into_parts();
+                remains.extend([Remains::Elements(packs), Remains::Times(times)]);
                 return Self::BOX + ExpiringTable::BOX;
             }
             Self::SortedSet(members) => {

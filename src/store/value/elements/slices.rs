@@ -6,13 +6,12 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::ElementTable;
+use super::{Element, ElementTable};
 use crate::encoding::edit::Change;
 use crate::store::pace::Pace;
-use crate::store::table::Record;
 
-/// Appends the element of a record to a snapshot.
-pub(in crate::store::value) type Write = fn(&mut Vec<u8>, &Record);
+/// Appends an element to a snapshot.
+pub(in crate::store::value) type Write = fn(&mut Vec<u8>, Element<'_>);
 
 /// State of the capture of a table of elements for a snapshot.
 pub(in crate::store) struct Slices {
@@ -59,14 +58,13 @@ impl Slices {
             self.turn = turn;
             let mut visited = Vec::new();
             let (settled, write) = (&self.settled, self.write);
-            let swept = elements.sweep(turn, |record| {
-                let name = record.key();
-                if settled.contains(name) {
+            let swept = elements.sweep(turn, |element| {
+                if settled.contains(element.name) {
                     return ControlFlow::Continue(());
                 }
-                write(out, record);
-                visited.push(name);
-                pace.count(name.len() + record.bytes().len(), || go_on(out.len()))
+                write(out, element);
+                visited.push(element.name);
+                pace.count(element.len(), || go_on(out.len()))
             });
             self.left = self.left.wrapping_sub(visited.len());
             let ControlFlow::Continue(following) = swept else {
@@ -108,8 +106,8 @@ impl Slices {
             if elements.turn(name) < self.turn || !self.settled.insert(name.into()) {
                 continue;
             }
-            if let Some(record) = elements.find(name) {
-                (self.write)(out, record);
+            if let Some(element) = elements.find(name) {
+                (self.write)(out, element);
                 self.left = self.left.wrapping_sub(1);
             }
         }

@@ -7,6 +7,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::store::digest::mix;
+use crate::store::value::elements::Element;
 use crate::time::UnixMillis;
 
 /// What keeps hashes distinct from values of other types.
@@ -22,6 +23,12 @@ pub(super) fn field((name, value): (&[u8], &[u8])) -> u64 {
 #[inline]
 pub(super) fn expiry(name: &[u8], expire_at: Option<UnixMillis>) -> u64 {
     expire_at.map_or(0, |at| mix(!mix(TYPE, xxh3_64(name)), at.get()))
+}
+
+/// Contribution of a field, with its expiry.
+#[inline]
+pub(super) fn element(field: Element<'_>) -> u64 {
+    self::field((field.name, field.value)).wrapping_add(expiry(field.name, field.expire_at))
 }
 
 /// Digest of a hash with these fields.

@@ -7,7 +7,7 @@ use crate::config::Packing;
 use crate::encoding::edit::{ExpiringFields, Fields};
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
 use crate::store::table::Record;
-use crate::store::value::elements::ElementTable;
+use crate::store::value::elements::{Element, ElementTable};
 use crate::store::value::form::{Kind, Structure};
 use crate::store::value::packed::{self, Limits, Place};
 use crate::time::UnixMillis;
@@ -152,7 +152,7 @@ pub(in crate::store::value) fn remove(
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Hash(table)) = record.structure_mut() {
         let before = table.digest();
-        fields.iter().for_each(|(name, _)| table.remove(name, digest::field));
+        fields.iter().for_each(|(name, _)| table.remove(name, digest::element));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     if record.kind() == Some(Kind::PackedHash) {
@@ -166,7 +166,9 @@ pub(in crate::store::value) fn remove(
 /// Sets fields in a table. Returns the growth of the digest.
 fn set_in_table<'f>(table: &mut ElementTable, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> u64 {
     let before = table.digest();
-    fields.for_each(|field| table.set(field, digest::field));
+    fields.for_each(|field| {
+        table.set(Element::new(field), digest::element);
+    });
     table.digest().wrapping_sub(before)
 }
 

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::expiring::{packed as entries, table::field_of};
-use super::{HashRef, Layout, pairs};
-use crate::store::table::{Record, below};
+use super::expiring::packed as entries;
+use super::{HashRef, Layout, Pair, pairs};
+use crate::store::table::below;
 use crate::store::value::elements::Element;
 use crate::store::value::packed;
 use crate::store::value::pick::Selection;
@@ -15,6 +15,11 @@ use crate::time::UnixMillis;
 pub struct LiveHash<'a> {
     hash: HashRef<'a>,
     now: UnixMillis,
+}
+
+/// Name and value of a field in a table.
+const fn pair(field: Element<'_>) -> Pair<'_> {
+    (field.name, field.value)
 }
 
 /// Whether a field that expires at this time has expired.
@@ -45,7 +50,7 @@ impl<'a> LiveHash<'a> {
     pub fn get(self, name: &[u8]) -> Option<&'a [u8]> {
         match self.hash.0 {
             Layout::Packed(packed) => packed::find::<2>(packed, name).map(|place| &packed[place.element(1)]),
-            Layout::Table(fields) => fields.get(name),
+            Layout::Table(fields) => fields.find(name).map(|field| field.value),
             Layout::PackedExpiring(_) | Layout::ExpiringTable(_) => self.field(name).map(|(value, _)| value),
         }
     }
@@ -55,9 +60,7 @@ impl<'a> LiveHash<'a> {
         let (value, expire_at) = match self.hash.0 {
             Layout::Packed(_) | Layout::Table(_) => (self.get(name)?, None),
             Layout::PackedExpiring(packed) => entries::get(entries::entries(packed), name)?,
-            Layout::ExpiringTable(fields) => {
-                fields.fields().find(name).map(|field| (field.bytes(), field.expire_at()))?
-            }
+            Layout::ExpiringTable(fields) => fields.fields().find(name).map(|field| (field.value, field.expire_at))?,
         };
         (!is_over(expire_at, self.now)).then_some((value, expire_at))
     }
@@ -66,13 +69,13 @@ impl<'a> LiveHash<'a> {
     pub fn for_each<B>(self, mut visit: impl FnMut(&'a [u8], &'a [u8]) -> ControlFlow<B>) -> ControlFlow<B> {
         match self.hash.0 {
             Layout::Packed(packed) => pairs(packed).try_for_each(|(name, value)| visit(name, value)),
-            Layout::Table(fields) => fields.iter().try_for_each(|(name, value)| visit(name, value)),
+            Layout::Table(fields) => fields.iter().try_for_each(|field| visit(field.name, field.value)),
             Layout::PackedExpiring(packed) => self.live(packed).try_for_each(|(name, value)| visit(name, value)),
             Layout::ExpiringTable(fields) => fields
                 .fields()
-                .records()
-                .filter(|field| self.has(field))
-                .try_for_each(|field| visit(field.key(), field.bytes())),
+                .iter()
+                .filter(|field| self.has(*field))
+                .try_for_each(|field| visit(field.name, field.value)),
         }
     }
 
@@ -85,14 +88,14 @@ impl<'a> LiveHash<'a> {
                 pairs(packed).for_each(|(name, value)| visit(name, value));
                 0
             }
-            Layout::Table(fields) => fields.scan(cursor, count, |(name, value)| visit(name, value)),
+            Layout::Table(fields) => fields.scan(cursor, count, |field| visit(field.name, field.value)),
             Layout::PackedExpiring(packed) => {
                 self.live(packed).for_each(|(name, value)| visit(name, value));
                 0
             }
-            Layout::ExpiringTable(fields) => fields.fields().scan_records(cursor, count, |field| {
+            Layout::ExpiringTable(fields) => fields.fields().scan(cursor, count, |field| {
                 if self.has(field) {
-                    visit(field.key(), field.bytes());
+                    visit(field.name, field.value);
                 }
             }),
         }
@@ -102,9 +105,11 @@ impl<'a> LiveHash<'a> {
     pub fn random_field(self, mut random: impl FnMut() -> u64) -> (&'a [u8], &'a [u8]) {
         let field = match self.hash.0 {
             Layout::Packed(packed) => pairs(packed).nth(below(random(), packed::len(packed))),
-            Layout::Table(fields) => fields.random(random),
+            Layout::Table(fields) => fields.random(random).map(pair),
             Layout::PackedExpiring(packed) => self.live(packed).nth(below(random(), self.len())),
-            Layout::ExpiringTable(fields) => fields.fields().random_of(self.len(), |field| self.has(field), random),
+            Layout::ExpiringTable(fields) => {
+                fields.fields().random_of(self.len(), |field| self.has(field), random).map(pair)
+            }
         };
         field.unwrap_or_default()
     }
@@ -129,25 +134,31 @@ impl<'a> LiveHash<'a> {
     }
 
     /// Visits `count` different fields, or all if there are fewer; each selection is equally likely.
-    pub fn distinct_fields(self, count: usize, random: impl FnMut() -> u64, visit: impl FnMut((&'a [u8], &'a [u8]))) {
+    pub fn distinct_fields(self, count: usize, random: impl FnMut() -> u64, mut visit: impl FnMut(Pair<'a>)) {
         match self.hash.0 {
             Layout::Packed(packed) => Selection::new(count, self.len()).of(pairs(packed), random, visit),
-            Layout::Table(fields) => fields.distinct(count, random, visit),
+            Layout::Table(fields) => fields.distinct(count, random, |field| visit(pair(field))),
             Layout::PackedExpiring(packed) => Selection::new(count, self.len()).of(self.live(packed), random, visit),
             Layout::ExpiringTable(fields) => {
-                fields.fields().distinct_of(self.len(), |field| self.has(field), count, random, visit);
+                fields.fields().distinct_of(
+                    self.len(),
+                    |field| self.has(field),
+                    count,
+                    random,
+                    |field| visit(pair(field)),
+                );
             }
         }
     }
 
     /// Fields of a packed hash that have not expired.
-    fn live(self, packed: &'a [u8]) -> impl Iterator<Item = Element<'a>> {
+    fn live(self, packed: &'a [u8]) -> impl Iterator<Item = Pair<'a>> {
         let fields = entries::fields(entries::entries(packed));
         fields.filter(move |(_, _, at)| !is_over(*at, self.now)).map(|(name, value, _)| (name, value))
     }
 
-    /// Whether a record of a table is that of a field that has not expired.
-    fn has(self, field: &Record) -> bool {
-        !is_over(field_of(field).2, self.now)
+    /// Whether a field of a table has not expired.
+    fn has(self, field: Element<'_>) -> bool {
+        !is_over(field.expire_at, self.now)
     }
 }

@@ -19,13 +19,11 @@ mod live;
 
 use std::ops::ControlFlow;
 
-use self::expiring::Field;
-use self::expiring::table::{ExpiringTable, Position, field_of};
-use super::elements::{Element, ElementTable, element_of, slices::Slices};
+use self::expiring::table::{ExpiringTable, Position};
+use super::elements::{Element, ElementTable, slices::Slices};
 use super::packed;
 use crate::encoding::edit::Fields;
 use crate::encoding::entry::{self, Head};
-use crate::store::table::Record;
 use crate::time::UnixMillis;
 
 pub(super) use edits::{check, check_expiring, make, make_expiring, remove, set, set_expiring, set_times};
@@ -44,20 +42,22 @@ enum Layout<'a> {
     ExpiringTable(&'a ExpiringTable),
 }
 
+/// Name and value of a field.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Names and values of a packed hash, in stored order.
-fn pairs(packed: &[u8]) -> impl Iterator<Item = Element<'_>> + Clone {
+fn pairs(packed: &[u8]) -> impl Iterator<Item = Pair<'_>> + Clone {
     packed::iter(packed).map(|[name, value]| (name, value))
 }
 
 /// Appends a field to the snapshot entry of a hash none of whose fields expires.
-fn write_field(out: &mut Vec<u8>, record: &Record) {
-    let (name, value) = element_of(record);
-    entry::write_field(out, name, value);
+fn write_field(out: &mut Vec<u8>, field: Element<'_>) {
+    entry::write_field(out, field.name, field.value);
 }
 
 /// Appends a field to the snapshot entry of a hash some of whose fields expire.
-fn write_expiring_field(out: &mut Vec<u8>, record: &Record) {
-    entry::write_expiring_field(out, field_of(record));
+fn write_expiring_field(out: &mut Vec<u8>, field: Element<'_>) {
+    entry::write_expiring_field(out, (field.name, field.value, field.expire_at));
 }
 
 impl<'a> HashRef<'a> {
@@ -103,14 +103,16 @@ impl<'a> HashRef<'a> {
         self,
         mut visit: impl FnMut(&'a [u8], &'a [u8], Option<UnixMillis>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let mut visit = |(name, value, at): Field<'a>| visit(name, value, at);
         match self.0 {
-            Layout::Packed(packed) => pairs(packed).try_for_each(|(name, value)| visit((name, value, None))),
-            Layout::Table(fields) => fields.iter().try_for_each(|(name, value)| visit((name, value, None))),
+            Layout::Packed(packed) => pairs(packed).try_for_each(|(name, value)| visit(name, value, None)),
             Layout::PackedExpiring(packed) => {
-                expiring::packed::fields(expiring::packed::entries(packed)).try_for_each(visit)
+                let mut fields = expiring::packed::fields(expiring::packed::entries(packed));
+                fields.try_for_each(|(name, value, at)| visit(name, value, at))
             }
-            Layout::ExpiringTable(fields) => fields.fields().records().map(field_of).try_for_each(visit),
+            Layout::Table(fields) => fields.iter().try_for_each(|f| visit(f.name, f.value, f.expire_at)),
+            Layout::ExpiringTable(fields) => {
+                fields.fields().iter().try_for_each(|f| visit(f.name, f.value, f.expire_at))
+            }
         }
     }
 

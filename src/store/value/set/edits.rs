@@ -9,7 +9,7 @@ use crate::encoding::edit::Elements;
 use crate::encoding::integer;
 use crate::store::change::{Contradiction, Key, TOO_LONG, Tools, fit};
 use crate::store::table::Record;
-use crate::store::value::elements::ElementTable;
+use crate::store::value::elements::{Element, ElementTable};
 use crate::store::value::form::{Kind, Structure};
 use crate::store::value::packed::{self, Limits};
 use crate::time::UnixMillis;
@@ -87,11 +87,7 @@ fn in_table(key: Key<'_>, table: ElementTable, expire_at: Option<UnixMillis>, cl
 /// Adds members to a table. Returns the growth of the digest.
 fn add_to_table<'m>(table: &mut ElementTable, members: impl Iterator<Item = &'m [u8]>) -> u64 {
     let before = table.digest();
-    for member in members {
-        if table.get(member).is_none() {
-            table.set((member, b""), |(member, _)| digest::member(member));
-        }
-    }
+    members.for_each(|member| table.add(Element::new((member, b"")), |member| digest::member(member.name)));
     table.digest().wrapping_sub(before)
 }
 
@@ -220,7 +216,7 @@ pub(in crate::store::value) fn remove(
 ) -> Result<(bool, u64), Contradiction> {
     if let Some(Structure::Set(table)) = record.structure_mut() {
         let before = table.digest();
-        members.iter().for_each(|member| table.remove(member, |(member, _)| digest::member(member)));
+        members.iter().for_each(|member| table.remove(member, |member| digest::member(member.name)));
         return Ok((table.len() > 0, table.digest().wrapping_sub(before)));
     }
     let packed = &mut *tools.scratch;

@@ -18,12 +18,11 @@ mod integers;
 use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
 
-use super::elements::{ElementTable, slices::Slices};
+use super::elements::{Element, ElementTable, slices::Slices};
 use super::packed;
 use super::pick::Selection;
 use crate::encoding::entry::{self, Head};
 use crate::encoding::integer;
-use crate::store::table::Record;
 use crate::store::table::below;
 
 pub(super) use edits::{add, check, make, remove};
@@ -93,8 +92,8 @@ fn members(packed: &[u8]) -> impl Iterator<Item = Member<'_>> {
 }
 
 /// Appends a member to a snapshot entry.
-fn write_member(out: &mut Vec<u8>, record: &Record) {
-    entry::write_member(out, record.key());
+fn write_member(out: &mut Vec<u8>, member: Element<'_>) {
+    entry::write_member(out, member.name);
 }
 
 /// Form of a set, as clients may ask for it.
@@ -149,7 +148,7 @@ impl<'a> SetRef<'a> {
         match self.0 {
             Layout::Integers(integers) => member.integer().is_some_and(|value| integers::contains(integers, value)),
             Layout::Packed(packed) => member.with(|member| packed::find::<1>(packed, member).is_some()),
-            Layout::Table(members) => member.with(|member| members.get(member).is_some()),
+            Layout::Table(members) => member.with(|member| members.find(member).is_some()),
         }
     }
 
@@ -158,7 +157,7 @@ impl<'a> SetRef<'a> {
         match self.0 {
             Layout::Integers(integers) => integers::iter(integers).map(Member::Integer).try_for_each(visit),
             Layout::Packed(packed) => members(packed).try_for_each(visit),
-            Layout::Table(table) => table.iter().map(|(member, _)| Member::Bytes(member)).try_for_each(visit),
+            Layout::Table(table) => table.iter().map(|member| Member::Bytes(member.name)).try_for_each(visit),
         }
     }
 
@@ -167,7 +166,7 @@ impl<'a> SetRef<'a> {
     /// visited whole in one call.
     pub fn scan(self, cursor: u64, count: usize, mut visit: impl FnMut(Member<'a>)) -> u64 {
         if let Layout::Table(members) = self.0 {
-            return members.scan(cursor, count, |(member, _)| visit(Member::Bytes(member)));
+            return members.scan(cursor, count, |member| visit(Member::Bytes(member.name)));
         }
         let _ = self.for_each(|member| {
             visit(member);
@@ -181,7 +180,7 @@ impl<'a> SetRef<'a> {
         match self.0 {
             Layout::Integers(integers) => Member::Integer(integers::get(integers, below(random(), self.len()))),
             Layout::Packed(packed) => members(packed).nth(below(random(), self.len())).unwrap_or(Member::Bytes(b"")),
-            Layout::Table(members) => Member::Bytes(members.random(random).unwrap_or_default().0),
+            Layout::Table(members) => Member::Bytes(members.random(random).map_or(b"", |member| member.name)),
         }
     }
 
@@ -208,7 +207,7 @@ impl<'a> SetRef<'a> {
                 selection.of(integers::iter(integers).map(Member::Integer), random, visit);
             }
             Layout::Packed(packed) => selection.of(members(packed), random, visit),
-            Layout::Table(members) => members.distinct(count, random, |(member, _)| visit(Member::Bytes(member))),
+            Layout::Table(members) => members.distinct(count, random, |member| visit(Member::Bytes(member.name))),
         }
     }
 

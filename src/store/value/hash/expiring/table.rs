@@ -1,21 +1,21 @@
 //! Large hashes some of whose fields expire: a table of the fields, and a tree of their times that finds those that are
 //! due.
 //!
-//! A field's record holds its time, 8 bytes, and the tree holds times and addresses of records, some 18 bytes for each
-//! field that expires.
+//! A field that expires has a record of its own, which holds its time, 8 bytes, and the tree holds times and addresses
+//! of records, some 18 bytes for each field that expires.
 //!
 //! Invariant, on which the `unsafe` here relies: each address in the tree is that of a record in the table. A record
-//! may move when its value or its time changes, so a field is taken out of the tree before it changes, and goes back in
-//! behind that.
+//! stays where it is while the table grows and shrinks. It may move when the field's value or its time changes, so a
+//! field is taken out of the tree before it changes, and goes back in behind that.
 
 use std::cmp::Ordering;
 
 use super::super::digest;
 use super::Field;
 use crate::store::memory::allocated;
-use crate::store::table::{Record, RecordRef, Table};
+use crate::store::table::RecordRef;
 use crate::store::tree::{Item, Leaves, Tree};
-use crate::store::value::elements::{ElementTable, element_of};
+use crate::store::value::elements::{Element, ElementTable, Packs};
 use crate::store::value::form::Structure;
 use crate::time::UnixMillis;
 
@@ -57,16 +57,6 @@ fn compare(position: Position) -> impl FnMut(&Due) -> Ordering {
     move |due| due.position().cmp(&position)
 }
 
-/// What a field's record adds to the digest of its hash.
-fn digest_of(record: &Record) -> u64 {
-    digest::field(element_of(record)).wrapping_add(digest::expiry(record.key(), record.expire_at()))
-}
-
-/// The field of a record.
-pub(in crate::store::value::hash) fn field_of(record: &Record) -> Field<'_> {
-    (record.key(), record.bytes(), record.expire_at())
-}
-
 impl ExpiringTable {
     /// Bytes of memory that the box of this takes.
     pub const BOX: usize = allocated(size_of::<Self>());
@@ -82,8 +72,8 @@ impl ExpiringTable {
     }
 
     /// Takes this apart, to be freed in slices: the parts and the box take [`Self::memory`] in all.
-    pub fn into_parts(self) -> (Table, Leaves<Due>) {
-        (self.fields.into_table(), self.times.into_leaves())
+    pub fn into_parts(self) -> (Packs, Leaves<Due>) {
+        (self.fields.into_packs(), self.times.into_leaves())
     }
 
     /// Number of fields.
@@ -91,7 +81,7 @@ impl ExpiringTable {
         self.fields.len()
     }
 
-    /// Bytes of memory that table, records, tree and box take.
+    /// Bytes of memory that table, tree and box take.
     pub const fn memory(&self) -> usize {
         self.fields.memory() + self.times.memory() + Self::BOX
     }
@@ -128,36 +118,35 @@ impl ExpiringTable {
     /// Sets a field's value and time.
     pub fn set(&mut self, (name, value, expire_at): Field<'_>) {
         self.take_time(name);
-        let field = self.fields.put((name, value), expire_at, digest_of);
-        self.put_time(expire_at, field);
+        let record = self.fields.set(Element { name, value, expire_at }, digest::element);
+        self.put_time(expire_at, record);
     }
 
     /// Sets a field's time, if the field exists.
     pub fn set_time(&mut self, name: &[u8], expire_at: Option<UnixMillis>) {
         self.take_time(name);
-        if let Some(field) = self.fields.set_expiry(name, expire_at, digest_of) {
-            self.put_time(expire_at, field);
-        }
+        let record = self.fields.set_expiry(name, expire_at, digest::element);
+        self.put_time(expire_at, record);
     }
 
     /// Removes a field, if it exists.
     pub fn remove(&mut self, name: &[u8]) {
         self.take_time(name);
-        self.fields.take(name, digest_of);
+        self.fields.remove(name, digest::element);
     }
 
     /// Takes a field out of the tree, if it is there.
     fn take_time(&mut self, name: &[u8]) {
-        if let Some(record) = self.fields.find(name)
+        if let Some(record) = self.fields.record(name)
             && let Some(at) = record.expire_at()
         {
             self.times.remove(compare((at, record.reference().address())));
         }
     }
 
-    /// Puts a field of the table that expires into the tree.
-    fn put_time(&mut self, expire_at: Option<UnixMillis>, field: RecordRef) {
-        let Some(at) = expire_at else { return };
+    /// Puts a field of the table that expires into the tree; it has a record.
+    fn put_time(&mut self, expire_at: Option<UnixMillis>, record: Option<RecordRef>) {
+        let (Some(at), Some(field)) = (expire_at, record) else { return };
         let due = Due { at, field };
         self.times.insert(compare(due.position()), due);
     }
