@@ -42,6 +42,8 @@ pub(super) struct History {
     /// Gates of the replies that are not shown yet: each waits until its core's edits are safe up to this one.
     waiting: Vec<(CoreId, Lsn)>,
     requests: u64,
+    /// The key that a value has come to last, while slots are captured.
+    moved: Option<Vec<u8>>,
     pub(super) outcome: Outcome,
 }
 
@@ -58,6 +60,7 @@ impl History {
             node: None,
             waiting: Vec::new(),
             requests: 0,
+            moved: None,
             outcome: Outcome::default(),
         }
     }
@@ -193,6 +196,7 @@ impl History {
                 self.trouble();
             }
             self.keep_node();
+            self.save_without_node();
             self.request()?;
             let pause = self.world.draw(|random| match random.u8(..) {
                 0..4 => random.u64(30_000..600_000),
@@ -213,6 +217,16 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Now and then, asks for snapshots while no node is connected, where cores take them.
+    fn save_without_node(&self) {
+        let Some(master) = self.master.as_ref().filter(|_| self.settings.max_log_bytes.is_some()) else { return };
+        let observed = master.shared.observe();
+        let mut state = master.shared.state();
+        if !state.policy.is_connected() && self.world.once_in(20) {
+            let _ = state.policy.request(observed);
+        }
     }
 
     fn is_alive(&self) -> bool {
@@ -283,7 +297,12 @@ impl History {
         let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
         self.requests += 1;
         let number = self.requests;
-        let request = self.world.draw(|random| Request::random(random, number));
+        let is_capturing = master.cores.iter().any(|core| core.borrow().is_capturing());
+        let moved = self.moved.take().filter(|_| is_capturing);
+        let request = self.world.draw(|random| match &moved {
+            moved if is_capturing => Request::while_capturing(random, number, moved.as_deref()),
+            _ => Request::random(random, number),
+        });
         let core = master.core_of(request.key());
         if request.new_name().is_some_and(|name| master.core_of(name) != core) {
             return Ok(());
@@ -309,6 +328,11 @@ impl History {
         if (executed.wrote > Lsn(0)) == effect.is_empty() {
             return Err(format!("{}: edit {}, but its effect is {effect:?}", name(), executed.wrote));
         }
+        self.moved = if request.new_name().is_some() && !effect.is_empty() {
+            request.new_name().map(<[u8]>::to_vec)
+        } else {
+            moved
+        };
         let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
         if !effect.is_empty() {
             // A value that gets another name takes one edit or two, by its size.

@@ -32,6 +32,25 @@ impl Request {
         events::key_of(&self.words).unwrap_or(&self.words[1])
     }
 
+    /// Draws a request for a time when slots are captured: values move often, and the one that has moved last, to the
+    /// key `moved`, is edited or moves on.
+    pub(super) fn while_capturing(random: &mut fastrand::Rng, number: u64, moved: Option<&[u8]>) -> Self {
+        let value = [number.to_string().as_bytes(), &[b'.'; 70]].concat();
+        let digit = random.u8(0..5).to_string().into_bytes();
+        match moved {
+            Some(key) if random.bool() => match key {
+                [b'h', ..] => Self::new(&[b"HSET", key, &[b"field", &digit[..]].concat(), &value]),
+                [b's', b'e', ..] => Self::new(&[b"SADD", key, &digit]),
+                [b'z', ..] => Self::new(&[b"ZADD", key, &digit, &digit]),
+                [b'l', ..] if random.bool() => Self::new(&[b"LPOP", key]),
+                [b'l', ..] => Self::new(&[b"RPUSH", key, &value]),
+                _ => Self::random(random, number),
+            },
+            _ if random.bool() => Self::rename(random),
+            _ => Self::random(random, number),
+        }
+    }
+
     /// Draws a request; `number` makes its value one that was never written before.
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
