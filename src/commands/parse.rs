@@ -62,7 +62,7 @@ pub(super) fn db_of(number: i32) -> Result<Db, Refused> {
     u64::try_from(number).ok().and_then(Db::new).ok_or(Refused::Because("ERR DB index is out of range"))
 }
 
-/// Parses a scan cursor as C's `strtoul` does, so that the empty string and negative numbers are cursors, too.
+/// Parses a scan cursor: any number of 64 bits without a sign, or with one that makes no difference.
 pub fn cursor(bytes: &[u8]) -> Option<u64> {
     let (negative, digits) = match bytes {
         [b'-', digits @ ..] => (true, digits),
@@ -70,13 +70,13 @@ pub fn cursor(bytes: &[u8]) -> Option<u64> {
         digits => (false, digits),
     };
     if digits.is_empty() {
-        return bytes.is_empty().then_some(0);
+        return None;
     }
     let number = digits.iter().try_fold(0u64, |number, &digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     })?;
-    Some(if negative { number.wrapping_neg() } else { number })
+    (!negative || number == 0).then_some(number)
 }
 
 #[cfg(test)]
@@ -85,10 +85,12 @@ mod tests {
 
     #[test]
     fn cursors_are_read_as_redis_does() {
-        assert_eq!(cursor(b""), Some(0));
+        assert_eq!(cursor(b"+05"), Some(5));
+        assert_eq!(cursor(b"-0"), Some(0));
         assert_eq!(cursor(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(cursor(b"18446744073709551616"), None);
-        assert_eq!(cursor(b"x"), None);
-        assert_eq!(cursor(b"-"), None);
+        for refused in [&b""[..], b"x", b"-", b"-1", b"5 "] {
+            assert_eq!(cursor(refused), None);
+        }
     }
 }

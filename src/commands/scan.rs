@@ -314,7 +314,7 @@ mod tests {
             rig.line(&format!("SET k{n} v"));
             rig.line(&format!("HSET h f{n} v"));
         }
-        for cursor in ["18446744073709551615", "9223372036854775807", "16383", "-1", "123456789012", "4294967296"] {
+        for cursor in ["18446744073709551615", "9223372036854775807", "16383", "123456789012", "4294967296"] {
             let mut cursor = cursor.to_owned();
             for steps in 0.. {
                 assert!(steps < 1000, "{cursor}");
@@ -325,7 +325,9 @@ mod tests {
             }
             assert!(rig.line(&format!("HSCAN h {cursor}")).starts_with("*2 "));
         }
-        assert_eq!(rig.line("SCAN x"), "-ERR invalid cursor");
+        for request in ["SCAN x", "SCAN -1", "HSCAN h -1", "SSCAN missing -1"] {
+            assert_eq!(rig.line(request), "-ERR invalid cursor", "{request}");
+        }
     }
 
     #[test]

@@ -234,8 +234,9 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id ...
     pub(super) fn xackdel(&mut self) -> Planned {
+        let group = self.group_of_first(2)?;
         let (references, texts) = ids_option(self.args, 3)?;
-        let Some((stream, group)) = self.group_of_first(2)? else {
+        let Some((stream, group)) = group else {
             self.reply.array(texts.len());
             texts.for_each(|_| self.reply.int(-1));
             return Ok(());

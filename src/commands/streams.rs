@@ -134,8 +134,9 @@ impl<'p, 'a> Plan<'p, 'a, '_> {
 
     /// XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id ...
     pub(super) fn xdelex(&mut self) -> Planned {
+        let stream = self.first_stream()?;
         let (references, texts) = ids_option(self.args, 2)?;
-        let Some(stream) = self.first_stream()? else {
+        let Some(stream) = stream else {
             self.reply.array(texts.len());
             texts.for_each(|_| self.reply.int(-1));
             return Ok(());

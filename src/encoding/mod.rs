@@ -1,9 +1,10 @@
 //! Bytes to values and back, without I/O: edits (flatbuffers), log frames, snapshot entries, events of streams, RESP,
-//! integers, places, and the slot of a key.
+//! Redis's files, integers, places, and the slot of a key.
 //!
 //! Everything that comes from outside (a client, a file, another server) is checked here once. The resulting values can
 //! be trusted.
 
+pub mod append_only;
 pub mod edit;
 pub mod entry;
 pub mod event;

@@ -2,6 +2,7 @@
 
 use super::apply::{ApplyError, NOT_HERE};
 use super::change::{Key, TOO_LONG, Tools, fit};
+use super::digest::Digest;
 use super::slot_map::Tally;
 use super::table::Record;
 use super::value::{self, Value};
@@ -37,13 +38,26 @@ impl Store {
             for database in self.databases.iter_mut().flatten() {
                 self.memory -= database.clear(index..index + 1, &mut self.garbage);
             }
-            self.load_section(slot, count, &entries)?;
-            if self.digest(slot) != digest {
-                return Err(ApplyError::slot(slot, "it has another digest once it is loaded again"));
-            }
+            self.load_again(slot, count, digest, &entries)?;
             self.free_all();
         }
         Ok(())
+    }
+
+    /// Loads a section into its slot, which must be empty and have this digest afterwards.
+    pub(super) fn load_again(
+        &mut self,
+        slot: Slot,
+        count: u64,
+        digest: Digest,
+        entries: &[u8],
+    ) -> Result<(), ApplyError> {
+        self.load_section(slot, count, entries)?;
+        if self.digest(slot) == digest {
+            Ok(())
+        } else {
+            Err(ApplyError::slot(slot, "it has another digest once it is loaded again"))
+        }
     }
 
     /// Fills an empty slot with `count` entries that [`Self::write_section`] wrote. Duplicate keys are not checked

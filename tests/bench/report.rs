@@ -107,6 +107,25 @@ fn a_peer_that_does_not_serve_is_said_with_its_last_words() {
 }
 
 #[test]
+fn another_build_of_rollbook_is_a_peer_whatever_its_file_is_called() {
+    let _share = beside_others();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let other = dir.path().join("before");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rollbook"), &other).unwrap();
+    // By a path from the current directory, though servers are started in others.
+    let output = bench(dir.path(), &["peers", "--quick", "--only", "start", "--against", "./before"]);
+    assert!(output.status.success(), "{output:?}");
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("peers.json")).unwrap()).unwrap();
+    let name = concat!("rollbook ", env!("CARGO_PKG_VERSION"));
+    let names = [name.to_owned(), format!("{name} ({})", other.display())];
+    assert_eq!(json["programs"], serde_json::json!(names));
+    let subjects = json["rows"][0]["subjects"].as_array().unwrap();
+    assert_eq!(subjects.iter().map(|subject| subject["name"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    assert!(subjects.iter().all(|subject| subject["values"].as_array().unwrap().len() >= 2));
+}
+
+#[test]
 fn rollbook_and_redis_take_turns() {
     let _share = beside_others();
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));

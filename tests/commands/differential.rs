@@ -2,8 +2,9 @@
 //! and every reply and the data at the end must be the same.
 //!
 //! Once against the plans alone, in this process, and once against a `rollbook` process with one core and with all.
-//! Skipped where `redis-server` is missing. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n` makes it
-//! longer, and `DIFFERENTIAL_ONLY=Z` has only commands whose names begin so.
+//! Skipped where `redis-server` is missing. What only Redis 8 knows is compared with the server that
+//! `ROLLBOOK_TEST_REDIS` names, one of version 8.2. `DIFFERENTIAL_SEED=n` repeats a run, `DIFFERENTIAL_REQUESTS=n`
+//! makes it longer, and `DIFFERENTIAL_ONLY=Z` has only commands whose names begin so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,9 +15,9 @@ mod replies;
 mod servers;
 
 use compare::compare;
-use generator::Keys;
+use generator::{Generator, Keys};
 use replies::Value;
-use servers::{Plans, Process, RedisServer, Target};
+use servers::{Plans, Process, RedisServer, Target, Version};
 
 use crate::harness::beside_others;
 
@@ -24,35 +25,42 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Compares a target with Redis over some requests; returns false if there is no Redis.
-fn run(mut target: impl Target, keys: Keys, requests: u64) -> bool {
+/// Compares a target with Redis over some requests.
+fn run(mut target: impl Target, keys: Keys, requests: u64, version: Version) {
     let _share = beside_others();
-    let Some(mut redis) = RedisServer::start() else {
-        eprintln!("skipped: there is no redis-server here");
-        return false;
-    };
+    let Some(mut redis) = RedisServer::start(version) else { return };
     let seed = number("DIFFERENTIAL_SEED").unwrap_or_else(|| fastrand::u64(..));
     let requests = number("DIFFERENTIAL_REQUESTS").unwrap_or(requests);
     eprintln!("seed {seed}, {requests} requests");
     for (round, protocol) in [2, 3].into_iter().enumerate() {
-        compare(&mut redis, &mut target, seed.wrapping_add(round as u64), requests / 2, keys, protocol);
+        let made = Generator::new(seed.wrapping_add(round as u64), keys, version);
+        compare(&mut redis, &mut target, made, requests / 2, protocol);
     }
-    true
 }
 
 #[test]
 fn plans_answer_as_redis_does() {
-    run(Plans::new(), Keys::Together, 40_000);
+    run(Plans::new(), Keys::Together, 40_000, Version::Usual);
+}
+
+#[test]
+fn plans_answer_as_redis_8_does() {
+    run(Plans::new(), Keys::Together, 40_000, Version::Eight);
 }
 
 #[test]
 fn a_server_with_one_core_answers_as_redis_does() {
-    run(Process::start(Some(1)), Keys::Together, 20_000);
+    run(Process::start(Some(1)), Keys::Together, 20_000, Version::Usual);
+}
+
+#[test]
+fn a_server_with_one_core_answers_as_redis_8_does() {
+    run(Process::start(Some(1)), Keys::Together, 20_000, Version::Eight);
 }
 
 #[test]
 fn a_server_with_all_cores_answers_as_redis_does() {
-    run(Process::start(None), Keys::Apart, 20_000);
+    run(Process::start(None), Keys::Apart, 20_000, Version::Usual);
 }
 
 /// Their tips or deprecation changed in versions after the one installed, or they came with one; and SORT, of whose
@@ -64,6 +72,8 @@ const KNOWN: &[&str] = &[
     "zrank",
     "zrevrank",
     "msetnx",
+    "command|getkeys",
+    "command|getkeysandflags",
     "client|setname",
     "client|setinfo",
     "client|no-touch",
@@ -74,10 +84,7 @@ const KNOWN: &[&str] = &[
 
 #[test]
 fn the_table_describes_commands_as_redis_does() {
-    let Some(mut redis) = RedisServer::start() else {
-        eprintln!("skipped: there is no redis-server here");
-        return;
-    };
+    let Some(mut redis) = RedisServer::start(Version::Usual) else { return };
     let mut ours = Plans::new();
     let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
     let names = ours.ask(&words("COMMAND LIST"));

@@ -4,3 +4,4 @@ mod debug;
 mod differential;
 mod dump;
 mod expiry;
+mod random;

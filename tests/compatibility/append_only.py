@@ -19,6 +19,9 @@ HSET hash a 1 b two
 RPUSH list 1 2 3
 SADD set a b c
 ZADD zset 1.5 a inf b
+HSET fields kept 1 extended 2 short 3 never 4
+HPEXPIRE fields 4000 FIELDS 3 kept extended short
+HPEXPIREAT fields 4102444800555 FIELDS 1 never
 XADD stream 5-1 a 1
 XADD stream 5-2 a 2 b 3
 XGROUP CREATE stream group 0
@@ -42,12 +45,26 @@ SELECT 0
 GETEX string PERSIST
 SETEX expiring 100 1
 PEXPIREAT expiring 4102444800999
+HPERSIST fields FIELDS 1 kept
+HPEXPIREAT fields 4102444800123 GT FIELDS 2 extended short
+HPEXPIRE fields 4000 LT FIELDS 1 short
+HSETEX fields PX 4000 FIELDS 2 set 5 brief 6
+HGETEX fields PERSIST FIELDS 1 set
+HGETEX fields PX 4000 FIELDS 1 set
+HGETEX fields PXAT 4102444800777 FIELDS 1 set
+HSETEX brief PX 4000 FIELDS 1 only 1
+SET renamed 1 PX 4000
+RENAME renamed other
 """
 QUESTIONS = """
 GET string
 PEXPIRETIME string
 PEXPIRETIME expiring
 HGETALL hash
+HMGET fields kept extended short never set brief
+HPEXPIRETIME fields FIELDS 4 kept extended never set
+HLEN fields
+EXISTS brief other
 LRANGE list 0 -1
 SMEMBERS set
 ZRANGE zset 0 -1 WITHSCORES
@@ -97,6 +114,8 @@ def main():
     directory = pathlib.Path(run("CONFIG GET dir")[1].decode()) / "appendonlydir"
     shutil.rmtree(HERE, ignore_errors=True)
     shutil.copytree(directory, HERE)
+    # What expires has expired when the questions are asked, as it will have when the copy is read.
+    time.sleep(5)
     questions = lines(QUESTIONS.replace("DBSIZE", "GET together\nGET scripted\nDBSIZE"))
     facts = []
     for line in questions:

@@ -112,6 +112,11 @@ fn every_target_has_a_test() {
 }
 
 #[test]
+fn commands_of_append_only_files_are_the_same_wherever_they_are_cut() {
+    search("append_only");
+}
+
+#[test]
 fn commands_do_what_a_model_of_the_store_does() {
     search("commands");
 }

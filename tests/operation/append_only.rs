@@ -212,6 +212,102 @@ fn an_expiry_that_has_come_may_be_extended_by_a_later_command() {
     }
 }
 
+/// Each question, and its answer as it is printed.
+fn assert_answers(conn: &mut Conn, answers: &[(&str, &str)]) {
+    for (question, answer) in answers {
+        assert_eq!(format!("{:?}", conn.call(question)), *answer, "{question}");
+    }
+}
+
+#[test]
+fn a_field_whose_time_has_come_may_be_kept_by_a_later_command() {
+    let (home, server) = ours();
+    let lines = [
+        "HSET h extended 1 kept 1 expired 1 set 1 counted 1",
+        "HPEXPIREAT h 1000 FIELDS 5 extended kept expired set counted",
+        "HINCRBY h counted 1",
+        "HPERSIST h FIELDS 1 kept",
+        "HSET h set 2",
+        "HPEXPIREAT h 4102444800000 GT FIELDS 2 extended counted",
+        "HSETEX h PXAT 2000 FIELDS 1 short 1",
+        "HSETEX h EXAT 4102444800 FIELDS 1 long 1",
+        "HSETEX h PXAT 2000 FIELDS 1 changed 1",
+        "HSETEX h KEEPTTL FIELDS 1 changed 2",
+        "HSETEX gone PXAT 1000 FIELDS 1 f 1",
+        "HSET long f 1",
+        "HPEXPIREAT long 70368744177663 FIELDS 1 f",
+        "HSET overwritten f 1",
+        "HPEXPIREAT overwritten 1000 FIELDS 1 f",
+        "SET overwritten text",
+    ];
+    let output = import(&file_of(&home, &lines), &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains("4 times skipped: a field that has expired"), "{text}");
+    let answers = [
+        ("HMGET h extended kept set counted long", r#"["1", "1", "2", "2", "1"]"#),
+        (
+            "HPEXPIRETIME h FIELDS 5 extended counted long kept set",
+            "[:4102444800000, :4102444800000, :4102444800000, :-1, :-1]",
+        ),
+        ("HLEN h", ":5"),
+        ("HPEXPIRETIME long FIELDS 1 f", "[:70368744177663]"),
+        ("EXISTS gone", ":0"),
+        ("GET overwritten", "\"text\""),
+    ];
+    assert_answers(&mut server.connect(), &answers);
+}
+
+#[test]
+fn what_expires_is_found_under_whatever_name_it_has_in_the_end() {
+    let (home, server) = ours();
+    let lines = [
+        "SET a 1 PXAT 1000",
+        "RENAME a b",
+        "COPY b c DB 2",
+        "SELECT 2",
+        "MOVE c 3",
+        "SWAPDB 3 4",
+        "HSET h f 1 g 1",
+        "HPEXPIREAT h 1000 FIELDS 1 f",
+        "RENAME h i",
+        "SET later 1 PXAT 1000",
+        "PEXPIREAT later 4102444800000 GT",
+        "SET sooner 1 PXAT 4102444800000",
+        "PEXPIREAT sooner 1000 LT",
+    ];
+    let output = import(&file_of(&home, &lines), &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains("3 times skipped: a key that has expired"), "{text}");
+    let mut conn = server.connect();
+    let answers = [
+        ("DBSIZE", ":0"),
+        ("SELECT 4", "+OK"),
+        ("DBSIZE", ":0"),
+        ("SELECT 2", "+OK"),
+        ("HGETALL i", r#"["g", "1"]"#),
+        ("PEXPIRETIME later", ":4102444800000"),
+        ("EXISTS sooner", ":0"),
+    ];
+    assert_answers(&mut conn, &answers);
+}
+
+#[test]
+fn a_field_of_the_base_whose_time_has_come_may_be_kept_by_a_later_command() {
+    let (home, server) = ours();
+    // A hash of three fields in Redis's format: `a` and `b` expire at 1000, `c` never.
+    let hash = b"\x18\x01h\xe8\x03\0\0\0\0\0\0\x03\x01\x01a\x011\x01\x01b\x012\0\x01c\x013";
+    let base = [b"REDIS0012\xfa\x08aof-base\x011\xfe\0", &hash[..], b"\xff\0\0\0\0\0\0\0\0"].concat();
+    let commands = file_of(&home, &["SELECT 0", "HINCRBY h a 1", "HPEXPIREAT h 4102444800000 FIELDS 1 a"]);
+    let file = home.path().join("base.aof");
+    let bytes = [base, fs::read(commands).expect("read a file")].concat();
+    fs::write(&file, bytes).expect("write a file");
+    let output = import(&file, &server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains("1 times skipped: a field that has expired"), "{text}");
+    let answers = [("HMGET h a b c", r#"["2", null, "3"]"#), ("HPEXPIRETIME h FIELDS 2 a c", "[:4102444800000, :-1]")];
+    assert_answers(&mut server.connect(), &answers);
+}
+
 #[test]
 fn refused_commands_are_counted_with_an_example_each() {
     let (home, server) = ours();

@@ -56,11 +56,15 @@ pub struct Program {
     pub path: PathBuf,
     /// Version of the program.
     pub version: String,
+    /// Whether this is another build of the program that is compared with others, so that its kind and version may not
+    /// tell the two apart.
+    pub is_other_build: bool,
 }
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.program(), self.version)
+        write!(f, "{} {}", self.kind.program(), self.version)?;
+        if self.is_other_build { write!(f, " ({})", self.path.display()) } else { Ok(()) }
     }
 }
 
@@ -87,19 +91,28 @@ impl Program {
         Kind::PEERS.into_iter().filter_map(|kind| Self::at(kind, which(kind.program())?).ok()).collect()
     }
 
-    /// Finds the peer of this name, or at this path.
+    /// Finds the peer of this name, or at this path; at a path, also another build of Rollbook.
     ///
     /// # Errors
     /// If it does not exist, or is of no known kind.
     pub fn named(name: &str) -> Result<Self, PeersError> {
         let unusable = |why: &str| PeersError::Program { program: name.to_owned(), why: why.to_owned() };
         let file = Path::new(name).file_name().unwrap_or_default();
-        let kind = Kind::PEERS.into_iter().find(|kind| file == kind.program()).ok_or_else(|| {
-            let known: Vec<_> = Kind::PEERS.into_iter().map(Kind::program).collect();
-            unusable(&format!("no server that is known: {}", known.join(", ")))
-        })?;
-        let path = if name.contains('/') { Some(PathBuf::from(name)) } else { which(name) };
-        Self::at(kind, path.ok_or_else(|| unusable("not installed"))?)
+        let path = if name.contains('/') {
+            // Servers are started in another working directory.
+            Some(std::path::absolute(name).map_err(PeersError::system(name))?)
+        } else {
+            which(name)
+        };
+        if let Some(kind) = Kind::PEERS.into_iter().find(|kind| file == kind.program()) {
+            return Self::at(kind, path.ok_or_else(|| unusable("not installed"))?);
+        }
+        // Whatever its file is called.
+        if let Some(path) = path.filter(|path| says(path).is_ok_and(|said| said.starts_with("rollbook "))) {
+            return Ok(Self { is_other_build: true, ..Self::at(Kind::Rollbook, path)? });
+        }
+        let known: Vec<_> = Kind::PEERS.into_iter().map(Kind::program).collect();
+        Err(unusable(&format!("no server that is known: {}, a build of rollbook", known.join(", "))))
     }
 
     /// The program at `path`, with the version that it reports.
@@ -107,11 +120,9 @@ impl Program {
     /// # Errors
     /// If the program cannot be run.
     pub fn at(kind: Kind, path: PathBuf) -> Result<Self, PeersError> {
-        let asked = Command::new(&path).arg("--version").stdin(Stdio::null()).output();
-        let output = asked.map_err(PeersError::system(path.display().to_string()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = says(&path)?;
         match version(&text) {
-            Some(version) => Ok(Self { kind, path, version: version.to_owned() }),
+            Some(version) => Ok(Self { kind, path, version: version.to_owned(), is_other_build: false }),
             None => Err(PeersError::Program {
                 program: path.display().to_string(),
                 why: "does not say its version when asked with --version".to_owned(),
@@ -179,6 +190,13 @@ fn rollbook(settings: &Settings, arguments: &mut Arguments) {
     arguments.set("checkpoint.every_seconds", "1000000");
 }
 
+/// What a program says when it is asked for its version.
+fn says(path: &Path) -> Result<String, PeersError> {
+    let asked = Command::new(path).arg("--version").stdin(Stdio::null()).output();
+    let output = asked.map_err(PeersError::system(path.display().to_string()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Finds a program in `PATH`, as a shell does.
 fn which(name: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
@@ -197,7 +215,7 @@ mod tests {
     use super::*;
 
     fn program(kind: Kind) -> Program {
-        Program { kind, path: PathBuf::from(kind.program()), version: "1.0".into() }
+        Program { kind, path: PathBuf::from(kind.program()), version: "1.0".into(), is_other_build: false }
     }
 
     fn arguments(kind: Kind, durability: Durability) -> String {

@@ -18,8 +18,8 @@ use crate::cli::{Exit, Failure};
 /// Arguments of `bench peers`.
 #[derive(Clone, Debug, Args)]
 pub struct Peers {
-    /// Compare with these servers, names or paths [default: redis-server, valkey-server, keydb-server and dragonfly,
-    /// where installed].
+    /// Compare with these servers, names or paths; also with other builds of rollbook, by their paths [default:
+    /// redis-server, valkey-server, keydb-server and dragonfly, where installed].
     #[arg(long, value_name = "PROGRAM,…", value_delimiter = ',')]
     pub against: Vec<String>,
     /// Measure only these; `--only help` lists them.

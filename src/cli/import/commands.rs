@@ -1,8 +1,7 @@
 //! The commands of an append-only file.
 //!
-//! A command is written as clients send it: an array of bulk strings. A line that begins with `#` is a remark. SELECT
-//! chooses the database of what follows. What stands between MULTI and EXEC was done at once; here it is sent when EXEC
-//! has been read, so that a file that ends within a transaction costs all of that transaction, as in Redis.
+//! SELECT chooses the database of what follows. What stands between MULTI and EXEC was done at once; here it is sent
+//! when EXEC has been read, so that a file that ends within a transaction costs all of that transaction, as in Redis.
 
 use std::io::Read;
 
@@ -10,14 +9,8 @@ use super::input::Input;
 use super::sender::Sender;
 use super::summary::Summary;
 use crate::cli::Failure;
-use crate::encoding::resp::{Args, Limits, Partial, Requests};
-
-/// Maximum size of one command in bytes; positions within it have 32 bits.
-const LARGEST: usize = 2 << 30;
-/// What a client may not exceed, a file may.
-const LIMITS: Limits = Limits { args: i32::MAX as usize, bulk_bytes: LARGEST, unauthenticated: false };
-/// Maximum number of commands that are parsed together.
-const MOST: usize = 1000;
+use crate::encoding::append_only::{LARGEST, Reader};
+use crate::encoding::resp::Args;
 
 /// Sends the commands up to the end of the file; `moved` hears how far that is. The last of several files may end
 /// within a command or transaction, which is left out and reported.
@@ -69,8 +62,7 @@ pub(super) fn send(
 /// Reads commands.
 #[derive(Default)]
 struct Commands {
-    requests: Requests,
-    partial: Partial,
+    reader: Reader,
 }
 
 impl Commands {
@@ -82,31 +74,16 @@ impl Commands {
         mut visit: impl FnMut(Args<'_>, &[u8], u64) -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
         loop {
-            let held = input.held();
-            let parsed = self.requests.parse(held, &mut self.partial, &LIMITS, MOST);
-            let parsed = parsed.map_err(|error| input.damaged(error))?;
-            let mut start = 0;
-            for at in 0..self.requests.len() {
-                let end = self.requests.end(at);
-                match held[start..] {
-                    [b'*', b'1'..=b'9', ..] => {
-                        visit(self.requests.args(at, held), &held[start..end], input.position() + start as u64)?
-                    }
-                    [b'#', ..] => {}
-                    _ => {
-                        input.take(start);
-                        return Err(input.damaged("this is not a command"));
-                    }
-                }
-                start = end;
+            let (held, position) = (input.held(), input.position());
+            let read = self.reader.read(held, |args, place| {
+                let start = position + place.start as u64;
+                visit(args, &held[place], start)
+            })?;
+            input.take(read.bytes);
+            if let Some(damage) = read.damage {
+                return Err(input.damaged(damage));
             }
-            if parsed > start {
-                // Something that is no request, such as an empty line.
-                input.take(start);
-                return Err(input.damaged("this is not a command"));
-            }
-            input.take(parsed);
-            if parsed > 0 {
+            if read.bytes > 0 {
                 return Ok(true);
             }
             if !input.fill(LARGEST)? {

@@ -1,49 +1,61 @@
 //! Expiries in append-only files that must wait for the end of the commands.
 //!
 //! A command may set an expiry that has come by now, and a later one may extend it: Redis lets nothing expire while
-//! it reads its files. So an expiry that has come, or may come soon, is sent as one far in the future, from which the
-//! real one can be told ([`AGES`] later). When all commands have been executed, keys that still have such an expiry get
-//! the real one.
+//! it reads its files. So an expiry is sent as one far in the future, from which the real one can be told: that of a
+//! key [`AGES`] later, if it has come or may come soon; that of a field [`FIELD_AGES`] later, always. When all commands
+//! have been executed, what still has such an expiry gets the real one (`settle`).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::connection::{failure, select};
-use super::summary::{Skipped, Summary};
-use crate::bench::client::{Client, Value};
-use crate::bench::request::request;
-use crate::cli::{Exit, Failure};
+use crate::encoding::rdb::payload::{Payload, seal};
+use crate::encoding::rdb::{Limits, Object, expiring, read, types};
 use crate::encoding::resp::Args;
 use crate::time::{UnixMillis, unix_millis};
 
-/// How much later an expiry is that was put off, in milliseconds: some thirty thousand years, in whole seconds.
+/// How much later the expiry of a key is that was put off, in milliseconds: some thirty thousand years, in whole
+/// seconds.
 const AGES: u64 = 1_000_000_000_000 * 1000;
-/// Expiries that come within this time, in milliseconds, are put off: an hour.
-const SOON: u64 = 3_600_000;
-/// Number of keys that are asked for at once.
-const MOST: usize = 500;
+/// Expiries of keys that come within this time, in milliseconds, are put off: a day.
+const SOON: u64 = 24 * 3_600_000;
+/// How much later the expiry of a field is, in milliseconds: some two thousand years, in whole seconds. A field can
+/// expire up to the year 4199 only.
+const FIELD_AGES: u64 = 60_000_000_000_000;
+/// Expiries of fields from this time on, in milliseconds, are sent as they are: the year 2286.
+const FIELDS_LATEST: u64 = 10_000_000_000_000;
+/// How much of a hash is decoded: as much as any value of a file may hold.
+const LIMITS: Limits = Limits { string: 512 << 20, value: 1 << 30 };
 
-/// The keys whose expiry was put off.
+/// Databases and names of keys.
+pub(super) type Names = BTreeSet<(u64, Vec<u8>)>;
+
+/// What expiries were put off of. A key stays here when it is overwritten or deleted.
 #[derive(Debug, Default)]
 pub(super) struct PutOff {
     /// Whether commands are read or follow.
     is_on: bool,
-    /// Database and name of each key.
-    keys: BTreeSet<(u64, Vec<u8>)>,
+    /// Keys that expire themselves.
+    pub(super) keys: Names,
+    /// Hashes some of whose fields expire.
+    pub(super) hashes: Names,
 }
 
-/// The words of a command, one of which is another.
-pub(super) struct Rewritten<'a> {
-    words: Args<'a>,
-    place: usize,
-    word: Vec<u8>,
+/// The words of a command, some of which are others than in the file.
+pub(super) type Rewritten<'a> = Vec<Cow<'a, [u8]>>;
+
+/// The real expiry of a key with the expiry `shown`; `None` if that is the real one.
+pub(super) fn real(shown: u64) -> Option<u64> {
+    shown.checked_sub(AGES)
 }
 
-impl Rewritten<'_> {
-    /// The words.
-    pub(super) fn each(&self) -> Vec<&[u8]> {
-        let words = self.words.from(0).enumerate();
-        words.map(|(at, word)| if at == self.place { &self.word[..] } else { word }).collect()
-    }
+/// The real expiry of a field with the expiry `shown`; `None` if that is the real one.
+pub(super) fn real_of_field(shown: u64) -> Option<u64> {
+    shown.checked_sub(FIELD_AGES).filter(|at| *at < FIELDS_LATEST)
+}
+
+/// The expiry that the server is told for a field that expires at this time.
+const fn delayed_for_field(at: u64) -> u64 {
+    if at < FIELDS_LATEST { at + FIELD_AGES } else { at }
 }
 
 impl PutOff {
@@ -61,75 +73,240 @@ impl PutOff {
         UnixMillis::new(at.get() + AGES)
     }
 
-    /// The command with an expiry that was put off; `None` if it can be sent as it is.
+    /// The value of a key, with the byte of its type, in a version of Redis's format, if it is a hash some of whose
+    /// fields expire: the same with expiries that were put off, and its version. `None` if it can be sent as it is.
+    pub(super) fn delay_fields(&mut self, db: u64, key: &[u8], value: &[u8], version: u16) -> Option<(Vec<u8>, u16)> {
+        let may_expire = matches!(value.first()?, types::HASH_2..=types::HASH_LISTPACK_EX);
+        let object = if self.is_on && may_expire { read(value, version, LIMITS).ok()? } else { return None };
+        self.delayed_hash(db, key, &object)
+    }
+
+    fn delayed_hash(&mut self, db: u64, key: &[u8], object: &Object<'_>) -> Option<(Vec<u8>, u16)> {
+        let Object::Hash { fields, expiries } = object else { return None };
+        let delayed = |at: UnixMillis| UnixMillis::new(delayed_for_field(at.get()));
+        let first = expiries.iter().map(|(_, at)| delayed(*at)).min()?;
+        self.hashes.insert((db, key.to_vec()));
+        let mut value = Vec::new();
+        expiring::begin(&mut value, fields.len(), first);
+        let mut times = expiries.iter().peekable();
+        for (place, (name, content)) in fields.iter().enumerate() {
+            let time = times.next_if(|(of, _)| *of == place);
+            expiring::field(&mut value, name, content, time.map(|(_, at)| delayed(*at)), first);
+        }
+        Some((value, expiring::VERSION))
+    }
+
+    /// The command with expiries that were put off; `None` if it can be sent as it is.
     pub(super) fn rewritten<'a>(&mut self, db: u64, words: Args<'a>) -> Option<Rewritten<'a>> {
-        let (place, unit) = expiry_in(words)?;
-        let at = str::from_utf8(words.get(place)?).ok()?.parse::<u64>().ok()?;
-        let at = UnixMillis::new(at.checked_mul(unit)?.max(1));
-        let delayed = self.delay(db, words.get(1)?, at);
-        (delayed != at).then(|| Rewritten { words, place, word: (delayed.get() / unit).to_string().into_bytes() })
-    }
-}
-
-/// Place of the time at which the command lets a key expire, and its unit in milliseconds.
-fn expiry_in(words: Args<'_>) -> Option<(usize, u64)> {
-    let is = |at: usize, name: &[u8]| words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
-    let option = |name: &[u8]| (3..words.len()).find(|at| is(*at, name));
-    if is(0, b"PEXPIREAT") {
-        Some((2, 1))
-    } else if is(0, b"EXPIREAT") {
-        Some((2, 1000))
-    } else if is(0, b"SET") {
-        option(b"PXAT").map(|at| (at + 1, 1)).or_else(|| option(b"EXAT").map(|at| (at + 1, 1000)))
-    } else if is(0, b"RESTORE") && !is(2, b"0") {
-        (4..words.len()).any(|at| is(at, b"ABSTTL")).then_some((2, 1))
-    } else {
-        None
-    }
-}
-
-/// Gives the keys that still have an expiry that was put off the real one.
-///
-/// # Errors
-/// If the connection is lost, or the server does not tell when keys expire.
-pub(super) fn settle(client: &mut Client, put_off: PutOff, summary: &mut Summary) -> Result<(), Failure> {
-    let keys: Vec<_> = put_off.keys.into_iter().collect();
-    for of_one in keys.chunk_by(|one, other| one.0 == other.0) {
-        select(client, of_one[0].0)?;
-        for some in of_one.chunks(MOST) {
-            settle_some(client, some, summary)?;
-        }
-    }
-    Ok(())
-}
-
-fn settle_some(client: &mut Client, keys: &[(u64, Vec<u8>)], summary: &mut Summary) -> Result<(), Failure> {
-    let (mut questions, mut changes) = (Vec::new(), Vec::new());
-    keys.iter().for_each(|(_, key)| request(&mut questions, &[b"PEXPIRETIME", key]));
-    client.send(&questions).map_err(failure)?;
-    let (now, mut count) = (unix_millis().get(), 0);
-    for (_, key) in keys {
-        let at = match client.receive().map_err(failure)? {
-            Value::Text(digits) => str::from_utf8(&digits).ok().and_then(|digits| digits.parse::<u64>().ok()),
-            Value::Error(why) => {
-                return Err(Failure::new(Exit::Unavailable, format_args!("the server refused PEXPIRETIME: {why}")));
+        let mut name = [0; 10];
+        let name = name.get_mut(..words.at(0).len())?;
+        name.copy_from_slice(words.at(0));
+        name.make_ascii_uppercase();
+        match &*name {
+            // The condition held when the file was written; an expiry that was put off might decide otherwise.
+            b"PEXPIREAT" => self.key_expiry(db, words, 2, 1, 3),
+            b"EXPIREAT" => self.key_expiry(db, words, 2, 1000, 3),
+            b"SET" => {
+                let (option, unit) = option_of_time(words, 3..words.len())?;
+                self.key_expiry(db, words, option + 1, unit, words.len())
             }
-            Value::Null | Value::Many(_) => None,
+            b"RESTORE" => self.restore(db, words),
+            // Conditions stay, for Valkey also writes fields for which they did not hold. They compare what was put off
+            // alike.
+            b"HPEXPIREAT" => self.field_expiry(db, words, 2, 1),
+            b"HEXPIREAT" => self.field_expiry(db, words, 2, 1000),
+            b"HSETEX" => {
+                let fields = (2..words.len()).find(|at| words.at(*at).eq_ignore_ascii_case(b"FIELDS"))?;
+                let (option, unit) = option_of_time(words, 2..fields)?;
+                self.field_expiry(db, words, option + 1, unit)
+            }
+            _ => {
+                self.follow_command(db, name, words);
+                None
+            }
+        }
+    }
+
+    /// Notes what other names keys may have after a command.
+    fn follow_command(&mut self, db: u64, name: &[u8], words: Args<'_>) -> Option<()> {
+        let (key, to) = (words.get(1)?, words.get(2)?);
+        match name {
+            b"RENAME" | b"RENAMENX" => self.follow((db, key), (db, to)),
+            b"MOVE" => self.follow((db, key), (number(to)?, key)),
+            b"COPY" => {
+                let option = (3..words.len()).find(|at| words.at(*at).eq_ignore_ascii_case(b"DB"));
+                let to_db = option.map_or(Some(db), |at| number(words.get(at + 1)?))?;
+                self.follow((db, key), (to_db, to));
+            }
+            b"SWAPDB" => self.swap(number(key)?, number(to)?),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The first `kept` words of a command by which a key expires at the time that stands at `place`.
+    fn key_expiry<'a>(
+        &mut self,
+        db: u64,
+        words: Args<'a>,
+        place: usize,
+        unit: u64,
+        kept: usize,
+    ) -> Option<Rewritten<'a>> {
+        let at = UnixMillis::new(number(words.get(place)?)?.checked_mul(unit)?.max(1));
+        let delayed = self.delay(db, words.get(1)?, at);
+        if delayed == at && kept >= words.len() {
+            return None;
+        }
+        let mut rewritten: Rewritten<'_> = words.from(0).take(kept).map(Cow::Borrowed).collect();
+        rewritten[place] = Cow::Owned((delayed.get() / unit).to_string().into_bytes());
+        Some(rewritten)
+    }
+
+    /// The words of a command by which fields expire at the time that stands at `place`.
+    fn field_expiry<'a>(&mut self, db: u64, words: Args<'a>, place: usize, unit: u64) -> Option<Rewritten<'a>> {
+        let at = number(words.get(place)?)?.checked_mul(unit)?;
+        self.hashes.insert((db, words.get(1)?.to_vec()));
+        let mut rewritten: Rewritten<'_> = words.from(0).map(Cow::Borrowed).collect();
+        rewritten[place] = Cow::Owned((delayed_for_field(at) / unit).to_string().into_bytes());
+        Some(rewritten)
+    }
+
+    /// RESTORE of a key that expires, or of a hash whose fields do.
+    fn restore<'a>(&mut self, db: u64, words: Args<'a>) -> Option<Rewritten<'a>> {
+        let (key, payload) = (words.get(1)?, words.get(3)?);
+        let is_absolute = words.from(4).any(|word| word.eq_ignore_ascii_case(b"ABSTTL"));
+        let expires = is_absolute && words.at(2) != b"0";
+        let of_key = if expires { self.key_expiry(db, words, 2, 1, words.len()) } else { None };
+        let object = Payload::check(payload).and_then(|payload| payload.read(LIMITS));
+        let Some((mut payload, version)) = object.ok().and_then(|object| self.delayed_hash(db, key, &object)) else {
+            return of_key;
         };
-        let Some(at) = at.and_then(|at| at.checked_sub(AGES)) else { continue };
-        count += 1;
-        if at > now {
-            request(&mut changes, &[b"PEXPIREAT", key, at.to_string().as_bytes()]);
-        } else {
-            summary.skip(b"", Skipped::Beside("a key that has expired".to_owned()));
-            request(&mut changes, &[b"DEL", key]);
+        seal(&mut payload, version);
+        let mut rewritten = of_key.unwrap_or_else(|| words.from(0).map(Cow::Borrowed).collect());
+        rewritten[3] = Cow::Owned(payload);
+        Some(rewritten)
+    }
+
+    /// Notes that a key may be what another one was, which stays noted: the command may be refused.
+    fn follow(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
+        let name = |(db, key): (u64, &[u8])| (db, key.to_vec());
+        for names in [&mut self.keys, &mut self.hashes] {
+            if names.contains(&name(from)) {
+                names.insert(name(to));
+            }
         }
     }
-    client.send(&changes).map_err(failure)?;
-    for _ in 0..count {
-        if let Value::Error(why) = client.receive().map_err(failure)? {
-            return Err(Failure::new(Exit::Unavailable, format_args!("the server refused an expiry: {why}")));
+
+    /// Notes that the keys of two databases may be those of the other one.
+    fn swap(&mut self, one: u64, other: u64) {
+        for names in [&mut self.keys, &mut self.hashes] {
+            let of_both = names.iter().filter(|(db, _)| [one, other].contains(db));
+            let swapped: Vec<_> =
+                of_both.map(|(db, key)| (if *db == one { other } else { one }, key.clone())).collect();
+            names.extend(swapped);
         }
     }
-    Ok(())
+}
+
+/// Place of the option that gives a time, and the unit of the time in milliseconds.
+fn option_of_time(words: Args<'_>, mut places: std::ops::Range<usize>) -> Option<(usize, u64)> {
+    places.find_map(|at| {
+        let is = |name: &[u8]| words.at(at).eq_ignore_ascii_case(name);
+        if is(b"PXAT") { Some((at, 1)) } else { is(b"EXAT").then_some((at, 1000)) }
+    })
+}
+
+fn number(word: &[u8]) -> Option<u64> {
+    str::from_utf8(word).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::resp::Span;
+
+    /// The words as they are sent, in text.
+    fn sent(put_off: &mut PutOff, db: u64, line: &str) -> String {
+        let bytes: Vec<u8> = line.bytes().filter(|byte| *byte != b' ').collect();
+        let mut spans: Vec<Span> = Vec::new();
+        for word in line.split(' ') {
+            let start = spans.last().map_or(0, |span| span.start + span.len);
+            spans.push(Span { start, len: word.len() as u32 });
+        }
+        let rewritten = put_off.rewritten(db, Args::new(&bytes, &spans));
+        let words: Option<Vec<_>> = rewritten
+            .map(|words| words.into_iter().map(|word| String::from_utf8(word.into_owned()).unwrap()).collect());
+        words.map_or_else(|| line.to_owned(), |words| words.join(" "))
+    }
+
+    fn begun() -> PutOff {
+        let mut put_off = PutOff::default();
+        put_off.begin();
+        put_off
+    }
+
+    #[test]
+    fn what_expires_soon_is_put_off_and_conditions_that_held_are_left_out() {
+        let mut put_off = begun();
+        for (line, expected) in [
+            ("PEXPIREAT k 1000", "PEXPIREAT k 1000000000001000"),
+            ("expireat k 5 GT", "expireat k 1000000000005"),
+            ("PEXPIREAT k 9000000000000 LT", "PEXPIREAT k 9000000000000"),
+            ("PEXPIREAT k 9000000000000", "PEXPIREAT k 9000000000000"),
+            ("SET k v EXAT 7 GET", "SET k v EXAT 1000000000007 GET"),
+            ("SET PXAT PXAT", "SET PXAT PXAT"),
+            ("RESTORE k 9 x ABSTTL", "RESTORE k 1000000000000009 x ABSTTL"),
+            ("RESTORE k 9 x", "RESTORE k 9 x"),
+            ("HPEXPIREAT h 1000 GT FIELDS 1 f", "HPEXPIREAT h 60000000001000 GT FIELDS 1 f"),
+            ("HEXPIREAT h 2000000000 FIELDS 1 f", "HEXPIREAT h 62000000000 FIELDS 1 f"),
+            ("HPEXPIREAT h 10000000000000 FIELDS 1 f", "HPEXPIREAT h 10000000000000 FIELDS 1 f"),
+            ("HSETEX h FNX PXAT 5 FIELDS 1 f EXAT", "HSETEX h FNX PXAT 60000000000005 FIELDS 1 f EXAT"),
+            ("HSETEX h KEEPTTL FIELDS 1 PXAT 5", "HSETEX h KEEPTTL FIELDS 1 PXAT 5"),
+        ] {
+            assert_eq!(sent(&mut put_off, 0, line), expected);
+        }
+        assert_eq!(put_off.keys.len() + put_off.hashes.len(), 2);
+    }
+
+    #[test]
+    fn keys_are_known_under_every_name_that_they_may_have() {
+        let mut put_off = begun();
+        for (db, line) in [
+            (0, "PEXPIREAT a 1"),
+            (0, "RENAME a b"),
+            (0, "COPY b c DB 3 REPLACE"),
+            (3, "SWAPDB 3 4"),
+            (4, "MOVE c 5"),
+            (5, "RENAMENX unknown d"),
+            (1, "HPEXPIREAT h 1 FIELDS 1 f"),
+            (1, "COPY h i"),
+        ] {
+            assert_eq!(sent(&mut put_off, db, line) == line, !line.contains("EXPIREAT"));
+        }
+        let names =
+            |names: &Names| names.iter().map(|(db, key)| format!("{db}{}", key.escape_ascii())).collect::<Vec<_>>();
+        assert_eq!(names(&put_off.keys), ["0a", "0b", "3c", "4c", "5c"]);
+        assert_eq!(names(&put_off.hashes), ["1h", "1i"]);
+    }
+
+    #[test]
+    fn each_field_of_a_hash_has_its_own_expiry_put_off() {
+        let mut value = Vec::new();
+        let at = UnixMillis::new;
+        expiring::begin(&mut value, 3, at(5000));
+        for (name, expire_at) in [(&b"a"[..], Some(at(7000))), (b"b", None), (b"c", Some(at(5000)))] {
+            expiring::field(&mut value, name, b"v", expire_at, at(5000));
+        }
+        let mut put_off = PutOff::default();
+        assert_eq!(put_off.delay_fields(2, b"h", &value, expiring::VERSION), None);
+        put_off.begin();
+        let (delayed, version) = put_off.delay_fields(2, b"h", &value, expiring::VERSION).unwrap();
+        let Object::Hash { fields, expiries } = read(&delayed, version, LIMITS).unwrap() else { panic!("no hash") };
+        assert_eq!(fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
+        assert_eq!(expiries, [(0, at(7000 + FIELD_AGES)), (2, at(5000 + FIELD_AGES))]);
+        assert_eq!(put_off.hashes.len(), 1);
+        assert_eq!(real_of_field(7000 + FIELD_AGES), Some(7000));
+        assert_eq!(real_of_field((1 << 46) - 1), None);
+    }
 }

@@ -8,7 +8,7 @@
 //! | `keys`, `commands` | the part of a file that is an RDB file, by RESTORE; the part that is commands |
 //! | `address`, `live` | another server: its address; SCAN and DUMP, by RESTORE |
 //! | `connection` | what is asked of either server |
-//! | `expiry` | expiries that must wait for the end of the commands |
+//! | `expiry`, `settle` | expiries that must wait for the end of the commands; what is done with them then |
 //! | `sender` | sends keys and commands in batches, and counts the replies |
 //! | `summary` | what was imported and what was skipped |
 
@@ -21,6 +21,7 @@ mod input;
 mod keys;
 mod live;
 mod sender;
+mod settle;
 mod summary;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::connection::{databases, failure, select};
-use super::expiry::{self, PutOff};
+use super::expiry::PutOff;
+use super::settle;
 use super::summary::{Skipped, Summary};
 use crate::bench::client::{Client, Target, Value};
 use crate::bench::error::BenchError;
@@ -148,6 +149,10 @@ impl Sender {
         payload.clear();
         payload.push(key.kind);
         payload.extend_from_slice(key.value);
+        let mut version = version;
+        if let Some(delayed) = self.put_off.delay_fields(key.db, &key.key, &payload, version) {
+            (payload, version) = delayed;
+        }
         seal(&mut payload, version);
         let sent = self.restore((key.db, &key.key), key.expire_at, &payload, summary);
         self.payload = payload;
@@ -192,7 +197,9 @@ impl Sender {
     pub(super) fn command(&mut self, words: Args<'_>, bytes: &[u8], summary: &mut Summary) -> Result<(), Failure> {
         if self.known.get(&self.next_db) == Some(&true) {
             match self.put_off.rewritten(self.next_db, words) {
-                Some(words) => self.add(What::Command, summary, |batch| request(batch, &words.each())),
+                Some(words) => self.add(What::Command, summary, |batch| {
+                    request(batch, &words.iter().map(|word| &word[..]).collect::<Vec<_>>());
+                }),
                 None => self.add(What::Command, summary, |batch| batch.extend_from_slice(bytes)),
             }
         } else {
@@ -271,13 +278,13 @@ impl Sender {
         if self.held.is_none() && self.is_full() { self.settle(summary) } else { Ok(()) }
     }
 
-    /// Sends all that has not been sent yet, and then lets the keys expire whose expiry had to wait.
+    /// Sends all that has not been sent yet, and then lets the keys and fields expire whose expiry had to wait.
     ///
     /// # Errors
     /// If the connection is lost.
     pub(super) fn finish(&mut self, summary: &mut Summary) -> Result<(), Failure> {
         self.settle(summary)?;
-        expiry::settle(&mut self.client, std::mem::take(&mut self.put_off), summary)
+        settle::settle(&mut self.client, std::mem::take(&mut self.put_off), summary)
     }
 
     /// Sends what has not been sent yet and is not held back, and waits for all replies.

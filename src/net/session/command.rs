@@ -34,13 +34,13 @@ const SUBCOMMANDS: &[Row] = &[
         docs,
     ),
     row(
-        Spec::new(Group::Server, "command|getkeys", -4, "command [arg ...]")
+        Spec::new(Group::Server, "command|getkeys", -3, "command [arg ...]")
             .flags(ANY_TIME, Categories::CONNECTION)
             .about("2.8.13", "O(N), N being the number of arguments", "Tells which arguments of a request are keys"),
         getkeys,
     ),
     row(
-        Spec::new(Group::Server, "command|getkeysandflags", -4, "command [arg ...]")
+        Spec::new(Group::Server, "command|getkeysandflags", -3, "command [arg ...]")
             .flags(ANY_TIME, Categories::CONNECTION)
             .about(
                 "7.0.0",

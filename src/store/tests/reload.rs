@@ -28,3 +28,20 @@ fn a_store_that_is_loaded_again_holds_the_same_in_the_forms_of_a_restart() {
     store.reload().unwrap();
     assert!(is_packed(&store));
 }
+
+#[test]
+fn a_section_that_is_not_what_the_slot_held_is_found_out() {
+    let slot = slot_of(b"key");
+    let with = |value: &[u8]| {
+        let mut store = whole();
+        let change = Change::PutString { value: value.into(), expire_at: None };
+        store.apply(&Edit::Key { db: Db(0), slot, key: b"key".into(), change }).unwrap();
+        let mut entries = Vec::new();
+        (store.write_section(slot, &mut entries), store.digest(slot), entries)
+    };
+    let (count, digest, entries) = with(b"value");
+    whole().load_again(slot, count, digest, &entries).unwrap();
+    let (_, _, others) = with(b"other");
+    let error = whole().load_again(slot, count, digest, &others).unwrap_err();
+    assert!(error.to_string().contains("another digest"), "{error}");
+}

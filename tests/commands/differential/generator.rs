@@ -1,8 +1,11 @@
 //! Random requests: mostly meaningful ones on few keys, so that they meet, and some with what clients get wrong.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use fastrand::Rng;
 
-use super::grammar::{ONE_CORE, RARE, REQUESTS};
+use super::grammar::{OF_EIGHT, ONE_CORE, RARE, REQUESTS};
+use super::servers::Version;
 
 /// How keys lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ const KEYS_OF_TYPE: u32 = 5;
 /// Makes requests.
 pub struct Generator {
     pub random: Rng,
+    pub seed: u64,
+    pub version: Version,
     /// Grammars of the requests to choose from.
     requests: Vec<&'static str>,
     keys: Keys,
@@ -29,10 +34,12 @@ pub struct Generator {
 
 impl Generator {
     /// Always the same ones for the same seed, but for the times in them.
-    pub fn new(seed: u64, keys: Keys, now_ms: u64) -> Self {
+    pub fn new(seed: u64, keys: Keys, version: Version) -> Self {
         let only = std::env::var("DIFFERENTIAL_ONLY").unwrap_or_default();
-        let requests = REQUESTS.iter().copied().filter(|line| line.starts_with(&only)).collect();
-        Self { random: Rng::with_seed(seed), requests, keys, now_ms, newest: 1 }
+        let of_version = if version == Version::Eight { OF_EIGHT } else { &[] };
+        let requests = REQUESTS.iter().chain(of_version).copied().filter(|line| line.starts_with(&only)).collect();
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        Self { random: Rng::with_seed(seed), seed, version, requests, keys, now_ms, newest: 1 }
     }
 
     fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
@@ -65,6 +72,11 @@ impl Generator {
             if name == "SPOP" && words.len() < 3 {
                 continue;
             }
+            // Redis 8.2 cuts the index off at 32 bits if the list is packed, and sets another element.
+            let is_large = |word: &Vec<u8>| word.len() > 9;
+            if name == "LSET" && self.version == Version::Eight && words.get(2).is_some_and(is_large) {
+                continue;
+            }
             let Some(name) = words.first_mut() else { continue };
             if self.random.u32(..4) == 0 {
                 name.make_ascii_lowercase();
@@ -89,6 +101,13 @@ impl Generator {
                     self.part(&letter.to_string(), words);
                 }
             }
+        } else if let Some((word, each)) = match part {
+            "FIELDLIST" => Some(("FIELDS", "F")),
+            "PAIRLIST" => Some(("FIELDS", "FV")),
+            "IDLIST" => Some(("IDS", "U")),
+            _ => None,
+        } {
+            self.list(word, each, words);
         } else if part == "REQUEST" {
             words.extend(self.request());
         } else if ["PLACED", "POINT", "LENGTH", "BOX"].contains(&part) {
@@ -98,6 +117,16 @@ impl Generator {
             self.part(value, words);
         } else {
             words.push(self.word(part));
+        }
+    }
+
+    /// A list that begins with a word and its length, which is another one now and then.
+    fn list(&mut self, word: &str, each: &str, words: &mut Vec<Vec<u8>>) {
+        let count = if self.random.u32(..50) == 0 { self.random.usize(1..150) } else { self.random.usize(1..4) };
+        let told = if self.random.u32(..30) == 0 { self.integer() } else { count.to_string().into_bytes() };
+        words.extend([word.as_bytes().to_vec(), told]);
+        for letter in (0..count).flat_map(|_| each.chars()) {
+            self.part(&letter.to_string(), words);
         }
     }
 

@@ -80,18 +80,38 @@ impl Target for Connection {
 /// Redis.
 pub struct RedisServer;
 
+/// Which Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one that is installed: 7.0 in Debian.
+    Usual,
+    /// One of version 8.2, which `ROLLBOOK_TEST_REDIS` names.
+    Eight,
+}
+
 impl RedisServer {
-    /// Starts it, if it is installed.
-    pub fn start() -> Option<Connection> {
+    /// Starts it; says so and returns nothing if it is not there.
+    pub fn start(version: Version) -> Option<Connection> {
+        let program = match version {
+            Version::Usual => Some("redis-server".into()),
+            Version::Eight => std::env::var_os("ROLLBOOK_TEST_REDIS"),
+        };
+        let Some(program) = program else {
+            eprintln!("skipped: ROLLBOOK_TEST_REDIS names no server of Redis 8.2");
+            return None;
+        };
         let start = Connection::start(|port, dir| {
-            let mut command = Command::new("redis-server");
+            let mut command = Command::new(program);
             let port = port.to_string();
             command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
             command.arg("--dir").arg(dir);
             command
         });
         match start {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && version == Version::Usual => {
+                eprintln!("skipped: there is no redis-server here");
+                None
+            }
             started => Some(started.expect("redis-server starts")),
         }
     }

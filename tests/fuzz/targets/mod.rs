@@ -6,6 +6,7 @@
 //! Where a checksum stands before what is of interest, a target takes the bytes for what they say and makes the
 //! checksums right itself: no search would come through otherwise.
 
+pub mod append_only;
 pub mod commands;
 pub mod config;
 pub mod edits;
@@ -30,7 +31,8 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
+    Target { name: "append_only", run: append_only::run },
     Target { name: "commands", run: commands::run },
     Target { name: "config", run: config::run },
     Target { name: "edits", run: edits::run },
