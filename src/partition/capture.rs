@@ -6,9 +6,9 @@
 //! slot too large for one slice continues in the next (`store::capture`).
 //!
 //! A value that an edit moves to another slot, m being the edit's lsn, must not fall between the two sections: recovery
-//! gives the value to the slot that it comes to only if that slot's section, or its older snapshot, is from before m and
-//! the section of the slot that it leaves, too ([`super::replica`] has the table). So a slot may be captured *early*,
-//! just before such an edit: its section has the lsn m − 1, and is written when its turn comes.
+//! gives the value to the slot that it comes to only if that slot's section, or its older snapshot, is from before m
+//! and the section of the slot that it leaves, too ([`super::replica`] has the table). So a slot may be captured
+//! *early*, just before such an edit: its section has the lsn m − 1, and is written when its turn comes.
 //!
 //! | the slot that the value leaves | the slot that it comes to | then |
 //! |---|---|---|
@@ -203,8 +203,8 @@ impl Capture {
         complete
     }
 
-    /// Applies an edit of any partition, once what it would overwrite in the slots in progress is saved. `before` is the
-    /// lsn of the last edit before it.
+    /// Applies an edit of any partition, once what it would overwrite in the slots in progress is saved. `before` is
+    /// the lsn of the last edit before it.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -307,8 +307,8 @@ mod tests {
     }
 
     /// Captures a partition while a value moves from a slot that is to come to one that was captured, from there to
-    /// another one that is to come, and is deleted in the middle of that. Returns how the capture ended, and the entries
-    /// of the sections that have any.
+    /// another one that is to come, and is deleted in the middle of that. Returns how the capture ended, and the
+    /// entries of the sections that have any.
     fn move_twice_and_delete() -> (Option<End>, Vec<(Slot, u64)>) {
         let partitions = Partitions::new(1).unwrap();
         let mut store = Store::new(partitions, 0..1);

@@ -274,8 +274,8 @@ fn snapshot_and_replay_of_two(seed: u64) -> Option<bool> {
 }
 
 impl World {
-    /// Loads the snapshots of some partitions, and replays the log from an edit on: that must make up the state. Returns
-    /// whether all slots of the snapshots were of one moment.
+    /// Loads the snapshots of some partitions, and replays the log from an edit on: that must make up the state.
+    /// Returns whether all slots of the snapshots were of one moment.
     fn check(&mut self, slices: &[Slice], loaded: &[PartitionId], from: u64) -> bool {
         let dir = tempfile::tempdir().unwrap();
         self.capture = None;

@@ -7,12 +7,12 @@
 //! ([`Slices`]): its entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each
 //! other in the output; so what is written of an entry before its turn is kept until those before it are complete.
 //!
-//! A large value that moves to another key, of the slot or of any other one, is *followed*: its entry has begun with the
-//! old key, and goes on with the value under its new one, wherever that is. In the captured slot the new key is skipped
-//! like any other that an edit creates. A large value that is replaced or deleted, under whichever key, goes to the
-//! capture, which owns it from then on, goes on writing it in slices, and hands it to the store's garbage once its entry
-//! is complete; so it is with chunks of a list and blocks of a stream that are cut off. An edit never waits for the rest
-//! of a large entry.
+//! A large value that moves to another key, of the slot or of any other one, is *followed*: its entry has begun with
+//! the old key, and goes on with the value under its new one, wherever that is. In the captured slot the new key is
+//! skipped like any other that an edit creates. A large value that is replaced or deleted, under whichever key, goes to
+//! the capture, which owns it from then on, goes on writing it in slices, and hands it to the store's garbage once its
+//! entry is complete; so it is with chunks of a list and blocks of a stream that are cut off. An edit never waits for
+//! the rest of a large entry.
 //!
 //! Several slots may be captured at a time ([`Store::apply_in_captures`]). What an edit forces out of a slot is kept
 //! until the slot's capture goes on.

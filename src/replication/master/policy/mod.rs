@@ -7,8 +7,9 @@
 //!
 //! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A
 //! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when a request waits
-//! for it, or other partitions' snapshots do, or it is bound to many others ([`unbind`]); a stale partition is due when its newest snapshot is older than `every`,
-//! so that an idle partition with an old generation does not hold the log forever.
+//! for it, or other partitions' snapshots do, or it is bound to many others ([`unbind`]); a stale partition is due when
+//! its newest snapshot is older than `every`, so that an idle partition with an old generation does not hold the log
+//! forever.
 //!
 //! | what happens | told by | then |
 //! |---|---|---|

@@ -1,8 +1,8 @@
 //! Snapshots that the master's cores take themselves while no node delivers any (`delivery`). Part of the policy.
 //!
 //! A core takes one snapshot at a time, with those of the partitions that are bound to it. A partition that a request
-//! waits for comes first, then one that is bound to many others, then the one with the oldest older generation: that one
-//! keeps log from being dropped.
+//! waits for comes first, then one that is bound to many others, then the one with the oldest older generation: that
+//! one keeps log from being dropped.
 
 use std::cmp::Reverse;
 use std::time::Duration;

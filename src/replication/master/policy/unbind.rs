@@ -1,10 +1,10 @@
 //! Hurries the snapshots that part partitions which many transfers have bound together. Part of the policy.
 //!
-//! A transfer binds two partitions until the older snapshot of the one that got the value has it, so until two snapshots
-//! have been taken of that one since. At the usual pace this takes minutes, and once too many partitions are bound
-//! together, large values that move between them are logged whole (`partition::transfers`). So as soon as some are bound
-//! together, their core names the partitions whose snapshots would part them, and these are due one after the other, with
-//! a pause in between. While few are bound together, nothing is hurried.
+//! A transfer binds two partitions until the older snapshot of the one that got the value has it, so until two
+//! snapshots have been taken of that one since. At the usual pace this takes minutes, and once too many partitions are
+//! bound together, large values that move between them are logged whole (`partition::transfers`). So as soon as many
+//! are bound together, their core names the partitions whose snapshots would part them, and these are due one after the
+//! other, with a pause in between. While few are bound together, nothing is hurried.
 
 use std::time::Duration;
 
