@@ -13,8 +13,9 @@ use crate::config::Durability;
 const BATCH: usize = 500;
 /// Maximum time that a server lost at the very end may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Allowance for a disk sync in progress when the server was lost: its writes were acknowledged, too, and may be lost.
-const SYNC: Duration = Duration::from_millis(500);
+/// Allowance for a commit. A write that comes while one is under way waits for it, and then for its own: until both are
+/// on disk it may be lost, though it was acknowledged.
+const COMMIT: Duration = Duration::from_millis(500);
 /// Window of `appendfsync everysec` in Redis and similar servers: up to two seconds, by its documentation.
 const EVERY_SECOND: Duration = Duration::from_secs(2);
 
@@ -30,7 +31,7 @@ pub fn durability(server: &Server) -> Durability {
 /// How long before a loss of this server acknowledged writes may be lost, with durability `async`.
 pub fn window(server: &Server) -> Duration {
     let interval = server.info_before.get("flush_interval_ms").and_then(|text| text.parse().ok());
-    interval.map_or(EVERY_SECOND, |interval| Duration::from_millis(interval) + SYNC)
+    interval.map_or(EVERY_SECOND, |interval| Duration::from_millis(interval) + 2 * COMMIT)
 }
 
 /// Compares the ledgers with what the server holds.

@@ -185,7 +185,7 @@ impl<'a> Plan<'_, 'a, '_> {
             }
         }
         if is_over {
-            self.edit_fields(&scratch.fields, Change::RemoveFields);
+            self.edit_fields(&scratch.fields, Change::ExpireFields);
         } else if plain {
             let Scratch { expiring, fields, .. } = scratch;
             expiring.fields().iter().for_each(|(name, value, _)| fields.push(name, value));

@@ -174,7 +174,7 @@ impl Default for Packing {
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Writes are acknowledged immediately. A crash loses at most the writes of the last `log.flush_interval_ms` plus
-    /// one disk sync.
+    /// two commits: a write waits for the commit under way, and then for its own.
     #[default]
     Async,
     /// Writes are acknowledged when the edit is on disk.

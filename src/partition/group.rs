@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::shard::Shard;
+use super::shard::{Expired, Shard};
 use crate::commands::registry::Route;
 use crate::commands::{Context, Scratch, Spec, plan};
 use crate::config::Durability;
@@ -13,6 +13,7 @@ use crate::encoding::slot::slot_of;
 use crate::ids::{Lsn, PartitionId, Slot};
 use crate::planted::{Bug, is_planted};
 use crate::storage::{DirectDisk, Disk};
+use crate::store::{Entry, Store, Value};
 
 /// A unit under way: [`Shard::begin`] begins it, [`Self::run`] runs a command in it, [`Self::commit`] ends it.
 #[must_use = "what it has applied is logged by its commit only"]
@@ -120,6 +121,7 @@ impl<'s, D: Disk> Group<'s, D> {
                 (*partition, None)
             }
         };
+        let expired = expired_by(&shard.store, edit);
         let applied = match &mut shard.capture {
             Some(capture) => {
                 // The edits of this unit are logged one after the other.
@@ -134,11 +136,8 @@ impl<'s, D: Disk> Group<'s, D> {
             shard.contradiction = Some(format!("an edit of partition {partition} contradicts the data: {error}"));
             return;
         }
-        match edit {
-            Edit::Key { change: Change::Delete(Removal::Expired), .. } => shard.expired.keys += 1,
-            Edit::Key { change: Change::ExpireFields(fields), .. } => shard.expired.fields += fields.len() as u64,
-            _ => {}
-        }
+        shard.expired.keys += expired.keys;
+        shard.expired.fields += expired.fields;
         let before = shard.encoded.as_bytes().len();
         shard.encoded.push(partition, edit);
         let bytes = (shard.encoded.as_bytes().len() - before) as u64;
@@ -215,6 +214,20 @@ impl<'s, D: Disk> Group<'s, D> {
     }
 }
 
+/// Number of keys and fields that go with the edit because they have expired. A hash that has no expiry of its own goes
+/// with the last of its fields.
+#[inline]
+fn expired_by(store: &Store, edit: &Edit<'_>) -> Expired {
+    match edit {
+        Edit::Key { change: Change::ExpireFields(fields), .. } => Expired { keys: 0, fields: fields.len() as u64 },
+        Edit::Key { db, slot, key, change: Change::Delete(Removal::Expired) } => match store.get(*db, *slot, key) {
+            Some(Entry { value: Value::Hash(hash), expire_at: None }) => Expired { keys: 0, fields: hash.len() as u64 },
+            _ => Expired { keys: 1, fields: 0 },
+        },
+        _ => Expired { keys: 0, fields: 0 },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -230,7 +243,6 @@ mod tests {
     use crate::partition::MemoryBound;
     use crate::partition::capture::End;
     use crate::storage::{DataDir, Log, LogOptions, PartitionMarks};
-    use crate::store::Store;
     use crate::time::UnixMillis;
 
     const PARTITIONS: Partitions = Partitions::new(2).unwrap();

@@ -1,6 +1,7 @@
 //! The course of a history: several lives of the master with load and faults, then peace without faults, in which
 //! master and node must come to hold the same and checkpoint everything.
 
+mod captures;
 mod node_faults;
 mod rot;
 
@@ -9,14 +10,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::load::{Request, tells, universe};
+use super::load::{DATABASES, Request, tells, universe};
 use super::master::{self, Master};
 use super::network::Network;
 use super::node::Node;
-use super::oracle::Oracle;
+use super::oracle::{Key, Oracle};
 use super::{Outcome, Settings};
 use crate::config::Durability;
-use crate::ids::{CoreId, Db, Lsn, PartitionId, StreamId};
+use crate::ids::{CoreId, Lsn, PartitionId, StreamId};
 use crate::replication::master::policy;
 use crate::storage::model::{Process, World};
 use crate::storage::{Installed, Manifest, StorageError};
@@ -42,8 +43,8 @@ pub(super) struct History {
     /// Gates of the replies that are not shown yet: each waits until its core's edits are safe up to this one.
     waiting: Vec<(CoreId, Lsn)>,
     requests: u64,
-    /// The key that a value has come to last, while slots are captured.
-    moved: Option<Vec<u8>>,
+    /// The key that a value has come to last.
+    moved: Option<Key>,
     pub(super) outcome: Outcome,
 }
 
@@ -152,14 +153,16 @@ impl History {
         for key in universe() {
             let (_, reply) = master.execute(&Request::read(&key)).ok_or("a read has to wait")?;
             if !tells(&reply, oracle.content.get(&key)) {
-                let (key, reply) = (key.escape_ascii(), reply.escape_ascii());
+                let (db, name) = (key.0, key.1.escape_ascii());
                 return Err(format!(
-                    "{key} should hold {:?}, but: {reply}",
-                    oracle.content.get(&key.to_string().into_bytes())
+                    "{name} in database {db} should hold {:?}, but: {}",
+                    oracle.content.get(&key),
+                    reply.escape_ascii()
                 ));
             }
         }
-        let keys: usize = master.cores.iter().map(|core| core.borrow().store().len(Db(0))).sum();
+        let held = |db| master.cores.iter().map(move |core| core.borrow().store().len(db));
+        let keys: usize = DATABASES.into_iter().flat_map(held).sum();
         if keys == oracle.content.len() {
             Ok(())
         } else {
@@ -217,16 +220,6 @@ impl History {
             }
         }
         Ok(())
-    }
-
-    /// Now and then, asks for snapshots while no node is connected, where cores take them.
-    fn save_without_node(&self) {
-        let Some(master) = self.master.as_ref().filter(|_| self.settings.max_log_bytes.is_some()) else { return };
-        let observed = master.shared.observe();
-        let mut state = master.shared.state();
-        if !state.policy.is_connected() && self.world.once_in(20) {
-            let _ = state.policy.request(observed);
-        }
     }
 
     fn is_alive(&self) -> bool {
@@ -296,14 +289,8 @@ impl History {
     fn request(&mut self) -> Result<(), String> {
         let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
         self.requests += 1;
-        let number = self.requests;
-        let is_capturing = master.cores.iter().any(|core| core.borrow().is_capturing());
-        let moved = self.moved.take().filter(|_| is_capturing);
-        let request = self.world.draw(|random| match &moved {
-            moved if is_capturing => Request::while_capturing(random, number, moved.as_deref()),
-            _ => Request::random(random, number),
-        });
-        let core = master.core_of(request.key());
+        let request = self.draw_request(master);
+        let core = master.core_of(request.name());
         if request.new_name().is_some_and(|name| master.core_of(name) != core) {
             return Ok(());
         }
@@ -328,15 +315,13 @@ impl History {
         if (executed.wrote > Lsn(0)) == effect.is_empty() {
             return Err(format!("{}: edit {}, but its effect is {effect:?}", name(), executed.wrote));
         }
-        self.moved = if request.new_name().is_some() && !effect.is_empty() {
-            request.new_name().map(<[u8]>::to_vec)
-        } else {
-            moved
-        };
-        let tells_of = if effect.is_empty() { oracle.last_edit(core, request.key()) } else { executed.wrote };
+        if let Some(key) = request.moves_to().filter(|_| !effect.is_empty()) {
+            self.moved = Some(key);
+        }
+        let tells_of = if effect.is_empty() { oracle.last_edit(core, &request.key()) } else { executed.wrote };
         if !effect.is_empty() {
-            // A value that gets another name takes one edit or two, by its size.
-            let edits = if request.new_name().is_some() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
+            // A value that is handed over takes one edit or two, by its size.
+            let edits = if request.hands_over() { executed.wrote.0 - before.0 } else { effect.len() as u64 };
             oracle.wrote(core, Lsn(executed.wrote.0 + 1 - edits), executed.wrote, effect);
         }
         if self.settings.durability != Durability::Async {

@@ -6,10 +6,13 @@ use super::events;
 use super::oracle::{Content, Effect, Key, Value};
 use super::replies::{bulk, integer, ok, words};
 use crate::encoding::resp::{Args, Span};
+use crate::ids::Db;
 
 /// A parsed request.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
+    /// The database of the connection.
+    pub(super) db: Db,
     pub(super) words: Vec<Vec<u8>>,
     bytes: Vec<u8>,
     spans: Vec<Span>,
@@ -21,38 +24,61 @@ impl Request {
             *end += word.len();
             Some(Span { start: (*end - word.len()) as u32, len: word.len() as u32 })
         });
-        Self { words: words.iter().map(|w| w.to_vec()).collect(), spans: starts.collect(), bytes: words.concat() }
+        let (owned, spans) = (words.iter().map(|word| word.to_vec()).collect(), starts.collect());
+        Self { db: Db(0), words: owned, spans, bytes: words.concat() }
+    }
+
+    fn in_db(mut self, db: Db) -> Self {
+        self.db = db;
+        self
     }
 
     pub(super) fn args(&self) -> Args<'_> {
         Args::new(&self.bytes, &self.spans)
     }
 
-    pub(super) fn key(&self) -> &[u8] {
+    /// Name of the key.
+    pub(super) fn name(&self) -> &[u8] {
         events::key_of(&self.words).unwrap_or(&self.words[1])
     }
 
-    /// Draws a request for a time when slots are captured: values move often, and the one that has moved last, to the
-    /// key `moved`, is edited or moves on.
-    pub(super) fn while_capturing(random: &mut fastrand::Rng, number: u64, moved: Option<&[u8]>) -> Self {
+    /// The key.
+    pub(super) fn key(&self) -> Key {
+        (self.db, self.name().to_vec())
+    }
+
+    /// Draws a request for a time when slots are captured: values move often, and the one that has come last to another
+    /// key, `moved`, is edited.
+    pub(super) fn while_capturing(random: &mut fastrand::Rng, number: u64, moved: Option<&Key>) -> Self {
         let value = [number.to_string().as_bytes(), &[b'.'; 70]].concat();
         let digit = random.u8(0..5).to_string().into_bytes();
-        match moved {
-            Some(key) if random.bool() => match key {
-                [b'h', ..] => Self::new(&[b"HSET", key, &[b"field", &digit[..]].concat(), &value]),
+        let edit = |(db, key): &Key, pops| {
+            let field = [b"field", &digit[..]].concat();
+            let edit = match &key[..] {
+                [b'h', ..] => Self::new(&[b"HSET", key, &field, &value]),
                 [b's', b'e', ..] => Self::new(&[b"SADD", key, &digit]),
                 [b'z', ..] => Self::new(&[b"ZADD", key, &digit, &digit]),
-                [b'l', ..] if random.bool() => Self::new(&[b"LPOP", key]),
+                [b'l', ..] if pops => Self::new(&[b"LPOP", key]),
                 [b'l', ..] => Self::new(&[b"RPUSH", key, &value]),
-                _ => Self::random(random, number),
-            },
-            _ if random.bool() => Self::rename(random),
+                _ => return None,
+            };
+            Some(edit.in_db(*db))
+        };
+        match (random.u8(0..4), moved.and_then(|moved| edit(moved, random.bool()))) {
+            (0 | 1, Some(edit)) => edit,
+            (0..=2, _) => Self::rename(random),
             _ => Self::random(random, number),
         }
     }
 
-    /// Draws a request; `number` makes its value one that was never written before.
+    /// Draws a request, mostly in the first database; `number` makes its value one that was never written before.
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
+        let db = Db(u8::from(random.u8(0..6) == 0));
+        let request = if random.u8(0..30) == 0 { Self::moved(random, db) } else { Self::usual(random, number) };
+        request.in_db(db)
+    }
+
+    fn usual(random: &mut fastrand::Rng, number: u64) -> Self {
         let key = format!("key{}", random.u8(0..20)).into_bytes();
         let (x, y) = if random.bool() { (b"hash{x}1", b"hash{x}2") } else { (b"hash{x}2", b"hash{x}1") };
         let hash = match random.u8(0..9) {
@@ -118,13 +144,41 @@ impl Request {
         Self::new(&[command, format!("{name}{from}").as_bytes(), format!("{name}{to}").as_bytes()])
     }
 
-    /// The other key that the request names, if it is one that renames.
+    /// Draws a request that moves a key of some type to the other database.
+    fn moved(random: &mut fastrand::Rng, db: Db) -> Self {
+        let (name, count) =
+            [("key", 20), ("hash", 6), ("set", 4), ("zset", 4), ("list", 4), ("stream", 3)][random.usize(0..6)];
+        let key = format!("{name}{}", random.usize(0..count));
+        Self::new(&[b"MOVE", key.as_bytes(), if db == Db(0) { b"1" } else { b"0" }])
+    }
+
+    /// The other name that the request gives a key, if it is one that renames.
     pub(super) fn new_name(&self) -> Option<&[u8]> {
         self.words[0].starts_with(b"RENAME").then(|| &*self.words[2])
     }
 
-    /// A request that reads the whole value of `key`, whichever type keys of this name have.
-    pub(super) fn read(key: &[u8]) -> Self {
+    /// The key that the request hands a value over to, if it does.
+    pub(super) fn moves_to(&self) -> Option<Key> {
+        let (db, name) = self.key();
+        match self.new_name() {
+            Some(to) => Some((db, to.to_vec())),
+            None if self.hands_over() => Some((Db(1 - db.0), name)),
+            None => None,
+        }
+    }
+
+    /// Whether the request hands a value over to another key.
+    pub(super) fn hands_over(&self) -> bool {
+        self.words[0] == b"MOVE" || self.new_name().is_some()
+    }
+
+    /// A request that reads the whole value of a key, whichever type keys of its name have.
+    pub(super) fn read((db, key): &Key) -> Self {
+        let key = &key[..];
+        Self::read_command(key).in_db(*db)
+    }
+
+    fn read_command(key: &[u8]) -> Self {
         let command: &[u8] = match key {
             [b'h', b'a', b's', b'h', ..] => b"HGETALL",
             [b's', b'e', b't', ..] => b"SMEMBERS",
@@ -138,17 +192,17 @@ impl Request {
 
     /// The reply that the request must give, and the effect that it must have, if keys hold `content`.
     pub(super) fn expected(&self, content: &Content) -> (Vec<u8>, Effect) {
-        let held = content.get(self.key());
+        let held = content.get(&self.key());
         let string = || if let Some(Value::String(s)) = held { s.clone() } else { Vec::new() };
         let hash = || if let Some(Value::Hash(h)) = held { h.clone() } else { BTreeMap::new() };
         let set = || if let Some(Value::Set(s)) = held { s.clone() } else { BTreeSet::new() };
         let list = || if let Some(Value::List(l)) = held { l.clone() } else { Vec::new() };
-        let key = || self.key().to_vec();
+        let key = || self.key();
         match &self.words[0][..] {
             b"SET" => (ok(), vec![(key(), Some(Value::String(self.words[2].clone())))]),
             b"MSET" => {
                 let pairs = self.words[1..].chunks(2);
-                (ok(), pairs.map(|p| (p[0].clone(), Some(Value::String(p[1].clone())))).collect())
+                (ok(), pairs.map(|p| ((self.db, p[0].clone()), Some(Value::String(p[1].clone())))).collect())
             }
             b"APPEND" => {
                 let value = [string(), self.words[2].clone()].concat();
@@ -201,7 +255,7 @@ impl Request {
                 let is_write = before != after.as_ref() || self.words[0] == b"XREADGROUP" && !reply.starts_with(b"-");
                 (reply, if is_write { vec![(key(), after.map(Value::Stream))] } else { Vec::new() })
             }
-            b"RENAME" | b"RENAMENX" => self.expected_of_rename(held, content),
+            b"RENAME" | b"RENAMENX" | b"MOVE" => self.expected_of_handing_over(held, content),
             b"HLEN" => (integer(hash().len()), Vec::new()),
             b"GET" => (held.map_or(b"$-1\r\n".to_vec(), |_| bulk(&string())), Vec::new()),
             other => panic!("the load has no {}", other.escape_ascii()),
@@ -227,19 +281,20 @@ impl Request {
             },
         };
         let left = (!members.is_empty()).then(|| Value::SortedSet(members.clone()));
-        (reply, if members == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
+        (reply, if members == before { Vec::new() } else { vec![(self.key(), left)] })
     }
 
-    /// What it must answer, and do, that a key which holds this gets another name.
-    fn expected_of_rename(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
-        let (replaces, to) = (self.words[0] == b"RENAME", &self.words[2]);
+    /// What it must answer, and do, that a key which holds this gets another name or goes to the other database.
+    fn expected_of_handing_over(&self, held: Option<&Value>, content: &Content) -> (Vec<u8>, Effect) {
+        let (replaces, moves) = (self.words[0] == b"RENAME", self.words[0] == b"MOVE");
+        let to = if moves { (Db(1 - self.db.0), self.words[1].clone()) } else { (self.db, self.words[2].clone()) };
         match held {
-            None => (b"-ERR no such key\r\n".to_vec(), Vec::new()),
-            Some(_) if !replaces && content.contains_key(to) => (integer(0), Vec::new()),
-            Some(value) => {
-                let effect = vec![(self.key().to_vec(), None), (to.clone(), Some(value.clone()))];
+            None if !moves => (b"-ERR no such key\r\n".to_vec(), Vec::new()),
+            Some(value) if replaces || !content.contains_key(&to) => {
+                let effect = vec![(self.key(), None), (to, Some(value.clone()))];
                 (if replaces { ok() } else { integer(1) }, effect)
             }
+            _ => (integer(0), Vec::new()),
         }
     }
 
@@ -262,12 +317,19 @@ impl Request {
             }
         };
         let left = (!list.is_empty()).then(|| Value::List(list.clone()));
-        (reply, if list == before { Vec::new() } else { vec![(self.key().to_vec(), left)] })
+        (reply, if list == before { Vec::new() } else { vec![(self.key(), left)] })
     }
 }
 
+/// The databases that requests use.
+pub(super) const DATABASES: [Db; 2] = [Db(0), Db(1)];
+
 /// All keys that requests name.
 pub(super) fn universe() -> Vec<Key> {
+    DATABASES.into_iter().flat_map(|db| names().into_iter().map(move |name| (db, name))).collect()
+}
+
+fn names() -> Vec<Vec<u8>> {
     let numbered = |name: &'static str, count: usize| (0..count).map(move |n| format!("{name}{n}").into_bytes());
     let tagged = |name: &'static str| (0..4).map(move |n| format!("{name}{{{n}}}").into_bytes());
     numbered("key", 20)

@@ -19,7 +19,7 @@ use super::{Settings, cut};
 use crate::commands::Context;
 use crate::encoding::resp::{Protocol, Reply};
 use crate::encoding::slot::slot_of;
-use crate::ids::{CoreId, Db, Lsn, PartitionId, Placement, StreamId};
+use crate::ids::{CoreId, Lsn, PartitionId, Placement, StreamId};
 use crate::net::COMMANDS;
 use crate::partition::capture::Slice;
 use crate::partition::cut::Tail;
@@ -162,7 +162,7 @@ impl Master {
     /// Executes a request on the core of its key; `None` if the log is full, so that the request has to wait for the
     /// disk.
     pub(super) fn execute(&self, request: &Request) -> Option<(Committed, Vec<u8>)> {
-        let core = self.core_of(request.key());
+        let core = self.core_of(request.name());
         let mut shard = self.cores[usize::from(core.0)].borrow_mut();
         if shard.is_full() {
             return None;
@@ -170,8 +170,8 @@ impl Master {
         let args = request.args();
         let spec = COMMANDS.registry.resolve(args).expect("the load knows its commands");
         let context = Context {
-            db: Db(0),
-            slot: slot_of(request.key()),
+            db: request.db,
+            slot: slot_of(request.name()),
             now: UnixMillis::new(1_700_000_000_000),
             random: 1,
             touch: true,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::events::Events;
-use crate::ids::{CoreId, Epoch, Lsn, Position, StreamId};
+use crate::ids::{CoreId, Db, Epoch, Lsn, Position, StreamId};
 use crate::storage::Manifest;
 
 /// The value of a key.
@@ -23,7 +23,8 @@ pub(super) enum Value {
     Stream(Events),
 }
 
-pub(super) type Key = Vec<u8>;
+/// A key's database and name.
+pub(super) type Key = (Db, Vec<u8>);
 /// All keys with their values.
 pub(super) type Content = BTreeMap<Key, Value>;
 
@@ -135,10 +136,10 @@ impl Oracle {
         for stream in std::mem::take(&mut self.streams) {
             for Write { first, last, effect } in stream.writes {
                 for (lsn, change) in (first.0..).map(|lsn| Lsn(lsn).min(last)).zip(effect) {
-                    if Position::new(epoch, lsn) <= reached(&change.0) {
+                    if Position::new(epoch, lsn) <= reached(&change.0.1) {
                         apply(&mut self.base, &[change]);
                     } else if lsn <= stream.mirrored {
-                        let (key, mirrored) = (change.0.escape_ascii(), stream.mirrored);
+                        let (key, mirrored) = (change.0.1.escape_ascii(), stream.mirrored);
                         return Err(format!(
                             "edits up to {mirrored} were mirrored, but edit {lsn} of {key} went with the master"
                         ));
@@ -150,7 +151,7 @@ impl Oracle {
     }
 
     /// The last edit of a key in the present epoch; 0 if there is none.
-    pub(super) fn last_edit(&self, core: CoreId, key: &[u8]) -> Lsn {
+    pub(super) fn last_edit(&self, core: CoreId, key: &Key) -> Lsn {
         let writes = &self.streams[usize::from(core.0)].writes;
         let of_key = writes.iter().rev().find(|w| w.effect.iter().any(|(k, _)| k == key));
         of_key.map_or(Lsn(0), |w| w.last)

@@ -119,7 +119,7 @@ fn the_same_seed_makes_the_same_history() {
 
 /// The planted bugs, each with the number of seeds within which it must be found. The numbers leave some room, since
 /// any change of what is simulated changes what a seed does.
-const PLANTED: [(Bug, u64); 33] = [
+const PLANTED: [(Bug, u64); 34] = [
     (Bug::AcknowledgedBeforeSync, 20),
     (Bug::FailedSyncAccepted, 40),
     (Bug::SegmentNameUnsynced, 10),
@@ -147,6 +147,7 @@ const PLANTED: [(Bug, u64); 33] = [
     (Bug::RecordedOneByOne, 100),
     (Bug::TransfersForgotten, 200),
     (Bug::MovedPastCapture, 400),
+    (Bug::FollowedEditsForgotten, 800),
     (Bug::GroupSplit, 300),
     (Bug::ReadNotGated, 10),
     (Bug::FollowedLate, 5),

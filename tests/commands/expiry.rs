@@ -200,6 +200,38 @@ fn randomkey_never_names_a_key_that_has_expired() {
 }
 
 #[test]
+fn fields_that_have_expired_are_counted() {
+    let home = Home::new().set("server.debug_command", "yes");
+    let server = home.start();
+    let mut conn = server.connect();
+    let counted = || server.info_number("expired_subkeys");
+    assert_eq!(counted(), 0.0);
+    conn.call("HSET h a 1 b 1 c 1 d 1 e 1 f 1");
+    // A time that is over.
+    conn.call("HPEXPIREAT h 1000 FIELDS 3 a b none");
+    conn.call("HGETEX h PXAT 1000 FIELDS 2 c none");
+    conn.call("HSETEX h PXAT 1000 FIELDS 1 d 2");
+    assert_eq!(counted(), 4.0);
+    // Fields that nobody looks at; some are replaced, removed or kept first.
+    conn.call("HSETEX h PX 1000000 FIELDS 5 p 1 q 1 r 1 s 1 t 1");
+    conn.call("HDEL h r");
+    conn.call("HSET h s 2");
+    conn.call("HPERSIST h FIELDS 1 t");
+    conn.call("HPEXPIRE h 1 FIELDS 3 p q r");
+    conn.call("HSETEX other PX 1 FIELDS 3 f 1 g 1 h 1");
+    eventually("fields expire", PATIENCE, || (conn.call("DBSIZE").int() == 1).then_some(()));
+    eventually("fields expire", PATIENCE, || (counted() >= 9.0).then_some(()));
+    // A command meets a hash of which nothing is left.
+    conn.call("DEBUG SET-ACTIVE-EXPIRE 0");
+    conn.call("HSETEX met PX 1 FIELDS 2 f 1 g 1");
+    conn.call("SET key value PX 1");
+    sleep(Duration::from_millis(5));
+    assert_eq!(conn.call("HGET met f"), Value::Null);
+    assert_eq!(conn.call("GET key"), Value::Null);
+    assert_eq!((counted(), server.info_number("expired_keys")), (11.0, 1.0));
+}
+
+#[test]
 fn fields_go_when_their_time_has_come_in_whatever_life() {
     const FIELDS: usize = 1_000;
     let home = Home::with_node().set("log.durability", "sync");

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,12 +23,33 @@ pub enum Peer {
     Rollbook,
     /// Redis, to try a test itself.
     Redis,
+    /// Redis 8.2, which `ROLLBOOK_TEST_REDIS` names.
+    RedisEight,
 }
 
 impl Peer {
     /// What `ROLLBOOK_TEST_PEER` asks for.
     pub fn chosen() -> Self {
         if env::var_os("ROLLBOOK_TEST_PEER").is_some() { Self::Redis } else { Self::Rollbook }
+    }
+
+    /// The program, if there is one.
+    fn program(self) -> Option<OsString> {
+        match self {
+            Self::Rollbook => Some(env!("CARGO_BIN_EXE_rollbook").into()),
+            Self::Redis => Some("redis-server".into()),
+            Self::RedisEight => env::var_os("ROLLBOOK_TEST_REDIS"),
+        }
+    }
+
+    /// Whether it can be run here; if not, says that a test is skipped.
+    pub fn is_here(self) -> bool {
+        let program = self.program();
+        let is_here = program.is_some_and(|program| Command::new(program).arg("--version").output().is_ok());
+        if !is_here {
+            eprintln!("skipped: there is no {self:?} here");
+        }
+        is_here
     }
 }
 
@@ -148,7 +170,7 @@ impl Home {
                     command.arg("--set").arg(format!("{key}={value}"));
                 }
             }
-            Peer::Redis => {
+            Peer::Redis | Peer::RedisEight => {
                 command.args(self.redis_arguments());
             }
         }
@@ -168,11 +190,8 @@ impl Home {
     }
 
     fn command(&self, wrapper: &[&str]) -> Command {
-        let program = match self.peer {
-            Peer::Rollbook => env!("CARGO_BIN_EXE_rollbook"),
-            Peer::Redis => "redis-server",
-        };
-        let mut words = wrapper.iter().copied().chain([program]);
+        let program = self.peer.program().expect("a program that is here");
+        let mut words = wrapper.iter().map(OsString::from).chain([program]);
         let mut command = Command::new(words.next().expect("at least the program"));
         command.args(words);
         // Nothing of the tester's own configuration may come in: neither a file in the current directory nor the

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use std::thread;
 
-use super::{printed, redis_is_missing};
+use super::printed;
 use crate::harness::{Conn, Dump, Home, Peer, Server};
 
 fn copy(from: &str, to: &Server, options: &[&str]) -> Output {
@@ -37,15 +37,41 @@ fn fill(conn: &mut Conn, keys: usize) {
     conn.call("SELECT 0");
 }
 
+/// Hashes, small and large, some of whose fields expire.
+fn fill_expiring(conn: &mut Conn) {
+    for fields in [3, 2000] {
+        for n in 0..fields {
+            conn.call(&format!("HSET expiring:{fields} f{n} {n}"));
+        }
+        for n in (0..fields).step_by(3) {
+            let set = conn.call(&format!("HPEXPIREAT expiring:{fields} {} FIELDS 1 f{n}", 4_102_444_800_000u64 + n));
+            assert_eq!(set.items()[0].int(), 1);
+        }
+    }
+}
+
 #[test]
 fn a_redis_is_copied_and_copied_back() {
-    if redis_is_missing() {
-        return;
+    if Peer::Redis.is_here() {
+        copied_and_copied_back(Peer::Redis, |conn| fill(conn, 5000));
     }
-    let homes = [Home::with_peer(Peer::Redis), Home::with_peer(Peer::Rollbook), Home::with_peer(Peer::Redis)];
+}
+
+#[test]
+fn a_redis_8_is_copied_and_copied_back() {
+    if Peer::RedisEight.is_here() {
+        copied_and_copied_back(Peer::RedisEight, |conn| {
+            fill(conn, 5000);
+            fill_expiring(conn);
+        });
+    }
+}
+
+fn copied_and_copied_back(peer: Peer, fill: impl Fn(&mut Conn)) {
+    let homes = [Home::with_peer(peer), Home::with_peer(Peer::Rollbook), Home::with_peer(peer)];
     let [redis, ours, another] = homes.each_ref().map(Home::start);
     let mut conn = redis.connect();
-    fill(&mut conn, 5000);
+    fill(&mut conn);
     conn.command(&["FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"]);
     assert!(!conn.command(&["ACL", "SETUSER", "me", "on", ">p@ss", "~*", "+@all"]).is_error());
     let from = format!("redis://me:p%40ss@127.0.0.1:{}", redis.port());

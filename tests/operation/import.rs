@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{import, printed, redis_is_missing};
+use super::{import, printed};
 use crate::harness::{Dump, Home, Peer};
 
 fn fixture(name: &str) -> PathBuf {
@@ -11,7 +11,7 @@ fn fixture(name: &str) -> PathBuf {
 
 #[test]
 fn all_that_redis_has_saved_is_there() {
-    if redis_is_missing() {
+    if !Peer::Redis.is_here() {
         return;
     }
     let (redis, ours) = (Home::with_peer(Peer::Redis), Home::with_peer(Peer::Rollbook));

@@ -23,12 +23,3 @@ fn import(path: &Path, server: &Server, options: &[&str]) -> Output {
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
-
-/// Whether the test is skipped, for want of a Redis to compare with.
-fn redis_is_missing() -> bool {
-    let is_missing = Command::new("redis-server").arg("--version").output().is_err();
-    if is_missing {
-        eprintln!("skipped: there is no redis-server here");
-    }
-    is_missing
-}

@@ -99,7 +99,7 @@ pub struct LoadArguments {
     #[arg(long, value_parser = durability)]
     pub durability: Option<Durability>,
     /// With durability async: how long before a loss of the server acknowledged writes may be gone [default: its flush
-    /// interval and half a second for the sync under way; 2s for other servers].
+    /// interval and half a second each for two commits; 2s for other servers].
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub excuse: Option<Duration>,
 }
