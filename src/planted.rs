@@ -57,8 +57,12 @@ pub(crate) enum Bug {
     RecordedOneByOne,
     /// A snapshot forgets the values that its partition has given away in former lives of the master.
     TransfersForgotten,
-    /// A value that leaves a slot while a core takes its partition's snapshot is not copied.
+    /// A slot that a value leaves while a core takes its partition's snapshot is not captured before that.
     MovedPastCapture,
+    /// Edits of a value that has moved to another slot do not reach the capture that follows it.
+    FollowedEditsForgotten,
+    /// A slot that a followed value comes to is captured after that, together with the value.
+    FollowedTwice,
     /// The edits of a group are logged one by one instead of as a unit.
     GroupSplit,
     /// A read does not wait until the edit that it observed is acknowledged.

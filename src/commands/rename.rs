@@ -5,7 +5,8 @@
 //!
 //! A value that goes to another partition binds the snapshots of the two together: of the new key's, one from before
 //! the edit would not do with one of the old key's from after it, for the value would be in neither
-//! (`partition::transfers`). So a value that is small enough to be logged in no time is logged, and binds nothing.
+//! (`partition::transfers`). So a value that is small enough to be logged in no time is logged, and binds nothing; and
+//! so is any value that would bind too many partitions together.
 
 use std::borrow::Cow;
 

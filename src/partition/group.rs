@@ -109,7 +109,7 @@ impl<'s, D: Disk> Group<'s, D> {
             return;
         }
         if let (Edit::Key { slot, .. }, Some(to)) = (edit, edit.moves_to()) {
-            if !shard.may_hand_over(*slot, to) && self.copy_over(edit) {
+            if !shard.may_bind(*slot, to) && self.copy_over(edit) {
                 return;
             }
             self.arrivals.push((self.applied.len(), to));
@@ -123,7 +123,11 @@ impl<'s, D: Disk> Group<'s, D> {
         };
         let expired = expired_by(&shard.store, edit);
         let applied = match &mut shard.capture {
-            Some(capture) => capture.apply(&mut shard.store, partition, edit),
+            Some(capture) => {
+                // The edits of this unit are logged one after the other.
+                let before = Lsn(shard.log.appended().0 + self.applied.len() as u64);
+                capture.apply(&mut shard.store, edit, before)
+            }
             None => shard.store.apply(edit),
         };
         if let Err(error) = applied {
@@ -141,21 +145,13 @@ impl<'s, D: Disk> Group<'s, D> {
     }
 
     /// Applies, in place of an edit that moves a value to another slot, two that delete it there and write it here as
-    /// it is. Returns false, and has done nothing, if the value is too large to be written with one edit: then it moves
-    /// all the same, and the snapshot that it would be missing from is given up.
+    /// it is. Returns false, and has done nothing, if the value is too large to be written with one edit.
     #[cold]
     fn copy_over(&mut self, edit: &Edit<'_>) -> bool {
         let Edit::Key { db, slot, key, change: Change::Move { to_db, to_key } } = edit else { return false };
         let Some(entry) = self.shard.store.get(*db, *slot, key) else { return false };
         let mut scratch = Scratch::default();
-        let Ok(copy) = scratch.copy_of(&entry) else {
-            let shard = &mut *self.shard;
-            if let Some(capture) = shard.capture.as_mut().filter(|capture| capture.would_lose(*slot, slot_of(to_key))) {
-                let why = "a value too large to be copied moved to a slot that was captured before";
-                capture.abandon(&mut shard.store, why);
-            }
-            return false;
-        };
+        let Ok(copy) = scratch.copy_of(&entry) else { return false };
         self.apply(&Edit::Key { db: *db, slot: *slot, key: (&**key).into(), change: Change::Delete(Removal::Deleted) });
         self.apply(&Edit::Key { db: *to_db, slot: slot_of(to_key), key: (&**to_key).into(), change: copy });
         true
@@ -256,21 +252,22 @@ mod tests {
         shard: Shard,
         registry: Registry,
         memory: Arc<MemoryBound>,
+        placement: Placement,
     }
 
     impl Rig {
-        async fn new(dir: &tempfile::TempDir, durability: Durability) -> Self {
-            let (data, _) = DataDir::open(dir.path(), PARTITIONS).unwrap();
-            let epoch = data.begin_epoch(2, 64 << 10).unwrap();
+        async fn new(dir: &tempfile::TempDir, durability: Durability, placement: Placement) -> Self {
+            let (partitions, owned) = (placement.partitions(), placement.partitions_of(CoreId(0)));
+            let (data, _) = DataDir::open(dir.path(), partitions).unwrap();
+            let epoch = data.begin_epoch(placement.cores(), 64 << 10).unwrap();
             let log =
                 Log::open(LogOptions::small(&data, StreamId::new(epoch, CoreId(0))), Arc::default()).await.unwrap();
-            let marks = (0..2).map(|_| PartitionMarks::new()).collect();
-            let memory = Arc::new(MemoryBound::new(2, None));
-            let placement = Placement::new(PARTITIONS, 2).unwrap();
-            let store = Store::new(PARTITIONS, 0..1);
+            let marks = (0..partitions.count()).map(|_| PartitionMarks::new()).collect();
+            let memory = Arc::new(MemoryBound::new(placement.cores(), None));
+            let store = Store::new(partitions, owned);
             let shard = Shard::new(CoreId(0), placement, store, log, marks, durability, Arc::clone(&memory));
             let families = crate::commands::FAMILIES.iter().copied();
-            Self { shard, registry: Registry::new(families), memory }
+            Self { shard, registry: Registry::new(families), memory, placement }
         }
 
         /// Runs commands as one unit. Returns the outcome of each, the replies, and the outcome of the unit.
@@ -287,8 +284,8 @@ mod tests {
                         touch: true,
                         max_string: 1 << 20,
                         max_reply: 1 << 20,
-                        partitions: PARTITIONS,
-                        owned: 0..1,
+                        partitions: self.placement.partitions(),
+                        owned: self.placement.partitions_of(CoreId(0)),
                     };
                     ran.push(group.run(spec, &context, args, &mut Reply::new(&mut out, Protocol::Resp2)));
                 });
@@ -306,11 +303,15 @@ mod tests {
         }
     }
 
-    /// Runs a test on a core of its own.
+    /// Runs a test on the first of two cores, a core of its own.
     fn on_a_core(durability: Durability, test: fn(Rig)) {
+        on_the_first_core(durability, Placement::new(PARTITIONS, 2).unwrap(), test);
+    }
+
+    fn on_the_first_core(durability: Durability, placement: Placement, test: fn(Rig)) {
         let live = move || async move {
             let dir = tempfile::tempdir().unwrap();
-            test(Rig::new(&dir, durability).await);
+            test(Rig::new(&dir, durability, placement).await);
         };
         LocalExecutorBuilder::new(Pinning::Unbound).spawn(live).unwrap().join().unwrap();
     }
@@ -343,9 +344,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_logged_as_it_is_where_a_snapshot_under_way_would_miss_it() {
+    fn a_large_value_is_handed_over_whatever_snapshot_is_under_way_and_captured_once() {
         on_a_core(Durability::Async, |mut rig| {
-            let (set, rename) = (rig.spec("set"), rig.spec("rename"));
+            let (hset, rename) = (rig.spec("hset"), rig.spec("rename"));
             let slots = |range: std::ops::Range<u16>| {
                 (0..).map(|n| format!("k{n}")).find(|key| range.contains(&slot_of(key.as_bytes()).0)).unwrap()
             };
@@ -355,20 +356,75 @@ mod tests {
                 rig.unit(&[(spec, &command)]);
                 rig.appended().0 - before.0
             };
-            edits(&mut rig, &set, format!("SET {late} {}", "v".repeat(500)));
-            assert_eq!(rig.shard.begin_capture(PartitionId(0)).len(), 1);
+            edits(&mut rig, &hset, format!("HSET {late} field {}", "v".repeat(500)));
+            rig.shard.begin_capture(PartitionId(0));
             let mut steps = 4000;
-            rig.shard.capture(|| {
+            let mut slices: Vec<_> = rig
+                .shard
+                .capture(|| {
+                    steps -= 1;
+                    steps > 0
+                })
+                .into_iter()
+                .collect();
+            let begun = rig.appended();
+            for (from, to) in [(&late, &later), (&later, &early), (&early, &late), (&late, &early)] {
+                assert_eq!(edits(&mut rig, &rename, format!("RENAME {from} {to}")), 1, "{from} to {to}");
+            }
+            while rig.shard.is_capturing() {
+                slices.extend(rig.shard.capture(|| true));
+            }
+            let all = slices.iter().flat_map(|slice| &slice.sections);
+            let held: Vec<_> = all.filter(|section| section.entries > 0).map(|s| (s.slot, s.lsn)).collect();
+            // Captured early, before the second edit moved the value on.
+            assert_eq!(held, [(slot_of(later.as_bytes()), begun.next())]);
+        });
+    }
+
+    #[test]
+    fn before_too_many_partitions_are_bound_together_they_are_named_and_after_that_values_are_logged_whole() {
+        let all = Placement::new(Partitions::new(8).unwrap(), 1).unwrap();
+        on_the_first_core(Durability::Async, all, |mut rig| {
+            let (hset, rename) = (rig.spec("hset"), rig.spec("rename"));
+            let key_of = |partition| {
+                let is_there = |key: &String| rig.placement.partitions().of(slot_of(key.as_bytes())).0 == partition;
+                (0..).map(|n| format!("k{n}")).find(is_there).unwrap()
+            };
+            let keys: Vec<_> = (0..8).map(key_of).collect();
+            let mut edits = Vec::new();
+            let mut crowded = Vec::new();
+            for from in 1..8 {
+                rig.unit(&[(&hset, &format!("HSET {} field {}", keys[from], "v".repeat(500)))]);
+                let before = rig.appended();
+                rig.unit(&[(&rename, &format!("RENAME {} {}", keys[from], keys[0]))]);
+                edits.push(rig.appended().0 - before.0);
+                crowded.push(rig.shard.partitions[0].crowded() == rig.appended());
+                assert!(rig.shard.partitions[1..].iter().all(|of| of.crowded() == Lsn(0)), "nothing came to those");
+            }
+            assert_eq!(edits, [1, 1, 1, 2, 2, 2, 2], "four may be bound together");
+            assert_eq!(crowded[..3], [false, true, true], "two is not many");
+        });
+    }
+
+    #[test]
+    fn a_slot_that_is_captured_early_within_a_unit_has_the_edits_of_the_unit_before() {
+        on_a_core(Durability::Async, |mut rig| {
+            let [a, b, _] = keys();
+            let (late, early) = if slot_of(a.as_bytes()) > slot_of(b.as_bytes()) { (a, b) } else { (b, a) };
+            let (rpush, rename) = (rig.spec("rpush"), rig.spec("rename"));
+            rig.shard.begin_capture(PartitionId(0));
+            let mut steps = slot_of(early.as_bytes()).0 + 2;
+            let before = rig.shard.capture(|| {
                 steps -= 1;
                 steps > 0
             });
-            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {later}")), 1, "both are captured later");
-            assert_eq!(edits(&mut rig, &rename, format!("RENAME {later} {early}")), 2, "it would be in neither");
-            assert_eq!(edits(&mut rig, &rename, format!("RENAME {early} {late}")), 1, "it is in the later one");
-            while rig.shard.is_capturing() {
-                rig.shard.capture(|| true);
-            }
-            assert_eq!(edits(&mut rig, &rename, format!("RENAME {late} {early}")), 1, "nothing is captured");
+            assert!(before.is_some_and(|slice| slice.end.is_none()));
+            let push = format!("RPUSH {late} {}", "v".repeat(500));
+            rig.unit(&[(&rpush, &push), (&rpush, &push), (&rename, &format!("RENAME {late} {early}"))]);
+            let moved = rig.appended();
+            let slice = rig.shard.capture(|| true).unwrap();
+            let section = slice.sections.iter().find(|section| section.entries > 0).unwrap();
+            assert_eq!((section.slot, section.lsn.next()), (slot_of(late.as_bytes()), moved));
         });
     }
 

@@ -6,7 +6,7 @@ use super::capture::{Capture, Slice};
 use super::group::Group;
 use super::memory::{MemoryBound, MemoryShare};
 use super::order::{Barrier, Purpose};
-use super::transfers::{Transfers, most_bound};
+use super::transfers::{Transfers, many_bound, most_bound};
 use crate::commands::registry::Flags;
 use crate::commands::{OUT_OF_MEMORY, Scratch, Spec};
 use crate::config::{Durability, Packing};
@@ -263,14 +263,26 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Whether a value may move from one slot to another with a small edit, which binds their partitions together: not
-    /// so many as the checkpoint node cannot copy at one moment, and not past a snapshot that this core is taking.
-    pub(super) fn may_hand_over(&mut self, from: Slot, to: Slot) -> bool {
-        if self.capture.as_ref().is_some_and(|capture| capture.would_lose(from, to)) {
-            return false;
-        }
+    /// so many as the checkpoint node cannot copy at one moment.
+    pub(super) fn may_bind(&mut self, from: Slot, to: Slot) -> bool {
         let partitions = self.placement.partitions();
         let (from, to) = (partitions.of(from), partitions.of(to));
-        from == to || self.bound_to(&[from, to]).len() <= most_bound(partitions.count())
+        if from == to {
+            return true;
+        }
+        let bound = self.bound_to(&[from, to]);
+        let may = bound.len() <= most_bound(partitions.count());
+        if !may {
+            self.hurry_to_part(&bound, self.log.appended().max(Lsn(1)));
+        }
+        may
+    }
+
+    /// Asks for the snapshots that part partitions which edits up to `lsn` have bound together, if they are many.
+    fn hurry_to_part(&self, bound: &[PartitionId], lsn: Lsn) {
+        if bound.len() > many_bound(self.placement.partitions().count()) {
+            self.transfers.targets(bound).for_each(|to| self.partitions[usize::from(to.0)].set_crowded(lsn));
+        }
     }
 
     /// Notes that the edit `lsn`, of a unit that ends with `wrote`, has moved a value from partition `from` to the slot
@@ -281,6 +293,7 @@ impl<D: Disk> Shard<D> {
         if to != from {
             self.partitions[usize::from(to.0)].note(lsn, 0);
             self.transfers.note(Transfer { from, to, position: Position::new(self.log.stream().epoch, lsn) });
+            self.hurry_to_part(&self.transfers.bound_to(&[to]), lsn);
         }
     }
 

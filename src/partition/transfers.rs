@@ -7,7 +7,9 @@
 //! of a partition takes those of all partitions that are bound to it, directly or through others, before the next edit.
 //! Nothing that they have given away is then missing.
 //!
-//! A transfer binds until the target's older generation has it.
+//! A transfer binds until the target's older generation has it. Once more than a few partitions are bound together, the
+//! policy hurries the snapshots that part them (`replication::master::policy`). If there are too many all the same, a
+//! value that moves is logged as it is, and binds nothing.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,11 @@ const FEW: usize = 4;
 /// Number of partitions out of `all` that may be bound together.
 pub(super) fn most_bound(all: u16) -> usize {
     (usize::from(all) / SHARE).max(FEW)
+}
+
+/// Number of partitions out of `all` beyond which those that are bound together are to be parted soon.
+pub(super) fn many_bound(all: u16) -> usize {
+    (most_bound(all) / 4).max(2)
 }
 
 impl Transfers {
@@ -61,6 +68,11 @@ impl Transfers {
         bound.sort_unstable();
         bound.dedup();
         bound
+    }
+
+    /// Those of `partitions` that values have come to.
+    pub fn targets<'a>(&'a self, partitions: &'a [PartitionId]) -> impl Iterator<Item = PartitionId> + 'a {
+        partitions.iter().copied().filter(|partition| self.last.keys().any(|(_, to)| to == partition))
     }
 
     /// The last transfer from a partition to each other one.
@@ -111,6 +123,7 @@ mod tests {
     #[test]
     fn so_many_are_bound_together_as_the_node_can_copy_at_one_moment() {
         assert_eq!([4, 64, 256, 4096].map(most_bound), [4, 4, 16, 256]);
+        assert_eq!([4, 64, 256, 4096].map(many_bound), [2, 2, 4, 64]);
     }
 
     #[test]

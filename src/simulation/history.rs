@@ -1,6 +1,7 @@
 //! The course of a history: several lives of the master with load and faults, then peace without faults, in which
 //! master and node must come to hold the same and checkpoint everything.
 
+mod captures;
 mod node_faults;
 mod rot;
 
@@ -13,7 +14,7 @@ use super::load::{DATABASES, Request, tells, universe};
 use super::master::{self, Master};
 use super::network::Network;
 use super::node::Node;
-use super::oracle::Oracle;
+use super::oracle::{Key, Oracle};
 use super::{Outcome, Settings};
 use crate::config::Durability;
 use crate::ids::{CoreId, Lsn, PartitionId, StreamId};
@@ -42,6 +43,8 @@ pub(super) struct History {
     /// Gates of the replies that are not shown yet: each waits until its core's edits are safe up to this one.
     waiting: Vec<(CoreId, Lsn)>,
     requests: u64,
+    /// The key that a value has come to last.
+    moved: Option<Key>,
     pub(super) outcome: Outcome,
 }
 
@@ -58,6 +61,7 @@ impl History {
             node: None,
             waiting: Vec::new(),
             requests: 0,
+            moved: None,
             outcome: Outcome::default(),
         }
     }
@@ -195,6 +199,7 @@ impl History {
                 self.trouble();
             }
             self.keep_node();
+            self.save_without_node();
             self.request()?;
             let pause = self.world.draw(|random| match random.u8(..) {
                 0..4 => random.u64(30_000..600_000),
@@ -284,8 +289,7 @@ impl History {
     fn request(&mut self) -> Result<(), String> {
         let Some(master) = self.master.as_ref().filter(|master| master.process.is_alive()) else { return Ok(()) };
         self.requests += 1;
-        let number = self.requests;
-        let request = self.world.draw(|random| Request::random(random, number));
+        let request = self.draw_request(master);
         let core = master.core_of(request.name());
         if request.new_name().is_some_and(|name| master.core_of(name) != core) {
             return Ok(());
@@ -310,6 +314,9 @@ impl History {
         }
         if (executed.wrote > Lsn(0)) == effect.is_empty() {
             return Err(format!("{}: edit {}, but its effect is {effect:?}", name(), executed.wrote));
+        }
+        if let Some(key) = request.moves_to().filter(|_| !effect.is_empty()) {
+            self.moved = Some(key);
         }
         let tells_of = if effect.is_empty() { oracle.last_edit(core, &request.key()) } else { executed.wrote };
         if !effect.is_empty() {

@@ -47,6 +47,30 @@ impl Request {
         (self.db, self.name().to_vec())
     }
 
+    /// Draws a request for a time when slots are captured: values move often, and the one that has come last to another
+    /// key, `moved`, is edited.
+    pub(super) fn while_capturing(random: &mut fastrand::Rng, number: u64, moved: Option<&Key>) -> Self {
+        let value = [number.to_string().as_bytes(), &[b'.'; 70]].concat();
+        let digit = random.u8(0..5).to_string().into_bytes();
+        let edit = |(db, key): &Key, pops| {
+            let field = [b"field", &digit[..]].concat();
+            let edit = match &key[..] {
+                [b'h', ..] => Self::new(&[b"HSET", key, &field, &value]),
+                [b's', b'e', ..] => Self::new(&[b"SADD", key, &digit]),
+                [b'z', ..] => Self::new(&[b"ZADD", key, &digit, &digit]),
+                [b'l', ..] if pops => Self::new(&[b"LPOP", key]),
+                [b'l', ..] => Self::new(&[b"RPUSH", key, &value]),
+                _ => return None,
+            };
+            Some(edit.in_db(*db))
+        };
+        match (random.u8(0..4), moved.and_then(|moved| edit(moved, random.bool()))) {
+            (0 | 1, Some(edit)) => edit,
+            (0..=2, _) => Self::rename(random),
+            _ => Self::random(random, number),
+        }
+    }
+
     /// Draws a request, mostly in the first database; `number` makes its value one that was never written before.
     pub(super) fn random(random: &mut fastrand::Rng, number: u64) -> Self {
         let db = Db(u8::from(random.u8(0..6) == 0));
@@ -131,6 +155,16 @@ impl Request {
     /// The other name that the request gives a key, if it is one that renames.
     pub(super) fn new_name(&self) -> Option<&[u8]> {
         self.words[0].starts_with(b"RENAME").then(|| &*self.words[2])
+    }
+
+    /// The key that the request hands a value over to, if it does.
+    pub(super) fn moves_to(&self) -> Option<Key> {
+        let (db, name) = self.key();
+        match self.new_name() {
+            Some(to) => Some((db, to.to_vec())),
+            None if self.hands_over() => Some((Db(1 - db.0), name)),
+            None => None,
+        }
     }
 
     /// Whether the request hands a value over to another key.

@@ -7,14 +7,19 @@
 //! ([`Slices`]): its entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each
 //! other in the output; so what is written of an entry before its turn is kept until those before it are complete.
 //!
-//! A large value that moves to another key of the slot takes its capture along: the entry has begun with the old key,
-//! and goes on with the value under its new one. The new key is skipped like any other that an edit creates. A large
-//! value that is replaced or deleted goes to the capture, which owns it from then on, goes on writing it in slices, and
-//! hands it to the store's garbage once its entry is complete; so it is with chunks of a list and blocks of a stream
-//! that are cut off. An edit never waits for the rest of a large entry.
+//! A large value that moves to another key, of the slot or of any other one, is *followed*: its entry has begun with
+//! the old key, and goes on with the value under its new one, wherever that is. In the captured slot the new key is
+//! skipped like any other that an edit creates. A large value that is replaced or deleted, under whichever key, goes to
+//! the capture, which owns it from then on, goes on writing it in slices, and hands it to the store's garbage once its
+//! entry is complete; so it is with chunks of a list and blocks of a stream that are cut off. An edit never waits for
+//! the rest of a large entry.
 //!
-//! Invariant: the entries written so far plus those the sweep has still to write make up the slot as it was at the
-//! beginning.
+//! Several slots may be captured at a time ([`Store::apply_in_captures`]). What an edit forces out of a slot is kept
+//! until the slot's capture goes on.
+//!
+//! Invariants: the entries written so far plus those the sweep has still to write make up the slot as it was at the
+//! beginning. A value is in one capture at most: a slot that a followed value comes to is not captured, or its capture
+//! has begun before (`partition::capture` sees to that).
 //!
 //! An edit of a whole partition ([`SlotCapture::is_ended_by`]) ends the capture: it changes too much for the old
 //! content to be written first.
@@ -29,6 +34,7 @@ use super::value::{Saved, Slices, Value};
 use super::{ApplyError, Digest, Store};
 use crate::encoding::edit::{Change, Edit, Removal};
 use crate::ids::{Db, Slot};
+use crate::planted::{Bug, is_planted};
 
 pub use super::pace::STEP;
 
@@ -47,17 +53,22 @@ pub struct SlotCapture {
     settled: Vec<HashSet<Box<[u8]>>>,
     /// The large keys whose entries have begun and are not complete. The first one's is being written to the output.
     large: VecDeque<Large>,
+    /// What edits forced out and the output gets next: entries, or more of the first large key's.
+    forced: Vec<u8>,
     /// Entries that edits forced out meanwhile. They are appended once no large key is left.
     behind: Vec<u8>,
 }
 
 /// Where the value of a large key is.
 enum Place {
-    /// In the store, under this key.
-    Key(Db, Box<[u8]>),
+    /// In the store, under this key of this slot.
+    Key(Db, Slot, Box<[u8]>),
     /// Here, because an edit has replaced or deleted it. It still counts as used memory.
     Owned(Record),
 }
+
+/// Where a key is.
+type Address<'k> = (Db, Slot, &'k [u8]);
 
 /// State of one large key's capture.
 struct Large {
@@ -69,18 +80,22 @@ struct Large {
 }
 
 impl Large {
-    /// Begins the entry of a record whose value is large. Returns `None` if the value is small.
-    fn begin(db: Db, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
+    /// Begins the entry of a record of a slot whose value is large. Returns `None` if the value is small.
+    fn begin(db: Db, slot: Slot, record: &Record, out: &mut Vec<u8>) -> Option<Self> {
         let slices = Slices::begin(head_of(db, record), Value::of(record), out)?;
-        Some(Self { place: Place::Key(db, record.key().into()), slices, begun: Vec::new() })
+        Some(Self { place: Place::Key(db, slot, record.key().into()), slices, begun: Vec::new() })
     }
 
     fn key(&self) -> Option<&[u8]> {
-        if let Place::Key(_, key) = &self.place { Some(key) } else { None }
+        if let Place::Key(_, _, key) = &self.place { Some(key) } else { None }
     }
 
-    fn is_at(&self, db: Db, key: &[u8]) -> bool {
-        matches!(&self.place, Place::Key(own, name) if *own == db && **name == *key)
+    fn is_in(&self, slot: Slot) -> bool {
+        matches!(&self.place, Place::Key(_, at, _) if *at == slot)
+    }
+
+    fn is_at(&self, (db, slot, key): Address<'_>) -> bool {
+        matches!(&self.place, Place::Key(own, at, name) if (*own, *at) == (db, slot) && **name == *key)
     }
 }
 
@@ -112,7 +127,8 @@ impl SlotCapture {
 
     /// Bytes of entries waiting to be appended to the output, and of old content kept for them.
     pub fn behind(&self) -> usize {
-        self.behind.len() + self.large.iter().map(|large| large.begun.len() + large.slices.kept()).sum::<usize>()
+        let of_large = self.large.iter().map(|large| large.begun.len() + large.slices.kept());
+        self.forced.len() + self.behind.len() + of_large.sum::<usize>()
     }
 
     /// Whether values, or parts of them, that edits have replaced or deleted take memory until they are written.
@@ -128,6 +144,14 @@ impl SlotCapture {
     /// Whether an edit changes so much that the capture must be given up.
     pub fn is_ended_by(&self, edit: &Edit<'_>) -> bool {
         matches!(edit, Edit::Flush { .. } | Edit::SwapDb { .. })
+    }
+
+    /// Whether an edit of a key in `slot` may change what is still to be written: the slot is the captured one, or a
+    /// value that is followed is there.
+    #[inline]
+    pub fn touches(&self, slot: Slot) -> bool {
+        let is_followed_there = || self.large.iter().any(|large| large.is_in(slot));
+        slot == self.slot || !is_planted(Bug::FollowedEditsForgotten) && is_followed_there()
     }
 
     /// Whether the sweep has not yet reached the given turn of a database.
@@ -160,8 +184,8 @@ impl Store {
     pub fn begin_capture(&self, slot: Slot) -> SlotCapture {
         let entries = self.maps(slot).map(|(_, map)| map.table.len() as u64).sum();
         let digest = self.digest(slot);
-        let (settled, large, behind) = (Vec::new(), VecDeque::new(), Vec::new());
-        SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large, behind }
+        let (settled, large, forced, behind) = (Vec::new(), VecDeque::new(), Vec::new(), Vec::new());
+        SlotCapture { slot, digest, entries, written: 0, db: 0, turn: 0, settled, large, forced, behind }
     }
 
     /// Appends entries to `out` until the slot is complete or `go_on` returns false. `go_on` is called at least every
@@ -173,6 +197,7 @@ impl Store {
         mut go_on: impl FnMut(usize) -> bool,
     ) -> bool {
         self.forget_passed(capture);
+        out.append(&mut capture.forced);
         loop {
             if !self.go_on_large(capture, out, &mut go_on) {
                 return false;
@@ -207,7 +232,7 @@ impl Store {
     ) -> bool {
         while let Some(Large { place, slices, .. }) = capture.large.front_mut() {
             let record = match place {
-                Place::Key(db, key) => self.find(*db, capture.slot, key),
+                Place::Key(db, slot, key) => self.find((*db, *slot, key)),
                 Place::Owned(record) => Some(&*record),
             };
             if !record.is_none_or(|record| slices.go_on(Value::of(record), out, go_on)) {
@@ -237,7 +262,7 @@ impl Store {
                     if settled.is_some_and(|keys| keys.contains(record.key())) {
                         return ControlFlow::Continue(());
                     }
-                    large = Large::begin(db, record, out);
+                    large = Large::begin(db, capture.slot, record, out);
                     if large.is_some() {
                         return ControlFlow::Break(());
                     }
@@ -260,18 +285,32 @@ impl Store {
         Swept::All
     }
 
-    /// Applies an edit that does not end the capture. First appends the old content of what the edit changes, where
-    /// that has not been written yet; what is large and replaced or deleted goes to the capture.
+    /// Whether the capture has still to write the value of a key, or some of it.
+    pub fn is_awaited(&self, capture: &SlotCapture, db: Db, slot: Slot, key: &[u8]) -> bool {
+        let is_to_come = || {
+            let settled = capture.settled.get(usize::from(db.0));
+            capture.is_ahead(db, self.seed.hash(key).turn()) && !settled.is_some_and(|keys| keys.contains(key))
+        };
+        capture.large.iter().any(|large| large.is_at((db, slot, key))) || slot == capture.slot && is_to_come()
+    }
+
+    /// Applies an edit that does not end the captures. First saves for each of them the old content of what the edit
+    /// changes, where that has not been written yet; what is large and replaced or deleted goes to its capture.
     ///
     /// # Errors
     /// As [`Self::apply`].
-    pub fn apply_in_capture(
+    pub fn apply_in_captures<'c>(
         &mut self,
-        capture: &mut SlotCapture,
+        captures: impl IntoIterator<Item = &'c mut SlotCapture>,
         edit: &Edit<'_>,
-        out: &mut Vec<u8>,
     ) -> Result<(), ApplyError> {
-        let Some(at) = self.save_before(capture, edit, out) else { return self.apply(edit) };
+        let mut claims = None;
+        for capture in captures {
+            if let Some(at) = self.save_before(capture, edit) {
+                claims = Some((capture, at));
+            }
+        }
+        let Some((capture, at)) = claims else { return self.apply(edit) };
         self.garbage.withhold();
         let applied = self.apply(edit);
         let parts = self.garbage.take_withheld();
@@ -283,20 +322,19 @@ impl Store {
     }
 
     /// Saves what `edit` changes. Returns the position of the large key that claims the parts that the edit cuts off.
-    fn save_before(&mut self, capture: &mut SlotCapture, edit: &Edit<'_>, out: &mut Vec<u8>) -> Option<usize> {
+    fn save_before(&mut self, capture: &mut SlotCapture, edit: &Edit<'_>) -> Option<usize> {
         let Edit::Key { db, slot, key, change } = edit else { return None };
-        let is_here = *slot == capture.slot;
-        // A value does not leave the slot for another one (`partition::capture`); that would end the capture.
-        let claims = if is_here { self.save(capture, (*db, key), change, out) } else { None };
-        if let Change::Move { to_db, to_key } = change
-            && edit.moves_to().unwrap_or(*slot) == capture.slot
-        {
+        let mut out = std::mem::take(&mut capture.forced);
+        let claims = self.save(capture, (*db, *slot, key), change, &mut out);
+        if let Change::Move { to_db, to_key } = change {
             // What the other key holds is replaced.
-            self.save(capture, (*to_db, to_key), &Change::Delete(Removal::Deleted), out);
-            if is_here && let Some(large) = capture.large.iter_mut().find(|large| large.is_at(*db, key)) {
-                large.place = Place::Key(*to_db, (**to_key).into());
+            let to = (*to_db, edit.moves_to().unwrap_or(*slot), &**to_key);
+            self.save(capture, to, &Change::Delete(Removal::Deleted), &mut out);
+            if let Some(large) = capture.large.iter_mut().find(|large| large.is_at((*db, *slot, key))) {
+                large.place = Place::Key(to.0, to.1, to.2.into());
             }
         }
+        capture.forced = out;
         claims
     }
 
@@ -305,38 +343,16 @@ impl Store {
     fn save(
         &mut self,
         capture: &mut SlotCapture,
-        (db, key): (Db, &[u8]),
+        key: Address<'_>,
         change: &Change<'_>,
         out: &mut Vec<u8>,
     ) -> Option<usize> {
-        let record = self.find(db, capture.slot, key);
-        let mut at = capture.large.iter().position(|large| large.is_at(db, key));
-        if at.is_none() {
-            if !capture.is_ahead(db, self.seed.hash(key).turn()) || !capture.settled(db).insert(key.into()) {
-                return None;
-            }
-            let record = record?;
-            let to = if capture.large.is_empty() { &mut *out } else { &mut capture.behind };
-            let end = to.len();
-            match Large::begin(db, record, to) {
-                None => {
-                    write(to, db, record);
-                    capture.written += 1;
-                    return None;
-                }
-                Some(mut large) => {
-                    if !capture.large.is_empty() {
-                        large.begun = capture.behind.split_off(end);
-                    }
-                    at = Some(capture.large.len());
-                    capture.large.push_back(large);
-                }
-            }
-        }
-        let (at, value) = (at?, Value::of(record?));
+        let at = capture.large.iter().position(|large| large.is_at(key));
+        let at = if at.is_some() { at } else { self.save_first(capture, key, out) };
+        let (at, value) = (at?, Value::of(self.find(key)?));
         let large = &mut capture.large[at];
         if change.replaces_all() {
-            if let Some(record) = self.set_aside(db, capture.slot, key) {
+            if let Some(record) = self.set_aside(key.0, key.1, key.2) {
                 large.place = Place::Owned(record);
             }
             return None;
@@ -353,7 +369,32 @@ impl Store {
         None
     }
 
-    fn find(&self, db: Db, slot: Slot, key: &[u8]) -> Option<&Record> {
+    /// Writes a key of the slot that the sweep has not reached, or begins its entry if its value is large: returns its
+    /// position among the large ones then.
+    fn save_first(&self, capture: &mut SlotCapture, address: Address<'_>, out: &mut Vec<u8>) -> Option<usize> {
+        let (db, slot, key) = address;
+        if slot != capture.slot
+            || !capture.is_ahead(db, self.seed.hash(key).turn())
+            || !capture.settled(db).insert(key.into())
+        {
+            return None;
+        }
+        let record = self.find(address)?;
+        let to = if capture.large.is_empty() { out } else { &mut capture.behind };
+        let end = to.len();
+        let Some(mut large) = Large::begin(db, slot, record, to) else {
+            write(to, db, record);
+            capture.written += 1;
+            return None;
+        };
+        if !capture.large.is_empty() {
+            large.begun = capture.behind.split_off(end);
+        }
+        capture.large.push_back(large);
+        Some(capture.large.len() - 1)
+    }
+
+    fn find(&self, (db, slot, key): Address<'_>) -> Option<&Record> {
         self.map(db, slot).and_then(|map| map.table.find(self.seed.hash(key), key))
     }
 

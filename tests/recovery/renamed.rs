@@ -135,3 +135,36 @@ fn what_goes_to_another_partition_is_there_with_any_number_of_cores() {
     assert!(server.terminate().success());
     assert_there(&home.start(), &a, &b);
 }
+
+#[test]
+fn what_moves_on_and_on_while_the_core_takes_snapshots_costs_little_and_loses_nothing() {
+    // Without a node, the core takes snapshots of its 256 partitions itself.
+    let home = Home::new().set("server.cores", "1");
+    let mut server = home.start();
+    let mut conn = server.connect();
+    let [a, b] = far_apart();
+    write_hash(&mut conn, &a);
+    let before = written(&server, &mut conn);
+    let saving = std::thread::spawn({
+        let mut other = server.connect();
+        move || other.call("SAVE").text()
+    });
+    let (mut keys, mut moves) = ([&a, &b], 0);
+    while !saving.is_finished() {
+        assert_eq!(conn.call(&format!("RENAME {} {}", keys[0], keys[1])).text(), "OK");
+        assert_eq!(conn.call(&format!("HSET {} field:4 {moves}", keys[1])).int(), 0);
+        keys.swap(0, 1);
+        moves += 1;
+    }
+    assert_eq!(saving.join().expect("SAVE is answered"), "OK");
+    let grown = written(&server, &mut conn) - before;
+    // A commit of whole blocks has many edits, and the barriers bear the digests of all slots.
+    let most = f64::from(moves) * 1024.0 + 1_048_576.0;
+    assert!(moves > 10 && grown < most, "{grown} bytes in the log for {moves} moves");
+    assert!(server.info_number("self_checkpoints_installed") > 0.0 && server.info_number("checkpoints_failed") == 0.0);
+    server.kill();
+    assert_eq!(verify(&home.data()).code, Some(0));
+    server = home.start();
+    assert_there(&server, keys[0], keys[1]);
+    assert_eq!(server.connect().call(&format!("HGET {} field:4", keys[0])).text(), (moves - 1).to_string());
+}

@@ -232,6 +232,7 @@ impl<F: Files> MasterSide<F> {
             durable: self.streams.iter().map(|s| s.durable()).collect(),
             mirrored: self.streams.iter().map(|s| s.mirrored()).collect(),
             last_edits: self.partitions.iter().map(PartitionMarks::last_edit).collect(),
+            crowded: self.partitions.iter().map(PartitionMarks::crowded).collect(),
             ended: self.streams.iter().map(|s| s.has_ended()).collect(),
         }
     }

@@ -247,6 +247,7 @@ pub struct PartitionMarks {
     edits: AtomicU64,
     bytes: AtomicU64,
     older_snapshot: AtomicU64,
+    crowded: AtomicU64,
 }
 
 impl PartitionMarks {
@@ -272,6 +273,17 @@ impl PartitionMarks {
     /// Lsn of the partition's older installed snapshot; 0 if it was not made in this epoch.
     pub fn older_snapshot(&self) -> Lsn {
         Lsn(self.older_snapshot.load(Acquire))
+    }
+
+    /// Notes that values which have moved up to `lsn` bind the partition together with many others.
+    pub fn set_crowded(&self, lsn: Lsn) {
+        self.crowded.store(lsn.0, Release);
+    }
+
+    /// Lsn of the last move of a value that has bound the partition together with many others in this epoch; 0 if there
+    /// was none.
+    pub fn crowded(&self) -> Lsn {
+        Lsn(self.crowded.load(Acquire))
     }
 
     /// Lsn of the partition's last edit in this epoch; 0 if there was none.

@@ -37,7 +37,7 @@ fn what_is_captured_is_the_slot_as_it_was_at_the_beginning() {
                     break false;
                 }
                 for edit in &edits {
-                    let _ = store.apply_in_capture(&mut capture, edit, &mut out);
+                    let _ = store.apply_in_captures([&mut capture], edit);
                 }
             };
             interrupted += usize::from(whole && steps > 1);
@@ -122,14 +122,18 @@ impl Changes {
     }
 
     fn move_to(&mut self) -> Change<'static> {
-        let to_key = format!("{{slot}}{}", self.0.u8(..10)).into_bytes();
-        Change::Move { to_db: Db(self.0.u8(..2)), to_key: to_key.into() }
+        Change::Move { to_db: Db(self.0.u8(..2)), to_key: self.key(8).1.into() }
+    }
+
+    /// A key of the slot or, once in so many times, of another one; and the number of its type.
+    fn key(&mut self, elsewhere: u8) -> (u8, Vec<u8>) {
+        let (n, tag) = (self.0.u8(..10), if self.0.u8(..elsewhere) == 0 { "other" } else { "slot" });
+        (n, format!("{{{tag}}}{n}").into_bytes())
     }
 
     fn edit(&mut self) -> Edit<'static> {
-        let (n, at) = (self.0.u8(..10), UnixMillis::new(self.0.u64(1..1 << 40)));
+        let ((n, key), at) = (self.key(4), UnixMillis::new(self.0.u64(1..1 << 40)));
         let expire_at = Some(at);
-        let key = format!("{{slot}}{n}").into_bytes();
         let change = match (self.0.u8(..20), n) {
             (18, _) => self.move_to(),
             (_, 8 | 9) => self.list_change(expire_at),
@@ -167,7 +171,7 @@ impl Changes {
 #[test]
 fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
     let slot = slot_of(b"{slot}");
-    let (mut in_between, mut owned) = (0, 0);
+    let (mut in_between, mut owned, mut followed) = (0, 0, 0);
     for seed in 0..150 {
         let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
         let mut changes = Changes(fastrand::Rng::with_seed(seed));
@@ -185,9 +189,10 @@ fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
             assert!(steps < 10_000, "seed {seed}: no end");
             in_between += usize::from(!capture.large.is_empty());
             owned += usize::from(capture.owns_values());
+            followed += usize::from(capture.large.iter().any(|large| large.is_in(slot_of(b"{other}"))));
             for _ in 0..changes.0.usize(..4) {
                 let edit = changes.edit();
-                let _ = store.apply_in_capture(&mut capture, &edit, &mut out);
+                let _ = store.apply_in_captures([&mut capture], &edit);
             }
         }
         assert!(capture.is_whole() && capture.behind() == 0, "seed {seed}");
@@ -200,6 +205,7 @@ fn large_keys_are_captured_as_they_were_however_they_change_meanwhile() {
     }
     assert!(in_between > 300, "only {in_between} times something came in between");
     assert!(owned > 100, "only {owned} times the capture owned a value");
+    assert!(followed > 30, "only {followed} times a value was followed to another slot");
 }
 
 #[test]
@@ -223,7 +229,7 @@ fn little_is_written_before_a_large_key_changes_or_moves() {
                 let to_key = format!("{{slot}}{}", n + 3).into_bytes().into();
                 for change in [Change::SetFields(fields), Change::Move { to_db: Db(1), to_key }] {
                     let edit = edit(n, change);
-                    store.apply_in_capture(&mut capture, &edit, &mut out).unwrap();
+                    store.apply_in_captures([&mut capture], &edit).unwrap();
                 }
                 assert!(out.len() + capture.behind() - before < 1000);
             }
@@ -306,6 +312,7 @@ fn no_edit_waits_for_the_rest_of_a_large_key() {
             (key, change.clone()),
             (other, onto(key)),
         ];
+        let elsewhere = &b"{elsewhere}"[..];
         let cuts: Vec<Change<'_>> = match key {
             b"{slot}list" => [End::Left, End::Right].map(|end| Change::PopElements { end, count: 90_000 }).into(),
             b"{slot}stream" => vec![
@@ -314,11 +321,12 @@ fn no_edit_waits_for_the_rest_of_a_large_key() {
             ],
             _ => Vec::new(),
         };
-        let ways = ways.into_iter().chain(cuts.into_iter().map(|change| (key, change)));
-        for (way, (edited, edit)) in ways.enumerate() {
+        let ways: Vec<_> = ways.into_iter().chain(cuts.into_iter().map(|change| (key, change))).collect();
+        for ((way, (edited, edit)), moved) in ways.iter().enumerate().flat_map(|way| [(way, false), (way, true)]) {
             for slices_before in [0, 1, 9] {
-                let what = format!("{}, way {way}, {slices_before} slices before", key.escape_ascii());
-                let edit_of = |key: &[u8], change| Edit::Key { db: Db(0), slot, key: key.to_vec().into(), change };
+                let what = format!("{}, way {way}, {slices_before} slices before, {moved}", key.escape_ascii());
+                let edit_of =
+                    |key: &[u8], change| Edit::Key { db: Db(0), slot: slot_of(key), key: key.to_vec().into(), change };
                 let mut store = Store::new(Partitions::new(1).unwrap(), 0..1);
                 store.apply(&edit_of(key, change.clone())).unwrap();
                 store.apply(&edit_of(other, put(b"small".to_vec()))).unwrap();
@@ -327,8 +335,15 @@ fn no_edit_waits_for_the_rest_of_a_large_key() {
                     assert!(!store.go_on_capture(&mut capture, &mut out, |_| false), "{what}");
                 }
                 let (before, memory) = (out.len() + capture.behind(), store.used_memory());
-                let edit = edit_of(edited, edit.clone());
-                store.apply_in_capture(&mut capture, &edit, &mut out).unwrap();
+                if moved {
+                    store.apply_in_captures([&mut capture], &edit_of(key, onto(elsewhere))).unwrap();
+                }
+                let edit = match (edit, moved) {
+                    (Change::Move { .. }, true) => edit_of(other, onto(elsewhere)),
+                    (change, true) => edit_of(elsewhere, change.clone()),
+                    (change, false) => edit_of(edited, change.clone()),
+                };
+                store.apply_in_captures([&mut capture], &edit).unwrap();
                 let written = out.len() + capture.behind() - before;
                 assert!(written <= STEP, "{what}: {written} bytes");
                 assert!(capture.owns_values() && store.used_memory() + STEP > memory, "{what}");
@@ -362,7 +377,7 @@ fn a_write_into_a_long_string_keeps_only_what_it_overwrites() {
             let len = random.usize(..5000);
             let write = Change::WriteString { offset: random.u64(..6 << 20), bytes: vec![0; len].into() };
             let before = out.len() + capture.behind();
-            store.apply_in_capture(&mut capture, &edit(write), &mut out).unwrap();
+            store.apply_in_captures([&mut capture], &edit(write)).unwrap();
             assert!(out.len() + capture.behind() - before <= len + 8192);
         }
     }
@@ -381,7 +396,7 @@ fn a_capture_that_is_given_up_leaves_what_it_owns_to_be_freed() {
         let (mut out, mut capture) = (Vec::new(), store.begin_capture(slot));
         assert!(!store.go_on_capture(&mut capture, &mut out, |_| false));
         let delete = edit(Change::Delete(Removal::Deleted));
-        store.apply_in_capture(&mut capture, &delete, &mut out).unwrap();
+        store.apply_in_captures([&mut capture], &delete).unwrap();
         let memory = store.used_memory();
         store.end_capture(capture);
         assert!(store.used_memory() + STEP > memory || key == b"{slot}string", "{}", key.escape_ascii());

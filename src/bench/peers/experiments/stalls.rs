@@ -89,8 +89,14 @@ static PROBES: &[Probe] = probes! {
     Stream: "DEL" "{b}ig";
 };
 
+/// Commands that are sent one after the other, again and again, while a snapshot is being taken.
+const WHILE_SAVING: [&[&str]; 2] = [&["RENAME", "{b}ig", "elsewhere"], &["RENAME", "elsewhere", "{b}ig"]];
+/// How long they are sent, and how often: a server takes a while until it comes to the value.
+const SAVING: Duration = Duration::from_secs(3);
+const BETWEEN_COMMANDS: Duration = Duration::from_millis(5);
+
 /// Measures, for each command, the longest PING of another client from when the command is sent until half a second
-/// after its reply.
+/// after its reply; and the longest one while a value is renamed again and again beside a snapshot.
 ///
 /// # Errors
 /// If a server does not start, or refuses a command.
@@ -105,28 +111,30 @@ pub fn stalls(bench: &Bench<'_>) -> Result<Vec<Row>, PeersError> {
     }
     let names: Vec<_> = programs.iter().map(Program::to_string).collect();
     let mut rows = Vec::new();
-    for probe in PROBES {
-        let what = format!("longest PING beside {}, {}", probe.command.join(" "), probe.filled.name());
+    let saving =
+        [Filled::Hash, Filled::List].map(|filled| (filled, "RENAME to and fro while a snapshot is taken", None));
+    let single = PROBES.iter().map(|probe| (probe.filled, "", Some(probe.command)));
+    for (filled, what, command) in single.chain(saving) {
+        let what = format!("{what}{}", command.map(|words| words.join(" ")).unwrap_or_default());
         let mut found = vec![Vec::new(); servers.len()];
         for _ in 0..options.rounds {
             for (server, found) in servers.iter().zip(&mut found) {
-                bench.step(&format!("{}: {}", server.program, probe.command.join(" ")))?;
-                found.push(longest_ping(server, probe, options.keys)?);
+                bench.step(&format!("{}: {what}", server.program))?;
+                found.push(longest_ping(server, filled, command, options.keys)?);
             }
         }
+        let what = format!("longest PING beside {what}, {}", filled.name());
         let aim = Some(Aim::AtMost(1000.0));
         rows.push(bench.row(what, Unit::Micros, subjects(&names, &found, |micros| *micros), aim));
     }
     Ok(rows)
 }
 
-/// Longest PING beside one command, in microseconds.
-fn longest_ping(server: &Server, probe: &Probe, elements: u64) -> Result<f64, PeersError> {
-    let command = words(probe.command, elements);
-    let command: Vec<_> = command.iter().map(String::as_str).collect();
+/// Longest PING beside one command or, if there is none, beside those of [`WHILE_SAVING`], in microseconds.
+fn longest_ping(server: &Server, filled: Filled, command: Option<&[&str]>, elements: u64) -> Result<f64, PeersError> {
     let mut client = server.client()?;
     call(server, &mut client, &["FLUSHALL"])?;
-    fill(server, &mut client, probe.filled, elements)?;
+    fill(server, &mut client, filled, elements)?;
     std::thread::sleep(AFTERWARDS);
     let (longest, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut other = server.client()?;
@@ -142,13 +150,29 @@ fn longest_ping(server: &Server, probe: &Probe, elements: u64) -> Result<f64, Pe
             Ok(())
         });
         std::thread::sleep(BETWEEN);
-        let called = call(server, &mut client, &command);
+        let called = match command {
+            Some(command) => {
+                let command = words(command, elements);
+                call(server, &mut client, &command.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            None => rename_while_saving(server, &mut client),
+        };
         std::thread::sleep(AFTERWARDS);
         is_over.store(true, Ordering::Relaxed);
         let pinged = pinging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         called.and(pinged)
     })?;
     Ok(longest.into_inner() as f64 / 1000.0)
+}
+
+fn rename_while_saving(server: &Server, client: &mut Client) -> Result<(), PeersError> {
+    call(server, client, &["BGSAVE"])?;
+    let began = Instant::now();
+    for command in WHILE_SAVING.iter().cycle().take_while(|_| began.elapsed() < SAVING) {
+        call(server, client, command)?;
+        std::thread::sleep(BETWEEN_COMMANDS);
+    }
+    Ok(())
 }
 
 /// Sends a command and awaits its reply, which must be no error.

@@ -10,7 +10,8 @@ const STUCK: &str = "the checkpoint showed no progress";
 
 impl Policy {
     /// The partition of `core` whose turn for a checkpoint it is, if one is due, and whether a request waits for it.
-    /// Partitions that requests wait for come first, then the one furthest behind.
+    /// Partitions that requests wait for come first, then those that are bound to many others, then the one furthest
+    /// behind.
     pub(super) fn next_due(&self, core: CoreId, now: Duration) -> Option<(PartitionId, bool)> {
         let due = self.placement.partitions_of(core).map(PartitionId).filter_map(|id| {
             let p = &self.partitions[usize::from(id.0)];
@@ -24,10 +25,11 @@ impl Policy {
             let by_age = stale && (now >= p.due_at || self.pressed);
             let under_way = self.pending.iter().any(|p| p.partition == id);
             let allowed = now >= p.not_before && p.diverged.is_none() && !under_way;
-            let wanted = wanted || p.wanted_by_others;
-            (allowed && (wanted || by_edits || by_age)).then_some((wanted, behind, std::cmp::Reverse(id)))
+            let (wanted, unbinds) = (wanted || p.wanted_by_others, self.unbinds(id, now));
+            let is_due = wanted || unbinds || by_edits || by_age;
+            (allowed && is_due).then_some((wanted, unbinds, behind, std::cmp::Reverse(id)))
         });
-        due.max().map(|(wanted, _, id)| (id.0, wanted))
+        due.max().map(|(wanted, _, _, id)| (id.0, wanted))
     }
 
     /// Asks for barriers without a snapshot, for partitions that were edited since their last barrier; a few at a time.

@@ -24,6 +24,8 @@ pub struct Observed {
     pub mirrored: Vec<Lsn>,
     /// Per partition: its last edit in this epoch, 0 if there was none.
     pub last_edits: Vec<Lsn>,
+    /// Per partition that is bound together with many others: the last edit that has bound them. 0 for the others.
+    pub crowded: Vec<Lsn>,
     /// Per core: whether its log takes nothing more, because it has failed or is closed.
     pub ended: Vec<bool>,
 }

@@ -7,8 +7,9 @@
 //!
 //! A partition is *dirty* if it was edited after its newest snapshot, *stale* if it was edited after the older one. A
 //! dirty partition is due when its stream has grown by `every_edits` since its newest snapshot, or when a request waits
-//! for it, or other partitions' snapshots do; a stale partition is due when its newest snapshot is older than `every`,
-//! so that an idle partition with an old generation does not hold the log forever.
+//! for it, or other partitions' snapshots do, or it is bound to many others ([`unbind`]); a stale partition is due when
+//! its newest snapshot is older than `every`, so that an idle partition with an old generation does not hold the log
+//! forever.
 //!
 //! | what happens | told by | then |
 //! |---|---|---|
@@ -32,6 +33,7 @@ mod partition;
 mod round;
 mod self_checkpoints;
 mod tickets;
+mod unbind;
 
 #[cfg(test)]
 mod tests;
@@ -266,7 +268,8 @@ impl Policy {
             return;
         }
         (state.older, state.newest) = (state.newest, Some(position));
-        (state.due_at, state.backlog, state.failed) = (now + every, 0, false);
+        (state.due_at, state.unbinds_from) = (now + every, now + unbind::PAUSE);
+        (state.backlog, state.failed) = (0, false);
         state.wanted_by_others = false;
         if state.wanted.is_some_and(|wanted| wanted <= position) {
             state.wanted = None;

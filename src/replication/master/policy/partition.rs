@@ -31,6 +31,8 @@ pub(super) struct Partition {
     pub wanted: Option<Position>,
     /// Whether complete snapshots of other partitions wait for one of this partition.
     pub wanted_by_others: bool,
+    /// When a snapshot may be taken again to part the partition from others.
+    pub unbinds_from: Duration,
     /// When the node may be asked for a snapshot again.
     pub not_before: Duration,
     /// When the core may be asked for a snapshot again.

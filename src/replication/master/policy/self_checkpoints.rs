@@ -1,7 +1,8 @@
 //! Snapshots that the master's cores take themselves while no node delivers any (`delivery`). Part of the policy.
 //!
 //! A core takes one snapshot at a time, with those of the partitions that are bound to it. A partition that a request
-//! waits for comes first, then the one with the oldest older generation: that one keeps log from being dropped.
+//! waits for comes first, then one that is bound to many others, then the one with the oldest older generation: that
+//! one keeps log from being dropped.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -55,10 +56,11 @@ impl Policy {
             let waits = self.pending.iter().any(|pending| pending.partition == id && pending.whole);
             let allowed = now >= state.capture_not_before && state.diverged.is_none();
             let allowed = allowed && !waits && !self.is_tried_with(id, now);
-            let wanted = wanted || state.wanted_by_others;
-            (allowed && (wanted || holds_log)).then_some((wanted, Reverse((state.older, state.newest, id))))
+            let (wanted, unbinds) = (wanted || state.wanted_by_others, self.unbinds(id, now));
+            let is_due = wanted || unbinds || holds_log;
+            (allowed && is_due).then_some((wanted, unbinds, Reverse((state.older, state.newest, id))))
         });
-        due.max().map(|(_, Reverse((_, _, id)))| id)
+        due.max().map(|(_, _, Reverse((_, _, id)))| id)
     }
 
     /// Takes in that a core has completed its snapshot of `partition` at `position`, which is not installed yet.

@@ -105,7 +105,8 @@ impl World {
         let epoch = self.policy.epoch;
         let last = |p: &Vec<Position>| p.last().filter(|l| l.epoch == epoch).map_or(Lsn(0), |l| l.lsn);
         let last_edits = self.edits.iter().map(last).collect();
-        Observed { durable: self.ends.clone(), mirrored: self.ends.clone(), last_edits, ended: self.ended.clone() }
+        let (durable, mirrored, ended) = (self.ends.clone(), self.ends.clone(), self.ended.clone());
+        Observed { durable, mirrored, last_edits, ended, ..Observed::default() }
     }
 
     fn append(&mut self, partition: PartitionId) -> Position {

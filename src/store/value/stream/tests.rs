@@ -78,7 +78,7 @@ fn a_large_stream_is_captured_as_it_was_however_it_changes_meanwhile() {
                     _ => changes.change(&mut random, None),
                 };
                 let edit = edit(change);
-                in_between += usize::from(store.apply_in_capture(&mut capture, &edit, &mut out).is_ok());
+                in_between += usize::from(store.apply_in_captures([&mut capture], &edit).is_ok());
                 claimed += usize::from(capture.owns_values());
             }
         }
