@@ -34,6 +34,10 @@ fn own(edit: Edit<'_>) -> Option<Edit<'_>> {
         Edit::Key { change: Change::WriteString { offset, .. }, .. } if offset > LONGEST => return None,
         Edit::Key { db, key, change, .. } => {
             let key = tagged(&key);
+            let change = match change {
+                Change::Move { to_db, to_key } => Change::Move { to_db, to_key: tagged(&to_key).into() },
+                other => other,
+            };
             Edit::Key { db, slot: slot_of(&key), key: key.into(), change }
         }
         Edit::Flush { db, .. } => Edit::Flush { partition, db },
