@@ -2,7 +2,7 @@
 //! began.
 //!
 //! A sweep visits the slot's records in an order that no edit changes. Before an edit changes a key that the sweep has
-//! not reached, [`Store::apply_in_capture`] writes the key's current content, and the sweep then skips the key. Keys
+//! not reached, [`Store::apply_in_captures`] writes the key's current content, and the sweep then skips the key. Keys
 //! that an edit creates are skipped too. A large key is itself written in slices, in the way its type allows
 //! ([`Slices`]): its entry is begun when the sweep reaches the key, or before an edit changes it. Entries follow each
 //! other in the output; so what is written of an entry before its turn is kept until those before it are complete.
