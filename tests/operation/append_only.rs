@@ -220,6 +220,20 @@ fn a_file_that_was_cut_loses_its_end_only() {
     assert!(text.contains("but others follow"), "{text}");
 }
 
+/// Imports a file of these commands, and is told something.
+fn import_and_hear(home: &Home, server: &Server, lines: &[&str], told: &str) {
+    let output = import(&file_of(home, lines), server, &[]);
+    let text = printed(&output);
+    assert!(output.status.success() && text.contains(told), "{text}");
+}
+
+/// Each question, and its answer as it is printed.
+fn assert_answers(conn: &mut Conn, answers: &[(&str, &str)]) {
+    for (question, answer) in answers {
+        assert_eq!(format!("{:?}", conn.call(question)), *answer, "{question}");
+    }
+}
+
 #[test]
 fn an_expiry_that_has_come_may_be_extended_by_a_later_command() {
     let (home, server) = ours();
@@ -235,26 +249,15 @@ fn an_expiry_that_has_come_may_be_extended_by_a_later_command() {
         "SET again 2",
         "EXPIREAT extended 4102444800",
     ];
-    let output = import(&file_of(&home, &lines), &server, &[]);
-    let text = printed(&output);
-    assert!(output.status.success() && text.contains("2 times skipped: a key that has expired"), "{text}");
-    let mut conn = server.connect();
-    for (question, answer) in [
+    import_and_hear(&home, &server, &lines, "2 times skipped: a key that has expired");
+    let answers = [
         ("PEXPIRETIME extended", ":4102444800000"),
         ("PEXPIRETIME kept", ":-1"),
         ("GET again", "\"2\""),
         ("PEXPIRETIME again", ":-1"),
         ("EXISTS expired changed", ":0"),
-    ] {
-        assert_eq!(format!("{:?}", conn.call(question)), answer, "{question}");
-    }
-}
-
-/// Each question, and its answer as it is printed.
-fn assert_answers(conn: &mut Conn, answers: &[(&str, &str)]) {
-    for (question, answer) in answers {
-        assert_eq!(format!("{:?}", conn.call(question)), *answer, "{question}");
-    }
+    ];
+    assert_answers(&mut server.connect(), &answers);
 }
 
 #[test]
@@ -278,9 +281,7 @@ fn a_field_whose_time_has_come_may_be_kept_by_a_later_command() {
         "HPEXPIREAT overwritten 1000 FIELDS 1 f",
         "SET overwritten text",
     ];
-    let output = import(&file_of(&home, &lines), &server, &[]);
-    let text = printed(&output);
-    assert!(output.status.success() && text.contains("4 times skipped: a field that has expired"), "{text}");
+    import_and_hear(&home, &server, &lines, "4 times skipped: a field that has expired");
     let answers = [
         ("HMGET h extended kept set counted long", r#"["1", "1", "2", "2", "1"]"#),
         (
@@ -313,10 +314,7 @@ fn what_expires_is_found_under_whatever_name_it_has_in_the_end() {
         "SET sooner 1 PXAT 4102444800000",
         "PEXPIREAT sooner 1000 LT",
     ];
-    let output = import(&file_of(&home, &lines), &server, &[]);
-    let text = printed(&output);
-    assert!(output.status.success() && text.contains("3 times skipped: a key that has expired"), "{text}");
-    let mut conn = server.connect();
+    import_and_hear(&home, &server, &lines, "3 times skipped: a key that has expired");
     let answers = [
         ("DBSIZE", ":0"),
         ("SELECT 4", "+OK"),
@@ -326,7 +324,7 @@ fn what_expires_is_found_under_whatever_name_it_has_in_the_end() {
         ("PEXPIRETIME later", ":4102444800000"),
         ("EXISTS sooner", ":0"),
     ];
-    assert_answers(&mut conn, &answers);
+    assert_answers(&mut server.connect(), &answers);
 }
 
 #[test]
